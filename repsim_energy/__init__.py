@@ -1,0 +1,1 @@
+"""Compare what neural networks represent."""

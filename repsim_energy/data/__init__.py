@@ -1,0 +1,24 @@
+"""The built-in data sets and variants, registered through the same hooks as everybody else's."""
+
+from __future__ import annotations
+
+from repsim_energy.hookspecs import hookimpl
+
+
+@hookimpl
+def repsim_datasets() -> dict[str, str]:
+    """Return the built-in data sets, none of them imported yet."""
+    here = "repsim_energy.data"
+    return {
+        "deadleaves": f"{here}.embedded:deadleaves",
+        "cifar10": f"{here}.torchvision_sets:cifar10",
+        "cifar100": f"{here}.torchvision_sets:cifar100",
+        "folder": f"{here}.folder:folder",
+        "npz": f"{here}.npz:npz",
+    }
+
+
+@hookimpl
+def repsim_variants() -> dict[str, str]:
+    """Return the built-in variants."""
+    return {"random_labels": "repsim_energy.data.variants:random_labels"}

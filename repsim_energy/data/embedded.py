@@ -1,0 +1,48 @@
+"""``deadleaves`` as an image set: rendered once, then read from the cache."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from repsim_energy.data import deadleaves as leaves
+from repsim_energy.interfaces import ImageSet
+from repsim_energy.storage import atomic_path, cache_folder
+
+__all__ = ["deadleaves"]
+
+SIZES = {"train": 5000, "test": 1000}
+
+
+def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageSet:
+    """Return procedural 32x32 images with natural statistics, labelled by leaf shape.
+
+    Synthetic: for trying things out and for teaching, not for reproducing published figures.
+
+    Parameters
+    ----------
+    seed : of the images
+    count : images in this split; by default 5000 to train and 1000 to test
+    """
+    count = SIZES.get(split, 0) if count is None else count
+    path = cache_folder("data") / f"deadleaves-v{leaves.VERSION}-{split}-{count}-seed{seed}.npz"
+    rendered = _read(path)
+    if rendered is None:
+        rendered = leaves.render(split, count, seed)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, images=rendered[0], labels=rendered[1])
+    images, labels = (torch.from_numpy(array) for array in rendered)
+    return ImageSet(images, labels, leaves.SHAPES, "deadleaves")
+
+
+def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    """Return the arrays of an intact file (zip members carry a checksum), else None."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file["images"], file["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,78 @@
+"""The options that every data set has: ``classes=``, ``limit=`` and ``size=``."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.interfaces import ImageSet
+
+__all__ = ["balanced_prefix", "select"]
+
+
+def select(
+    images: ImageSet,
+    *,
+    classes: tuple[str, ...] | None = None,
+    limit: int | None = None,
+    size: int | None = None,
+) -> ImageSet:
+    """Return a part of an image set.
+
+    Parameters
+    ----------
+    classes : keep these classes, numbered in this order
+    limit : at most so many images of each split, spread evenly over the classes
+    size : height and width in pixels, bilinear with antialiasing
+    """
+    pixels, labels, names = images.images, images.labels, images.classes
+    if classes is not None:
+        for name in classes:
+            if name not in names:
+                raise unknown_name("class", name, names)
+        numbers = torch.tensor([names.index(name) for name in classes])
+        member = labels[:, None] == numbers
+        kept = member.any(1)
+        pixels, labels, names = pixels[kept], member[kept].int().argmax(1), tuple(classes)
+    if limit is not None:
+        chosen = balanced_prefix(labels, limit)
+        pixels, labels = pixels[chosen], labels[chosen]
+    if size is not None:
+        pixels = _resized(pixels, size)
+    return ImageSet(pixels, labels, names, images.name)
+
+
+def balanced_prefix(labels: Tensor, limit: int | None) -> Tensor:
+    """Return the indices, ascending, of at most ``limit`` items, class by class in turn.
+
+    Examples
+    --------
+    >>> balanced_prefix(torch.tensor([0, 0, 0, 0, 1, 1]), 4).tolist()
+    [0, 1, 4, 5]
+    """
+    if limit is None:
+        return torch.arange(len(labels))
+    if limit < 1:
+        raise UsageError(f"limit is {limit}, expected the number of images to keep, at least 1")
+    rank = torch.zeros_like(labels)
+    for label in labels.unique():
+        of_label = labels == label
+        rank[of_label] = torch.arange(int(of_label.sum()))
+    order = torch.argsort(rank, stable=True)[:limit]
+    return order.sort().values
+
+
+def _resized(pixels: Tensor, size: int) -> Tensor:
+    if size < 1:
+        raise UsageError(f"size is {size}, expected pixels, at least 1")
+    if len(pixels) == 0:
+        return pixels.new_empty((0, pixels.shape[1], size, size))
+    scaled = [
+        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
+        for part in pixels.split(1024)
+    ]
+    if pixels.dtype == torch.uint8:
+        scaled = [part.round().clamp(0, 255) for part in scaled]
+    return torch.cat([part.to(pixels.dtype) for part in scaled])

@@ -1,0 +1,25 @@
+"""Variants: an image set in, a changed image set out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from repsim_energy.interfaces import ImageSet
+
+__all__ = ["random_labels"]
+
+
+def random_labels(images: ImageSet, *, seed: int = 0) -> ImageSet:
+    """Return the images with their labels shuffled: classes keep their sizes, lose their meaning.
+
+    Source: Chowers & Weiss (2023), section 3 (their code permutes the labels).
+
+    Parameters
+    ----------
+    seed : of the permutation
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(images), generator=generator)
+    return replace(images, labels=images.labels[order], name=f"{images.name}+random_labels")

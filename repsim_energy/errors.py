@@ -1,0 +1,85 @@
+"""The errors of repsim-energy. Every message says what it got, what it expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "DataError",
+    "FileError",
+    "FlatProfileWarning",
+    "PluginError",
+    "PluginWarning",
+    "RepsimError",
+    "RepsimWarning",
+    "ShapeError",
+    "TrainingError",
+    "UndefinedSimilarityWarning",
+    "UsageError",
+    "unknown_name",
+]
+
+
+class RepsimError(Exception):
+    """Something failed; the command ends with :attr:`exit_code` and this message in one line."""
+
+    exit_code = 1
+
+
+class UsageError(RepsimError):
+    """A name, key, option or argument that cannot be used as given."""
+
+    exit_code = 2
+
+
+class ShapeError(UsageError):
+    """Arrays whose shapes do not fit together."""
+
+
+class DataError(UsageError):
+    """Images or features without a defined answer: empty, constant, not finite, too few."""
+
+
+class FileError(RepsimError):
+    """A file that is missing its content, corrupt, foreign or not to be trusted."""
+
+    exit_code = 4
+
+
+class TrainingError(RepsimError):
+    """A training that could not be brought to its end."""
+
+
+class PluginError(RepsimError):
+    """A plugin that cannot be loaded or does not keep to its hook."""
+
+
+class RepsimWarning(UserWarning):
+    """The root of all warnings of this package."""
+
+
+class UndefinedSimilarityWarning(RepsimWarning):
+    """A similarity is undefined and returned as NaN."""
+
+
+class FlatProfileWarning(UndefinedSimilarityWarning):
+    """A constant profile has no Pearson correlation."""
+
+
+class PluginWarning(RepsimWarning):
+    """A plugin was left out, wholly or in part."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that nobody offers, with the closest known one.
+
+    Examples
+    --------
+    >>> print(unknown_name("metric", "enegry", ["cka", "energy"]))
+    unknown metric 'enegry'; did you mean 'energy'? known: cka, energy
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" did you mean '{close[0]}'?" if close else ""
+    return UsageError(f"unknown {kind} '{name}';{hint} known: {', '.join(names) or 'none'}")

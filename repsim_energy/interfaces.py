@@ -1,0 +1,240 @@
+"""The shapes of the things that plugins give and take; no behaviour beyond their own consistency."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from repsim_energy.errors import ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+__all__ = [
+    "Architecture",
+    "Dataset",
+    "Direction",
+    "ImageSet",
+    "Metric",
+    "ModelFamily",
+    "ModelSpec",
+    "Normalisation",
+    "OperatesOn",
+    "PatchBasis",
+    "Stage",
+    "Subject",
+    "TrainedModel",
+]
+
+Stage = Literal["init", "trained", "change"]
+OperatesOn = Literal["filters", "activations"]
+Direction = Literal["similarity", "distance"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images held in memory.
+
+    Parameters
+    ----------
+    images : (n, c, h, w) uint8 in 0..255, or float
+    labels : (n,) int64, indices into ``classes``
+    classes : the names of the labels
+    name : what to call the set in results
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        """Refuse images and labels that do not belong together."""
+        if self.images.ndim != 4:
+            raise ShapeError(
+                f"images have shape {tuple(self.images.shape)}, expected (n, c, h, w); "
+                "stack them along a first axis, channels before rows"
+            )
+        if self.labels.shape != self.images.shape[:1]:
+            raise ShapeError(
+                f"labels have shape {tuple(self.labels.shape)}, expected "
+                f"({len(self.images)},); give one label per image"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @cached_property
+    def image_fingerprint(self) -> str:
+        """SHA-256 of the pixels, their type and shape; the labels do not enter."""
+        return _digest(self.images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of pixels, labels and class names: what a training depends on."""
+        text = "\n".join((self.image_fingerprint, _digest(self.labels), *self.classes))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest(tensor: Tensor) -> str:
+    array = tensor.detach().cpu().contiguous().numpy()
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + array.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class PatchBasis:
+    """The principal components of image patches.
+
+    Parameters
+    ----------
+    components : (d, d) float64, one unit eigenvector a row, descending eigenvalue
+    eigenvalues : (d,) float64, the variance of the patches along each component
+    mean : (d,) float64, the mean patch
+    patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
+    centered : whether the mean was removed before the eigenvectors were taken
+    count : the number of patches behind it
+    """
+
+    components: Tensor
+    eigenvalues: Tensor
+    mean: Tensor
+    patch: tuple[int, int, int]
+    centered: bool
+    count: int
+
+    @cached_property
+    def basis_id(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 over all that defines the basis.
+
+        Profiles are comparable only when they were measured on one basis: equal ids.
+        """
+        text = [str(self.patch), str(self.centered), str(self.count)]
+        text += [_digest(t) for t in (self.components, self.eigenvalues, self.mean)]
+        return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a metric looks at: a filter bank on a basis, or activations."""
+
+    filters: Tensor | None = None
+    basis: PatchBasis | None = None
+    activations: Tensor | None = None
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A measure of similarity or distance between two networks.
+
+    ``represent`` is called once per network, ``compare`` once per pair.
+    """
+
+    name: str
+    operates_on: OperatesOn
+    direction: Direction
+    bounds: tuple[float, float]
+    invariances: frozenset[str]
+
+    def represent(self, subject: Subject) -> NDArray[np.float64]:
+        """Return what ``compare`` needs to know of one network."""
+        ...
+
+    def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        """Return the similarity (or distance) of two representations; NaN where undefined."""
+        ...
+
+    def null_band(
+        self, a: NDArray[np.float64], b: NDArray[np.float64]
+    ) -> tuple[float, float]:
+        """Return the central 95% of ``compare`` for unrelated networks of these sizes."""
+        ...
+
+
+class Architecture(Protocol):
+    """A builder of untrained networks; its keyword arguments are the options a user can set."""
+
+    def __call__(self, num_classes: int, in_channels: int, **options: Any) -> nn.Module:
+        """Return a new network for images of ``in_channels`` channels."""
+        ...
+
+
+class ModelFamily(Protocol):
+    """Many architectures behind one prefix, registered under ``prefix/*``."""
+
+    def names(self) -> Iterable[str]:
+        """Return the member names, without the prefix."""
+        ...
+
+    def __call__(
+        self, name: str, num_classes: int, in_channels: int, **options: Any
+    ) -> nn.Module | TrainedModel:
+        """Return a new network of the member ``name``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A network that was trained elsewhere and is taken as it is.
+
+    Parameters
+    ----------
+    module : the trained network
+    layer : the layer whose filters to read; ``None`` finds the first convolution
+    initial : (k, c, kh, kw) weights of that layer before training, where they are known
+    network : False where ``module`` holds filters alone and gives no activations
+    normalisation : of the images it was trained on, where it is known
+    """
+
+    module: nn.Module
+    layer: str | None = None
+    initial: Tensor | None = None
+    network: bool = True
+    normalisation: Normalisation | None = None
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How pixel values (uint8 read as 0..1) become network input: ``(x - mean) / std``.
+
+    Parameters
+    ----------
+    mean : one number per channel
+    std : one number per channel. The toolkit's own trainings use a single number for all, so
+        that the patch basis of the input is that of the images, up to the scale of eigenvalues.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The two splits of a data set after its variants; ``test`` may hold no image."""
+
+    label: str
+    train: ImageSet
+    test: ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """An architecture with its options bound.
+
+    Parameters
+    ----------
+    label : what the user typed; the name in results
+    build : ``(num_classes, in_channels)`` -> a new network, or a trained one
+    identity : what a cached training is keyed by; ``None`` where nothing identifies the code,
+        such as a function handed over in Python, whose trainings are not cached
+    """
+
+    label: str
+    build: Callable[[int, int], nn.Module | TrainedModel]
+    identity: Mapping[str, Any] | None

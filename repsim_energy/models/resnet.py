@@ -1,0 +1,83 @@
+"""CIFAR-style ResNet: a 3x3 stem with stride 1 and no pooling before torchvision's blocks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, conv1x1
+
+from repsim_energy.models.layers import prepare_first_layer
+from repsim_energy.models.scaling import channels, initialise
+
+__all__ = ["ResNet", "resnet18", "resnet20", "resnet34"]
+
+STAGES = {
+    18: ((64, 2), (128, 2), (256, 2), (512, 2)),
+    20: ((16, 3), (32, 3), (64, 3)),
+    34: ((64, 3), (128, 4), (256, 6), (512, 3)),
+}
+"""Channels and blocks of each stage (He et al., 2016: Table 1, and section 4.2 for depth 20)."""
+
+
+class ResNet(nn.Module):
+    """A stem, stages of basic blocks, the mean over positions and a linear read-out."""
+
+    def __init__(
+        self, stages: list[tuple[int, int]], filters: int, num_classes: int, in_channels: int
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, filters, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(filters)
+        self.relu = nn.ReLU(inplace=True)
+        blocks: list[nn.Module] = []
+        for index, (planes, count) in enumerate(stages):
+            for block in range(count):
+                stride = 2 if index > 0 and block == 0 else 1
+                blocks.append(_block(filters, planes, stride))
+                filters = planes
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(filters, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (n, num_classes) logits of (n, c, h, w) images."""
+        maps = self.blocks(self.relu(self.bn1(self.conv1(images))))
+        logits: Tensor = self.fc(self.pool(maps).flatten(1))
+        return logits
+
+
+def _block(inplanes: int, planes: int, stride: int) -> BasicBlock:
+    project = None
+    if stride != 1 or inplanes != planes:
+        project = nn.Sequential(conv1x1(inplanes, planes, stride), nn.BatchNorm2d(planes))
+    return BasicBlock(inplanes, planes, stride, project)
+
+
+def _resnet(
+    depth: int,
+    num_classes: int,
+    in_channels: int,
+    *,
+    width: float = 1.0,
+    filters: int | None = None,
+    frozen: bool = False,
+    sigma: float | None = None,
+) -> ResNet:
+    """Return a CIFAR-style ResNet of basic blocks.
+
+    Parameters
+    ----------
+    width : factor on the channels of all layers
+    filters : channels of the first layer alone
+    frozen : the first layer stays as initialised
+    sigma : standard deviation of the first layer's normal initial weights
+    """
+    stages = [(channels(planes, width), count) for planes, count in STAGES[depth]]
+    net = ResNet(stages, filters or stages[0][0], num_classes, in_channels)
+    initialise(net)
+    prepare_first_layer(net, frozen=frozen, sigma=sigma)
+    return net
+
+
+resnet18, resnet20, resnet34 = (partial(_resnet, depth) for depth in STAGES)

@@ -1,0 +1,31 @@
+"""Channel counts and initial weights that the built-in architectures share."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from repsim_energy.errors import UsageError
+
+__all__ = ["channels", "initialise"]
+
+
+def channels(full: int, width: float) -> int:
+    """Return a layer's number of channels at a width factor, at least one.
+
+    Examples
+    --------
+    >>> channels(64, 0.25)
+    16
+    """
+    if not width > 0:
+        raise UsageError(f"width is {width}, expected a factor above 0 such as 0.5")
+    return max(1, round(full * width))
+
+
+def initialise(net: nn.Module) -> None:
+    """Draw the convolutions as torchvision's VGG and ResNet do (He et al., 2015, fan-out)."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

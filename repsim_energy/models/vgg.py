@@ -1,0 +1,77 @@
+"""CIFAR-style VGG: 3x3 convolutions with padding 1, global pooling, one linear layer."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from repsim_energy.models.layers import prepare_first_layer
+from repsim_energy.models.scaling import channels, initialise
+
+__all__ = ["VGG", "vgg11", "vgg13", "vgg16", "vgg19"]
+
+STAGES = (64, 128, 256, 512, 512)
+"""Channels between poolings (Simonyan & Zisserman, 2015, Table 1)."""
+
+DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""Convolutions per stage of configurations A, B, D and E."""
+
+
+class VGG(nn.Module):
+    """Convolutions and poolings, then the mean over positions and a linear read-out.
+
+    Images of at least 32x32 pixels give the five poolings something to halve.
+    """
+
+    def __init__(self, widths: list[list[int]], num_classes: int, in_channels: int, bn: bool) -> None:
+        super().__init__()
+        norm = nn.BatchNorm2d if bn else None
+        layers: list[nn.Module] = []
+        for stage in widths:
+            for width in stage:
+                layers.append(Conv2dNormActivation(in_channels, width, 3, norm_layer=norm))
+                in_channels = width
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(in_channels, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (n, num_classes) logits of (n, c, h, w) images."""
+        logits: Tensor = self.classifier(self.pool(self.features(images)).flatten(1))
+        return logits
+
+
+def _vgg(
+    depth: int,
+    num_classes: int,
+    in_channels: int,
+    *,
+    width: float = 1.0,
+    filters: int | None = None,
+    bn: bool = True,
+    frozen: bool = False,
+    sigma: float | None = None,
+) -> VGG:
+    """Return a CIFAR-style VGG.
+
+    Parameters
+    ----------
+    width : factor on the channels of all layers
+    filters : channels of the first layer alone
+    bn : batch normalisation after each convolution
+    frozen : the first layer stays as initialised
+    sigma : standard deviation of the first layer's normal initial weights
+    """
+    body = zip(STAGES, DEPTHS[depth], strict=True)
+    widths = [[channels(stage, width)] * count for stage, count in body]
+    widths[0][0] = filters or widths[0][0]
+    net = VGG(widths, num_classes, in_channels, bn)
+    initialise(net)
+    prepare_first_layer(net, frozen=frozen, sigma=sigma)
+    return net
+
+
+vgg11, vgg13, vgg16, vgg19 = (partial(_vgg, depth) for depth in DEPTHS)

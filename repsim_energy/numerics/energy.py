@@ -1,0 +1,129 @@
+"""The energy profile of a filter bank and the similarity of two profiles."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repsim_energy.errors import FlatProfileWarning, ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from repsim_energy.interfaces import PatchBasis
+
+__all__ = ["energy_profile", "profile_similarity"]
+
+
+def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
+    r"""Return how strongly a filter bank responds to each principal component.
+
+    .. math:: e_i = \sqrt{\tfrac1K \sum_{k=1}^K (w_k^\top u_i)^2}
+
+    Source: Chowers & Weiss (2023), Definition 2.2, Equation 1.
+
+    Parameters
+    ----------
+    filters : (k, c, kh, kw), or (k, d) flattened channel-first
+    basis : the components, of patches of the same shape
+
+    Returns
+    -------
+    (d,) float64 amplitudes >= 0 in weight units. Unchanged by a permutation of the filters, by
+    an orthogonal mixing of them and by the signs of the components.
+
+    Raises
+    ------
+    ShapeError
+        Where the filters do not see the patches of the basis.
+
+    Examples
+    --------
+    >>> from repsim_energy.numerics.patches import patch_moments
+    >>> images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> basis = patch_moments(images, (2, 2)).basis()
+    >>> energy_profile(basis.components[:1], basis).round(6)
+    array([1., 0., 0., 0.])
+    """
+    _check_filters(filters, basis)
+    flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
+    responses = flat @ basis.components.T
+    profile: NDArray[np.float64] = responses.square().mean(0).sqrt().numpy()
+    return profile
+
+
+def _check_filters(filters: Tensor, basis: PatchBasis) -> None:
+    if filters.ndim not in (2, 4) or len(filters) == 0:
+        raise ShapeError(
+            f"filters have shape {tuple(filters.shape)}, expected (k, c, kh, kw) or (k, d)"
+        )
+    d = len(basis.eigenvalues)
+    fits = (
+        tuple(filters.shape[1:]) == basis.patch if filters.ndim == 4 else filters.shape[1] == d
+    )
+    if not fits:
+        raise ShapeError(
+            f"filters see {_inputs(tuple(filters.shape[1:]))} but the basis has {d} components of "
+            f"{_inputs(basis.patch)}; fit the basis with the patch of the filters"
+        )
+
+
+def _inputs(shape: tuple[int, ...]) -> str:
+    if len(shape) == 1:
+        return f"{shape[0]} inputs"
+    return f"{shape[1]}x{shape[2]} patches of {shape[0]} channels"
+
+
+def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
+    r"""Return the Pearson correlation of two energy profiles.
+
+    .. math:: r = \frac{\langle a-\bar a,\; b-\bar b\rangle}{\|a-\bar a\|\,\|b-\bar b\|}
+
+    Source: Chowers & Weiss (2023), section 2.
+
+    Parameters
+    ----------
+    a, b : (d,) profiles on one basis
+
+    Returns
+    -------
+    A number in [-1, 1]. NaN, with a :class:`FlatProfileWarning`, where a profile is constant or
+    not finite.
+
+    Raises
+    ------
+    ShapeError
+        For profiles of different length: they are never padded.
+
+    Examples
+    --------
+    >>> round(profile_similarity([1.0, 2.0, 4.0], [2.0, 4.0, 8.0]), 12)
+    1.0
+    """
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ShapeError(
+            f"profiles have shapes {x.shape} and {y.shape}, expected two of one length; "
+            "measure both on one basis"
+        )
+    dx, dy = x - x.mean(), y - y.mean()
+    norms = [np.linalg.norm(dx), np.linalg.norm(dy)]
+    floors = [_rounding(x), _rounding(y)]
+    if not all(n > f for n, f in zip(norms, floors, strict=True)):
+        warnings.warn(
+            "a profile is flat or not finite, its correlation is undefined and reported as NaN",
+            FlatProfileWarning,
+            stacklevel=2,
+        )
+        return float("nan")
+    r = float(np.dot(dx / norms[0], dy / norms[1]))
+    return min(1.0, max(-1.0, r))
+
+
+def _rounding(x: NDArray[np.float64]) -> float:
+    """Return the norm that rounding alone can give to a constant vector."""
+    return float(8 * np.finfo(np.float64).eps * np.linalg.norm(x))

@@ -1,0 +1,167 @@
+"""Count, sum and second moment of all patches of a set of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.numerics.components import basis_from_moments
+
+if TYPE_CHECKING:
+    from repsim_energy.interfaces import PatchBasis
+
+__all__ = ["PatchMoments", "patch_moments"]
+
+CHUNK_BYTES = 64 * 2**20
+"""The most memory that unfolded patches take at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchMoments:
+    r"""Count, sum and second moment of patches; two of them merge with ``+``.
+
+    .. math:: n,\quad s = \sum_j p_j,\quad M = \sum_j p_j p_j^\top
+
+    Parameters
+    ----------
+    count : n, the number of patches
+    total : (d,) float64, s in units of ``unit``
+    second : (d, d) float64, M in units of ``unit`` squared
+    patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
+    unit : the value of one step: 1/255 for uint8 images, 1 for float images. uint8 moments are
+        thus whole numbers, exact and independent of the order of merging up to 2**53.
+    """
+
+    count: int
+    total: Tensor
+    second: Tensor
+    patch: tuple[int, int, int]
+    unit: float = 1.0
+
+    def __add__(self, other: PatchMoments) -> PatchMoments:
+        """Return the moments of both sets of patches together."""
+        if not isinstance(other, PatchMoments):
+            return NotImplemented
+        if self.patch != other.patch or self.unit != other.unit:
+            raise ShapeError(
+                f"moments of patch {self.patch} in units of {self.unit:.4g} cannot merge with "
+                f"patch {other.patch} in units of {other.unit:.4g}; "
+                "take both from images of one type with one patch"
+            )
+        return PatchMoments(
+            self.count + other.count,
+            self.total + other.total.to(self.total),
+            self.second + other.second.to(self.second),
+            self.patch,
+            self.unit,
+        )
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean patch, (d,) float64."""
+        return self.total * (self.unit / self.count)
+
+    def covariance(self, *, center: bool = True) -> Tensor:
+        r"""Return :math:`M/n - \mu\mu^\top`, or :math:`M/n` with ``center=False``; (d, d)."""
+        second = self.second / self.count
+        if center:
+            mean = self.total / self.count
+            second = second - torch.outer(mean, mean)
+        return second * self.unit**2
+
+    def basis(self, *, center: bool = True) -> PatchBasis:
+        """Return the principal components of the patches.
+
+        Raises
+        ------
+        DataError
+            With fewer patches than components, or patches without any variance.
+        """
+        return basis_from_moments(
+            self.covariance(center=center), self.mean, self.patch, center, self.count
+        )
+
+
+def patch_moments(
+    images: Tensor | Iterable[Tensor], patch: tuple[int, int]
+) -> PatchMoments:
+    r"""Return the moments of all overlapping patches (stride 1, no padding) of images.
+
+    Source: Chowers & Weiss (2023), Definitions 2.1 and 4.1.
+
+    Parameters
+    ----------
+    images : (n, c, h, w) uint8 (read as 0..1) or float, or an iterable of such batches.
+        Memory does not grow with the number of batches.
+    patch : (kh, kw)
+
+    Returns
+    -------
+    PatchMoments
+        Accumulated in float64 on the device of the images.
+
+    Raises
+    ------
+    ShapeError
+        For images that are not (n, c, h, w), or smaller than the patch.
+    DataError
+        For no images at all, or values that are not finite.
+
+    Examples
+    --------
+    >>> images = torch.arange(16.0).reshape(1, 1, 4, 4)
+    >>> moments = patch_moments(images, (3, 3))
+    >>> moments.count, moments.mean[0].item()
+    (4, 2.5)
+    """
+    batches = iter([images]) if isinstance(images, Tensor) else iter(images)
+    parts = (part for batch in batches for part in _moments_of_batch(batch, patch))
+    moments = next(parts, None)
+    if moments is None:
+        raise DataError("got no images, expected at least one; check the data set and its limit=")
+    for part in parts:
+        moments = moments + part
+    return moments
+
+
+def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> Iterator[PatchMoments]:
+    _check_batch(batch, patch)
+    channels, height, width = batch.shape[1:]
+    d = channels * patch[0] * patch[1]
+    per_image = d * (height - patch[0] + 1) * (width - patch[1] + 1)
+    unit = 1.0 if batch.is_floating_point() else 1 / 255
+    for chunk in batch.split(max(1, CHUNK_BYTES // (8 * per_image))):
+        values = chunk.to(torch.float64)
+        if not torch.isfinite(values).all():
+            raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
+        columns = F.unfold(values, patch).transpose(1, 2).reshape(-1, d)
+        yield PatchMoments(
+            len(columns),
+            columns.sum(0),
+            columns.T @ columns,
+            (channels, *patch),
+            unit,
+        )
+
+
+def _check_batch(batch: Tensor, patch: tuple[int, int]) -> None:
+    if batch.ndim != 4 or math.prod(batch.shape[1:]) == 0:
+        raise ShapeError(
+            f"images have shape {tuple(batch.shape)}, expected (n, c, h, w); "
+            "stack them along a first axis, channels before rows"
+        )
+    if batch.dtype != torch.uint8 and not batch.is_floating_point():
+        raise ShapeError(f"images are {batch.dtype}, expected uint8 or float; convert them")
+    height, width = batch.shape[2:]
+    if height < patch[0] or width < patch[1]:
+        raise ShapeError(
+            f"images are {height}x{width}, smaller than the {patch[0]}x{patch[1]} kernel; "
+            "use larger images (size=) or a network with a smaller first kernel"
+        )

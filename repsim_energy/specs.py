@@ -1,0 +1,205 @@
+"""What a user types: ``NAME[:key=value]...``, chained with ``+``, listed with ``,``.
+
+Options are the keyword arguments of the callable behind the name; their names, types and
+defaults come from its signature and are checked before anything runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from repsim_energy.errors import UsageError, unknown_name
+
+__all__ = ["Option", "Spec", "bind_options", "options_of", "parse_chain", "parse_spec", "split_list"]
+
+_OPTION = re.compile(r":(?=[A-Za-z_]\w*=)")
+_NAME = re.compile(r"[A-Za-z0-9_][\w./-]*")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A name and the options given with it, still as text."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword argument of a callable: its name, type and default in words."""
+
+    name: str
+    type: str
+    default: str
+
+
+def split_list(text: str) -> list[str]:
+    """Return the items of a comma-separated list.
+
+    Examples
+    --------
+    >>> split_list("vgg11,resnet18:width=0.5")
+    ['vgg11', 'resnet18:width=0.5']
+    """
+    items = [item.strip() for item in text.split(",")]
+    if not all(items):
+        raise UsageError(f"got an empty item in '{text}', expected NAME[:key=value]... between commas")
+    return items
+
+
+def parse_spec(text: str) -> Spec:
+    """Return the name and options of ``NAME[:key=value]...``.
+
+    Examples
+    --------
+    >>> parse_spec("resnet18:width=0.5:frozen=true")
+    Spec(name='resnet18', options={'width': '0.5', 'frozen': 'true'})
+    """
+    name, *pairs = _OPTION.split(text.strip())
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"cannot read '{text}', expected NAME[:key=value]... such as vgg11:width=0.5")
+    options: dict[str, str] = {}
+    for pair in pairs:
+        key, value = pair.split("=", 1)
+        if key in options:
+            raise UsageError(f"option '{key}' stands twice in '{text}', expected it once")
+        options[key] = value
+    return Spec(name, options)
+
+
+def parse_chain(text: str) -> list[Spec]:
+    """Return the parts of ``NAME[:key=value]...[+NAME[:key=value]...]...``.
+
+    Examples
+    --------
+    >>> [part.name for part in parse_chain("cifar10:classes=cat/dog+random_labels:seed=1")]
+    ['cifar10', 'random_labels']
+    """
+    return [parse_spec(part) for part in text.split("+")]
+
+
+def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
+    """Return the options of a callable, without its first ``skip`` parameters."""
+    parameters = _parameters(target, skip)
+    return [
+        Option(p.name, _type_name(p.annotation), "" if p.default is p.empty else str(p.default))
+        for p in parameters.values()
+        if p.kind is not p.VAR_KEYWORD
+    ]
+
+
+def bind_options(
+    target: Callable[..., Any],
+    options: Mapping[str, Any],
+    *,
+    skip: int,
+    what: str,
+    converters: Mapping[Any, Callable[[str], Any]] | None = None,
+) -> dict[str, Any]:
+    """Return the keyword arguments of a call, converted by the signature and with its defaults.
+
+    Parameters
+    ----------
+    target : the callable whose keyword arguments are the options
+    options : as text from a spec, or as values from Python
+    skip : how many leading parameters are not options
+    what : what to call the thing in an error, such as ``model 'vgg11'``
+    converters : for annotations beyond bool, int, float, str, Path, Literal and tuple[str, ...]
+
+    Raises
+    ------
+    UsageError
+        For keys that the callable does not know, values it cannot take, and missing ones.
+
+    Examples
+    --------
+    >>> def vgg(num_classes, in_channels, *, width: float = 1.0, bn: bool = True): ...
+    >>> bind_options(vgg, {"bn": "false"}, skip=2, what="model 'vgg'")
+    {'width': 1.0, 'bn': False}
+    """
+    parameters = _parameters(target, skip)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    for key in options:
+        if key not in named and not open_ended:
+            raise unknown_name(f"option of {what}", key, named)
+    bound = {n: p.default for n, p in named.items() if p.default is not p.empty}
+    for key, value in options.items():
+        if isinstance(value, str) and key in named:
+            value = _convert(value, named[key], f"{what} option {key}", converters or {})
+        bound[key] = value
+    missing = [n for n in named if n not in bound]
+    if missing:
+        raise UsageError(f"{what} needs {missing[0]}=, got none; write NAME:{missing[0]}=...")
+    return bound
+
+
+def _parameters(target: Callable[..., Any], skip: int) -> dict[str, inspect.Parameter]:
+    try:
+        signature = inspect.signature(target, eval_str=True)
+    except Exception:  # annotations that cannot be evaluated here: fall back on the defaults
+        signature = inspect.signature(target)
+    parameters = list(signature.parameters.values())[skip:]
+    return {p.name: p for p in parameters if p.kind is not p.VAR_POSITIONAL}
+
+
+def _convert(
+    text: str,
+    parameter: inspect.Parameter,
+    what: str,
+    converters: Mapping[Any, Callable[[str], Any]],
+) -> Any:
+    annotation = parameter.annotation
+    if annotation is parameter.empty or isinstance(annotation, str):
+        default = parameter.default
+        annotation = str if default is parameter.empty or default is None else type(default)
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    choices = typing.get_args(annotation) if union else (annotation,)
+    if type(None) in choices and text.lower() == "none":
+        return None
+    for choice in choices:
+        if choice in converters:
+            return converters[choice](text)
+        try:
+            return _convert_to(text, choice)
+        except (ValueError, KeyError):
+            continue
+    raise UsageError(f"{what} got '{text}', expected {_type_name(annotation)}")
+
+
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _convert_to(text: str, target: Any) -> Any:
+    if target is bool:
+        return _TRUTH[text.lower()]
+    if target in (int, float, str, Path):
+        return target(text)
+    origin = typing.get_origin(target)
+    if origin is Literal:
+        return {str(value): value for value in typing.get_args(target)}[text]
+    if origin in (tuple, list):
+        inner = typing.get_args(target)[0]
+        return origin(_convert_to(item, inner) for item in text.split("/"))
+    raise ValueError(text)
+
+
+def _type_name(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return "any"
+    if typing.get_origin(annotation) is Literal:
+        return " or ".join(str(value) for value in typing.get_args(annotation))
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return " or ".join(_type_name(a) for a in typing.get_args(annotation))
+    if typing.get_origin(annotation) in (tuple, list):
+        return f"{_type_name(typing.get_args(annotation)[0])}/..."
+    if annotation is type(None):
+        return "none"
+    return str(getattr(annotation, "__name__", annotation))
