@@ -1,1 +1,100 @@
-"""Compare what neural networks represent."""
+"""Compare what neural networks represent: energy profiles of first-layer filters, CKA, plugins.
+
+>>> import repsim_energy as rs
+>>> rs.profile_similarity([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+-1.0
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from repsim_energy.comparison import Step, compare
+    from repsim_energy.errors import RepsimError, RepsimWarning
+    from repsim_energy.hookspecs import hookimpl
+    from repsim_energy.interfaces import (
+        Architecture,
+        Dataset,
+        ImageSet,
+        Metric,
+        PatchBasis,
+        Subject,
+        TrainedModel,
+    )
+    from repsim_energy.numerics.cka import CKAMoments, cka
+    from repsim_energy.numerics.energy import energy_profile, profile_similarity
+    from repsim_energy.numerics.inference import pearson_null_band
+    from repsim_energy.numerics.patches import PatchMoments, patch_moments
+    from repsim_energy.numerics.theory import (
+        ProfileFit,
+        fit_profile,
+        linear_cnn_filters,
+        theoretical_profile,
+    )
+    from repsim_energy.results import open_result, save_result
+    from repsim_energy.training.recipe import Recipe
+
+_HOMES = {
+    "comparison": ("Step", "compare"),
+    "errors": ("RepsimError", "RepsimWarning"),
+    "hookspecs": ("hookimpl",),
+    "interfaces": (
+        "Architecture",
+        "Dataset",
+        "ImageSet",
+        "Metric",
+        "PatchBasis",
+        "Subject",
+        "TrainedModel",
+    ),
+    "numerics.cka": ("CKAMoments", "cka"),
+    "numerics.energy": ("energy_profile", "profile_similarity"),
+    "numerics.inference": ("pearson_null_band",),
+    "numerics.patches": ("PatchMoments", "patch_moments"),
+    "numerics.theory": ("ProfileFit", "fit_profile", "linear_cnn_filters", "theoretical_profile"),
+    "results": ("open_result", "save_result"),
+    "training.recipe": ("Recipe",),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Architecture",
+    "CKAMoments",
+    "Dataset",
+    "ImageSet",
+    "Metric",
+    "PatchBasis",
+    "PatchMoments",
+    "ProfileFit",
+    "Recipe",
+    "RepsimError",
+    "RepsimWarning",
+    "Step",
+    "Subject",
+    "TrainedModel",
+    "cka",
+    "compare",
+    "energy_profile",
+    "fit_profile",
+    "hookimpl",
+    "linear_cnn_filters",
+    "open_result",
+    "patch_moments",
+    "pearson_null_band",
+    "profile_similarity",
+    "save_result",
+    "theoretical_profile",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that commands start fast."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'repsim_energy' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"repsim_energy.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -37,7 +37,7 @@ def find_layer(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv
     if not convolutions:
         raise UsageError(
             f"{kind} has no Conv2d layer, expected one that sees image patches; "
-            "a metric on activations (cka) can compare it"
+            "use a convolutional network"
         )
     if name is not None and name not in convolutions:
         raise unknown_name(f"convolution of {kind}", name, convolutions)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
 
-__all__ = ["CKAMoments", "Estimator", "centered_gram", "cka", "cka_from_grams"]
+__all__ = ["CKAMoments", "Estimator", "centered_gram", "cka", "cka_from_grams", "cka_null_band"]
 
 Estimator = Literal["debiased", "biased"]
 
@@ -143,11 +143,14 @@ def centered_gram(features: Tensor) -> Tensor:
     tensor([[ 1., -1.],
             [-1.,  1.]], dtype=torch.float64)
     """
-    x, _ = _checked_features(features, features)
-    mean = x.mean(0)
-    x = x - mean
-    x = x * (x.abs() > ROUNDING * mean.abs())
-    return x @ x.T
+    gram = torch.zeros(len(features), len(features), dtype=torch.float64, device=features.device)
+    for columns in features.split(4096, dim=1):  # a wide layer is never copied whole
+        x, _ = _checked_features(columns, columns)
+        mean = x.mean(0)
+        x = x - mean
+        x = x * (x.abs() > ROUNDING * mean.abs())
+        gram += x @ x.T
+    return gram
 
 
 def cka_from_grams(k: Tensor, l: Tensor, estimator: Estimator = "debiased") -> float:
@@ -160,17 +163,35 @@ def cka_from_grams(k: Tensor, l: Tensor, estimator: Estimator = "debiased") -> f
             f"Gram matrices have shapes {tuple(k.shape)} and {tuple(l.shape)}, expected (n, n) "
             "twice; show both networks the same images"
         )
-    n = len(k)
-    _check_estimator(estimator, n)
+    _check_estimator(estimator, len(k))
+    return _ratio(*(_gram_hsic(a, b, estimator) for a, b in ((k, l), (k, k), (l, l))))
 
-    def hsic(a: Tensor, b: Tensor) -> float:
-        cross, diag_a, diag_b = float((a * b).sum()), a.diagonal(), b.diagonal()
-        if estimator == "biased":
-            return cross
-        both = float(diag_a @ diag_b)
-        return _debiased(cross, both, float(diag_a.sum()), float(diag_b.sum()), n)
 
-    return _ratio(hsic(k, l), hsic(k, k), hsic(l, l))
+def cka_null_band(
+    k: Tensor, l: Tensor, estimator: Estimator = "debiased", *, shuffles: int = 100, seed: int = 0
+) -> tuple[float, float]:
+    """Return the central 95% of CKA when the examples of one network are shuffled.
+
+    Shuffling keeps every property of either set of features and breaks what ties them together.
+    """
+    scale = math.sqrt(
+        max(0.0, _gram_hsic(k, k, estimator)) * max(0.0, _gram_hsic(l, l, estimator))
+    )
+    if scale == 0:
+        return (math.nan, math.nan)
+    generator = torch.Generator().manual_seed(seed)
+    orders = (torch.randperm(len(l), generator=generator) for _ in range(shuffles))
+    values = torch.tensor([_gram_hsic(k, l[o][:, o], estimator) / scale for o in orders])
+    low, high = values.double().quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    return (low, high)
+
+
+def _gram_hsic(a: Tensor, b: Tensor, estimator: str) -> float:
+    cross, diag_a, diag_b = float(torch.vdot(a.flatten(), b.flatten())), a.diagonal(), b.diagonal()
+    if estimator == "biased":
+        return cross
+    both = float(diag_a @ diag_b)
+    return _debiased(cross, both, float(diag_a.sum()), float(diag_b.sum()), len(a))
 
 
 def _debiased(cross: float, both: float, sum_a: float, sum_b: float, n: int) -> float:

@@ -1,0 +1,12 @@
+"""The main pipeline, from names to a result.
+
+The folder is not called ``compare``, because a module of that name would shadow the public
+function ``repsim_energy.compare``.
+"""
+
+from __future__ import annotations
+
+from repsim_energy.comparison.pipeline import compare, train_networks
+from repsim_energy.comparison.plan import Plan, Step, make_plan
+
+__all__ = ["Plan", "Step", "compare", "make_plan", "train_networks"]

@@ -1,0 +1,259 @@
+"""Train what is missing, represent every network once, compare all pairs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repsim_energy.comparison.pairs import compare_pairs
+from repsim_energy.comparison.plan import Key, Plan, Step, check_layers, make_plan, patch_bases
+from repsim_energy.comparison.profiles import (
+    STAGES,
+    SUBJECT,
+    Variables,
+    basis_variables,
+    choose_stage,
+    profile_variables,
+    run_variables,
+)
+from repsim_energy.comparison.subjects import (
+    DatasetLike,
+    ModelLike,
+    Network,
+    network_of_run,
+    network_of_trained,
+)
+from repsim_energy.errors import RepsimError, RepsimWarning, TrainingError, UsageError
+from repsim_energy.interfaces import Metric, PatchBasis, Subject
+from repsim_energy.registry import Registry, load_registry, resolve_metric
+from repsim_energy.results import assemble
+from repsim_energy.training.activations import FIRST, activations
+from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.runs import make_run
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["compare", "train_networks"]
+
+Report = Callable[[Step], None]
+
+
+def compare(
+    models: Sequence[ModelLike] | Mapping[str, ModelLike],
+    dataset: DatasetLike | Sequence[DatasetLike] = "deadleaves",
+    metric: str | Metric = "energy",
+    *,
+    seeds: int | Sequence[int] = 2,
+    recipe: str | Recipe = "quick",
+    stage: str = "auto",
+    layers: Sequence[str] = (FIRST,),
+    images: int = 1000,
+    device: str = "auto",
+    progress: Report | None = None,
+    registry: Registry | None = None,
+) -> xr.Dataset:
+    """Compare networks; those that are named by architecture are trained or read from the cache.
+
+    Parameters
+    ----------
+    models : specs such as ``"vgg11"``; trained ``nn.Module`` s; filters (k, c, kh, kw); functions
+        ``(num_classes, in_channels) -> Module``; or a mapping from label to any of these
+    dataset : a spec such as ``"cifar10+random_labels"``, an ``ImageSet``, images (n, c, h, w) or
+        (images, labels); or a list of such
+    metric : a spec such as ``"energy"`` or ``"cka:estimator=biased"``, or a ``Metric``
+    seeds : how many (0, 1, ...), or which
+    recipe : how to train, such as ``"quick:epochs=20"``
+    stage : for metrics on filters: init, trained, change, or auto (change where every
+        initialisation is known, else trained)
+    layers : for metrics on activations: ``first``, ``output`` or names of submodules
+    images : for metrics on activations: how many test images the networks are shown
+    device : auto, cpu or cuda
+    progress : called with a :class:`Step` while networks are trained
+
+    Returns
+    -------
+    xarray.Dataset
+        ``similarity(dataset, model, seed, dataset_ref, model_ref, seed_ref)`` with its null band,
+        and with filters ``energy(dataset, model, seed, stage, component)``; see the schema in the
+        documentation. The attribute ``failures`` names trainings that failed; theirs is NaN.
+
+    Raises
+    ------
+    RepsimError
+        In one line: what was got, what was expected, what to do.
+    """
+    if stage not in ("auto", *STAGES):
+        raise UsageError(f"unknown stage '{stage}'; known: auto, {', '.join(STAGES)}")
+    registry = registry or load_registry()
+    measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
+    several = isinstance(dataset, Sequence) and not isinstance(dataset, str | tuple)
+    datasets: Sequence[Any] = dataset if several else [dataset]  # type: ignore[list-item,assignment]
+    plan = make_plan(registry, models, datasets, seeds, recipe, device)
+    on_filters = measure.operates_on == "filters"
+    if on_filters:
+        bases = patch_bases(plan)
+    else:
+        check_layers(plan, layers)
+    networks, failures = train_networks(plan, progress)
+    if on_filters:
+        return _with_filters(plan, measure, networks, bases, stage, failures)
+    return _with_activations(plan, measure, networks, list(layers), images, failures)
+
+
+def train_networks(
+    plan: Plan, progress: Report | None = None
+) -> tuple[dict[Key, Network], list[str]]:
+    """Return the networks of a plan and what went wrong with those that are missing.
+
+    Raises
+    ------
+    TrainingError
+        Where no network could be trained at all.
+    """
+    networks: dict[Key, Network] = {}
+    failures: list[str] = []
+    for number, key in enumerate(plan.keys, 1):
+        d, m, s = key
+        data, spec, seed = plan.datasets[d], plan.models[m], plan.seeds[s]
+        if (d, m) in plan.trained:
+            networks[key] = network_of_trained(plan.trained[d, m], data)
+            continue
+
+        def report(step: int, steps: int, key: Key = key, number: int = number) -> None:
+            if progress is not None:
+                progress(Step(plan.label(key), number, len(plan.keys), step, steps))
+
+        try:
+            run = make_run(spec, data, seed, plan.recipe, plan.device, report)
+        except TrainingError as error:
+            failures.append(f"{plan.label(key)}: {error}")
+            continue
+        report(run.steps, run.steps)
+        networks[key] = network_of_run(run, spec, data, seed)
+    if not networks:
+        raise TrainingError(failures[0])
+    return networks, failures
+
+
+def _with_filters(
+    plan: Plan,
+    metric: Metric,
+    networks: Mapping[Key, Network],
+    bases: list[PatchBasis],
+    stage: str,
+    failures: list[str],
+) -> xr.Dataset:
+    used = choose_stage(stage, plan, networks)
+    representations: dict[tuple[int, ...], NDArray[np.float64]] = {
+        key: metric.represent(Subject(filters=network.at(used), basis=bases[key[0]]))
+        for key, network in networks.items()
+    }
+    ids = [basis.basis_id for basis in bases]
+    if len(set(ids)) > 1:
+        warnings.warn(
+            "the data sets have different patch bases, so profiles are compared within each data "
+            "set alone; pairs across them are NaN",
+            RepsimWarning,
+            stacklevel=3,
+        )
+    pairs = compare_pairs(
+        metric, representations, plan.shape, lambda a, b: ids[a[0]] == ids[b[0]]
+    )
+    variables: Variables = {
+        **{name: (_paired(SUBJECT), values) for name, values in pairs.items()},
+        **profile_variables(plan, networks, bases, used),
+        **basis_variables(bases),
+        **run_variables(plan, networks),
+    }
+    components = range(len(bases[0].eigenvalues))
+    coords = {**_coords(plan), "stage": list(STAGES), "component": list(components)}
+    extra = {"stage": used, "basis_id": ",".join(ids), "centered": str(bases[0].centered).lower()}
+    return _result(plan, metric, variables, coords, failures, extra)
+
+
+def _with_activations(
+    plan: Plan,
+    metric: Metric,
+    networks: Mapping[Key, Network],
+    layers: list[str],
+    images: int,
+    failures: list[str],
+) -> xr.Dataset:
+    shown = []
+    for data in plan.datasets:
+        source = data.test if len(data.test) else data.train
+        shown.append((source.image_fingerprint, source.images[:images]))
+    representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
+    for key, network in networks.items():
+        module = network.module()
+        try:
+            found = activations(
+                module, layers, shown[key[0]][1], network.normalisation, plan.device
+            )
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise RepsimError(
+                f"'{plan.label(key)}' failed on the images ({' '.join(str(error).split())[:200]}); "
+                "try another size="
+            ) from error
+        for index, layer in enumerate(layers):
+            representations[(*key, index)] = metric.represent(Subject(activations=found[layer]))
+    dims = (*SUBJECT, "layer")
+    pairs = compare_pairs(
+        metric,
+        representations,
+        (*plan.shape, len(layers)),
+        lambda a, b: shown[a[0]][0] == shown[b[0]][0],
+    )
+    variables: Variables = {
+        **{name: (_paired(dims), values) for name, values in pairs.items()},
+        **run_variables(plan, networks),
+    }
+    coords = {**_coords(plan), "layer": layers, "layer_ref": layers}
+    counts = ",".join(str(len(pixels)) for _, pixels in shown)
+    return _result(plan, metric, variables, coords, failures, {"images": counts})
+
+
+def _paired(dims: tuple[str, ...]) -> tuple[str, ...]:
+    return (*dims, *(f"{dim}_ref" for dim in dims))
+
+
+def _coords(plan: Plan) -> dict[str, Any]:
+    labels: dict[str, Any] = {
+        "dataset": [data.label for data in plan.datasets],
+        "model": [spec.label for spec in plan.models],
+        "seed": plan.seeds,
+    }
+    return {**labels, **{f"{dim}_ref": values for dim, values in labels.items()}}
+
+
+def _result(
+    plan: Plan,
+    metric: Metric,
+    variables: Variables,
+    coords: dict[str, Any],
+    failures: list[str],
+    extra: dict[str, str],
+) -> xr.Dataset:
+    configuration = {
+        "metric": {"name": metric.name, **vars(metric)},
+        "models": {spec.label: spec.identity for spec in plan.models},
+        "seeds": plan.seeds,
+        "recipe": plan.recipe.as_options(),
+        "device": str(plan.device),
+    }
+    attributes = {
+        "metric": metric.name,
+        "direction": metric.direction,
+        "dataset_fingerprint": ",".join(data.train.fingerprint for data in plan.datasets),
+        "failures": "\n".join(failures),
+        "command": shlex.join(sys.argv),
+        **extra,
+    }
+    return assemble(variables, coords, configuration, attributes)

@@ -1,0 +1,164 @@
+"""What a comparison is going to do; everything that can be refused is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_dataset, as_models
+from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.interfaces import (
+    Dataset,
+    ModelSpec,
+    PatchBasis,
+    TrainedModel,
+)
+from repsim_energy.models.layers import find_layer
+from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.registry import Registry
+from repsim_energy.training.activations import layer_names
+from repsim_energy.training.loop import choose_device, normalisation_of
+from repsim_energy.training.recipe import Recipe, parse_recipe
+from repsim_energy.training.runs import build
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["Key", "Plan", "Step", "check_layers", "make_plan", "patch_bases"]
+
+Key = tuple[int, int, int]
+"""Where a network stands in a result: indices of dataset, model and seed."""
+
+Patch = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a comparison is: step ``step`` of ``steps`` of run ``run`` of ``runs``."""
+
+    label: str
+    run: int
+    runs: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that a comparison needs to know before it trains anything.
+
+    Parameters
+    ----------
+    trained : (dataset, model) -> the network, for those that were trained elsewhere
+    patches : (dataset, model) -> the patch that the first layer sees
+    """
+
+    datasets: list[Dataset]
+    models: list[ModelSpec]
+    seeds: list[int]
+    recipe: Recipe
+    device: torch.device
+    trained: Mapping[tuple[int, int], TrainedModel]
+    patches: Mapping[tuple[int, int], Patch]
+
+    @property
+    def shape(self) -> Key:
+        """The sizes of the dimensions dataset, model and seed."""
+        return (len(self.datasets), len(self.models), len(self.seeds))
+
+    @property
+    def keys(self) -> list[Key]:
+        """All networks; one trained elsewhere stands at the first seed alone."""
+        return [
+            (d, m, s)
+            for d in range(len(self.datasets))
+            for m in range(len(self.models))
+            for s in range(1 if (d, m) in self.trained else len(self.seeds))
+        ]
+
+    def label(self, key: Key) -> str:
+        """Return what to call a network."""
+        d, m, s = key
+        prefix = f"{self.datasets[d].label} " if len(self.datasets) > 1 else ""
+        return f"{prefix}{self.models[m].label} seed {self.seeds[s]}"
+
+
+def make_plan(
+    registry: Registry,
+    models: Sequence[ModelLike] | Mapping[str, ModelLike],
+    datasets: Sequence[DatasetLike],
+    seeds: int | Sequence[int],
+    recipe: str | Recipe,
+    device: str,
+) -> Plan:
+    """Resolve every name, load the images and build every model once."""
+    how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
+    place = choose_device(device)
+    specs = as_models(registry, models)
+    sets = [as_dataset(registry, data) for data in datasets]
+    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
+        raise UsageError(f"got seeds {numbers}, expected at least one, each once, none negative")
+    labels = [data.label for data in sets]
+    if len(set(labels)) < len(labels):
+        raise UsageError(f"got datasets {', '.join(labels)}, expected each once")
+    trained, patches = {}, {}
+    for d, data in enumerate(sets):
+        normalisation_of(data.train)  # refuses empty, constant and infinite images
+        for m, spec in enumerate(specs):
+            built = build(spec, data, numbers[0])
+            if isinstance(built, TrainedModel):
+                trained[d, m] = built
+            patches[d, m] = _patch(built, spec, data)
+    return Plan(sets, specs, numbers, how, place, trained, patches)
+
+
+def _patch(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> Patch:
+    module, name = (built.module, built.layer) if isinstance(built, TrainedModel) else (built, None)
+    c, kh, kw = find_layer(module, name)[1].weight.shape[1:]
+    channels = data.train.images.shape[1]
+    if c != channels:
+        raise ShapeError(
+            f"images of '{data.label}' have {channels} channels but the filters of '{spec.label}' "
+            f"see {c}; use images with {c} channels or another model"
+        )
+    return (int(c), int(kh), int(kw))
+
+
+def patch_bases(plan: Plan) -> list[PatchBasis]:
+    """Return each data set's patch basis; sets of the same images share one."""
+    (d, m), patch = next(iter(plan.patches.items()))
+    for (_, other), shape in plan.patches.items():
+        if shape != patch:
+            raise ShapeError(
+                f"'{plan.models[m].label}' sees {_size(patch)} patches and "
+                f"'{plan.models[other].label}' {_size(shape)}, which have no components in common; "
+                "compare models of one patch shape at a time"
+            )
+    bases: dict[str, PatchBasis] = {}
+    for data in plan.datasets:
+        images = data.train
+        if images.image_fingerprint not in bases:
+            moments = patch_moments(images.images, patch[1:])
+            bases[images.image_fingerprint] = moments.basis()
+    return [bases[data.train.image_fingerprint] for data in plan.datasets]
+
+
+def check_layers(plan: Plan, layers: Sequence[str]) -> None:
+    """Refuse layers that one of the models does not have, and filters without a network."""
+    for m, spec in enumerate(plan.models):
+        built = plan.trained.get((0, m)) or build(spec, plan.datasets[0], plan.seeds[0])
+        if isinstance(built, TrainedModel):
+            if not built.network:
+                raise UsageError(
+                    f"model '{spec.label}' is filters alone and has no activations; name its "
+                    "architecture with arch=, or compare with --metric energy"
+                )
+            built = built.module
+        layer_names(built, layers)
+
+
+def _size(patch: Patch) -> str:
+    return f"{patch[1]}x{patch[2]}x{patch[0]}"

@@ -1,0 +1,98 @@
+"""The variables of a result that stand on filters: profiles, fits and their course."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.comparison.subjects import Network
+from repsim_energy.errors import UsageError
+from repsim_energy.interfaces import PatchBasis
+from repsim_energy.numerics.energy import energy_profile, profile_similarity
+from repsim_energy.numerics.theory import fit_profile
+
+__all__ = ["STAGES", "basis_variables", "choose_stage", "profile_variables", "run_variables"]
+
+STAGES = ("init", "trained", "change")
+SUBJECT = ("dataset", "model", "seed")
+
+Variables = dict[str, tuple[tuple[str, ...], Any]]
+
+
+def choose_stage(stage: str, plan: Plan, networks: Mapping[Key, Network]) -> str:
+    """Return the stage to compare: ``auto`` is ``change`` where every initialisation is known."""
+    if stage == "auto":
+        return "change" if all("init" in n.filters for n in networks.values()) else "trained"
+    for key, network in networks.items():
+        if network.at(stage) is None:
+            raise UsageError(
+                f"stage '{stage}' needs the initial weights of '{plan.label(key)}', which are not "
+                "known; use --stage trained, or give them with checkpoint:...:init="
+            )
+    return stage
+
+
+def basis_variables(bases: list[PatchBasis]) -> Variables:
+    """Return the components and eigenvalues of each data set."""
+    patch = bases[0].patch
+    components = np.stack([b.components.numpy().reshape(-1, *patch) for b in bases])
+    return {
+        "eigenvalue": (("dataset", "component"), [b.eigenvalues.numpy() for b in bases]),
+        "components": (("dataset", "component", "c", "kh", "kw"), components),
+    }
+
+
+def profile_variables(
+    plan: Plan, networks: Mapping[Key, Network], bases: list[PatchBasis], stage: str
+) -> Variables:
+    """Return every network's profiles, their fit by theory and their course in training."""
+    components = len(bases[0].eigenvalues)
+    most = max((len(n.snapshots) for n in networks.values()), default=0)
+    shape = plan.shape
+    energy = np.full((*shape, len(STAGES), components), np.nan)
+    fits = {n: np.full((*shape, len(STAGES)), np.nan) for n in ("correlation", "steps", "at_bound")}
+    to_init = np.full(shape, np.nan)
+    course = np.full((*shape, most, components), np.nan)
+    course_step = np.full((*shape, most), -1, dtype=np.int64)
+    for key, network in networks.items():
+        basis = bases[key[0]]
+        for index, name in enumerate(STAGES):
+            filters = network.at(name)
+            if filters is None:
+                continue
+            profile = energy[(*key, index)] = energy_profile(filters, basis)
+            if np.ptp(profile) > 0:
+                fit = fit_profile(profile, basis.eigenvalues.numpy())
+                for field, values in fits.items():
+                    values[(*key, index)] = getattr(fit, field)
+        if "init" in network.filters:
+            to_init[key] = profile_similarity(energy[(*key, STAGES.index(stage))], energy[(*key, 0)])
+        for number, (step, filters) in enumerate(network.snapshots.items()):
+            origin = network.filters["init"] if stage == "change" else 0
+            course[(*key, number)] = energy_profile(filters - origin, basis)
+            course_step[(*key, number)] = step
+    return {
+        "energy": ((*SUBJECT, "stage", "component"), energy),
+        **{f"fit_{name}": ((*SUBJECT, "stage"), values) for name, values in fits.items()},
+        "init_similarity": (SUBJECT, to_init),
+        "snapshot_energy": ((*SUBJECT, "snapshot", "component"), course),
+        "snapshot_step": ((*SUBJECT, "snapshot"), course_step),
+    }
+
+
+def run_variables(plan: Plan, networks: Mapping[Key, Network]) -> Variables:
+    """Return what is known of each training."""
+    accuracy = {n: np.full(plan.shape, np.nan) for n in ("train_accuracy", "test_accuracy")}
+    steps = np.full(plan.shape, -1, dtype=np.int64)
+    run_id = np.full(plan.shape, "", dtype="U16")
+    for key, network in networks.items():
+        if network.run is not None:
+            for name, values in accuracy.items():
+                values[key] = getattr(network.run, name)
+            steps[key] = network.run.steps
+            run_id[key] = network.run.run_id
+    named: dict[str, Any] = {**accuracy, "steps": steps, "run_id": run_id}
+    return {name: (SUBJECT, values) for name, values in named.items()}

@@ -1,0 +1,40 @@
+"""The correlation of energy profiles."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repsim_energy.errors import UsageError
+from repsim_energy.interfaces import Direction, OperatesOn, Subject
+from repsim_energy.numerics.energy import energy_profile, profile_similarity
+from repsim_energy.numerics.inference import pearson_null_band
+
+__all__ = ["EnergyProfileCorrelation"]
+
+
+class EnergyProfileCorrelation:
+    """Pearson correlation of two filter banks' energy profiles on one patch basis.
+
+    Source: Chowers & Weiss (2023), section 2.
+    """
+
+    name = "energy_profile_correlation"
+    operates_on: OperatesOn = "filters"
+    direction: Direction = "similarity"
+    bounds = (-1.0, 1.0)
+    invariances = frozenset({"permutation", "scale", "orthogonal"})
+
+    def represent(self, subject: Subject) -> NDArray[np.float64]:
+        """Return the (d,) energy profile of a filter bank."""
+        if subject.filters is None or subject.basis is None:
+            raise UsageError("the energy profile needs filters and a patch basis")
+        return energy_profile(subject.filters, subject.basis)
+
+    def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        """Return the correlation of two profiles; NaN where one is flat."""
+        return profile_similarity(a, b)
+
+    def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+        """Return the central 95% for independent random banks."""
+        return pearson_null_band(len(a))

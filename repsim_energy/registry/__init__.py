@@ -1,0 +1,18 @@
+"""From what a user types to the things behind it."""
+
+from __future__ import annotations
+
+from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry, load_registry
+from repsim_energy.registry.resolve import describe, load_dataset, resolve_metric, resolve_model
+
+__all__ = [
+    "Entry",
+    "Kind",
+    "Plugin",
+    "Registry",
+    "describe",
+    "load_dataset",
+    "load_registry",
+    "resolve_metric",
+    "resolve_model",
+]

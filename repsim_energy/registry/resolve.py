@@ -1,0 +1,173 @@
+"""Specs to things: names looked up, options checked, data sets loaded."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from repsim_energy.errors import PluginError, RepsimError, UsageError
+from repsim_energy.interfaces import (
+    Architecture,
+    Dataset,
+    ImageSet,
+    Metric,
+    ModelSpec,
+)
+from repsim_energy.registry.plugins import Entry, Kind, Registry
+from repsim_energy.specs import Option, bind_options, options_of, parse_chain, parse_spec
+
+__all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model"]
+
+GIVEN: dict[Kind, int] = {"metric": 0, "model": 2, "dataset": 1, "variant": 1}
+"""How many leading parameters of a callable are not options."""
+
+COMMON = ("classes", "limit", "size")
+"""Options of every data set; one that a data set declares itself goes to it."""
+
+
+def resolve_metric(registry: Registry, text: str) -> Metric:
+    """Return the metric of a spec such as ``energy`` or ``cka:estimator=biased``."""
+    spec = parse_spec(text)
+    entry = registry.entry("metric", spec.name)
+    thing = entry.load()
+    if inspect.isclass(thing) or inspect.isroutine(thing):
+        options = bind_options(thing, spec.options, skip=0, what=f"metric '{spec.name}'")
+        thing = _call(entry, partial(thing, **options))
+    elif spec.options:
+        raise UsageError(f"metric '{spec.name}' has no options, got '{text}'")
+    if not isinstance(thing, Metric):
+        missing = [n for n in Metric.__protocol_attrs__ if not hasattr(thing, n)]  # type: ignore[attr-defined]
+        raise PluginError(
+            f"metric '{spec.name}' of {entry.plugin.distribution} lacks {', '.join(missing)}; "
+            "see the interface repsim_energy.interfaces.Metric"
+        )
+    return thing
+
+
+def resolve_model(registry: Registry, text: str) -> ModelSpec:
+    """Return the architecture of a spec such as ``resnet18:width=0.5``."""
+    spec = parse_spec(text)
+    return _model(registry, text, spec.name, spec.options)
+
+
+def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]) -> ModelSpec:
+    entry = registry.entry("model", name)
+    thing, skip = entry.load(), GIVEN["model"]
+    if entry.name.endswith("/*"):
+        thing = partial(thing, name.removeprefix(entry.name[:-1]))
+    bound = bind_options(
+        thing,
+        options,
+        skip=skip,
+        what=f"model '{name}'",
+        converters={Architecture: partial(_architecture, registry)},
+    )
+    identity = {
+        "name": name,
+        "options": {key: str(value) for key, value in bound.items()},
+        "distribution": f"{entry.plugin.distribution} {_code_version(entry)}",
+    }
+
+    def build(num_classes: int, in_channels: int) -> Any:
+        return thing(num_classes, in_channels, **bound)
+
+    return ModelSpec(label, build, identity)
+
+
+def _code_version(entry: Entry) -> str:
+    """Return the version that a cached run is bound to; the built-ins have their own number."""
+    return "built-in" if entry.plugin.distribution == "repsim-energy" else entry.plugin.version
+
+
+def _architecture(registry: Registry, name: str) -> Callable[..., Any]:
+    """Return a builder for an option that names an architecture."""
+
+    def build(num_classes: int, in_channels: int, **options: Any) -> Any:
+        return _model(registry, name, name, options).build(num_classes, in_channels)
+
+    registry.entry("model", name)
+    return build
+
+
+def load_dataset(registry: Registry, text: str) -> Dataset:
+    """Return both splits of a chain such as ``cifar10:classes=cat/dog+random_labels``."""
+    base, *variants = parse_chain(text)
+    entry = registry.entry("dataset", base.name)
+    factory = entry.load()
+    own = {option.name for option in options_of(factory, GIVEN["dataset"])}
+    common = {k: v for k, v in base.options.items() if k in COMMON and k not in own}
+    rest = {k: v for k, v in base.options.items() if k not in common}
+    what = f"data set '{base.name}'"
+    options = bind_options(factory, rest, skip=GIVEN["dataset"], what=what)
+    chosen = bind_options(_select(), common, skip=1, what=what)
+    changes = []
+    for spec in variants:
+        variant = registry.entry("variant", spec.name)
+        change = variant.load()
+        bound = bind_options(
+            change, spec.options, skip=GIVEN["variant"], what=f"variant '{spec.name}'"
+        )
+        changes.append((variant, partial(change, **bound)))
+
+    def split(name: str) -> ImageSet:
+        images = _image_set(entry, _call(entry, partial(factory, name, **options)))
+        images = _select()(images, **chosen)
+        for variant, change in changes:
+            images = _image_set(variant, _call(variant, partial(change, images)))
+        return images
+
+    return Dataset(text, split("train"), split("test"))
+
+
+def _select() -> Callable[..., ImageSet]:
+    """Return the selection of images, which imports torch, only when it is needed."""
+    from repsim_energy.data.selection import select
+
+    return select
+
+
+def _image_set(entry: Entry, found: Any) -> ImageSet:
+    if not isinstance(found, ImageSet):
+        raise PluginError(
+            f"{entry.kind} '{entry.name}' of {entry.plugin.distribution} returned "
+            f"{type(found).__name__}, expected an ImageSet"
+        )
+    return found
+
+
+def _call(entry: Entry, call: Callable[[], Any]) -> Any:
+    """Call into a plugin; its own exceptions become one line that names it."""
+    try:
+        return call()
+    except (RepsimError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{entry.kind} '{entry.name}' of {entry.plugin.distribution} failed "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def describe(registry: Registry, kind: Kind, name: str) -> tuple[str, list[Option]]:
+    """Return the summary and the options of a name, loading it."""
+    entry = registry.entry(kind, name)
+    thing, skip = entry.load(), GIVEN[kind]
+    if entry.name.endswith("/*"):
+        thing = partial(thing, name.removeprefix(entry.name[:-1]))
+    if kind == "metric" and not inspect.isclass(thing):
+        return _summary(thing), []
+    options = options_of(thing, skip)
+    if kind == "dataset":
+        known = {option.name for option in options}
+        options += [option for option in options_of(_select(), 1) if option.name not in known]
+    return _summary(thing), options
+
+
+def _summary(thing: Any) -> str:
+    while isinstance(thing, partial):
+        thing = thing.func
+    if not (inspect.isclass(thing) or inspect.isroutine(thing)):
+        thing = type(thing).__call__ if callable(thing) else type(thing)
+    return (inspect.getdoc(thing) or "").partition("\n")[0]

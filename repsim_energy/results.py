@@ -1,0 +1,146 @@
+"""The result schema: plain xarray data sets, and the only writer and reader of result files."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from collections.abc import Hashable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from repsim_energy.errors import FileError, UsageError
+from repsim_energy.storage import atomic_path, check_writable
+
+__all__ = ["SCHEMA_VERSION", "assemble", "open_result", "save_result", "to_json"]
+
+SCHEMA_VERSION = 1
+
+SUBJECTS = ("dataset", "model", "seed")
+
+VARIABLES: dict[str, tuple[str, str]] = {
+    "energy": ("energy profile", "weight units"),
+    "snapshot_energy": ("energy profile along training, at the stage compared", "weight units"),
+    "snapshot_step": ("gradient step of the snapshot", "1"),
+    "eigenvalue": ("variance of the patches along the component", "pixel value squared"),
+    "components": ("principal component of the patches, a unit vector", "1"),
+    "similarity": ("similarity of two networks", "1"),
+    "null_low": ("lower end of the central 95% for unrelated networks", "1"),
+    "null_high": ("upper end of the central 95% for unrelated networks", "1"),
+    "init_similarity": ("correlation with the network's own initial profile", "1"),
+    "fit_correlation": ("correlation with the best theoretical profile", "1"),
+    "fit_steps": ("gradient steps of the best theoretical profile", "1"),
+    "fit_at_bound": ("1 where the best step is the first or last one searched", "1"),
+    "train_accuracy": ("share of training images classified right in the last epoch", "1"),
+    "test_accuracy": ("share of test images classified right after training", "1"),
+    "steps": ("gradient steps taken", "1"),
+    "run_id": ("identifier of the cached run, empty where there is none", ""),
+}
+"""Every variable that may occur: long_name and units. ``steps`` is -1 where unknown."""
+
+
+def assemble(
+    variables: Mapping[str, tuple[Sequence[str], Any]],
+    coords: Mapping[str, Any],
+    configuration: Mapping[str, Any],
+    attributes: Mapping[str, str],
+) -> xr.Dataset:
+    """Return a result of this schema.
+
+    Parameters
+    ----------
+    variables : name -> (dims, values), names as in ``VARIABLES``
+    coords : dimension -> labels
+    configuration : all that was asked for; stored as one JSON string
+    attributes : further attributes, text only (netCDF holds no None, bool or dict)
+    """
+    result = xr.Dataset(
+        {
+            name: (list(dims), np.asarray(values), _described(name))
+            for name, (dims, values) in variables.items()
+        },
+        coords=dict(coords),
+    )
+    versions = {name: metadata.version(name) for name in ("torch", "numpy", "xarray")}
+    result.attrs = {
+        "schema_version": SCHEMA_VERSION,
+        **attributes,
+        "configuration": json.dumps(configuration, sort_keys=True, default=str),
+        "versions": json.dumps({"python": platform.python_version(), **versions}),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    return result
+
+
+def _described(name: str) -> dict[str, str]:
+    long_name, units = VARIABLES[name]
+    return {"long_name": long_name, "units": units}
+
+
+def save_result(result: xr.Dataset, path: str | Path) -> None:
+    """Write a result as netCDF4, checksummed; a kill leaves the old file or the whole new one.
+
+    Raises
+    ------
+    UsageError
+        Where the place cannot be written.
+    RepsimError
+        Where writing fails, such as on a full disk; what was there before is unchanged.
+    """
+    path = Path(path)
+    check_writable(path)
+    encoding: dict[Hashable, dict[str, Any]] = {
+        name: {"zlib": True, "fletcher32": True}
+        for name, variable in result.variables.items()
+        if variable.dtype.kind in "fiu" and variable.ndim
+    }
+    with atomic_path(path) as temporary:
+        result.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+
+
+def open_result(path: str | Path) -> xr.Dataset:
+    """Return a result file's content, in memory.
+
+    Raises
+    ------
+    UsageError
+        Where there is no such file.
+    FileError
+        For a file that is damaged, or no result of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as file:
+            result = file.load()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise FileError(f"'{path}' cannot be read as netCDF4 ({error}); make it anew") from error
+    version = result.attrs.get("schema_version")
+    if version is None or int(version) > SCHEMA_VERSION or "similarity" not in result:
+        raise FileError(
+            f"'{path}' has schema version {version}, expected up to {SCHEMA_VERSION} of a "
+            "repsim-energy result; update repsim-energy or choose another file"
+        )
+    return result
+
+
+def to_json(result: xr.Dataset) -> str:
+    """Return a result as JSON, undefined numbers as null."""
+    return json.dumps(_plain(result.to_dict()), indent=1)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,1 @@
+"""How a run trains, and where it is kept."""

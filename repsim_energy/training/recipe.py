@@ -1,0 +1,103 @@
+"""How a run trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.specs import bind_options, parse_spec
+
+__all__ = ["RECIPES", "Recipe", "parse_recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training besides data, model and seed.
+
+    Parameters
+    ----------
+    lr : step size
+    momentum, weight_decay : of the optimiser
+    optimizer : sgd or adam
+    batch : images in a step; a last, smaller batch of an epoch is left out
+    epochs : passes over the training images
+    steps : gradient steps; training ends at ``epochs`` or ``steps``, whichever comes first
+    until_accuracy : end after the first epoch whose training accuracy reaches it
+    loss : cross_entropy, or mse against one-hot labels
+    snapshots : first-layer filters to keep, at log-spaced steps
+    precision : float32, or bfloat16 for automatic mixed precision
+    test_images : how many test images the accuracy is measured on; none takes all
+    """
+
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    batch: int = 32
+    epochs: int | None = None
+    steps: int | None = None
+    until_accuracy: float | None = None
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    snapshots: int = 12
+    precision: Literal["float32", "bfloat16"] = "float32"
+    test_images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        counts = {"batch": self.batch, "epochs": self.epochs, "steps": self.steps}
+        for name, value in counts.items():
+            if value is not None and value < 1:
+                raise UsageError(f"recipe got {name}={value}, expected at least 1")
+        if self.epochs is None and self.steps is None:
+            raise UsageError("recipe has no end, expected epochs= or steps=")
+        if not self.lr > 0 or self.snapshots < 0:
+            raise UsageError(
+                f"recipe got lr={self.lr}, snapshots={self.snapshots}, expected lr > 0 and "
+                "snapshots >= 0"
+            )
+        if self.until_accuracy is not None and not 0 < self.until_accuracy <= 1:
+            raise UsageError(
+                f"recipe got until_accuracy={self.until_accuracy}, expected a share in (0, 1]"
+            )
+
+    def total_steps(self, images: int) -> int:
+        """Return the most steps that a training on so many images takes."""
+        per_epoch = max(1, images // self.batch)
+        limits = [self.steps, self.epochs and self.epochs * per_epoch]
+        return min(limit for limit in limits if limit)
+
+    def as_options(self) -> dict[str, Any]:
+        """Return the fields as plain values, for keys and results."""
+        return asdict(self)
+
+
+RECIPES = {
+    "quick": Recipe(lr=0.01, batch=32, steps=60, test_images=500),
+    "paper": Recipe(lr=0.01, batch=256, epochs=100),
+}
+"""``quick`` shows the effect on two cores in minutes; ``paper`` is that of the authors' code."""
+
+
+def parse_recipe(text: str) -> Recipe:
+    """Return the recipe of ``NAME[:key=value]...``.
+
+    Giving one of ``epochs`` and ``steps`` replaces the named recipe's other.
+
+    Examples
+    --------
+    >>> recipe = parse_recipe("quick:epochs=20:batch=64")
+    >>> recipe.epochs, recipe.steps, recipe.batch
+    (20, None, 64)
+    """
+    spec = parse_spec(text)
+    if spec.name not in RECIPES:
+        raise unknown_name("recipe", spec.name, RECIPES)
+    given: Mapping[str, str] = spec.options
+    bound = bind_options(Recipe, given, skip=0, what=f"recipe '{spec.name}'")
+    changes = {key: bound[key] for key in given}
+    if ("epochs" in given) != ("steps" in given):
+        changes.setdefault("epochs", None)
+        changes.setdefault("steps", None)
+    return replace(RECIPES[spec.name], **changes)
