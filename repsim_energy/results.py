@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import platform
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -12,15 +14,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from repsim_energy.errors import FileError, UsageError
 from repsim_energy.storage import atomic_path, check_writable
 
-__all__ = ["SCHEMA_VERSION", "assemble", "open_result", "save_result", "to_json"]
+__all__ = ["SCHEMA_VERSION", "assemble", "open_result", "save_result", "summarise", "to_json"]
 
 SCHEMA_VERSION = 1
-
-SUBJECTS = ("dataset", "model", "seed")
 
 VARIABLES: dict[str, tuple[str, str]] = {
     "energy": ("energy profile", "weight units"),
@@ -127,6 +128,51 @@ def open_result(path: str | Path) -> xr.Dataset:
             "repsim-energy result; update repsim-energy or choose another file"
         )
     return result
+
+
+def summarise(result: xr.Dataset) -> xr.Dataset:
+    """Return the similarity between groups of runs that differ in their seeds alone.
+
+    A group is one data set, model and (on activations) layer.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``mean`` and ``spread`` (standard deviation) ``(group, group_ref)`` over pairs of seeds; on
+        the diagonal over pairs of different seeds. NaN where there is no pair (for the spread:
+        fewer than two). ``null_low`` and ``null_high`` likewise, averaged.
+    """
+    outer = [d for d in ("dataset", "model", "layer") if d in result.similarity.dims]
+    refs = [f"{d}_ref" for d in outer]
+    labels = [
+        " ".join(str(part) for part in parts if part is not None)
+        for parts in itertools.product(
+            *(result[d].values if result.sizes[d] > 1 or d == "model" else [None] for d in outer)
+        )
+    ]
+    seeds = result.sizes["seed"]
+    shape = (len(labels), seeds, len(labels), seeds)
+
+    def grouped(name: str) -> NDArray[np.float64]:
+        ordered = result[name].transpose(*outer, "seed", *refs, "seed_ref").values.reshape(shape)
+        pairs = np.swapaxes(ordered, 1, 2).copy()
+        once = np.tri(seeds, k=0, dtype=bool)  # a pair within a group counts once, itself never
+        for group in range(len(labels)):
+            pairs[group, group][once] = np.nan
+        flat: NDArray[np.float64] = pairs.reshape(len(labels), len(labels), -1)
+        return flat
+
+    similarity = grouped("similarity")
+    dims = ("group", "group_ref")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nothing to average is NaN
+        values = {"mean": np.nanmean(similarity, -1), "spread": np.nanstd(similarity, -1, ddof=1)}
+        for name in ("null_low", "null_high"):
+            values[name] = np.nanmean(grouped(name), -1)
+    return xr.Dataset(
+        {name: (dims, value) for name, value in values.items()},
+        coords={"group": labels, "group_ref": labels},
+    )
 
 
 def to_json(result: xr.Dataset) -> str:

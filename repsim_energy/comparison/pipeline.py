@@ -220,6 +220,12 @@ def _with_activations(
     return _result(plan, metric, variables, coords, failures, {"images": counts})
 
 
+def _options(metric: Metric) -> dict[str, Any]:
+    """Return what distinguishes this instance of a metric from another of its class."""
+    declared = ("name", "operates_on", "direction", "bounds", "invariances")
+    return {k: v for k, v in vars(metric).items() if k not in declared}
+
+
 def _paired(dims: tuple[str, ...]) -> tuple[str, ...]:
     return (*dims, *(f"{dim}_ref" for dim in dims))
 
@@ -242,7 +248,7 @@ def _result(
     extra: dict[str, str],
 ) -> xr.Dataset:
     configuration = {
-        "metric": {"name": metric.name, **vars(metric)},
+        "metric": {"name": metric.name, "options": _options(metric)},
         "models": {spec.label: spec.identity for spec in plan.models},
         "seeds": plan.seeds,
         "recipe": plan.recipe.as_options(),

@@ -1,0 +1,109 @@
+"""The command group, and what becomes of errors, warnings and interruptions."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import rich_click as click
+
+from repsim_energy.errors import RepsimError, RepsimWarning
+
+__all__ = ["main", "repsim"]
+
+COMMANDS = {
+    "compare": "compare:compare",
+    "train": "train:train",
+    "models": "listing:models",
+    "datasets": "listing:datasets",
+    "metrics": "listing:metrics",
+    "variants": "listing:variants",
+    "plugins": "plugins:plugins",
+}
+"""Where each command stands; it is imported when it is called."""
+
+
+class _Commands(click.RichGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(
+            importlib.import_module(f"repsim_energy.cli.{module}"), attribute
+        )
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="repsim-energy")
+@click.option(
+    "--no-plugins",
+    is_flag=True,
+    envvar="REPSIM_NO_PLUGINS",
+    help="Use the built-ins alone; nothing of other distributions is imported.",
+)
+@click.pass_context
+def repsim(ctx: click.Context, no_plugins: bool) -> None:
+    """Compare what neural networks represent.
+
+    Lists are separated by commas. A spec is NAME[:key=value]..., a variant of a data set is
+    chained with +, such as cifar10:classes=cat/dog+random_labels.
+    """
+    ctx.obj = {"plugins": not no_plugins}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command and leave with its exit code.
+
+    0 ok, 1 failed, 2 usage, 3 partial, 4 corrupt or untrusted file, 130 interrupted.
+    """
+    _show_warnings_in_one_line()
+    try:
+        code = repsim.main(args, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except RepsimError as error:
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted: finished runs are kept, the same command goes on there", err=True)
+        code = 130
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_warnings_in_one_line() -> None:
+    if not sys.warnoptions:  # what the user asked of Python goes first
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("default", RepsimWarning)
+    shown = warnings.showwarning
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:
+        if issubclass(category, RepsimWarning):
+            click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+        else:
+            shown(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+
+
+def registry_of(ctx: click.Context, **options: Any) -> Any:
+    """Return the registry that the global options ask for."""
+    from repsim_energy.registry import load_registry
+
+    return load_registry(plugins=ctx.obj["plugins"], **options)

@@ -1,0 +1,63 @@
+"""``repsim compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.options import parse_seeds, training_options
+from repsim_energy.cli.progress import progress_on_stderr
+from repsim_energy.cli.tables import print_result
+from repsim_energy.specs import split_list
+from repsim_energy.storage import check_writable
+
+__all__ = ["compare"]
+
+
+@click.command()
+@click.option("--metric", default="energy", show_default=True, metavar="SPEC",
+              help="See: repsim metrics.")
+@training_options
+@click.option("--stage", default="auto", show_default=True,
+              help="init, trained, change, or auto: change where every initialisation is known, "
+              "else trained. For metrics on filters.")
+@click.option("--layer", "layers", default="first", show_default=True, metavar="NAME,...",
+              help="first, output or names of submodules. For metrics on activations.")
+@click.option("--images", default=1000, show_default=True, type=click.IntRange(min=1),
+              help="Test images that networks are shown. For metrics on activations.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE.nc",
+              help="Write the result as netCDF.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def compare(
+    ctx: click.Context, models: str, dataset: str, output: Path | None, as_json: bool, quiet: bool,
+    layers: str, seeds: str, **options: Any,
+) -> int:
+    """Compare networks by what they represent; train those that are not in the cache.
+
+    Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
+    """  # fmt: skip
+    if output is not None:
+        check_writable(output)
+    from repsim_energy.comparison import compare as compare_networks
+    from repsim_energy.results import save_result, to_json
+
+    with progress_on_stderr(quiet) as progress:
+        result = compare_networks(
+            split_list(models), split_list(dataset), layers=split_list(layers),
+            seeds=parse_seeds(seeds), progress=progress, registry=registry_of(ctx), **options,
+        )  # fmt: skip
+    if output is not None:
+        save_result(result, output)
+    click.echo(to_json(result)) if as_json else print_result(result)
+    return report_failures(result.attrs["failures"].splitlines())
+
+
+def report_failures(failures: list[str]) -> int:
+    """Print what failed and return the exit code: 3 where a part of the work failed."""
+    for failure in failures:
+        click.echo(f"failed: {failure}", err=True)
+    return 3 if failures else 0

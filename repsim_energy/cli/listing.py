@@ -1,0 +1,43 @@
+"""``repsim models``, ``datasets``, ``metrics`` and ``variants``."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.tables import print_rows
+from repsim_energy.registry.plugins import Kind
+
+__all__ = ["datasets", "metrics", "models", "variants"]
+
+
+def _list_command(kind: Kind, example: str) -> click.Command:
+    @click.command(
+        name=f"{kind}s",
+        help=f"List the {kind}s, those that match a pattern, or the options of one.\n\n"
+        f"Examples: repsim {kind}s; repsim {kind}s {example}",
+    )
+    @click.argument("name", default="*")
+    @click.pass_context
+    def command(ctx: click.Context, name: str) -> None:
+        registry = registry_of(ctx)
+        if "*" in name or "?" in name:
+            rows = [[n, registry.entry(kind, n).plugin.distribution]
+                    for n in registry.names(kind, name)]  # fmt: skip
+            print_rows([kind, "from"], rows)
+            return
+        from repsim_energy.registry import describe
+
+        summary, options = describe(registry, kind, name)
+        click.echo(f"{name}: {summary}")
+        if options:
+            print_rows(["option", "type", "default"], [[o.name, o.type, o.default] for o in options])
+
+    result: click.Command = command
+    return result
+
+
+models = _list_command("model", "vgg11")
+datasets = _list_command("dataset", "npz")
+metrics = _list_command("metric", "cka")
+variants = _list_command("variant", "random_labels")

@@ -1,0 +1,58 @@
+"""Options that several commands have, and how their text is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import rich_click as click
+
+from repsim_energy.errors import UsageError
+
+__all__ = ["parse_seeds", "training_options"]
+
+Command = Callable[..., Any]
+
+
+def training_options(command: Command) -> Command:
+    """Add the options that decide a training."""
+    options = [
+        click.option("--models", required=True, metavar="SPEC,...", help="See: repsim models."),
+        click.option(
+            "--dataset", default="deadleaves", show_default=True, metavar="SPEC[+VARIANT],...",
+            help="See: repsim datasets and repsim variants.",
+        ),
+        click.option(
+            "--seeds", default="2", show_default=True, metavar="N|A-B|A,B,...",
+            help="How many, a range, or which.",
+        ),
+        click.option(
+            "--recipe", default="quick", show_default=True, metavar="SPEC",
+            help="quick or paper, with changes: quick:epochs=20:batch=64:lr=0.05.",
+        ),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu or cuda."
+        ),
+        click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def parse_seeds(text: str) -> int | list[int]:
+    """Return a number of seeds, or the seeds themselves.
+
+    Examples
+    --------
+    >>> parse_seeds("3"), parse_seeds("2-4"), parse_seeds("0,7")
+    (3, [2, 3, 4], [0, 7])
+    """
+    if re.fullmatch(r"\d+", text) and int(text) > 0:
+        return int(text)
+    if match := re.fullmatch(r"(\d+)-(\d+)", text):
+        return list(range(int(match[1]), int(match[2]) + 1))
+    if re.fullmatch(r"\d+(,\d+)+", text):
+        return [int(part) for part in text.split(",")]
+    raise UsageError(f"got seeds '{text}', expected a number above 0, a range 0-4 or a list 0,3,7")

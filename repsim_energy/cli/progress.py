@@ -1,0 +1,56 @@
+"""Progress on stderr: a bar with the time left on a terminal, a line per run elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import rich_click as click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from repsim_energy.comparison import Step
+
+__all__ = ["progress_on_stderr"]
+
+
+@contextlib.contextmanager
+def progress_on_stderr(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
+    """Give a function that shows each step of a training; ``None`` when quiet."""
+    console = Console(stderr=True)
+    if quiet:
+        yield None
+    elif not console.is_terminal:
+        yield _line
+    else:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=console) as bars:
+            yield _Bars(bars)
+
+
+def _line(step: Step) -> None:
+    if step.step == step.steps:
+        click.echo(f"[{step.run}/{step.runs}] {step.label}: {step.steps} steps", err=True)
+
+
+class _Bars:
+    """One bar for the run at hand and one for all runs."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._all = bars.add_task("all runs", total=None)
+        self._run = bars.add_task("", total=None)
+
+    def __call__(self, step: Step) -> None:
+        self._bars.update(
+            self._all, total=step.runs, completed=step.run - 1 + step.step / step.steps
+        )
+        description = f"{step.label} ({step.run} of {step.runs})"
+        if self._bars.tasks[self._run].description != description:
+            self._bars.reset(self._run, description=description)
+        self._bars.update(self._run, total=step.steps, completed=step.step)
