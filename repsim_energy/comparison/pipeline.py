@@ -131,7 +131,7 @@ def train_networks(
                 progress(Step(plan.label(key), number, len(plan.keys), step, steps))
 
         try:
-            run = make_run(spec, data, seed, plan.recipe, plan.device, report)
+            run = make_run(spec, data, seed, plan.recipe, plan.device, _until_last(report))
         except TrainingError as error:
             failures.append(f"{plan.label(key)}: {error}")
             continue
@@ -140,6 +140,16 @@ def train_networks(
     if not networks:
         raise TrainingError(failures[0])
     return networks, failures
+
+
+def _until_last(report: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Return the report without the last step, which is reported once the run is kept."""
+
+    def under_way(step: int, steps: int) -> None:
+        if step < steps:
+            report(step, steps)
+
+    return under_way
 
 
 def _with_filters(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PatchMoments", "patch_moments"]
 
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 4 * 2**20
 """The most memory that unfolded patches take at once."""
 
 
@@ -122,7 +122,7 @@ def patch_moments(
     (4, 2.5)
     """
     batches = iter([images]) if isinstance(images, Tensor) else iter(images)
-    parts = (part for batch in batches for part in _moments_of_batch(batch, patch))
+    parts = (part for batch in batches for part in _moments_of_batch(batch, patch) if part.count)
     moments = next(parts, None)
     if moments is None:
         raise DataError("got no images, expected at least one; check the data set and its limit=")
@@ -141,11 +141,11 @@ def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> Iterator[PatchMo
         values = chunk.to(torch.float64)
         if not torch.isfinite(values).all():
             raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
-        columns = F.unfold(values, patch).transpose(1, 2).reshape(-1, d)
+        columns = F.unfold(values, patch)  # (images, d, places)
         yield PatchMoments(
-            len(columns),
-            columns.sum(0),
-            columns.T @ columns,
+            columns.shape[0] * columns.shape[2],
+            columns.sum((0, 2)),
+            torch.bmm(columns, columns.transpose(1, 2)).sum(0),
             (channels, *patch),
             unit,
         )

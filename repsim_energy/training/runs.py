@@ -13,7 +13,7 @@ from typing import Any
 import filelock
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from repsim_energy.errors import (
@@ -236,10 +236,11 @@ def _checked(folder: Path, name: str) -> dict[str, Tensor]:
     """Return the tensors of a cached file after comparing its hash with the manifest."""
     path = folder / name
     expected = json.loads((folder / "run.json").read_text())["sha256"][name]
-    if sha256_of(path) != expected:
+    content = path.read_bytes()  # hashed and parsed from memory: the file may change meanwhile
+    if hashlib.sha256(content).hexdigest() != expected:
         raise FileError(f"'{path}' is not what was written; delete its folder to train it anew")
     try:
-        tensors: dict[str, Tensor] = load_file(path)
+        tensors: dict[str, Tensor] = load(content)
     except SafetensorError as error:
         raise FileError(f"'{path}' cannot be read ({error})") from error
     return tensors

@@ -1,0 +1,68 @@
+"""Fixtures that many tests share: a cache of their own, small images, the real ones."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from repsim_energy.interfaces import ImageSet
+
+REAL_IMAGES = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's cache; tests of one session share rendered images."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("REPSIM_CACHE", str(cache))
+    monkeypatch.delenv("REPSIM_NO_PLUGINS", raising=False)
+    monkeypatch.delenv("REPSIM_STRICT_PLUGINS", raising=False)
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("REPSIM_CACHE", str(cache))
+    return cache
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def pictures(rng):
+    """60 correlated colour images of 12x12 pixels in three classes."""
+    noise = torch.randn(60, 3, 16, 16, generator=rng)
+    smooth = torch.nn.functional.avg_pool2d(noise, 5, stride=1)
+    pixels = ((smooth - smooth.min()) / (smooth.max() - smooth.min()) * 255).to(torch.uint8)
+    return ImageSet(pixels, torch.arange(60) % 3, ("a", "b", "c"), "pictures")
+
+
+@pytest.fixture
+def pictures_npz(tmp_path):
+    """The same kind of images in a file, 32x32, with a test split."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (90, 8, 8, 3)).repeat(4, 1).repeat(4, 2).astype(np.uint8)
+    labels = np.arange(90) % 3
+    path = tmp_path / "pictures.npz"
+    np.savez(
+        path,
+        train_images=images[:60], train_labels=labels[:60],
+        test_images=images[60:], test_labels=labels[60:],
+        classes=np.array(["a", "b", "c"]),
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="session")
+def cifar_subset():
+    """5,170 real CIFAR-10 images; REPSIM_TEST_IMAGES names a folder that holds the file."""
+    folder = Path(os.environ.get("REPSIM_TEST_IMAGES", REAL_IMAGES))
+    path = folder / "cifar10-subset.npz"
+    if not path.is_file():
+        pytest.skip("no real images: set REPSIM_TEST_IMAGES to a folder with cifar10-subset.npz")
+    return path

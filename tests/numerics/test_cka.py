@@ -1,0 +1,137 @@
+"""Linear CKA: published values, exactness over batches, invariances and their absence."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
+from repsim_energy.numerics.cka import (
+    CKAMoments,
+    centered_gram,
+    cka,
+    cka_from_grams,
+    cka_null_band,
+)
+
+
+def features(n, d, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def published():
+    """The pair of google-research/representation_similarity, Demo.ipynb."""
+    rng = np.random.RandomState(1337)  # noqa: NPY002  (the published pair is made this way)
+    x = rng.randn(100, 10)
+    return torch.from_numpy(x), torch.from_numpy(rng.randn(100, 10) + x)
+
+
+def song(x, y):
+    """Equation 5 of Song et al. (2012), written out."""
+    k, l = x @ x.T, y @ y.T
+    k, l = k - torch.diag(k.diagonal()), l - torch.diag(l.diagonal())
+    n, one = len(x), torch.ones(len(x), dtype=torch.float64)
+    return (
+        torch.trace(k @ l)
+        + (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2))
+        - 2 / (n - 2) * (one @ k @ l @ one)
+    ) / (n * (n - 3))
+
+
+def test_published_values(published):
+    assert cka(*published, estimator="biased") == pytest.approx(0.5576132566, abs=1e-9)
+    assert cka(*published) == pytest.approx(0.5134564895, abs=1e-9)
+
+
+def test_debiased_is_the_ratio_of_song_estimates():
+    x, y = features(30, 5), features(30, 8, seed=1) + 3
+    slow = song(x, y) / (song(x, x) * song(y, y)).sqrt()
+    assert cka(x, y) == pytest.approx(float(slow), abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=6), st.floats(-1e4, 1e4),
+       st.sampled_from(["debiased", "biased"]))  # fmt: skip
+def test_batches_give_the_whole(sizes, offset, estimator):
+    x = features(sum(sizes) + 4, 5) + offset
+    y = features(sum(sizes) + 4, 7, seed=1) + x[:, :1] - offset
+    moments = CKAMoments()
+    for rows in zip(x.split([*sizes, 4]), y.split([*sizes, 4]), strict=True):
+        moments.update(*rows)
+    assert moments.cka(estimator) == pytest.approx(cka(x, y, estimator=estimator), abs=1e-9)
+
+
+@pytest.mark.parametrize("estimator", ["debiased", "biased"])
+def test_grams_give_the_same(estimator):
+    x, y = features(20, 50), features(20, 5000, seed=1) + 7
+    grams = centered_gram(x), centered_gram(y)
+    assert cka_from_grams(*grams, estimator) == pytest.approx(
+        cka(x, y, estimator=estimator), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("estimator", ["debiased", "biased"])
+def test_invariances_hold_and_others_do_not(estimator):
+    x, y = features(40, 6), features(40, 6, seed=1)
+    y = y + x
+    value = cka(x, y, estimator=estimator)
+    turn = torch.linalg.qr(features(6, 6, seed=2))[0]
+    for same in (y @ turn, 5 * y, y + 100, y.flip(1)):
+        assert cka(x, same, estimator=estimator) == pytest.approx(value, abs=1e-9)
+    assert cka(x, x, estimator=estimator) == pytest.approx(1)
+    assert abs(cka(x, y * torch.tensor([9, 1, 1, 1, 1, 1]), estimator=estimator) - value) > 0.01
+    assert abs(cka(x, y.flip(0), estimator=estimator) - value) > 0.1
+
+
+def test_bias_of_independent_noise_at_few_examples():
+    """Published: 0.80 biased at n = 16 with 64 features; the debiased mean is about zero."""
+    pairs = [(features(16, 64, 2 * i), features(16, 64, 2 * i + 1)) for i in range(60)]
+    assert np.mean([cka(x, y, estimator="biased") for x, y in pairs]) == pytest.approx(0.8, abs=0.02)
+    debiased = [cka(x, y) for x, y in pairs]
+    assert abs(np.mean(debiased)) < 0.04
+    assert min(debiased) < 0  # not clipped
+
+
+def test_offsets_cost_no_digits():
+    x, y = features(50, 6), features(50, 6, seed=1)
+    assert cka((x + 1e6).float().double(), y) == pytest.approx(cka((x + 1e6).float(), y), abs=1e-12)
+    assert cka(x + 1e6, y) == pytest.approx(cka(x, y), abs=1e-8)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e8 / 3])
+def test_constant_features_are_nan_with_a_warning(constant):
+    x, y = torch.full((10, 3), constant), features(10, 3)
+    with pytest.warns(UndefinedSimilarityWarning):
+        assert math.isnan(cka(x, y))
+    with pytest.warns(UndefinedSimilarityWarning):
+        assert math.isnan(cka_from_grams(centered_gram(x), centered_gram(y)))
+
+
+@pytest.mark.parametrize("estimator", ["debiased", "biased"])
+def test_null_band_holds_unrelated_features_and_not_related_ones(estimator):
+    inside = 0
+    for seed in range(40):
+        x, y = features(60, 8, seed), features(60, 8, 1000 + seed)
+        low, high = cka_null_band(centered_gram(x), centered_gram(y), estimator)
+        inside += low <= cka(x, y, estimator=estimator) <= high
+    assert inside >= 33
+    assert cka(x, x + y, estimator=estimator) > high
+
+
+def test_bad_input_is_refused():
+    x = features(10, 3)
+    with pytest.raises(ShapeError, match="one row per example"):
+        cka(x, x[:-1])
+    with pytest.raises(DataError, match="NaN"):
+        cka(x, x * torch.nan)
+    with pytest.raises(DataError, match="at least 4"):
+        cka(x[:3], x[:3])
+    with pytest.raises(UsageError, match="unknown estimator"):
+        cka(x, x, estimator="unbiased")
+    with pytest.raises(UsageError, match="unknown kernel"):
+        cka(x, x, kernel="rbf")

@@ -1,0 +1,112 @@
+"""Patch moments and the basis: against a slow loop, mergeable, exact for whole numbers."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.numerics import patches
+from repsim_energy.numerics.patches import patch_moments
+
+
+def slow_moments(images, kh, kw):
+    """Every patch by itself, in float64, channel-first."""
+    found = []
+    n, _, h, w = images.shape
+    for i, y, x in itertools.product(range(n), range(h - kh + 1), range(w - kw + 1)):
+        found.append(images[i, :, y : y + kh, x : x + kw].reshape(-1).double())
+    stack = torch.stack(found)
+    return len(found), stack.sum(0), stack.T @ stack
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 3), st.integers(1, 3), st.integers(3, 7), st.integers(3, 7),
+    st.integers(1, 3), st.integers(1, 3), st.booleans(), st.integers(0, 10),
+)  # fmt: skip
+def test_moments_equal_a_loop_over_patches(n, c, h, w, kh, kw, whole, seed):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(n, c, h, w, generator=generator)
+    if whole:
+        images = torch.randint(0, 256, (n, c, h, w), generator=generator, dtype=torch.uint8)
+    moments = patch_moments(images, (kh, kw))
+    count, total, second = slow_moments(images, kh, kw)
+    assert moments.count == count
+    torch.testing.assert_close(moments.total, total, rtol=1e-12, atol=1e-9)
+    torch.testing.assert_close(moments.second, second, rtol=1e-12, atol=1e-9)
+
+
+def test_moments_of_bytes_do_not_depend_on_the_split_by_a_single_bit(pictures, monkeypatch):
+    whole = patch_moments(pictures.images, (3, 3))
+    parts = [patch_moments(part, (3, 3)) for part in pictures.images.split(7)]
+    backwards = parts[-1]
+    for part in reversed(parts[:-1]):
+        backwards = backwards + part
+    monkeypatch.setattr(patches, "CHUNK_BYTES", 1)
+    for other in (backwards, patch_moments(iter(pictures.images.split(11)), (3, 3))):
+        assert other.count == whole.count
+        assert torch.equal(other.second, whole.second)
+        assert torch.equal(other.total, whole.total)
+
+
+def test_bytes_are_read_as_zero_to_one(pictures):
+    as_bytes = patch_moments(pictures.images, (3, 3)).basis()
+    as_floats = patch_moments(pictures.images.double() / 255, (3, 3)).basis()
+    torch.testing.assert_close(as_bytes.eigenvalues, as_floats.eigenvalues)
+    torch.testing.assert_close(as_bytes.mean, as_floats.mean)
+
+
+def test_basis_is_orthonormal_descending_and_explains_the_covariance(pictures):
+    moments = patch_moments(pictures.images, (3, 3))
+    basis = moments.basis()
+    u, eigenvalues = basis.components, basis.eigenvalues
+    torch.testing.assert_close(u @ u.T, torch.eye(27, dtype=torch.float64))
+    assert (eigenvalues.diff() <= 0).all()
+    torch.testing.assert_close(u.T @ torch.diag(eigenvalues) @ u, moments.covariance())
+    uncentred = moments.basis(center=False)
+    assert uncentred.eigenvalues[0] > eigenvalues[0]
+    assert uncentred.basis_id != basis.basis_id
+
+
+def test_components_are_flattened_channel_first():
+    """One channel varies: the components of variance lie in that channel's block of entries."""
+    images = torch.zeros(20, 3, 6, 6)
+    images[:, 1] = torch.randn(20, 6, 6, generator=torch.Generator().manual_seed(1))
+    basis = patch_moments(images, (2, 2)).basis()
+    strong = basis.components[basis.eigenvalues > 1e-6].reshape(-1, 3, 2, 2)
+    assert len(strong) == 4
+    assert strong[:, [0, 2]].abs().max() < 1e-9
+
+
+def test_basis_id_follows_the_data(pictures):
+    first = patch_moments(pictures.images, (3, 3)).basis().basis_id
+    assert patch_moments(pictures.images.clone(), (3, 3)).basis().basis_id == first
+    assert patch_moments(pictures.images[:-1], (3, 3)).basis().basis_id != first
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "words"),
+    [
+        (torch.zeros(0, 3, 8, 8), DataError, "no images"),
+        ([], DataError, "no images"),
+        (torch.full((2, 3, 8, 8), torch.nan), DataError, "NaN"),
+        (torch.full((2, 3, 8, 8), torch.inf), DataError, "infinite"),
+        (torch.full((9, 3, 8, 8), 0.3), DataError, "constant"),
+        (torch.full((9, 3, 8, 8), 7, dtype=torch.uint8), DataError, "constant"),
+        (torch.rand(1, 3, 4, 4), DataError, "4 patches for 27 components"),
+        (torch.rand(3, 3, 2, 8), ShapeError, "smaller than the 3x3 kernel"),
+        (torch.rand(3, 8, 8), ShapeError, r"\(n, c, h, w\)"),
+        (torch.zeros(3, 3, 8, 8, dtype=torch.int64), ShapeError, "uint8 or float"),
+    ],
+)
+def test_images_without_a_basis_are_refused(images, error, words):
+    with pytest.raises(error, match=words):
+        patch_moments(images, (3, 3)).basis()
+
+
+def test_moments_of_different_patches_do_not_merge(pictures):
+    with pytest.raises(ShapeError, match="cannot merge"):
+        patch_moments(pictures.images, (3, 3)) + patch_moments(pictures.images, (2, 2))

@@ -1,0 +1,116 @@
+"""The linear CNN: closed forms against plain gradient descent, the fit against a long scan."""
+
+import numpy as np
+import pytest
+
+from repsim_energy.errors import DataError, FlatProfileWarning, ShapeError, UsageError
+from repsim_energy.numerics.theory import (
+    _correlations,
+    fit_profile,
+    linear_cnn_filters,
+    theoretical_profile,
+)
+
+CIFAR_LIKE = np.geomspace(1.3, 1e-5, 27)
+
+
+def descend(start, a, b, step_size, steps):
+    """Plain gradient descent on the loss mean (y - sum_k p w_k)^2, filter by filter."""
+    filters = start.copy()
+    for _ in range(steps):
+        gradient = 2 * (a @ filters.sum(0) - b)
+        filters = filters - step_size * gradient
+    return filters
+
+
+@pytest.mark.parametrize("filters", [1, 8, 64])
+def test_closed_form_is_gradient_descent(filters):
+    rng = np.random.default_rng(0)
+    patches = rng.normal(size=(500, 12)) * np.geomspace(1, 1e-3, 12)
+    labels = rng.normal(size=500)
+    a, b = patches.T @ patches / 500, patches.T @ labels / 500
+    start = rng.normal(size=(filters, 12))
+    step = 0.4 / (filters * np.linalg.eigvalsh(a)[-1])
+    exact = linear_cnn_filters(start, a, b, step_size=step, steps=1000)
+    np.testing.assert_allclose(exact, descend(start, a, b, step, 1000), atol=1e-9, rtol=0)
+
+
+def test_closed_form_with_a_step_that_overshoots_and_a_flat_direction():
+    a, b = np.diag([1.0, 0.3, 0.0]), np.array([1.0, -2.0, 0.5])
+    start = np.ones((2, 3))
+    exact = linear_cnn_filters(start, a, b, step_size=0.45, steps=37)
+    np.testing.assert_allclose(exact, descend(start, a, b, 0.45, 37), atol=1e-9)
+
+
+def test_every_filter_moves_by_the_same_vector():
+    rng = np.random.default_rng(1)
+    start = rng.normal(size=(5, 4))
+    moved = linear_cnn_filters(start, np.eye(4), np.ones(4), step_size=0.01, steps=9) - start
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-14)
+
+
+def test_theory_is_the_closed_form_when_labels_follow_its_assumption():
+    """With b_i proportional to lambda_i and a zero start, |w_i| is the theoretical profile."""
+    a, b = np.diag(CIFAR_LIKE), np.sqrt(CIFAR_LIKE)
+    filters = linear_cnn_filters(np.zeros((1, 27)), a, b, step_size=0.1, steps=500)
+    curve = theoretical_profile(CIFAR_LIKE, step_size=0.2, steps=500)
+    np.testing.assert_allclose(np.abs(filters[0]) / filters.max(), curve / curve.max(), rtol=1e-9)
+
+
+def test_curve_runs_from_lambda_to_whitening():
+    first = theoretical_profile(CIFAR_LIKE, step_size=0.3, steps=1)
+    np.testing.assert_allclose(first, np.sqrt(CIFAR_LIKE), rtol=1e-12)
+    last = theoretical_profile(CIFAR_LIKE, step_size=0.3, steps=1e9) * 0.3
+    np.testing.assert_allclose(last, 1 / np.sqrt(CIFAR_LIKE), rtol=1e-9)
+
+
+def test_a_component_without_variance_learns_nothing():
+    curve = theoretical_profile([1.0, 0.0], step_size=0.1, steps=[0, 10])
+    np.testing.assert_array_equal(curve[:, 1], 0)
+
+
+@pytest.mark.parametrize("shape", ["random", "theory", "noise"])
+def test_fit_is_never_below_a_scan_of_20000_steps(shape):
+    rng = np.random.default_rng(3)
+    for _ in range(100):
+        eigenvalues = np.sort(np.exp(rng.uniform(-12, 0, 27)))[::-1]
+        if shape == "random":
+            profile = rng.random(27)
+        else:
+            steps = np.exp(rng.uniform(0, 14))
+            profile = theoretical_profile(eigenvalues, step_size=0.4, steps=steps)
+            profile = profile * np.exp(rng.normal(size=27) * (shape == "noise"))
+        fit = fit_profile(profile, eigenvalues)
+        scan = theoretical_profile(
+            eigenvalues, step_size=fit.step_size, steps=np.arange(1, 20001)
+        )
+        assert fit.correlation >= np.nanmax(_correlations(profile, scan)) - 1e-12
+
+
+def test_fit_finds_the_steps_and_says_when_it_ran_into_a_bound():
+    for steps in (3, 250, 80000):
+        curve = theoretical_profile(CIFAR_LIKE, step_size=0.1, steps=steps)
+        fit = fit_profile(curve, CIFAR_LIKE, step_size=0.1)
+        assert fit.correlation == pytest.approx(1, abs=1e-9)
+        assert fit.steps == pytest.approx(steps, rel=1e-3)
+        assert not fit.at_bound
+    assert fit_profile(1 / np.sqrt(CIFAR_LIKE), CIFAR_LIKE).at_bound
+    assert fit_profile(CIFAR_LIKE**2, CIFAR_LIKE).at_bound
+
+
+def test_fit_of_a_flat_profile_is_nan():
+    with pytest.warns(FlatProfileWarning):
+        assert np.isnan(fit_profile(np.ones(27), CIFAR_LIKE).correlation)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(UsageError, match="use less than"):
+        theoretical_profile([2.0, 1.0], step_size=0.6, steps=3)
+    with pytest.raises(UsageError, match="negative"):
+        theoretical_profile([2.0, 1.0], step_size=0.1, steps=-1)
+    with pytest.raises(DataError, match="eigenvalues"):
+        theoretical_profile([1.0, np.nan], step_size=0.1, steps=3)
+    with pytest.raises(ShapeError, match="27 eigenvalues"):
+        fit_profile(np.ones(3), CIFAR_LIKE)
+    with pytest.raises(ShapeError, match="do not fit"):
+        linear_cnn_filters(np.ones((2, 3)), np.eye(4), np.ones(3), step_size=0.1, steps=1)

@@ -1,0 +1,249 @@
+"""Runs: what they depend on, what they keep, and what becomes of damaged or interrupted ones."""
+
+import multiprocessing
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
+from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
+from repsim_energy.models.linear_cnn import linear_cnn
+from repsim_energy.numerics.theory import linear_cnn_filters
+from repsim_energy.training import loop, runs
+from repsim_energy.training.loop import accuracy_of, as_input, normalisation_of
+from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
+from repsim_energy.training.runs import make_run, run_key
+
+CPU = torch.device("cpu")
+
+
+def small_cnn(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 6, 3), nn.BatchNorm2d(6), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(6, num_classes),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def spec():
+    return ModelSpec("small", small_cnn, {"name": "small"})
+
+
+@pytest.fixture
+def data(pictures):
+    test = ImageSet(pictures.images[:12], pictures.labels[:12], pictures.classes, "pictures")
+    return Dataset("pictures", pictures, test)
+
+
+RECIPE = Recipe(lr=0.05, batch=10, steps=8, snapshots=4)
+
+
+def test_the_second_call_reads_what_the_first_kept(spec, data, fresh_cache):
+    first = make_run(spec, data, 0, RECIPE, CPU)
+    seen = []
+    again = make_run(spec, data, 0, RECIPE, CPU, lambda *step: seen.append(step))
+    assert not seen
+    for name, tensor in first.filters.items():
+        assert torch.equal(tensor, again.filters[name])
+    assert (again.train_accuracy, again.test_accuracy) == (
+        first.train_accuracy, first.test_accuracy,
+    )  # fmt: skip
+    module = again.network(spec, data, 0)
+    assert accuracy_of(module, data.test, again.normalisation, CPU) == again.test_accuracy
+
+
+def test_a_run_repeats_bit_for_bit_and_leaves_the_global_generator_alone(spec, data, tmp_path, monkeypatch):
+    found = []
+    for name in ("a", "b"):
+        monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / name))
+        state = torch.get_rng_state()
+        found.append(make_run(spec, data, 3, RECIPE, CPU).filters["trained"])
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.rand(7)
+    assert torch.equal(*found)
+
+
+def test_everything_that_decides_a_run_is_in_its_key(spec, data):
+    key = run_key(spec, data, 0, RECIPE)
+    relabelled = ImageSet(data.train.images, data.train.labels.flip(0), data.train.classes, "x")
+    others = [
+        run_key(spec, data, 1, RECIPE),
+        run_key(spec, data, 0, Recipe(lr=0.06, batch=10, steps=8, snapshots=4)),
+        run_key(spec, data, 0, Recipe(lr=0.05, batch=10, steps=8, snapshots=4, precision="bfloat16")),
+        run_key(ModelSpec("small", small_cnn, {"name": "other"}), data, 0, RECIPE),
+        run_key(spec, Dataset("pictures", relabelled, data.test), 0, RECIPE),
+        run_key(spec, Dataset("pictures", data.train, data.train), 0, RECIPE),
+    ]
+    assert len({key, *others}) == 7
+    assert run_key(ModelSpec("other label", small_cnn, {"name": "small"}), data, 0, RECIPE) == key
+    assert run_key(ModelSpec("function", small_cnn, None), data, 0, RECIPE) is None
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "manifest", "missing"])
+def test_a_damaged_run_is_made_anew_with_a_warning(spec, data, fresh_cache, damage):
+    first = make_run(spec, data, 0, RECIPE, CPU)
+    path = first.folder / "filters.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        path.write_bytes(content[:-5])
+    elif damage == "flip":
+        content[-3] ^= 1
+        path.write_bytes(content)
+    elif damage == "manifest":
+        (first.folder / "run.json").write_text("{")
+    else:
+        (first.folder / "model.safetensors").unlink()
+    with pytest.warns(RepsimWarning, match="damaged"):
+        again = make_run(spec, data, 0, RECIPE, CPU)
+    assert torch.equal(again.filters["trained"], first.filters["trained"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_run(spec, data, 0, RECIPE, CPU)
+
+
+def test_an_interrupted_run_leaves_nothing_behind(spec, data, fresh_cache):
+    def interrupt(step, steps):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_run(spec, data, 0, RECIPE, CPU, interrupt)
+    assert list((fresh_cache / "runs").iterdir()) == []
+    make_run(spec, data, 0, RECIPE, CPU)
+    assert len(list((fresh_cache / "runs").iterdir())) == 1
+
+
+def test_a_failed_write_leaves_nothing_behind(spec, data, fresh_cache, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs, "save_file", full)
+    with pytest.raises(Exception, match="No space left"):
+        make_run(spec, data, 0, RECIPE, CPU)
+    assert list((fresh_cache / "runs").iterdir()) == []
+
+
+def _train_in_process(queue):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (40, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    images = ImageSet(pixels, torch.arange(40) % 2, ("a", "b"), "noise")
+    steps = []
+    run = make_run(
+        ModelSpec("small", small_cnn, {"name": "small"}), Dataset("noise", images, images), 0,
+        RECIPE, CPU, lambda *step: steps.append(step),
+    )  # fmt: skip
+    queue.put((len(steps), run.filters["trained"].sum().item()))
+
+
+def test_processes_that_want_the_same_run_train_it_once(fresh_cache):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=_train_in_process, args=(queue,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    found = [queue.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(steps for steps, _ in found) == [0, 0, 8]
+    assert len({total for _, total in found}) == 1
+
+
+def test_a_frozen_first_layer_stays_bitwise_and_the_rest_learns(data):
+    def frozen(num_classes, in_channels):
+        net = small_cnn(num_classes, in_channels)
+        net[0].requires_grad_(False)
+        return net
+
+    run = make_run(ModelSpec("frozen", frozen, None), data, 0, RECIPE, CPU)
+    assert torch.equal(run.filters["init"], run.filters["trained"])
+    assert run.module[6].weight.grad is not None
+
+
+def test_the_linear_cnn_follows_its_closed_form(data):
+    """The real loop, full batch and MSE, against the exact dynamics of each class."""
+    steps, lr = 50, 0.1
+    count, classes = len(data.train), len(data.train.classes)
+
+    def build(num_classes, in_channels):
+        return linear_cnn(num_classes, in_channels, filters=9, sigma=0.1)
+
+    recipe = Recipe(lr=lr, batch=count, steps=steps, loss="mse")
+    run = make_run(ModelSpec("linear", build, None), data, 0, recipe, CPU)
+    inputs = as_input(data.train.images, run.normalisation).double()
+    average = nn.functional.unfold(inputs, 3).mean(2)
+    targets = nn.functional.one_hot(data.train.labels, classes).double()
+    for c in range(classes):
+        chosen = slice(c, None, classes)
+        exact = linear_cnn_filters(
+            run.filters["init"].flatten(1)[chosen],
+            average.T @ average / count,
+            average.T @ targets[:, c] / count,
+            step_size=lr / classes,  # the loss is a mean over classes
+            steps=steps,
+        )
+        found = run.filters["trained"].flatten(1)[chosen].numpy()
+        np.testing.assert_allclose(found, exact, atol=2e-5)
+
+
+def test_snapshots_stand_at_log_spaced_steps(spec, data):
+    run = make_run(ModelSpec("s", small_cnn, None), data, 0, RECIPE, CPU)
+    assert run.filters["snapshot_steps"].tolist() == [0, 1, 2, 4, 8]
+    assert torch.equal(run.filters["snapshots"][0], run.filters["init"])
+    assert torch.equal(run.filters["snapshots"][-1], run.filters["trained"])
+
+
+def test_until_accuracy_ends_after_the_epoch_that_reaches_it(pictures):
+    bright = pictures.images.clone()
+    bright[pictures.labels == 0] //= 4
+    easy = ImageSet(bright, (pictures.labels > 0).long(), ("dark", "bright"), "easy")
+    recipe = Recipe(lr=0.1, batch=10, epochs=200, until_accuracy=0.99)
+    run = make_run(ModelSpec("s", small_cnn, None), Dataset("easy", easy, easy), 0, recipe, CPU)
+    assert run.train_accuracy >= 0.99
+    assert run.steps < 200 * 6
+    assert run.steps % 6 == 0
+
+
+def test_a_loss_that_explodes_is_a_training_error(data):
+    recipe = Recipe(lr=1e30, batch=10, steps=30)
+    with pytest.raises(TrainingError, match="lower it"):
+        make_run(ModelSpec("s", small_cnn, None), data, 0, recipe, CPU)
+
+
+def test_normalised_input_has_mean_zero_and_one_common_scale(pictures):
+    normalisation = normalisation_of(pictures)
+    inputs = as_input(pictures.images, normalisation)
+    assert inputs.mean((0, 2, 3)).abs().max() < 1e-5
+    assert float(inputs.square().mean()) == pytest.approx(1, abs=1e-4)
+    assert len(set(normalisation.std)) == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [(torch.zeros(0, 3, 8, 8), "no images"), (torch.full((5, 3, 8, 8), 0.2), "constant"),
+     (torch.full((5, 3, 8, 8), torch.nan), "NaN")],
+)  # fmt: skip
+def test_images_that_cannot_be_normalised_are_refused(images, words):
+    bad = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ("a",), "bad")
+    with pytest.raises(DataError, match=words):
+        normalisation_of(bad)
+
+
+def test_recipes_are_read_from_text():
+    assert parse_recipe("quick") == RECIPES["quick"]
+    changed = parse_recipe("paper:lr=0.05:steps=10:until_accuracy=0.99")
+    assert (changed.lr, changed.steps, changed.epochs) == (0.05, 10, None)
+    for text, words in {
+        "fast": "unknown recipe 'fast'; known: paper, quick", "quick:lrr=1": "did you mean 'lr'",
+        "quick:lr=x": "expected float", "quick:lr=-1": "lr > 0", "quick:batch=0": "at least 1",
+        "quick:until_accuracy=2": "share", "quick:loss=l1": "cross_entropy or mse",
+    }.items():  # fmt: skip
+        with pytest.raises(UsageError, match=words.replace("(", r"\(")):
+            parse_recipe(text)
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(UsageError, match="expected auto, cpu or cuda"):
+        loop.choose_device("tpux")
