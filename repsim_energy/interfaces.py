@@ -1,4 +1,4 @@
-"""The shapes of the things that plugins give and take; no behaviour beyond their own consistency."""
+"""The shapes of the things that plugins give and take, and their own consistency."""
 
 from __future__ import annotations
 
@@ -150,9 +150,7 @@ class Metric(Protocol):
         """Return the similarity (or distance) of two representations; NaN where undefined."""
         ...
 
-    def null_band(
-        self, a: NDArray[np.float64], b: NDArray[np.float64]
-    ) -> tuple[float, float]:
+    def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
         """Return the central 95% of ``compare`` for unrelated networks of these sizes."""
         ...
 

@@ -17,7 +17,15 @@ from typing import Any, Literal
 
 from repsim_energy.errors import UsageError, unknown_name
 
-__all__ = ["Option", "Spec", "bind_options", "options_of", "parse_chain", "parse_spec", "split_list"]
+__all__ = [
+    "Option",
+    "Spec",
+    "bind_options",
+    "options_of",
+    "parse_chain",
+    "parse_spec",
+    "split_list",
+]
 
 _OPTION = re.compile(r":(?=[A-Za-z_]\w*=)")
 _NAME = re.compile(r"[A-Za-z0-9_][\w./-]*")
@@ -50,7 +58,9 @@ def split_list(text: str) -> list[str]:
     """
     items = [item.strip() for item in text.split(",")]
     if not all(items):
-        raise UsageError(f"got an empty item in '{text}', expected NAME[:key=value]... between commas")
+        raise UsageError(
+            f"got an empty item in '{text}', expected NAME[:key=value]... between commas"
+        )
     return items
 
 
@@ -64,7 +74,9 @@ def parse_spec(text: str) -> Spec:
     """
     name, *pairs = _OPTION.split(text.strip())
     if not _NAME.fullmatch(name):
-        raise UsageError(f"cannot read '{text}', expected NAME[:key=value]... such as vgg11:width=0.5")
+        raise UsageError(
+            f"cannot read '{text}', expected NAME[:key=value]... such as vgg11:width=0.5"
+        )
     options: dict[str, str] = {}
     for pair in pairs:
         key, value = pair.split("=", 1)

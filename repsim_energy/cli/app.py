@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 import rich_click as click
+from click.exceptions import Exit
 
 from repsim_energy.errors import RepsimError, RepsimWarning
 
@@ -67,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> None:
     _show_warnings_in_one_line()
     try:
         code = repsim.main(args, standalone_mode=False)
-    except click.exceptions.Exit as stop:
+    except Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
         error.show()
@@ -91,8 +92,12 @@ def _show_warnings_in_one_line() -> None:
     shown = warnings.showwarning
 
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int,
-        file: TextIO | None = None, line: str | None = None,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         if issubclass(category, RepsimWarning):
             click.echo(f"warning: {' '.join(str(message).split())}", err=True)

@@ -18,23 +18,52 @@ __all__ = ["compare"]
 
 
 @click.command()
-@click.option("--metric", default="energy", show_default=True, metavar="SPEC",
-              help="See: repsim metrics.")
+@click.option(
+    "--metric", default="energy", show_default=True, metavar="SPEC", help="See: repsim metrics."
+)
 @training_options
-@click.option("--stage", default="auto", show_default=True,
-              help="init, trained, change, or auto: change where every initialisation is known, "
-              "else trained. For metrics on filters.")
-@click.option("--layer", "layers", default="first", show_default=True, metavar="NAME,...",
-              help="first, output or names of submodules. For metrics on activations.")
-@click.option("--images", default=1000, show_default=True, type=click.IntRange(min=1),
-              help="Test images that networks are shown. For metrics on activations.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE.nc",
-              help="Write the result as netCDF.")
+@click.option(
+    "--stage",
+    default="auto",
+    show_default=True,
+    help="init, trained, change, or auto: change where every initialisation is known, "
+    "else trained. For metrics on filters.",
+)
+@click.option(
+    "--layer",
+    "layers",
+    default="first",
+    show_default=True,
+    metavar="NAME,...",
+    help="first, output or names of submodules. For metrics on activations.",
+)
+@click.option(
+    "--images",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Test images that networks are shown. For metrics on activations.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE.nc",
+    help="Write the result as netCDF.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def compare(
-    ctx: click.Context, models: str, dataset: str, output: Path | None, as_json: bool, quiet: bool,
-    layers: str, seeds: str, **options: Any,
+    ctx: click.Context,
+    /,
+    models: str,
+    dataset: str,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+    layers: str,
+    seeds: str,
+    **options: Any,
 ) -> int:
     """Compare networks by what they represent; train those that are not in the cache.
 

@@ -31,7 +31,9 @@ def _list_command(kind: Kind, example: str) -> click.Command:
         summary, options = describe(registry, kind, name)
         click.echo(f"{name}: {summary}")
         if options:
-            print_rows(["option", "type", "default"], [[o.name, o.type, o.default] for o in options])
+            print_rows(
+                ["option", "type", "default"], [[o.name, o.type, o.default] for o in options]
+            )
 
     result: click.Command = command
     return result

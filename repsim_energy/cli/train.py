@@ -18,7 +18,12 @@ __all__ = ["train"]
 @training_options
 @click.pass_context
 def train(
-    ctx: click.Context, models: str, dataset: str, seeds: str, recipe: str, device: str,
+    ctx: click.Context,
+    models: str,
+    dataset: str,
+    seeds: str,
+    recipe: str,
+    device: str,
     quiet: bool,
 ) -> int:
     """Make runs and keep them in the cache, where compare finds them.

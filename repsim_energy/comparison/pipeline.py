@@ -94,7 +94,7 @@ def compare(
     registry = registry or load_registry()
     measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
     several = isinstance(dataset, Sequence) and not isinstance(dataset, str | tuple)
-    datasets: Sequence[Any] = dataset if several else [dataset]  # type: ignore[list-item,assignment]
+    datasets: Sequence[Any] = dataset if several else [dataset]  # type: ignore[assignment]
     plan = make_plan(registry, models, datasets, seeds, recipe, device)
     on_filters = measure.operates_on == "filters"
     if on_filters:
@@ -173,9 +173,7 @@ def _with_filters(
             RepsimWarning,
             stacklevel=3,
         )
-    pairs = compare_pairs(
-        metric, representations, plan.shape, lambda a, b: ids[a[0]] == ids[b[0]]
-    )
+    pairs = compare_pairs(metric, representations, plan.shape, lambda a, b: ids[a[0]] == ids[b[0]])
     variables: Variables = {
         **{name: (_paired(SUBJECT), values) for name, values in pairs.items()},
         **profile_variables(plan, networks, bases, used),

@@ -69,7 +69,9 @@ def profile_variables(
                 for field, values in fits.items():
                     values[(*key, index)] = getattr(fit, field)
         if "init" in network.filters:
-            to_init[key] = profile_similarity(energy[(*key, STAGES.index(stage))], energy[(*key, 0)])
+            to_init[key] = profile_similarity(
+                energy[(*key, STAGES.index(stage))], energy[(*key, 0)]
+            )
         for number, (step, filters) in enumerate(network.snapshots.items()):
             origin = network.filters["init"] if stage == "change" else 0
             course[(*key, number)] = energy_profile(filters - origin, basis)

@@ -75,7 +75,9 @@ def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
     stages = {"trained": read_filters(conv)}
     if trained.initial is not None:
         stages["init"] = trained.initial.detach().float()
-    return Network(stages, layer, lambda: trained.module, trained.normalisation or normalisation_of(data.train))
+    return Network(
+        stages, layer, lambda: trained.module, trained.normalisation or normalisation_of(data.train)
+    )
 
 
 def as_models(
@@ -110,9 +112,9 @@ def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSp
         taken = TrainedModel(model)
         return ModelSpec(name or type(model).__name__, lambda *_: taken, None)
     if isinstance(model, Tensor):
-        return ModelSpec(name or "filters", lambda *_, weights=model: _bank(weights), None)  # type: ignore[misc]
+        return ModelSpec(name or "filters", lambda *_, weights=model: _bank(weights), None)
     if callable(model):
-        return ModelSpec(name or getattr(model, "__name__", "model"), model, None)
+        return ModelSpec(name or str(getattr(model, "__name__", "model")), model, None)
     raise UsageError(
         f"got a model of type {type(model).__name__}, expected a name, a torch.nn.Module, "
         "filters (k, c, kh, kw) or a function that builds a module"

@@ -44,8 +44,8 @@ BATCH = 200_000  # subpixels tested at once, so that temporaries stay in the pro
 # Rows are RGB directions: luminance, orange against blue, magenta against green. Along these the
 # colours of photographs are close to uncorrelated.
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
-COLOUR_SD = (0.33, 0.095, 0.043)  # of the leaves along these axes; black to white is 0 to 1
-BLUR_SD = (0.50, 0.585, 0.585)  # pixels, along the same axes
+COLOUR_SD = (0.30, 0.085, 0.039)  # of the leaves along these axes; black to white is 0 to 1
+BLUR_SD = (0.5, 0.6, 0.6)  # pixels, along the same axes
 TEXTURE = 0.5  # standard deviation of the 1/f texture in units of that of the leaves
 GREY = 0.47  # mean pixel
 
@@ -176,23 +176,23 @@ def _pile(figure: _Shape, generator: np.random.Generator, size: int) -> NDArray[
     half = np.ceil(radius * figure.reach).astype(int)
     corner = np.floor(centre).astype(int)
     on_canvas = np.all((corner > -half[:, None]) & (corner < side + half[:, None]), axis=1)
-    radius, centre, angle, half, corner = (
-        a[on_canvas] for a in (radius, centre, angle, half, corner)
-    )
+    radius, centre, angle = radius[on_canvas], centre[on_canvas], angle[on_canvas]
+    half, corner = half[on_canvas], corner[on_canvas]
     stamps = _stamps(figure, radius, centre - corner - 0.5, angle, half)
     pad = 2 * int(half.max()) + 1
     owners = np.zeros((side + 2 * pad,) * 2, np.int32)
     places = zip(stamps, half.tolist(), (corner + pad).tolist(), strict=True)
     for number, (stamp, h, (row, column)) in enumerate(places, 1):
-        np.copyto(
-            owners[row - h : row + h + 1, column - h : column + h + 1], number, where=stamp
-        )
+        np.copyto(owners[row - h : row + h + 1, column - h : column + h + 1], number, where=stamp)
     return owners[pad:-pad, pad:-pad]
 
 
 def _stamps(
-    figure: _Shape, radius: NDArray[np.float64], offset: NDArray[np.float64],
-    angle: NDArray[np.float64], half: NDArray[np.int_],
+    figure: _Shape,
+    radius: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    angle: NDArray[np.float64],
+    half: NDArray[np.int_],
 ) -> list[Mask]:
     """Return each leaf's (2 half + 1, 2 half + 1) mask; leaves of one extent are drawn at once."""
     stamps: list[Mask] = [np.empty(0, np.bool_)] * len(radius)

@@ -42,7 +42,7 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
     """Return the arrays of an intact file (zip members carry a checksum), else None."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return file["images"], file["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

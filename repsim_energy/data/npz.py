@@ -27,7 +27,7 @@ def npz(split: str, *, path: Path) -> ImageSet:
     if not path.is_file():
         raise UsageError(f"no file at '{path}', expected a .npz with train_images, train_labels")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {key: file[key] for key in _wanted(split, file.files)}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(
@@ -51,7 +51,7 @@ def _image_set(arrays: dict[str, NDArray[np.generic]], split: str, path: Path) -
             )
     images = arrays.get(f"{split}_images", arrays["train_images"][:0])
     labels = arrays.get(f"{split}_labels", arrays["train_labels"][:0])
-    if images.ndim != 4 or images.shape[3] > images.shape[1]:
+    if images.ndim != 4 or images.shape[3] > 4 >= images.shape[1]:
         raise DataError(
             f"{split}_images in '{path}' have shape {images.shape}, expected (n, h, w, c); "
             "move the channels last"

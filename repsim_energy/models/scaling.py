@@ -23,9 +23,12 @@ def channels(full: int, width: float) -> int:
 
 
 def initialise(net: nn.Module) -> None:
-    """Draw the convolutions as torchvision's VGG and ResNet do (He et al., 2015, fan-out)."""
+    """Draw the convolutions normal with variance 2 / fan-in (He et al., 2015, Equation 10).
+
+    The initial scale of the first layer then does not depend on its number of filters.
+    """
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -15,6 +15,9 @@ __all__ = ["VGG", "vgg11", "vgg13", "vgg16", "vgg19"]
 STAGES = (64, 128, 256, 512, 512)
 """Channels between poolings (Simonyan & Zisserman, 2015, Table 1)."""
 
+CLASSIFIER_SD = 0.01
+"""Of the read-out's initial weights (Simonyan & Zisserman, 2015, section 3.1)."""
+
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Convolutions per stage of configurations A, B, D and E."""
 
@@ -25,7 +28,9 @@ class VGG(nn.Module):
     Images of at least 32x32 pixels give the five poolings something to halve.
     """
 
-    def __init__(self, widths: list[list[int]], num_classes: int, in_channels: int, bn: bool) -> None:
+    def __init__(
+        self, widths: list[list[int]], num_classes: int, in_channels: int, bn: bool
+    ) -> None:
         super().__init__()
         norm = nn.BatchNorm2d if bn else None
         layers: list[nn.Module] = []
@@ -70,6 +75,8 @@ def _vgg(
     widths[0][0] = filters or widths[0][0]
     net = VGG(widths, num_classes, in_channels, bn)
     initialise(net)
+    nn.init.normal_(net.classifier.weight, std=CLASSIFIER_SD)
+    nn.init.zeros_(net.classifier.bias)
     prepare_first_layer(net, frozen=frozen, sigma=sigma)
     return net
 

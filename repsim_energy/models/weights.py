@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,7 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UsageError(f"no checkpoint at '{path}', expected a .safetensors or .pt file")
     try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _content(path)
     except pickle.UnpicklingError as error:
         raise FileError(
             f"'{path}' holds more than tensors, or is damaged, and is not opened; "
@@ -52,6 +50,14 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
             ".safetensors file or a PyTorch state_dict"
         ) from error
     return _tensors(content, path)
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of pickles that are then refused
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:

@@ -19,7 +19,9 @@ ROUNDING = 64 * torch.finfo(torch.float64).eps
 """Deviations from the mean below this fraction of the mean are rounding, not variance."""
 
 
-def cka(x: Tensor, y: Tensor, *, kernel: str = "linear", estimator: Estimator = "debiased") -> float:
+def cka(
+    x: Tensor, y: Tensor, *, kernel: str = "linear", estimator: Estimator = "debiased"
+) -> float:
     r"""Return the centred kernel alignment of two feature matrices of the same examples.
 
     .. math:: \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}
@@ -153,35 +155,46 @@ def centered_gram(features: Tensor) -> Tensor:
     return gram
 
 
-def cka_from_grams(k: Tensor, l: Tensor, estimator: Estimator = "debiased") -> float:
+def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debiased") -> float:
     """Return the linear CKA of two centred Gram matrices (n, n) of the same n examples.
 
     The same number as :func:`cka`; cheaper where there are more features than examples.
     """
-    if k.ndim != 2 or k.shape != l.shape or k.shape[0] != k.shape[1]:
+    if gram_x.ndim != 2 or gram_x.shape != gram_y.shape or gram_x.shape[0] != gram_x.shape[1]:
         raise ShapeError(
-            f"Gram matrices have shapes {tuple(k.shape)} and {tuple(l.shape)}, expected (n, n) "
-            "twice; show both networks the same images"
+            f"Gram matrices have shapes {tuple(gram_x.shape)} and {tuple(gram_y.shape)}, "
+            "expected (n, n) twice; show both networks the same images"
         )
-    _check_estimator(estimator, len(k))
-    return _ratio(*(_gram_hsic(a, b, estimator) for a, b in ((k, l), (k, k), (l, l))))
+    _check_estimator(estimator, len(gram_x))
+    return _ratio(
+        *(
+            _gram_hsic(a, b, estimator)
+            for a, b in ((gram_x, gram_y), (gram_x, gram_x), (gram_y, gram_y))
+        )
+    )
 
 
 def cka_null_band(
-    k: Tensor, l: Tensor, estimator: Estimator = "debiased", *, shuffles: int = 100, seed: int = 0
+    gram_x: Tensor,
+    gram_y: Tensor,
+    estimator: Estimator = "debiased",
+    *,
+    shuffles: int = 100,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Return the central 95% of CKA when the examples of one network are shuffled.
 
     Shuffling keeps every property of either set of features and breaks what ties them together.
     """
     scale = math.sqrt(
-        max(0.0, _gram_hsic(k, k, estimator)) * max(0.0, _gram_hsic(l, l, estimator))
+        max(0.0, _gram_hsic(gram_x, gram_x, estimator))
+        * max(0.0, _gram_hsic(gram_y, gram_y, estimator))
     )
     if scale == 0:
         return (math.nan, math.nan)
     generator = torch.Generator().manual_seed(seed)
-    orders = (torch.randperm(len(l), generator=generator) for _ in range(shuffles))
-    values = torch.tensor([_gram_hsic(k, l[o][:, o], estimator) / scale for o in orders])
+    orders = (torch.randperm(len(gram_y), generator=generator) for _ in range(shuffles))
+    values = torch.tensor([_gram_hsic(gram_x, gram_y[o][:, o], estimator) / scale for o in orders])
     low, high = values.double().quantile(torch.tensor([0.025, 0.975]).double()).tolist()
     return (low, high)
 

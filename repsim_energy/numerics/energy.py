@@ -62,9 +62,7 @@ def _check_filters(filters: Tensor, basis: PatchBasis) -> None:
             f"filters have shape {tuple(filters.shape)}, expected (k, c, kh, kw) or (k, d)"
         )
     d = len(basis.eigenvalues)
-    fits = (
-        tuple(filters.shape[1:]) == basis.patch if filters.ndim == 4 else filters.shape[1] == d
-    )
+    fits = tuple(filters.shape[1:]) == basis.patch if filters.ndim == 4 else filters.shape[1] == d
     if not fits:
         raise ShapeError(
             f"filters see {_inputs(tuple(filters.shape[1:]))} but the basis has {d} components of "

@@ -89,9 +89,7 @@ class PatchMoments:
         )
 
 
-def patch_moments(
-    images: Tensor | Iterable[Tensor], patch: tuple[int, int]
-) -> PatchMoments:
+def patch_moments(images: Tensor | Iterable[Tensor], patch: tuple[int, int]) -> PatchMoments:
     r"""Return the moments of all overlapping patches (stride 1, no padding) of images.
 
     Source: Chowers & Weiss (2023), Definitions 2.1 and 4.1.

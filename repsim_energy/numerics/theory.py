@@ -182,7 +182,11 @@ def _refined(score: Callable[[float], float], grid: NDArray[np.float64], peak: i
 
 
 def linear_cnn_filters(
-    initial: ArrayLike, second_moment: ArrayLike, cross_moment: ArrayLike, *, step_size: float,
+    initial: ArrayLike,
+    second_moment: ArrayLike,
+    cross_moment: ArrayLike,
+    *,
+    step_size: float,
     steps: int,
 ) -> NDArray[np.float64]:
     r"""Return the filters of a linear CNN after t steps of gradient descent, in closed form.
@@ -229,7 +233,8 @@ def linear_cnn_filters(
     gain = np.divide(lost, rate, out=np.full_like(rate, float(steps)), where=rate != 0)
     mean = vectors.T @ start.mean(0)
     moved = vectors @ (2 * step_size * gain * (vectors.T @ b) - lost * mean)
-    return start + moved
+    filters: NDArray[np.float64] = start + moved
+    return filters
 
 
 def _checked_eigenvalues(eigenvalues: ArrayLike) -> NDArray[np.float64]:

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from importlib import metadata
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pluggy
 
@@ -156,7 +157,7 @@ def load_registry(*, plugins: bool = True, strict: bool | None = None) -> Regist
     for module in BUILT_IN:
         _take_in(
             registry, manager, Plugin(module.split(".")[-1], "repsim-energy", _version()),
-            lambda module=module: importlib.import_module(module),
+            partial(importlib.import_module, module),
         )  # fmt: skip
     for point in _entry_points() if plugins else []:
         dist = point.dist
@@ -239,7 +240,7 @@ def _misspelt(name: str) -> str:
 
 
 def _is_lazy(thing: Any) -> bool:
-    return isinstance(thing, str) and all(cast(str, thing).partition(":"))
+    return isinstance(thing, str) and all(thing.partition(":"))
 
 
 def _report(plugin: Plugin, strict: bool) -> None:

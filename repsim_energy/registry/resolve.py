@@ -38,7 +38,8 @@ def resolve_metric(registry: Registry, text: str) -> Metric:
     elif spec.options:
         raise UsageError(f"metric '{spec.name}' has no options, got '{text}'")
     if not isinstance(thing, Metric):
-        missing = [n for n in Metric.__protocol_attrs__ if not hasattr(thing, n)]  # type: ignore[attr-defined]
+        wanted = [*Metric.__annotations__, "represent", "compare", "null_band"]
+        missing = [name for name in wanted if not hasattr(thing, name)]
         raise PluginError(
             f"metric '{spec.name}' of {entry.plugin.distribution} lacks {', '.join(missing)}; "
             "see the interface repsim_energy.interfaces.Metric"

@@ -59,7 +59,9 @@ def activations(
     hooks = []
     for layer, name in names.items():
 
-        def keep(_: nn.Module, __: object, output: object, into: list[Tensor] = kept[layer]) -> None:
+        def keep(
+            _: nn.Module, __: object, output: object, into: list[Tensor] = kept[layer]
+        ) -> None:
             if not isinstance(output, Tensor):
                 raise TrainingError(
                     f"a layer answers {type(output).__name__}, expected a tensor; name another "

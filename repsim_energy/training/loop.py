@@ -53,7 +53,9 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device '{name}' cannot be used here, expected auto, cpu or cuda") from error
+        raise UsageError(
+            f"device '{name}' cannot be used here, expected auto, cpu or cuda"
+        ) from error
     return device
 
 
@@ -73,9 +75,7 @@ def normalisation_of(images: ImageSet) -> Normalisation:
     mean = total / count
     variance = square / (count * channels) - float(mean.square().mean())
     if not variance > 1e-12:
-        raise DataError(
-            f"the images of '{images.name}' are constant, expected images that differ"
-        )
+        raise DataError(f"the images of '{images.name}' are constant, expected images that differ")
     return Normalisation(tuple(mean.tolist()), (float(variance**0.5),) * channels)
 
 
@@ -225,7 +225,10 @@ def _check_finite(losses: list[Tensor], recipe: Recipe) -> None:
 
 @torch.no_grad()
 def accuracy_of(
-    module: nn.Module, images: ImageSet, normalisation: Normalisation, device: torch.device,
+    module: nn.Module,
+    images: ImageSet,
+    normalisation: Normalisation,
+    device: torch.device,
     limit: int | None = None,
 ) -> float:
     """Return the share of the first ``limit`` images classified right; NaN for no images."""
@@ -234,7 +237,5 @@ def accuracy_of(
     module.to(device).eval()
     pixels, labels = images.images[:limit], images.labels[:limit]
     pairs = zip(pixels.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
-    right = [
-        (module(as_input(p.to(device), normalisation)).argmax(1).cpu() == t) for p, t in pairs
-    ]
+    right = [(module(as_input(p.to(device), normalisation)).argmax(1).cpu() == t) for p, t in pairs]
     return float(torch.cat(right).float().mean())

@@ -166,7 +166,11 @@ def make_run(
 
 
 def _trained(
-    spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe, device: torch.device,
+    spec: ModelSpec,
+    data: Dataset,
+    seed: int,
+    recipe: Recipe,
+    device: torch.device,
     progress: Progress | None,
 ) -> Run:
     module = build(spec, data, seed)
@@ -176,9 +180,7 @@ def _trained(
     initial = read_filters(layer)
     normalisation = normalisation_of(data.train)
     try:
-        history = train(
-            module, layer, data.train, normalisation, recipe, seed, device, progress
-        )
+        history = train(module, layer, data.train, normalisation, recipe, seed, device, progress)
         test = accuracy_of(module, data.test, normalisation, device, recipe.test_images)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         size = "x".join(str(s) for s in data.train.images.shape[2:])

@@ -33,13 +33,13 @@ def published():
 
 def song(x, y):
     """Equation 5 of Song et al. (2012), written out."""
-    k, l = x @ x.T, y @ y.T
-    k, l = k - torch.diag(k.diagonal()), l - torch.diag(l.diagonal())
+    k, m = x @ x.T, y @ y.T
+    k, m = k - torch.diag(k.diagonal()), m - torch.diag(m.diagonal())
     n, one = len(x), torch.ones(len(x), dtype=torch.float64)
     return (
-        torch.trace(k @ l)
-        + (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2))
-        - 2 / (n - 2) * (one @ k @ l @ one)
+        torch.trace(k @ m)
+        + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
+        - 2 / (n - 2) * (one @ k @ m @ one)
     ) / (n * (n - 3))
 
 
@@ -91,7 +91,9 @@ def test_invariances_hold_and_others_do_not(estimator):
 def test_bias_of_independent_noise_at_few_examples():
     """Published: 0.80 biased at n = 16 with 64 features; the debiased mean is about zero."""
     pairs = [(features(16, 64, 2 * i), features(16, 64, 2 * i + 1)) for i in range(60)]
-    assert np.mean([cka(x, y, estimator="biased") for x, y in pairs]) == pytest.approx(0.8, abs=0.02)
+    assert np.mean([cka(x, y, estimator="biased") for x, y in pairs]) == pytest.approx(
+        0.8, abs=0.02
+    )
     debiased = [cka(x, y) for x, y in pairs]
     assert abs(np.mean(debiased)) < 0.04
     assert min(debiased) < 0  # not clipped

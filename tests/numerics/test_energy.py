@@ -28,9 +28,7 @@ def orthogonal(n, seed=0):
 
 
 def test_profile_equals_a_loop(bank, basis):
-    slow = [
-        np.sqrt(np.mean([float(w.flatten() @ u) ** 2 for w in bank])) for u in basis.components
-    ]
+    slow = [np.sqrt(np.mean([float(w.flatten() @ u) ** 2 for w in bank])) for u in basis.components]
     np.testing.assert_allclose(energy_profile(bank, basis), slow, rtol=1e-12)
 
 

@@ -81,9 +81,7 @@ def test_fit_is_never_below_a_scan_of_20000_steps(shape):
             profile = theoretical_profile(eigenvalues, step_size=0.4, steps=steps)
             profile = profile * np.exp(rng.normal(size=27) * (shape == "noise"))
         fit = fit_profile(profile, eigenvalues)
-        scan = theoretical_profile(
-            eigenvalues, step_size=fit.step_size, steps=np.arange(1, 20001)
-        )
+        scan = theoretical_profile(eigenvalues, step_size=fit.step_size, steps=np.arange(1, 20001))
         assert fit.correlation >= np.nanmax(_correlations(profile, scan)) - 1e-12
 
 

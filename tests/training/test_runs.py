@@ -55,7 +55,9 @@ def test_the_second_call_reads_what_the_first_kept(spec, data, fresh_cache):
     assert accuracy_of(module, data.test, again.normalisation, CPU) == again.test_accuracy
 
 
-def test_a_run_repeats_bit_for_bit_and_leaves_the_global_generator_alone(spec, data, tmp_path, monkeypatch):
+def test_a_run_repeats_bit_for_bit_and_leaves_the_global_generator_alone(
+    spec, data, tmp_path, monkeypatch
+):
     found = []
     for name in ("a", "b"):
         monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / name))
@@ -72,7 +74,9 @@ def test_everything_that_decides_a_run_is_in_its_key(spec, data):
     others = [
         run_key(spec, data, 1, RECIPE),
         run_key(spec, data, 0, Recipe(lr=0.06, batch=10, steps=8, snapshots=4)),
-        run_key(spec, data, 0, Recipe(lr=0.05, batch=10, steps=8, snapshots=4, precision="bfloat16")),
+        run_key(
+            spec, data, 0, Recipe(lr=0.05, batch=10, steps=8, snapshots=4, precision="bfloat16")
+        ),
         run_key(ModelSpec("small", small_cnn, {"name": "other"}), data, 0, RECIPE),
         run_key(spec, Dataset("pictures", relabelled, data.test), 0, RECIPE),
         run_key(spec, Dataset("pictures", data.train, data.train), 0, RECIPE),

@@ -1,0 +1,191 @@
+"""The command as a process: output, exit codes, one line for each kind of bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import repsim_energy as rs
+
+TINY = "linear_cnn:filters=8:sigma=0.1"
+FAST = ["--recipe", "quick:steps=4:batch=20"]
+
+
+def repsim(*args, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "repsim_energy", *args],
+        capture_output=True, text=True, timeout=300, env={**os.environ, **env},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def data(pictures_npz):
+    return f"npz:path={pictures_npz}"
+
+
+def test_compare_writes_what_python_returns_and_reuses_its_runs(data, tmp_path, fresh_cache):
+    out = tmp_path / "result.nc"
+    args = [
+        "compare",
+        "--models",
+        f"{TINY},resnet20:width=0.25",
+        "--dataset",
+        data,
+        *FAST,
+        "-o",
+        str(out),
+    ]
+    first = repsim(*args)
+    assert first.returncode == 0, first.stderr
+    assert "resnet20:width=0.25 seed 1" in first.stdout
+    assert "[4/4]" in first.stderr
+    assert "\x1b" not in first.stdout + first.stderr
+    written = rs.open_result(out)
+    runs = sorted((fresh_cache / "runs").iterdir())
+    stamps = [run.stat().st_mtime_ns for run in runs]
+    quiet = repsim(*args, "--quiet", "--json")
+    assert quiet.stderr == ""
+    assert json.loads(quiet.stdout)["attrs"]["stage"] == "change"
+    assert [run.stat().st_mtime_ns for run in sorted((fresh_cache / "runs").iterdir())] == stamps
+    again = rs.open_result(out)
+    for name in written.data_vars:
+        np.testing.assert_array_equal(written[name].values, again[name].values)
+    in_python = rs.compare([TINY, "resnet20:width=0.25"], data, recipe=FAST[1])
+    np.testing.assert_array_equal(in_python.similarity.values, written.similarity.values)
+
+
+def test_train_makes_the_runs_that_compare_finds(data, fresh_cache):
+    args = ["--models", TINY, "--dataset", data, "--seeds", "0-1", *FAST]
+    trained = repsim("train", *args)
+    assert trained.returncode == 0, trained.stderr
+    assert len(list((fresh_cache / "runs").iterdir())) == 2
+    assert repsim("compare", *args, "--metric", "cka").returncode == 0
+    assert len(list((fresh_cache / "runs").iterdir())) == 2
+
+
+def test_lists_and_help():
+    for args in (["--help"], ["compare", "--help"], ["models"], ["models", "vgg11"], ["datasets"],
+                 ["datasets", "npz"], ["metrics"], ["metrics", "energy"], ["variants"],
+                 ["variants", "random_labels"], ["plugins"], ["plugins", "--json"],
+                 ["--version"], ["--no-plugins", "models"]):  # fmt: skip
+        done = repsim(*args)
+        assert done.returncode == 0, (args, done.stderr)
+        assert done.stdout.strip(), args
+    assert "NO_COLOR" not in done.stdout
+
+
+def bad_inputs(tmp_path, data):
+    truncated = tmp_path / "truncated.npz"
+    truncated.write_bytes((tmp_path / "pictures.npz").read_bytes()[:-400])
+    foreign = tmp_path / "foreign.safetensors"
+    foreign.write_bytes(b"not a checkpoint at all")
+    for name, pixels in {
+        "constant": np.full((40, 8, 8, 3), 7, np.uint8),
+        "empty": np.zeros((0, 8, 8, 3), np.uint8),
+        "nan": np.full((40, 8, 8, 3), np.nan, np.float32),
+        "small": np.random.default_rng(0).integers(0, 256, (40, 2, 2, 3)).astype(np.uint8),
+    }.items():
+        np.savez(tmp_path / name, train_images=pixels, train_labels=np.arange(len(pixels)) % 2)
+    model = ["--models", TINY]
+    return [
+        (2, "did you mean 'vgg16'", ["--models", "vgg166", "--dataset", data]),
+        (2, "did you mean 'width'", ["--models", "vgg11:widht=1", "--dataset", data]),
+        (2, "unknown dataset 'cifar'", [*model, "--dataset", "cifar"]),
+        (2, "unknown variant", [*model, "--dataset", f"{data}+shuffled"]),
+        (2, "unknown metric", [*model, "--dataset", data, "--metric", "enegry"]),
+        (2, "expected NAME", ["--models", "vgg11,,", "--dataset", data]),
+        (2, "got seeds 'x'", [*model, "--dataset", data, "--seeds", "x"]),
+        (2, "no file at", [*model, "--dataset", "npz:path=/nowhere.npz"]),
+        (2, "no checkpoint at", ["--models", "checkpoint:path=/nowhere.pt", "--dataset", data]),
+        (2, "compare models of one patch shape", ["--models", f"{TINY},lenet5", "--dataset", data]),
+        (2, "output", [*model, "--dataset", data, "-o", "/nowhere/x.nc"]),
+        (2, "constant", [*model, "--dataset", f"npz:path={tmp_path}/constant.npz"]),
+        (2, "no images", [*model, "--dataset", f"npz:path={tmp_path}/empty.npz"]),
+        (2, "NaN", [*model, "--dataset", f"npz:path={tmp_path}/nan.npz"]),
+        (2, "smaller than the 3x3 kernel", [*model, "--dataset", f"npz:path={tmp_path}/small.npz"]),
+        (4, "cannot be read", [*model, "--dataset", f"npz:path={truncated}"]),
+        (4, "cannot be read", ["--models", f"checkpoint:path={foreign}", "--dataset", data]),
+        (1, "lower it", [*model, "--dataset", data, "--recipe", "quick:lr=1e30:steps=30"]),
+    ]  # fmt: skip
+
+
+def test_bad_input_is_one_line_and_the_right_code(tmp_path, data, capsys, monkeypatch):
+    """In one process, for speed; the same ``main`` that the script calls."""
+    from repsim_energy.cli import main
+
+    for code, words, args in bad_inputs(tmp_path, data):
+        with pytest.raises(SystemExit) as stop:
+            main(["compare", *args])
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert stop.value.code == code, (args, lines)
+        assert words in lines[-1], (args, lines)
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+
+
+def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(data, tmp_path):
+    """A network whose poolings leave nothing of 9x9 images beside one that works."""
+    out = tmp_path / "part.nc"
+    models = f"{TINY},torchvision/vgg11"
+    done = repsim(
+        "compare", "-q", "--models", models, "--dataset", f"{data}:size=9", *FAST, "--seeds", "1",
+        "-o", str(out),
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "failed: torchvision/vgg11 seed 0" in done.stderr
+    assert rs.open_result(out).similarity.sel(model=TINY, model_ref=TINY).notnull().all()
+
+
+def test_ctrl_c_is_130_and_finished_runs_stay(data, fresh_cache):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "repsim_energy", "compare", "--models", f"{TINY},resnet20",
+         "--dataset", data, "--recipe", "quick:steps=100000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    fast = repsim("train", "--models", TINY, "--dataset", data, *FAST, "--seeds", "1")
+    assert fast.returncode == 0
+    deadline = time.time() + 60
+    while not list((fresh_cache / "locks").glob("*")) and time.time() < deadline:
+        time.sleep(0.1)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1].startswith("interrupted: ")
+    assert "Traceback" not in err
+    assert list((fresh_cache / "runs").glob("*/run.json"))
+    assert not list((fresh_cache / "runs").glob(".tmp-*"))
+
+
+def test_checkpoints_are_compared_with_their_own_architecture(data, tmp_path):
+    from repsim_energy.models.resnet import resnet20
+
+    net = resnet20(3, 3, width=0.25)
+    torch.save(net.state_dict(), tmp_path / "mine.pt")
+    spec = f"checkpoint:path={tmp_path}/mine.pt"
+    found = repsim(
+        "compare", "--models", f"{spec},{TINY}", "--dataset", data, *FAST, "--json", "-q"
+    )
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["attrs"]["stage"] == "trained"
+    whole = f"{spec}:arch=resnet20:width=0.25"
+    found = repsim("compare", "--models", whole, "--dataset", data, "--metric", "cka", "-q",
+                   "--layer", "first,blocks.2,output", "--json")  # fmt: skip
+    assert found.returncode == 0, found.stderr
+
+
+def test_names_and_help_need_no_torch():
+    code = (
+        "import sys\nfrom repsim_energy.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'xarray', 'scipy') if m in sys.modules])"
+    )
+    for args in (["--help"], ["plugins"], ["models"], ["compare", "--help"]):
+        done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
+        assert done.stdout.strip().splitlines()[-1] == "[]", args

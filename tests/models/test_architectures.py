@@ -1,0 +1,95 @@
+"""The built-in architectures: their sizes, options and first layers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.models.layers import find_layer
+from repsim_energy.models.lenet import lenet5
+from repsim_energy.models.linear_cnn import linear_cnn
+from repsim_energy.models.resnet import resnet18, resnet20, resnet34
+from repsim_energy.models.torchvision_zoo import zoo
+from repsim_energy.models.vgg import vgg11, vgg13, vgg16, vgg19
+
+BUILDERS = [vgg11, vgg13, vgg16, vgg19, resnet18, resnet20, resnet34, linear_cnn, lenet5]
+
+
+def parameters(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_networks_answer_with_one_number_per_class(build, channels):
+    net = build(7, channels, width=0.25)
+    assert net.eval()(torch.rand(2, channels, 32, 32)).shape == (2, 7)
+    kernel = 5 if build is lenet5 else 3
+    assert find_layer(net)[1].weight.shape[1:] == (channels, kernel, kernel)
+
+
+def test_sizes_are_the_published_ones():
+    """ResNet-20 has 0.27 M (He et al., 2016); torchvision's ResNets differ in the stem alone."""
+    assert parameters(resnet20(10, 3)) == pytest.approx(0.27e6, rel=0.02)
+    for name, ours in {"resnet18": resnet18, "resnet34": resnet34}.items():
+        theirs = zoo(name, 10, 3)
+        stem = 64 * 3 * (7 * 7 - 3 * 3)
+        assert parameters(ours(10, 3)) == parameters(theirs) - stem
+    for name, ours in {"vgg11_bn": vgg11, "vgg16_bn": vgg16}.items():
+        convolutions = parameters(zoo(name, 10, 3).features)
+        biases = sum(m.out_channels for m in ours(10, 3).modules() if isinstance(m, nn.Conv2d))
+        assert parameters(ours(10, 3).features) == convolutions - biases
+
+
+@pytest.mark.parametrize("build", [vgg11, resnet20, lenet5, linear_cnn])
+def test_options_change_what_they_name(build):
+    _, layer = find_layer(build(10, 3, filters=200, sigma=0.3))
+    assert len(layer.weight) == 200
+    assert float(layer.weight.detach().std()) == pytest.approx(0.3, rel=0.05)
+    net = build(10, 3, frozen=True)
+    _, layer = find_layer(net)
+    frozen = [p for p in net.parameters() if not p.requires_grad]
+    assert {id(p) for p in frozen} == {id(p) for p in layer.parameters()}
+    assert len(find_layer(build(10, 3, width=0.5))[1].weight) < len(
+        find_layer(build(10, 3))[1].weight
+    )
+
+
+def test_batch_normalisation_can_be_left_out():
+    assert any(isinstance(m, nn.BatchNorm2d) for m in vgg11(10, 3).modules())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in vgg11(10, 3, bn=False).modules())
+
+
+def test_the_linear_cnn_is_its_formula():
+    """Mean over positions of the summed responses; filter k votes for class k mod C."""
+    images = torch.rand(5, 3, 9, 8).double()
+    net = linear_cnn(3, 3, filters=7, sigma=1.0).double()
+    responses = torch.einsum("ndj,kd->nk", F.unfold(images, 3), net.conv.weight.flatten(1)) / 42
+    expected = torch.stack([responses[:, c::3].sum(1) for c in range(3)], 1)
+    torch.testing.assert_close(net(images), expected)
+    torch.testing.assert_close(
+        net(2 * images + images.flip(0)), 2 * net(images) + net(images.flip(0))
+    )
+
+
+def test_the_first_layer_is_found_by_order_or_by_name():
+    net = resnet20(10, 3)
+    assert find_layer(net)[0] == "conv1"
+    assert find_layer(net, "blocks.0.conv2")[0] == "blocks.0.conv2"
+    assert find_layer(zoo("vit_b_32", 10, 3))[0] == "conv_proj"
+    with pytest.raises(UsageError, match="did you mean 'conv1'"):
+        find_layer(net, "conv")
+    with pytest.raises(UsageError, match="no Conv2d"):
+        find_layer(nn.Linear(3, 4))
+    with pytest.raises(UsageError, match="2 groups"):
+        find_layer(nn.Conv2d(4, 4, 3, groups=2))
+
+
+def test_the_zoo_refuses_what_it_cannot_build(tmp_path, monkeypatch):
+    with pytest.raises(ShapeError, match="sees 3"):
+        zoo("resnet18", 10, 1)
+    with pytest.raises(UsageError, match="did you mean 'resnet18'"):
+        zoo("resnet188", 10, 3)
+    with pytest.raises(UsageError, match="did you mean 'IMAGENET1K_V1'"):
+        zoo("resnet18", 10, 3, weights="IMAGENET1K_V11")
