@@ -1,0 +1,80 @@
+"""The documentation says what is there: hooks, commands, names, links, and its example runs."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import repsim_energy as rs
+from repsim_energy import hookspecs
+from repsim_energy.cli.app import COMMANDS
+from repsim_energy.registry import load_registry, resolve_model
+from repsim_energy.registry.plugins import HOOKS
+from repsim_energy.results import VARIABLES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def text(name):
+    return (DOCS / name).read_text()
+
+
+def test_every_hook_is_specified_and_documented():
+    page = text("how-to/write-a-plugin.md")
+    for hook in HOOKS:
+        assert hasattr(hookspecs, hook)
+        assert f"`{hook}`" in page
+
+
+def test_every_command_and_built_in_is_documented():
+    page = text("reference/commands.md")
+    registry = load_registry(plugins=False)
+    names = [name for kind in ("model", "dataset", "variant") for name in registry.names(kind)]
+    for name in [*COMMANDS, *names]:
+        assert name.removesuffix("/*") in page, name
+
+
+def test_every_variable_of_a_result_is_documented():
+    page = text("reference/result-schema.md")
+    for name in VARIABLES:
+        assert f"`{name}`" in page, name
+
+
+def test_every_public_name_can_be_imported_and_has_a_docstring():
+    for name in rs.__all__:
+        assert getattr(rs, name).__doc__, name
+    for name in re.findall(r"rs\.(\w+)", text("reference/python.md")):
+        assert name in rs.__all__
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md"), *ROOT.glob("*/README.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_plugin_of_the_how_to_works(tmp_path, monkeypatch):
+    """The two files of the page, written out as a distribution."""
+    page = text("how-to/write-a-plugin.md")
+    module = re.search(r"`repsim_tiny.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1]
+    entry = re.search(r"\[project.entry-points.repsim_energy\]\n(.*?) = \"(.*?)\"", page)
+    (tmp_path / "repsim_tiny.py").write_text(module)
+    info = tmp_path / "repsim_tiny-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: repsim-tiny\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[repsim_energy]\n{entry[1]} = {entry[2]}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    net = resolve_model(load_registry(), "tiny:width=5").build(10, 3)
+    assert net[0].weight.shape == (5, 3, 3, 3)
+
+
+@pytest.mark.parametrize("command", ["result.nc", "-m pytest"])
+def test_the_readme_has_two_commands_for_a_fresh_machine(command):
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert (
+        sum(line.startswith("    python3 -m venv") and line.endswith(command) for line in lines)
+        == 1
+    )
