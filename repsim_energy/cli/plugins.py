@@ -22,7 +22,7 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
     """List plugins with their origin, version and status; broken ones with the reason."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)  # the list says it
-        found = registry_of(ctx).plugins
+        found = registry_of(ctx, strict=False).plugins
     if as_json:
         click.echo(json.dumps([{**asdict(p), "status": p.status} for p in found], indent=1))
         return

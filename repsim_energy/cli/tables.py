@@ -20,10 +20,12 @@ def _console() -> Console:
 
 
 def print_rows(header: list[str], rows: list[list[str]], title: str | None = None) -> None:
-    """Print a table."""
-    table = Table(*header, title=title, title_justify="left")
+    """Print a table below its title."""
+    table = Table(*header)
     for row in rows:
         table.add_row(*row)
+    if title is not None:
+        _console().print(title, markup=False)
     _console().print(table)
 
 
@@ -47,6 +49,10 @@ def print_result(result: xr.Dataset) -> None:
     print_rows(["", *groups], rows, f"{result.attrs['metric']} on {_datasets(result)}{stage}")
     low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
     print_runs(result)
+    if "first_layers" in result.attrs:
+        pairs = zip(result.model.values, result.attrs["first_layers"].split(","), strict=True)
+        taken = ", ".join(f"{layer} of {model}" for model, layer in pairs)
+        _console().print(f"filters of {taken}", markup=False)
     _console().print(
         f"mean ± sd over pairs of seeds, on the diagonal across seeds; unrelated networks: 95% "
         f"between {low:.2f} and {high:.2f}"

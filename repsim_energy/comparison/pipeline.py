@@ -182,7 +182,15 @@ def _with_filters(
     }
     components = range(len(bases[0].eigenvalues))
     coords = {**_coords(plan), "stage": list(STAGES), "component": list(components)}
-    extra = {"stage": used, "basis_id": ",".join(ids), "centered": str(bases[0].centered).lower()}
+    extra = {
+        "stage": used,
+        "basis_id": ",".join(ids),
+        "centered": str(bases[0].centered).lower(),
+        "first_layers": ",".join(
+            next((n.layer for (_, m, _), n in networks.items() if m == model), "")
+            for model in range(len(plan.models))
+        ),
+    }
     return _result(plan, metric, variables, coords, failures, extra)
 
 

@@ -47,6 +47,7 @@ def test_a_result_follows_the_schema(result, tmp_path):
         assert variable.attrs["long_name"], name
         assert "units" in variable.attrs, name
     assert result.attrs["stage"] == "change"
+    assert result.attrs["first_layers"] == "conv,0"
     assert all(isinstance(value, str | int) for value in result.attrs.values())
     assert json.loads(result.attrs["configuration"])["recipe"]["steps"] == 6
     rs.save_result(result, tmp_path / "r.nc")
