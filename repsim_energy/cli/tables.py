@@ -55,7 +55,7 @@ def print_result(result: xr.Dataset) -> None:
         _console().print(f"filters of {taken}", markup=False)
     _console().print(
         f"mean ± sd over pairs of seeds, on the diagonal across seeds; unrelated networks: 95% "
-        f"between {low:.2f} and {high:.2f}"
+        f"between {low:.3f} and {high:.3f}"
     )
 
 

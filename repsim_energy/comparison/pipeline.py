@@ -29,6 +29,7 @@ from repsim_energy.comparison.subjects import (
     network_of_run,
     network_of_trained,
 )
+from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, TrainingError, UsageError
 from repsim_energy.interfaces import Metric, PatchBasis, Subject
 from repsim_energy.registry import Registry, load_registry, resolve_metric
@@ -205,7 +206,8 @@ def _with_activations(
     shown = []
     for data in plan.datasets:
         source = data.test if len(data.test) else data.train
-        shown.append((source.image_fingerprint, source.images[:images]))
+        chosen = balanced_prefix(source.labels, images)
+        shown.append((source.image_fingerprint, source.images[chosen]))
     representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
     for key, network in networks.items():
         module = network.module()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import DataError, TrainingError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.training.recipe import Recipe
@@ -231,11 +232,15 @@ def accuracy_of(
     device: torch.device,
     limit: int | None = None,
 ) -> float:
-    """Return the share of the first ``limit`` images classified right; NaN for no images."""
+    """Return the share classified right of ``limit`` images, spread over the classes.
+
+    NaN for no images.
+    """
     if len(images) == 0:
         return float("nan")
     module.to(device).eval()
-    pixels, labels = images.images[:limit], images.labels[:limit]
+    chosen = balanced_prefix(images.labels, limit)
+    pixels, labels = images.images[chosen], images.labels[chosen]
     pairs = zip(pixels.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
     right = [(module(as_input(p.to(device), normalisation)).argmax(1).cpu() == t) for p, t in pairs]
     return float(torch.cat(right).float().mean())

@@ -224,6 +224,15 @@ def test_normalised_input_has_mean_zero_and_one_common_scale(pictures):
     assert len(set(normalisation.std)) == 1
 
 
+def test_accuracy_on_some_images_takes_all_classes():
+    """Images sorted by class, as folders give them, and a network that always says class 1."""
+    images = ImageSet(torch.rand(40, 3, 4, 4), torch.arange(40) // 20, ("a", "b"), "sorted")
+    always = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
+    nn.init.zeros_(always[1].weight)
+    always[1].bias.data = torch.tensor([0.0, 1.0])
+    assert accuracy_of(always, images, normalisation_of(images), CPU, 10) == 0.5
+
+
 @pytest.mark.parametrize(
     ("images", "words"),
     [(torch.zeros(0, 3, 8, 8), "no images"), (torch.full((5, 3, 8, 8), 0.2), "constant"),
