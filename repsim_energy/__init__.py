@@ -1,7 +1,7 @@
 """Compare what neural networks represent: energy profiles of first-layer filters, CKA, plugins.
 
 >>> import repsim_energy as rs
->>> rs.profile_similarity([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+>>> round(rs.profile_similarity([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]), 12)
 -1.0
 """
 

@@ -50,7 +50,7 @@ def cka(
 
     Examples
     --------
-    >>> x = torch.eye(6)
+    >>> x = torch.tensor([[1.0, 0], [2, 1], [0, 3], [5, 1], [2, 2], [7, 0]])
     >>> round(cka(x, 3 * x), 12), round(cka(x, 3 * x, estimator="biased"), 12)
     (1.0, 1.0)
     """

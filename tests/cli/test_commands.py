@@ -111,7 +111,7 @@ def bad_inputs(tmp_path, data):
         (2, "smaller than the 3x3 kernel", [*model, "--dataset", f"npz:path={tmp_path}/small.npz"]),
         (4, "cannot be read", [*model, "--dataset", f"npz:path={truncated}"]),
         (4, "cannot be read", ["--models", f"checkpoint:path={foreign}", "--dataset", data]),
-        (1, "lower it", [*model, "--dataset", data, "--recipe", "quick:lr=1e30:steps=30"]),
+        (1, "lower it", [*model, "--dataset", data, "--recipe", "quick:lr=1e30:steps=30:loss=mse"]),
     ]  # fmt: skip
 
 
