@@ -30,7 +30,7 @@ from repsim_energy.comparison.subjects import (
     network_of_trained,
 )
 from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import RepsimError, RepsimWarning, TrainingError, UsageError
+from repsim_energy.errors import RepsimError, RepsimWarning, TrainingError
 from repsim_energy.interfaces import Metric, PatchBasis, Subject
 from repsim_energy.registry import Registry, load_registry, resolve_metric
 from repsim_energy.results import assemble
@@ -90,13 +90,12 @@ def compare(
     RepsimError
         In one line: what was got, what was expected, what to do.
     """
-    if stage not in ("auto", *STAGES):
-        raise UsageError(f"unknown stage '{stage}'; known: auto, {', '.join(STAGES)}")
     registry = registry or load_registry()
     measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
     several = isinstance(dataset, Sequence) and not isinstance(dataset, str | tuple)
     datasets: Sequence[Any] = dataset if several else [dataset]  # type: ignore[assignment]
     plan = make_plan(registry, models, datasets, seeds, recipe, device)
+    used = choose_stage(stage, plan)
     on_filters = measure.operates_on == "filters"
     if on_filters:
         bases = patch_bases(plan)
@@ -104,7 +103,7 @@ def compare(
         check_layers(plan, layers)
     networks, failures = train_networks(plan, progress)
     if on_filters:
-        return _with_filters(plan, measure, networks, bases, stage, failures)
+        return _with_filters(plan, measure, networks, bases, used, failures)
     return _with_activations(plan, measure, networks, list(layers), images, failures)
 
 
@@ -161,9 +160,8 @@ def _with_filters(
     stage: str,
     failures: list[str],
 ) -> xr.Dataset:
-    used = choose_stage(stage, plan, networks)
     representations: dict[tuple[int, ...], NDArray[np.float64]] = {
-        key: metric.represent(Subject(filters=network.at(used), basis=bases[key[0]]))
+        key: metric.represent(Subject(filters=network.at(stage), basis=bases[key[0]]))
         for key, network in networks.items()
     }
     ids = [basis.basis_id for basis in bases]
@@ -177,14 +175,14 @@ def _with_filters(
     pairs = compare_pairs(metric, representations, plan.shape, lambda a, b: ids[a[0]] == ids[b[0]])
     variables: Variables = {
         **{name: (_paired(SUBJECT), values) for name, values in pairs.items()},
-        **profile_variables(plan, networks, bases, used),
+        **profile_variables(plan, networks, bases, stage),
         **basis_variables(bases),
         **run_variables(plan, networks),
     }
     components = range(len(bases[0].eigenvalues))
     coords = {**_coords(plan), "stage": list(STAGES), "component": list(components)}
     extra = {
-        "stage": used,
+        "stage": stage,
         "basis_id": ",".join(ids),
         "centered": str(bases[0].centered).lower(),
         "first_layers": ",".join(

@@ -22,16 +22,18 @@ SUBJECT = ("dataset", "model", "seed")
 Variables = dict[str, tuple[tuple[str, ...], Any]]
 
 
-def choose_stage(stage: str, plan: Plan, networks: Mapping[Key, Network]) -> str:
+def choose_stage(stage: str, plan: Plan) -> str:
     """Return the stage to compare: ``auto`` is ``change`` where every initialisation is known."""
+    if stage not in ("auto", *STAGES):
+        raise UsageError(f"unknown stage '{stage}'; known: auto, {', '.join(STAGES)}")
+    without = [model for model, taken in plan.trained.items() if taken.initial is None]
     if stage == "auto":
-        return "change" if all("init" in n.filters for n in networks.values()) else "trained"
-    for key, network in networks.items():
-        if network.at(stage) is None:
-            raise UsageError(
-                f"stage '{stage}' needs the initial weights of '{plan.label(key)}', which are not "
-                "known; use --stage trained, or give them with checkpoint:...:init="
-            )
+        return "trained" if without else "change"
+    if without and stage != "trained":
+        raise UsageError(
+            f"stage '{stage}' needs the initial weights of '{plan.models[without[0][1]].label}', "
+            "which are not known; use --stage trained, or give them with checkpoint:...:init="
+        )
     return stage
 
 

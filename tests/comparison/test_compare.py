@@ -150,7 +150,7 @@ def test_stages_can_be_chosen(data):
         assert float(found.similarity[0, 0, 0, 0, 0, 1]) == pytest.approx(
             np.corrcoef(profiles)[0, 1]
         )
-    with pytest.raises(UsageError, match="initial weights of 'Sequential seed 0'"):
+    with pytest.raises(UsageError, match="initial weights of 'Sequential'"):
         rs.compare([small_cnn(3, 3)], data, stage="change")
 
 
