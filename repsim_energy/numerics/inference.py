@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+from scipy.special import stdtrit
 
 __all__ = ["pearson_null_band"]
 
@@ -36,6 +36,6 @@ def pearson_null_band(components: int, *, level: float = 0.95) -> tuple[float, f
     """
     if components < 3:
         return (math.nan, math.nan)
-    t = float(stats.t.ppf(0.5 + level / 2, components - 2))
+    t = float(stdtrit(components - 2, 0.5 + level / 2))
     r = t / math.sqrt(components - 2 + t * t)
     return (-r, r)
