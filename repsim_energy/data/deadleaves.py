@@ -137,7 +137,9 @@ def render(split: str, count: int, seed: int = 0) -> tuple[NDArray[np.uint8], ND
     tasks = [(label, canvas) for canvas in range(canvases) for label in range(len(SHAPES))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         drawn = list(pool.map(tiles, tasks))
-    per_canvas = [np.stack(drawn[i : i + len(SHAPES)], axis=1) for i in range(0, len(drawn), 10)]
+    per_canvas = [
+        np.stack(drawn[i : i + len(SHAPES)], axis=1) for i in range(0, len(drawn), len(SHAPES))
+    ]
     images = np.concatenate(per_canvas).reshape(-1, 3, TILE, TILE)[:count]
     return images, np.arange(count, dtype=np.int64) % len(SHAPES)
 
