@@ -95,10 +95,9 @@ def compare(
     several = isinstance(dataset, Sequence) and not isinstance(dataset, str | tuple)
     datasets: Sequence[Any] = dataset if several else [dataset]  # type: ignore[assignment]
     plan = make_plan(registry, models, datasets, seeds, recipe, device)
-    used = choose_stage(stage, plan)
     on_filters = measure.operates_on == "filters"
     if on_filters:
-        bases = patch_bases(plan)
+        used, bases = choose_stage(stage, plan), patch_bases(plan)
     else:
         check_layers(plan, layers)
     networks, failures = train_networks(plan, progress)

@@ -55,13 +55,11 @@ def resolve_model(registry: Registry, text: str) -> ModelSpec:
 
 def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]) -> ModelSpec:
     entry = registry.entry("model", name)
-    thing, skip = entry.load(), GIVEN["model"]
-    if entry.name.endswith("/*"):
-        thing = partial(thing, name.removeprefix(entry.name[:-1]))
+    thing = _member(entry, name)
     bound = bind_options(
         thing,
         options,
-        skip=skip,
+        skip=GIVEN["model"],
         what=f"model '{name}'",
         converters={Architecture: partial(_architecture, registry)},
     )
@@ -75,6 +73,14 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
         return thing(num_classes, in_channels, **bound)
 
     return ModelSpec(label, build, identity)
+
+
+def _member(entry: Entry, name: str) -> Any:
+    """Return the thing behind a name; that of a family ``prefix/*`` is bound to its member."""
+    thing = entry.load()
+    if entry.name.endswith("/*"):
+        thing = partial(thing, name.removeprefix(entry.name[:-1]))
+    return thing
 
 
 def _code_version(entry: Entry) -> str:
@@ -154,9 +160,7 @@ def _call(entry: Entry, call: Callable[[], Any]) -> Any:
 def describe(registry: Registry, kind: Kind, name: str) -> tuple[str, list[Option]]:
     """Return the summary and the options of a name, loading it."""
     entry = registry.entry(kind, name)
-    thing, skip = entry.load(), GIVEN[kind]
-    if entry.name.endswith("/*"):
-        thing = partial(thing, name.removeprefix(entry.name[:-1]))
+    thing, skip = _member(entry, name), GIVEN[kind]
     if kind == "metric" and not inspect.isclass(thing):
         return _summary(thing), []
     options = options_of(thing, skip)

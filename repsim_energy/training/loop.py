@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import DataError, TrainingError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
+from repsim_energy.models.layers import read_filters
 from repsim_energy.training.recipe import Recipe
 
 __all__ = ["History", "accuracy_of", "as_input", "choose_device", "normalisation_of", "train"]
@@ -125,7 +126,7 @@ def train(
     module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
     keep = _log_spaced(total, recipe.snapshots)
-    snapshots, losses, hits = [_copy(layer)], [], []
+    snapshots, losses, hits = [read_filters(layer)], [], []
     epoch_length = max(1, len(images) // recipe.batch)
     optimizer = _optimizer(module, recipe)
     with _seeded(seed, device):
@@ -140,7 +141,7 @@ def train(
             losses.append(loss.detach())
             hits.append(_hits(output.detach(), target))
             if step in keep:
-                snapshots.append(_copy(layer))
+                snapshots.append(read_filters(layer))
             if progress is not None:
                 progress(step, total)
             if step % epoch_length == 0 and _finished(losses, hits, epoch_length, recipe, step):
@@ -156,10 +157,6 @@ def train(
         snapshots=torch.stack(snapshots),
         snapshot_steps=torch.tensor(taken),
     )
-
-
-def _copy(layer: nn.Conv2d) -> Tensor:
-    return layer.weight.detach().float().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _log_spaced(total: int, count: int) -> set[int]:
