@@ -20,19 +20,33 @@ if TYPE_CHECKING:
         ImageSet,
         Metric,
         PatchBasis,
+        PatchTransform,
         Subject,
         TrainedModel,
     )
+    from repsim_energy.numerics.autocorrelation import (
+        Autocorrelation,
+        LagMoments,
+        autocorrelation,
+        lag_moments,
+    )
     from repsim_energy.numerics.cka import CKAMoments, cka
     from repsim_energy.numerics.energy import energy_profile, profile_similarity
+    from repsim_energy.numerics.image_statistics import (
+        average_patches,
+        class_correlations,
+        patch_energies,
+    )
     from repsim_energy.numerics.inference import pearson_null_band
+    from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_filters
     from repsim_energy.numerics.patches import PatchMoments, patch_moments
     from repsim_energy.numerics.theory import (
         ProfileFit,
         fit_profile,
-        linear_cnn_filters,
         theoretical_profile,
+        whitening_filters,
     )
+    from repsim_energy.numerics.tiles import tile_patches
     from repsim_energy.results import open_result, save_result
     from repsim_energy.training.recipe import Recipe
 
@@ -46,14 +60,24 @@ _HOMES = {
         "ImageSet",
         "Metric",
         "PatchBasis",
+        "PatchTransform",
         "Subject",
         "TrainedModel",
     ),
+    "numerics.autocorrelation": (
+        "Autocorrelation",
+        "LagMoments",
+        "autocorrelation",
+        "lag_moments",
+    ),
     "numerics.cka": ("CKAMoments", "cka"),
     "numerics.energy": ("energy_profile", "profile_similarity"),
+    "numerics.image_statistics": ("average_patches", "class_correlations", "patch_energies"),
     "numerics.inference": ("pearson_null_band",),
+    "numerics.linear_cnn": ("linear_cnn_descent", "linear_cnn_filters"),
     "numerics.patches": ("PatchMoments", "patch_moments"),
-    "numerics.theory": ("ProfileFit", "fit_profile", "linear_cnn_filters", "theoretical_profile"),
+    "numerics.theory": ("ProfileFit", "fit_profile", "theoretical_profile", "whitening_filters"),
+    "numerics.tiles": ("tile_patches",),
     "results": ("open_result", "save_result"),
     "training.recipe": ("Recipe",),
 }
@@ -61,12 +85,15 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Architecture",
+    "Autocorrelation",
     "CKAMoments",
     "Dataset",
     "ImageSet",
+    "LagMoments",
     "Metric",
     "PatchBasis",
     "PatchMoments",
+    "PatchTransform",
     "ProfileFit",
     "Recipe",
     "RepsimError",
@@ -74,18 +101,26 @@ __all__ = [
     "Step",
     "Subject",
     "TrainedModel",
+    "autocorrelation",
+    "average_patches",
     "cka",
+    "class_correlations",
     "compare",
     "energy_profile",
     "fit_profile",
     "hookimpl",
+    "lag_moments",
+    "linear_cnn_descent",
     "linear_cnn_filters",
     "open_result",
+    "patch_energies",
     "patch_moments",
     "pearson_null_band",
     "profile_similarity",
     "save_result",
     "theoretical_profile",
+    "tile_patches",
+    "whitening_filters",
 ]
 
 

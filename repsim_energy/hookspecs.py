@@ -44,4 +44,9 @@ def repsim_datasets() -> Mapping[str, Callable[..., ImageSet] | str]:  # type: i
 
 @hookspec
 def repsim_variants() -> Mapping[str, Callable[..., ImageSet] | str]:  # type: ignore[empty-body]
-    """Return name -> ``callable(images: ImageSet, **options) -> ImageSet``."""
+    """Return name -> ``callable(images: ImageSet, **options) -> ImageSet``.
+
+    A variant that is fitted on the training split takes it as a second parameter called
+    ``train``: ``callable(images, train, **options)``. It is then called for both splits with the
+    training split as it was before this variant; for the training split the two are one object.
+    """

@@ -26,6 +26,7 @@ __all__ = [
     "Normalisation",
     "OperatesOn",
     "PatchBasis",
+    "PatchTransform",
     "Stage",
     "Subject",
     "TrainedModel",
@@ -34,6 +35,25 @@ __all__ = [
 Stage = Literal["init", "trained", "change"]
 OperatesOn = Literal["filters", "activations"]
 Direction = Literal["similarity", "distance"]
+
+
+@dataclass(frozen=True, eq=False)
+class PatchTransform:
+    r"""A linear map of every overlapping patch, :math:`p \mapsto T p`, left to the first layer.
+
+    Images whose overlapping patches are changed independently of each other are no images any
+    more. They would have to be written side by side, kh * kw times as large, and convolved with
+    stride k. The same responses come from the images as they are, convolved with stride 1 and
+    without padding, when the layer applies its filters to T p.
+
+    Parameters
+    ----------
+    matrix : (d, d) float64, symmetric: T
+    patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
+    """
+
+    matrix: Tensor
+    patch: tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +66,14 @@ class ImageSet:
     labels : (n,) int64, indices into ``classes``
     classes : the names of the labels
     name : what to call the set in results
+    transform : of the patches that networks see; ``None`` for the images as they are
     """
 
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     name: str
+    transform: PatchTransform | None = None
 
     def __post_init__(self) -> None:
         """Refuse images and labels that do not belong together."""
@@ -72,8 +94,11 @@ class ImageSet:
 
     @cached_property
     def image_fingerprint(self) -> str:
-        """SHA-256 of the pixels, their type and shape; the labels do not enter."""
-        return _digest(self.images)
+        """SHA-256 of the pixels, their type, shape and transform; the labels do not enter."""
+        pixels = _digest(self.images)
+        if self.transform is None:
+            return pixels
+        return hashlib.sha256(f"{pixels}\n{_digest(self.transform.matrix)}".encode()).hexdigest()
 
     @cached_property
     def fingerprint(self) -> str:

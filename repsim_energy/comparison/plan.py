@@ -15,6 +15,7 @@ from repsim_energy.interfaces import (
     TrainedModel,
 )
 from repsim_energy.models.layers import find_layer
+from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.registry import Registry
 from repsim_energy.training.activations import layer_names
@@ -141,8 +142,10 @@ def patch_bases(plan: Plan) -> list[PatchBasis]:
     for data in plan.datasets:
         images = data.train
         if images.image_fingerprint not in bases:
-            moments = patch_moments(images.images, patch[1:])
-            bases[images.image_fingerprint] = moments.basis()
+            basis = patch_moments(images.images, patch[1:]).basis()
+            if images.transform is not None:
+                basis = transform_basis(basis, images.transform)
+            bases[images.image_fingerprint] = basis
     return [bases[data.train.image_fingerprint] for data in plan.datasets]
 
 

@@ -21,4 +21,9 @@ def repsim_datasets() -> dict[str, str]:
 @hookimpl
 def repsim_variants() -> dict[str, str]:
     """Return the built-in variants."""
-    return {"random_labels": "repsim_energy.data.variants:random_labels"}
+    here = "repsim_energy.data"
+    return {
+        "random_labels": f"{here}.variants:random_labels",
+        "pca_labels": f"{here}.patch_variants:pca_labels",
+        "alpha_scaled": f"{here}.patch_variants:alpha_scaled",
+    }

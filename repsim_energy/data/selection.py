@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,7 +43,7 @@ def select(
         pixels, labels = pixels[chosen], labels[chosen]
     if size is not None:
         pixels = _resized(pixels, size)
-    return ImageSet(pixels, labels, names, images.name)
+    return replace(images, images=pixels, labels=labels, classes=names)
 
 
 def balanced_prefix(labels: Tensor, limit: int | None) -> Tensor:

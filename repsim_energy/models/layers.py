@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.errors import ShapeError, UsageError, unknown_name
+from repsim_energy.interfaces import PatchTransform
 
-__all__ = ["find_layer", "prepare_first_layer", "read_filters"]
+__all__ = ["find_layer", "prepare_first_layer", "read_filters", "see_transformed_patches"]
 
 
 def find_layer(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv2d]:
@@ -73,3 +75,41 @@ def prepare_first_layer(
         nn.init.normal_(layer.weight, std=sigma)
     if frozen:
         layer.requires_grad_(False)
+
+
+class _TransformedPatchConv(nn.Conv2d):
+    """A convolution, without padding and with stride 1, of patches Tp in place of p."""
+
+    transform: Tensor
+
+    def __init__(self, layer: nn.Conv2d, transform: PatchTransform) -> None:
+        size = (transform.patch[1], transform.patch[2])
+        super().__init__(layer.in_channels, layer.out_channels, size, bias=layer.bias is not None)
+        self.weight, self.bias = layer.weight, layer.bias
+        matrix = transform.matrix.to(layer.weight)
+        self.register_buffer("transform", matrix, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (n, k, h, w) responses of the filters to the transformed patches."""
+        seen = (self.weight.flatten(1) @ self.transform).view_as(self.weight)
+        return F.conv2d(images, seen, self.bias)
+
+
+def see_transformed_patches(module: nn.Module, transform: PatchTransform) -> None:
+    """Let the first layer see transformed patches; its filters stay the parameters.
+
+    The layer's own stride and padding are replaced by stride 1 and none, so that it sees each
+    overlapping patch once.
+
+    Raises
+    ------
+    ShapeError
+        Where the transform is of other patches.
+    """
+    name, layer = find_layer(module)
+    if tuple(layer.weight.shape[1:]) != transform.patch:
+        raise ShapeError(
+            f"the images' patches are changed as {transform.patch} but layer '{name}' sees "
+            f"{tuple(layer.weight.shape[1:])}; give the variant the patch= of the layer"
+        )
+    module.set_submodule(name, _TransformedPatchConv(layer, transform))

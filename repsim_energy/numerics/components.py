@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import DataError
-from repsim_energy.interfaces import PatchBasis
+from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.interfaces import PatchBasis, PatchTransform
 
-__all__ = ["basis_from_moments"]
+__all__ = ["basis_from_moments", "transform_basis"]
 
 
 def basis_from_moments(
@@ -49,3 +51,26 @@ def basis_from_moments(
     largest = components.abs().argmax(dim=1, keepdim=True)
     components = components * components.gather(1, largest).sign()
     return PatchBasis(components, eigenvalues, mean.cpu(), patch, centered, count)
+
+
+def transform_basis(basis: PatchBasis, transform: PatchTransform) -> PatchBasis:
+    r"""Return the basis of patches Tp, with the components in their original order.
+
+    .. math:: \lambda_i'^2 = u_i^\top T C T^\top u_i
+
+    The components stay principal where T shares them, as the scaling of one component does:
+    then :math:`\lambda_t'^2 = \alpha^2 \lambda_t^2`, and the others stay as they are.
+
+    Source: Chowers & Weiss (2023), section 5 and Appendix D.2.
+    """
+    if transform.patch != basis.patch:
+        raise ShapeError(
+            f"the transform is of patches {transform.patch} but the basis of {basis.patch}; "
+            "give both the patch of the first layer"
+        )
+    mixing = basis.components @ transform.matrix @ basis.components.T
+    return replace(
+        basis,
+        eigenvalues=mixing.square() @ basis.eigenvalues,
+        mean=transform.matrix @ basis.mean,
+    )

@@ -17,7 +17,7 @@ from repsim_energy.numerics.components import basis_from_moments
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
 
-__all__ = ["PatchMoments", "patch_moments"]
+__all__ = ["PatchMoments", "check_batch", "patch_moments"]
 
 CHUNK_BYTES = 4 * 2**20
 """The most memory that unfolded patches take at once."""
@@ -130,7 +130,7 @@ def patch_moments(images: Tensor | Iterable[Tensor], patch: tuple[int, int]) -> 
 
 
 def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> Iterator[PatchMoments]:
-    _check_batch(batch, patch)
+    check_batch(batch, patch)
     channels, height, width = batch.shape[1:]
     d = channels * patch[0] * patch[1]
     per_image = d * (height - patch[0] + 1) * (width - patch[1] + 1)
@@ -149,7 +149,8 @@ def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> Iterator[PatchMo
         )
 
 
-def _check_batch(batch: Tensor, patch: tuple[int, int]) -> None:
+def check_batch(batch: Tensor, patch: tuple[int, int]) -> None:
+    """Refuse images that are not (n, c, h, w) uint8 or float, or smaller than the patch."""
     if batch.ndim != 4 or math.prod(batch.shape[1:]) == 0:
         raise ShapeError(
             f"images have shape {tuple(batch.shape)}, expected (n, c, h, w); "

@@ -1,4 +1,4 @@
-"""What the linear CNN predicts: its exact dynamics, the published curve and its fit."""
+"""The published curve of the linear CNN, its limit, and its fit to a measured profile."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from repsim_energy.numerics.energy import profile_similarity
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from torch import Tensor
 
-__all__ = ["ProfileFit", "fit_profile", "linear_cnn_filters", "theoretical_profile"]
+    from repsim_energy.interfaces import PatchBasis
+
+__all__ = ["ProfileFit", "fit_profile", "theoretical_profile", "whitening_filters"]
 
 GRID_POINTS = 512
 """Steps tried before refinement, evenly spaced in log t; neighbours differ by a few per cent."""
@@ -181,60 +184,33 @@ def _refined(score: Callable[[float], float], grid: NDArray[np.float64], peak: i
     return float(best.x)
 
 
-def linear_cnn_filters(
-    initial: ArrayLike,
-    second_moment: ArrayLike,
-    cross_moment: ArrayLike,
-    *,
-    step_size: float,
-    steps: int,
-) -> NDArray[np.float64]:
-    r"""Return the filters of a linear CNN after t steps of gradient descent, in closed form.
+def whitening_filters(basis: PatchBasis) -> Tensor:
+    r"""Return the filter bank of the limit :math:`t \to \infty`: :math:`w_i = u_i / \lambda_i`.
 
-    The network is :math:`\hat y = \sum_k \bar p^\top w_k` with the image's average patch
-    :math:`\bar p`, the loss the mean of :math:`(y-\hat y)^2`. Every filter moves by the same
-    vector, and the mean filter follows
+    Its responses at one place are uncorrelated and have variance 1.
 
-    .. math:: \bar w(t+1) = \bar w(t) - 2\eta\,(K A \bar w(t) - b),
-
-    which is solved along the eigenvectors of A.
-
-    Source: Chowers & Weiss (2023), Appendix A, Equations 8 to 13, with the factors 2 and K of the
-    gradient kept and a non-zero initial mean allowed.
+    Source: Chowers & Weiss (2023), Theorem 4.3.
 
     Parameters
     ----------
-    initial : (k, d) filters before training
-    second_moment : (d, d) :math:`A = E[\bar p \bar p^\top]`
-    cross_moment : (d,) :math:`b = E[\bar p\, y]`
-    step_size : :math:`\eta`
-    steps : t, a whole number
+    basis : of the patches to whiten
 
     Returns
     -------
-    (k, d) float64
+    (d, c, kh, kw) float64
 
-    Examples
-    --------
-    >>> linear_cnn_filters([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
-    array([[0.75]])
+    Raises
+    ------
+    DataError
+        Where a component has no variance.
     """
-    start = np.asarray(initial, dtype=np.float64)
-    a, b = (np.asarray(m, dtype=np.float64) for m in (second_moment, cross_moment))
-    if start.ndim != 2 or a.shape != 2 * start.shape[1:] or b.shape != start.shape[1:]:
-        raise ShapeError(
-            f"filters {start.shape}, second moment {a.shape} and cross moment {b.shape} do not "
-            "fit, expected (k, d), (d, d) and (d,)"
+    variance = basis.eigenvalues
+    if not variance.min() > SMALLEST_EIGENVALUE * variance.max():
+        raise DataError(
+            "a component of the patches has no variance and cannot be whitened; use more images, "
+            "or images of independent channels"
         )
-    curvature, vectors = np.linalg.eigh(a)
-    rate = 2 * step_size * len(start) * curvature
-    slow = np.minimum(rate, 0.5)  # where the power is close to 1, its distance needs expm1
-    lost = np.where(rate < 0.5, -np.expm1(steps * np.log1p(-slow)), 1.0 - (1.0 - rate) ** steps)
-    gain = np.divide(lost, rate, out=np.full_like(rate, float(steps)), where=rate != 0)
-    mean = vectors.T @ start.mean(0)
-    moved = vectors @ (2 * step_size * gain * (vectors.T @ b) - lost * mean)
-    filters: NDArray[np.float64] = start + moved
-    return filters
+    return (basis.components / variance.sqrt()[:, None]).view(-1, *basis.patch)
 
 
 def _checked_eigenvalues(eigenvalues: ArrayLike) -> NDArray[np.float64]:

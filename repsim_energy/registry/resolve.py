@@ -16,7 +16,7 @@ from repsim_energy.interfaces import (
     ModelSpec,
 )
 from repsim_energy.registry.plugins import Entry, Kind, Registry
-from repsim_energy.specs import Option, bind_options, options_of, parse_chain, parse_spec
+from repsim_energy.specs import Option, Spec, bind_options, options_of, parse_chain, parse_spec
 
 __all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model"]
 
@@ -109,23 +109,37 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     what = f"data set '{base.name}'"
     options = bind_options(factory, rest, skip=GIVEN["dataset"], what=what)
     chosen = bind_options(_select(), common, skip=1, what=what)
-    changes = []
-    for spec in variants:
-        variant = registry.entry("variant", spec.name)
-        change = variant.load()
-        bound = bind_options(
-            change, spec.options, skip=GIVEN["variant"], what=f"variant '{spec.name}'"
-        )
-        changes.append((variant, partial(change, **bound)))
+    changes = [_bound_variant(registry, spec) for spec in variants]
 
     def split(name: str) -> ImageSet:
         images = _image_set(entry, _call(entry, partial(factory, name, **options)))
-        images = _select()(images, **chosen)
-        for variant, change in changes:
-            images = _image_set(variant, _call(variant, partial(change, images)))
-        return images
+        return _select()(images, **chosen)
 
-    return Dataset(text, split("train"), split("test"))
+    train, test = split("train"), split("test")
+    for change in changes:
+        train, test = change(train, train), change(test, train)
+    return Dataset(text, train, test)
+
+
+def _bound_variant(registry: Registry, spec: Spec) -> Callable[[ImageSet, ImageSet], ImageSet]:
+    """Return the change of a split, given also the training split that it may be fitted on."""
+    entry = registry.entry("variant", spec.name)
+    change = entry.load()
+    skip = _given(entry, change)
+    options = bind_options(change, spec.options, skip=skip, what=f"variant '{spec.name}'")
+
+    def apply(*splits: ImageSet) -> ImageSet:
+        return _image_set(entry, _call(entry, partial(change, *splits[:skip], **options)))
+
+    return apply
+
+
+def _given(entry: Entry, thing: Any) -> int:
+    """Return how many leading parameters are not options; a variant may ask for ``train``."""
+    given = GIVEN[entry.kind]
+    if entry.kind == "variant" and [o.name for o in options_of(thing, 1)][:1] == ["train"]:
+        given += 1
+    return given
 
 
 def _select() -> Callable[..., ImageSet]:
@@ -160,10 +174,10 @@ def _call(entry: Entry, call: Callable[[], Any]) -> Any:
 def describe(registry: Registry, kind: Kind, name: str) -> tuple[str, list[Option]]:
     """Return the summary and the options of a name, loading it."""
     entry = registry.entry(kind, name)
-    thing, skip = _member(entry, name), GIVEN[kind]
+    thing = _member(entry, name)
     if kind == "metric" and not inspect.isclass(thing):
         return _summary(thing), []
-    options = options_of(thing, skip)
+    options = options_of(thing, _given(entry, thing))
     if kind == "dataset":
         known = {option.name for option in options}
         options += [option for option in options_of(_select(), 1) if option.name not in known]

@@ -24,7 +24,7 @@ from repsim_energy.errors import (
     UsageError,
 )
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
-from repsim_energy.models.layers import find_layer, read_filters
+from repsim_energy.models.layers import find_layer, read_filters, see_transformed_patches
 from repsim_energy.storage import atomic_path, cache_folder, sha256_of
 from repsim_energy.training.loop import Progress, accuracy_of, normalisation_of, train
 from repsim_energy.training.recipe import Recipe
@@ -92,6 +92,13 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
         raise UsageError(
             f"model '{spec.label}' built {type(built).__name__}, expected a torch.nn.Module"
         )
+    if data.train.transform is not None:
+        if isinstance(built, TrainedModel):
+            raise UsageError(
+                f"model '{spec.label}' is trained already and cannot see the transformed patches "
+                f"of '{data.label}', expected an architecture"
+            )
+        see_transformed_patches(built, data.train.transform)
     return built
 
 

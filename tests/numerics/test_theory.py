@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 
 from repsim_energy.errors import DataError, FlatProfileWarning, ShapeError, UsageError
-from repsim_energy.numerics.theory import (
-    _correlations,
-    fit_profile,
-    linear_cnn_filters,
-    theoretical_profile,
-)
+from repsim_energy.numerics.linear_cnn import linear_cnn_filters
+from repsim_energy.numerics.theory import _correlations, fit_profile, theoretical_profile
 
 CIFAR_LIKE = np.geomspace(1.3, 1e-5, 27)
 

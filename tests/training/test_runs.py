@@ -11,7 +11,7 @@ from torch import nn
 from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.models.linear_cnn import linear_cnn
-from repsim_energy.numerics.theory import linear_cnn_filters
+from repsim_energy.numerics.linear_cnn import linear_cnn_filters
 from repsim_energy.training import loop, runs
 from repsim_energy.training.loop import accuracy_of, as_input, normalisation_of
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe

@@ -1,0 +1,138 @@
+"""How alike the responses of a filter bank are at two places of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.numerics.image_statistics import average_patches
+from repsim_energy.numerics.patches import check_batch
+
+__all__ = ["Autocorrelation", "LagMoments", "autocorrelation", "lag_moments"]
+
+CHUNK_BYTES = 64 * 2**20
+"""The most memory that the spectra of a chunk of images take."""
+
+
+@dataclass(frozen=True, eq=False)
+class Autocorrelation:
+    r"""The autocorrelation of vector-valued maps, 1 at shift zero.
+
+    Parameters
+    ----------
+    curve : (m + 1,) :math:`C(\delta)`, the mean of the shifts along rows and along columns
+    along_rows, along_columns : (m + 1,) the two by themselves: horizontal and vertical shifts
+    lags : (2m + 1, 2m + 1) :math:`C(\delta_y, \delta_x)`, shift zero in the middle
+    """
+
+    curve: Tensor
+    along_rows: Tensor
+    along_columns: Tensor
+    lags: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LagMoments:
+    r"""The moments of patches at a distance, :math:`M_\delta = E[(p(i)-\mu)\,p(i+\delta)^\top]`.
+
+    The autocorrelation of any filter bank on the same images is linear in them,
+    :math:`C(\delta) \propto \sum_k w_k^\top M_\delta w_k`, so that one pass over the images serves
+    every bank.
+
+    Parameters
+    ----------
+    lags : (2m + 1, 2m + 1, d, d) float64, shift zero in the middle
+    patch : (c, kh, kw) with d = c * kh * kw
+    """
+
+    lags: Tensor
+    patch: tuple[int, int, int]
+
+    def autocorrelation(self, filters: Tensor) -> Autocorrelation:
+        """Return the autocorrelation of the (k, c, kh, kw) or (k, d) filters' responses."""
+        flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
+        if flat.shape[1] != self.lags.shape[-1]:
+            raise ShapeError(
+                f"filters see {flat.shape[1]} inputs but the moments are of patches {self.patch}; "
+                "take the moments with the patch of the filters"
+            )
+        lags = torch.einsum("yxab,ab->yx", self.lags, flat.T @ flat)
+        m = len(lags) // 2
+        lags = lags / lags[m, m]
+        rows, columns = lags[m, m:], lags[m:, m]
+        return Autocorrelation((rows + columns) / 2, rows, columns, lags)
+
+
+def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) -> LagMoments:
+    r"""Return the moments of all pairs of patches up to ``max_shift`` apart along each axis.
+
+    Centring: the mean patch of the whole set is subtracted, so that every filter's response has
+    mean zero over places and images (not within each image). Normalisation: the sum over pairs is
+    divided by their number, which is smaller at larger shifts; no map is padded.
+
+    Source: Chowers & Weiss (2023), section 5 and Figure 6; the Wiener-Khinchin theorem.
+
+    Parameters
+    ----------
+    images : (n, c, h, w) uint8 (read as 0..1) or float
+    patch : (kh, kw); (1, 1) for the autocorrelation of the images themselves
+    max_shift : m, in pixels
+
+    Raises
+    ------
+    ShapeError
+        For images smaller than the patch.
+    UsageError
+        For shifts at which no pair of patches is left.
+    """
+    check_batch(images, patch)
+    height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
+    if not 0 <= max_shift < min(height, width):
+        raise UsageError(
+            f"max_shift is {max_shift} but {height}x{width} responses are left of the images, "
+            f"expected 0 to {min(height, width) - 1}"
+        )
+    size = (height + max_shift, width + max_shift)  # room for no shift to wrap around
+    mean = average_patches(images, patch).mean(0)
+    d = len(mean)
+    unit = 1.0 if images.is_floating_point() else 1 / 255
+    frequencies = size[0] * (size[1] // 2 + 1)
+    spectra = torch.zeros(frequencies, d, d, dtype=torch.complex128)
+    for chunk in images.split(max(1, CHUNK_BYTES // (16 * d * frequencies))):
+        patches = F.unfold(chunk.double() * unit, patch) - mean[:, None]
+        maps = torch.fft.rfft2(patches.view(-1, d, height, width), s=size)
+        at = maps.flatten(2).permute(2, 1, 0)  # (frequency, d, image)
+        spectra += at.conj() @ at.transpose(1, 2)
+    sums = torch.fft.irfft2(spectra.view(size[0], -1, d, d), s=size, dim=(0, 1))
+    shifts = torch.arange(-max_shift, max_shift + 1)
+    lags = sums[shifts][:, shifts]
+    pairs = torch.outer(height - shifts.abs(), width - shifts.abs()) * len(images)
+    return LagMoments(lags / pairs[..., None, None], (images.shape[1], *patch))
+
+
+def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
+    r"""Return the spatial autocorrelation of images, or of a layer's maps, as vectors.
+
+    .. math:: C(\delta) = E_{x,i}[y(i)^\top y(i+\delta)] \,/\, E_{x,i}[y(i)^\top y(i)]
+
+    with each channel's mean over places and images subtracted from y; see :func:`lag_moments`.
+
+    Source: Chowers & Weiss (2023), section 5 and Figure 6.
+
+    Parameters
+    ----------
+    maps : (n, c, h, w) uint8 or float
+    max_shift : the largest shift along an axis, in pixels
+
+    Examples
+    --------
+    >>> stripes = torch.tensor([1.0, 0.0]).repeat(4).expand(1, 1, 8, 8)
+    >>> autocorrelation(stripes, max_shift=2).along_rows.round(decimals=6).tolist()
+    [1.0, -1.0, 1.0]
+    """
+    channels = maps.shape[1] if maps.ndim == 4 else 1
+    return lag_moments(maps, (1, 1), max_shift=max_shift).autocorrelation(torch.eye(channels))

@@ -1,0 +1,113 @@
+"""What each image holds of each component: its average patch, its patch energies, its class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repsim_energy.errors import ShapeError
+from repsim_energy.numerics.patches import check_batch
+
+if TYPE_CHECKING:
+    from repsim_energy.interfaces import PatchBasis
+
+__all__ = ["average_patches", "class_correlations", "patch_energies"]
+
+BATCH = 256
+"""Images that are held in float64 at once."""
+
+
+def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
+    r"""Return each image's average patch, :math:`\bar p(x) = \frac1J \sum_j p_j(x)`.
+
+    Source: Chowers & Weiss (2023), Appendix A, Equation 8.
+
+    Parameters
+    ----------
+    images : (n, c, h, w) uint8 (read as 0..1) or float
+    patch : (kh, kw)
+
+    Returns
+    -------
+    (n, d) float64 with d = c * kh * kw, flattened channel-first
+
+    Examples
+    --------
+    >>> average_patches(torch.arange(16.0).reshape(1, 1, 4, 4), (2, 2)).tolist()
+    [[5.0, 6.0, 9.0, 10.0]]
+    """
+    check_batch(images, patch)
+    height, width = images.shape[2:]
+    places = (height - patch[0] + 1, width - patch[1] + 1)
+    averages = [F.avg_pool2d(values, places, stride=1) for values in _in_float64(images)]
+    return torch.cat(averages).flatten(1)
+
+
+def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
+    r"""Return each image's total patch energy along each component.
+
+    .. math:: E_i(x) = \sum_j (u_i^\top (p_j(x) - \mu))^2
+
+    Source: Chowers & Weiss (2023), Appendix D.1 (where the mean patch :math:`\mu` is zero).
+
+    Parameters
+    ----------
+    images : (n, c, h, w) uint8 (read as 0..1) or float
+    basis : the components; an uncentred basis leaves the mean patch in
+
+    Returns
+    -------
+    (n, d) float64, pixel value squared, one column per component
+
+    Raises
+    ------
+    ShapeError
+        Where the images do not have the patches of the basis.
+    """
+    check_batch(images, basis.patch[1:])
+    if images.shape[1] != basis.patch[0]:
+        raise ShapeError(
+            f"images have {images.shape[1]} channels but the basis sees {basis.patch[0]}; "
+            "fit the basis on images of the same kind"
+        )
+    filters = basis.components.view(-1, *basis.patch)
+    offset = -basis.components @ basis.mean if basis.centered else None
+    return torch.cat(
+        [F.conv2d(v, filters, offset).square().sum((2, 3)) for v in _in_float64(images)]
+    )
+
+
+def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    r"""Return the Pearson correlation of each class, one against all, with each column.
+
+    Source: Chowers & Weiss (2023), Figure 5.
+
+    Parameters
+    ----------
+    values : (n, m), such as average patches along components, or patch energies
+    labels : (n,) class numbers
+    classes : how many classes there are
+
+    Returns
+    -------
+    (classes, m) float64; NaN for a class without images, or a constant column
+
+    Examples
+    --------
+    >>> class_correlations(torch.tensor([[0.0], [0.0], [3.0]]), torch.tensor([0, 0, 1]), 2).tolist()
+    [[-1.0], [1.0]]
+    """
+    member = F.one_hot(labels, classes).double()
+    member, values = member - member.mean(0), values.double() - values.double().mean(0)
+    norms = torch.outer(member.norm(dim=0), values.norm(dim=0))
+    correlation: Tensor = (member.T @ values / norms).clamp(-1.0, 1.0)
+    return torch.where(norms > 0, correlation, torch.nan)
+
+
+def _in_float64(images: Tensor) -> Iterator[Tensor]:
+    unit = 1.0 if images.is_floating_point() else 1 / 255
+    return (part.double() * unit for part in images.split(BATCH))
