@@ -34,6 +34,11 @@ def training_options(command: Command) -> Command:
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu or cuda."
         ),
+        click.option(
+            "--jobs", "-j", default=1, show_default=True, type=click.IntRange(min=1),
+            help="Processes that train at once on the CPU, with one thread each; 1 trains in "
+            "this process with all threads.",
+        ),
         click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
     ]  # fmt: skip
     for option in reversed(options):

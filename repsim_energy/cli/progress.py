@@ -35,7 +35,11 @@ def progress_on_stderr(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
 
 def _line(step: Step) -> None:
     if step.step == step.steps:
-        click.echo(f"[{step.run}/{step.runs}] {step.label}: {step.steps} steps", err=True)
+        click.echo(f"[{step.run}/{step.runs}] {step.label}: {_steps(step)}", err=True)
+
+
+def _steps(step: Step) -> str:
+    return "done" if step.steps == 1 else f"{step.steps} steps"
 
 
 class _Bars:

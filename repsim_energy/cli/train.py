@@ -24,6 +24,7 @@ def train(
     seeds: str,
     recipe: str,
     device: str,
+    jobs: int,
     quiet: bool,
 ) -> int:
     """Make runs and keep them in the cache, where compare finds them.
@@ -37,7 +38,7 @@ def train(
         device,
     )  # fmt: skip
     with progress_on_stderr(quiet) as progress:
-        networks, failures = train_networks(plan, progress)
+        networks, failures = train_networks(plan, progress, jobs)
     rows = [
         [plan.label(key), run.run_id, str(run.steps), f"{run.train_accuracy:.3f}",
          f"{run.test_accuracy:.3f}", str(run.folder)]

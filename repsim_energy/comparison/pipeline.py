@@ -29,6 +29,7 @@ from repsim_energy.comparison.subjects import (
     network_of_run,
     network_of_trained,
 )
+from repsim_energy.comparison.workers import make_runs_in_processes
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, TrainingError
 from repsim_energy.interfaces import Metric, PatchBasis, Subject
@@ -57,6 +58,7 @@ def compare(
     layers: Sequence[str] = (FIRST,),
     images: int = 1000,
     device: str = "auto",
+    jobs: int = 1,
     progress: Report | None = None,
     registry: Registry | None = None,
 ) -> xr.Dataset:
@@ -76,6 +78,8 @@ def compare(
     layers : for metrics on activations: ``first``, ``output`` or names of submodules
     images : for metrics on activations: how many test images the networks are shown
     device : auto, cpu or cuda
+    jobs : processes that train at once, on the CPU and with one thread each; 1 trains here, with
+        all threads. Called from a script, more than 1 needs ``if __name__ == "__main__":``
     progress : called with a :class:`Step` while networks are trained
 
     Returns
@@ -100,14 +104,14 @@ def compare(
         used, bases = choose_stage(stage, plan), patch_bases(plan)
     else:
         check_layers(plan, layers)
-    networks, failures = train_networks(plan, progress)
+    networks, failures = train_networks(plan, progress, jobs)
     if on_filters:
         return _with_filters(plan, measure, networks, bases, used, failures)
     return _with_activations(plan, measure, networks, list(layers), images, failures)
 
 
 def train_networks(
-    plan: Plan, progress: Report | None = None
+    plan: Plan, progress: Report | None = None, jobs: int = 1
 ) -> tuple[dict[Key, Network], list[str]]:
     """Return the networks of a plan and what went wrong with those that are missing.
 
@@ -117,16 +121,18 @@ def train_networks(
         Where no network could be trained at all.
     """
     networks: dict[Key, Network] = {}
-    failures: list[str] = []
+    ahead = _made_ahead(plan, progress, jobs)
+    failures = [f"{plan.label(key)}: {error}" for key, error in ahead.items() if error]
     for number, key in enumerate(plan.keys, 1):
         d, m, s = key
         data, spec, seed = plan.datasets[d], plan.models[m], plan.seeds[s]
         if (d, m) in plan.trained:
             networks[key] = network_of_trained(plan.trained[d, m], data)
+        if (d, m) in plan.trained or ahead.get(key) is not None:
             continue
 
         def report(step: int, steps: int, key: Key = key, number: int = number) -> None:
-            if progress is not None:
+            if progress is not None and key not in ahead:
                 progress(Step(plan.label(key), number, len(plan.keys), step, steps))
 
         try:
@@ -139,6 +145,15 @@ def train_networks(
     if not networks:
         raise TrainingError(failures[0])
     return networks, failures
+
+
+def _made_ahead(plan: Plan, progress: Report | None, jobs: int) -> dict[Key, TrainingError | None]:
+    """Return the runs that other processes made, and what went wrong with them."""
+    outcomes = {}
+    for key, outcomes[key] in make_runs_in_processes(plan, jobs):
+        if progress is not None and outcomes[key] is None:
+            progress(Step(plan.label(key), len(outcomes), len(plan.keys), 1, 1))
+    return outcomes
 
 
 def _until_last(report: Callable[[int, int], None]) -> Callable[[int, int], None]:

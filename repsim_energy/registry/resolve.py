@@ -68,11 +68,14 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
         "options": {key: str(value) for key, value in bound.items()},
         "distribution": f"{entry.plugin.distribution} {_code_version(entry)}",
     }
+    return ModelSpec(label, partial(_built, thing, bound), identity)
 
-    def build(num_classes: int, in_channels: int) -> Any:
-        return thing(num_classes, in_channels, **bound)
 
-    return ModelSpec(label, build, identity)
+def _built(
+    thing: Callable[..., Any], options: Mapping[str, Any], num_classes: int, in_channels: int
+) -> Any:
+    """Call a builder; not a closure, so that another process can be told to do it."""
+    return thing(num_classes, in_channels, **options)
 
 
 def _member(entry: Entry, name: str) -> Any:

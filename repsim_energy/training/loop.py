@@ -17,7 +17,7 @@ from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import read_filters
 from repsim_energy.training.recipe import Recipe
 
-__all__ = ["History", "accuracy_of", "as_input", "choose_device", "normalisation_of", "train"]
+__all__ = ["History", "as_input", "choose_device", "evaluate", "normalisation_of", "train"]
 
 EVALUATION_BATCH = 250
 
@@ -37,6 +37,8 @@ class History:
     train_accuracy : the mean of ``accuracy`` over the last epoch (over all of a shorter training)
     snapshots : (s, k, c, kh, kw) filters of the first layer
     snapshot_steps : (s,) the steps after which they were taken
+    evaluations : (e, 2) loss and accuracy on the test images
+    evaluation_steps : (e,) the steps after which they were measured
     """
 
     steps: int
@@ -45,6 +47,8 @@ class History:
     train_accuracy: float
     snapshots: Tensor
     snapshot_steps: Tensor
+    evaluations: Tensor
+    evaluation_steps: Tensor
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -109,6 +113,7 @@ def train(
     module: nn.Module,
     layer: nn.Conv2d,
     images: ImageSet,
+    test: ImageSet,
     normalisation: Normalisation,
     recipe: Recipe,
     seed: int,
@@ -120,13 +125,14 @@ def train(
     Parameters
     ----------
     layer : the first layer, whose filters are kept along the way
+    test : images that are evaluated along the way and never trained on
     seed : of the order of the images and of what the network draws itself
     """
     total = recipe.total_steps(len(images))
     module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
-    keep = _log_spaced(total, recipe.snapshots)
-    snapshots, losses, hits = [read_filters(layer)], [], []
+    keep, ask = _log_spaced(total, recipe.snapshots), _evenly_spaced(total, recipe.evaluations)
+    snapshots, losses, hits, asked = [read_filters(layer)], [], [], {}
     epoch_length = max(1, len(images) // recipe.batch)
     optimizer = _optimizer(module, recipe)
     with _seeded(seed, device):
@@ -142,6 +148,9 @@ def train(
             hits.append(_hits(output.detach(), target))
             if step in keep:
                 snapshots.append(read_filters(layer))
+            if step in ask and len(test):
+                asked[step] = evaluate(module, test, normalisation, device, recipe)
+                module.train()
             if progress is not None:
                 progress(step, total)
             if step % epoch_length == 0 and _finished(losses, hits, epoch_length, recipe, step):
@@ -156,11 +165,17 @@ def train(
         train_accuracy=float(accuracy[-epoch_length:].mean()),
         snapshots=torch.stack(snapshots),
         snapshot_steps=torch.tensor(taken),
+        evaluations=torch.tensor(list(asked.values())).view(-1, 2),
+        evaluation_steps=torch.tensor(list(asked), dtype=torch.int64),
     )
 
 
 def _log_spaced(total: int, count: int) -> set[int]:
     return {int(s) for s in np.unique(np.geomspace(1, total, count).round())} if count else set()
+
+
+def _evenly_spaced(total: int, count: int) -> set[int]:
+    return {round(total * (i + 1) / count) for i in range(count)}
 
 
 @contextlib.contextmanager
@@ -222,22 +237,22 @@ def _check_finite(losses: list[Tensor], recipe: Recipe) -> None:
 
 
 @torch.no_grad()
-def accuracy_of(
+def evaluate(
     module: nn.Module,
     images: ImageSet,
     normalisation: Normalisation,
     device: torch.device,
-    limit: int | None = None,
-) -> float:
-    """Return the share classified right of ``limit`` images, spread over the classes.
+    recipe: Recipe,
+) -> tuple[float, float]:
+    """Return mean loss and share classified right of the recipe's number of images.
 
-    NaN for no images.
+    The images are spread over the classes; NaN for none. The network is left in evaluation mode.
     """
     if len(images) == 0:
-        return float("nan")
+        return float("nan"), float("nan")
     module.to(device).eval()
-    chosen = balanced_prefix(images.labels, limit)
-    pixels, labels = images.images[chosen], images.labels[chosen]
-    pairs = zip(pixels.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
-    right = [(module(as_input(p.to(device), normalisation)).argmax(1).cpu() == t) for p, t in pairs]
-    return float(torch.cat(right).float().mean())
+    chosen = balanced_prefix(images.labels, recipe.test_images)
+    pixels, labels = images.images[chosen], images.labels[chosen].to(device)
+    batches = pixels.split(EVALUATION_BATCH)
+    outputs = torch.cat([module(as_input(b.to(device), normalisation)) for b in batches])
+    return float(_loss(outputs, labels, recipe)), float(_hits(outputs, labels))

@@ -29,6 +29,8 @@ class Recipe:
     snapshots : first-layer filters to keep, at log-spaced steps
     precision : float32, or bfloat16 for automatic mixed precision
     test_images : how many test images the accuracy is measured on; none takes all
+    evaluations : how often loss and accuracy on the test images are measured along the way, after
+        evenly spaced steps of the longest training that the recipe allows
     """
 
     lr: float = 0.01
@@ -43,6 +45,7 @@ class Recipe:
     snapshots: int = 12
     precision: Literal["float32", "bfloat16"] = "float32"
     test_images: int | None = None
+    evaluations: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -52,10 +55,10 @@ class Recipe:
                 raise UsageError(f"recipe got {name}={value}, expected at least 1")
         if self.epochs is None and self.steps is None:
             raise UsageError("recipe has no end, expected epochs= or steps=")
-        if not self.lr > 0 or self.snapshots < 0:
+        if not self.lr > 0 or min(self.snapshots, self.evaluations) < 0:
             raise UsageError(
-                f"recipe got lr={self.lr}, snapshots={self.snapshots}, expected lr > 0 and "
-                "snapshots >= 0"
+                f"recipe got lr={self.lr}, snapshots={self.snapshots}, "
+                f"evaluations={self.evaluations}, expected lr > 0 and the others >= 0"
             )
         if self.until_accuracy is not None and not 0 < self.until_accuracy <= 1:
             raise UsageError(

@@ -26,10 +26,10 @@ from repsim_energy.errors import (
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.layers import find_layer, read_filters, see_transformed_patches
 from repsim_energy.storage import atomic_path, cache_folder, sha256_of
-from repsim_energy.training.loop import Progress, accuracy_of, normalisation_of, train
+from repsim_energy.training.loop import Progress, evaluate, normalisation_of, train
 from repsim_energy.training.recipe import Recipe
 
-__all__ = ["Run", "build", "cached_run", "make_run", "run_key"]
+__all__ = ["Run", "build", "cached_run", "is_cached", "make_run", "run_key"]
 
 FORMAT = 1
 """Raised when runs of the same key would come out differently."""
@@ -46,7 +46,8 @@ class Run:
     run_id : the first 16 digits of its key; empty where it is not cached
     layer : the name of the first layer
     filters : ``init`` and ``trained`` (k, c, kh, kw), ``snapshots`` (s, k, c, kh, kw),
-        ``snapshot_steps`` (s,), ``loss`` and ``accuracy`` (steps,)
+        ``snapshot_steps`` (s,), ``loss`` and ``accuracy`` (steps,), ``evaluations`` (e, 2) loss
+        and accuracy on the test images, ``evaluation_steps`` (e,)
     normalisation : of the images that the network saw
     train_accuracy, test_accuracy : shares; of the last epoch while training, and after it
     steps : gradient steps taken
@@ -118,6 +119,12 @@ def run_key(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> str | 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def is_cached(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> bool:
+    """Return whether a run of this configuration has been finished and kept."""
+    key = run_key(spec, data, seed, recipe)
+    return key is not None and (cache_folder("runs") / key).exists()
+
+
 def cached_run(key: str) -> Run | None:
     """Return a finished run from the cache; one that is damaged is put away with a warning."""
     folder = cache_folder("runs") / key
@@ -187,8 +194,10 @@ def _trained(
     initial = read_filters(layer)
     normalisation = normalisation_of(data.train)
     try:
-        history = train(module, layer, data.train, normalisation, recipe, seed, device, progress)
-        test = accuracy_of(module, data.test, normalisation, device, recipe.test_images)
+        history = train(
+            module, layer, data.train, data.test, normalisation, recipe, seed, device, progress
+        )
+        _, test = evaluate(module, data.test, normalisation, device, recipe)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         size = "x".join(str(s) for s in data.train.images.shape[2:])
         raise TrainingError(
@@ -205,6 +214,8 @@ def _trained(
         "snapshot_steps": history.snapshot_steps,
         "loss": history.loss,
         "accuracy": history.accuracy,
+        "evaluations": history.evaluations,
+        "evaluation_steps": history.evaluation_steps,
     }
     return Run(
         "", name, filters, normalisation, history.train_accuracy, test, history.steps,

@@ -13,7 +13,7 @@ from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.numerics.linear_cnn import linear_cnn_filters
 from repsim_energy.training import loop, runs
-from repsim_energy.training.loop import accuracy_of, as_input, normalisation_of
+from repsim_energy.training.loop import as_input, evaluate, normalisation_of
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
 from repsim_energy.training.runs import make_run, run_key
 
@@ -52,7 +52,8 @@ def test_the_second_call_reads_what_the_first_kept(spec, data, fresh_cache):
         first.train_accuracy, first.test_accuracy,
     )  # fmt: skip
     module = again.network(spec, data, 0)
-    assert accuracy_of(module, data.test, again.normalisation, CPU) == again.test_accuracy
+    found = evaluate(module, data.test, again.normalisation, CPU, RECIPE)
+    assert found[1] == again.test_accuracy
 
 
 def test_a_run_repeats_bit_for_bit_and_leaves_the_global_generator_alone(
@@ -230,7 +231,10 @@ def test_accuracy_on_some_images_takes_all_classes():
     always = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
     nn.init.zeros_(always[1].weight)
     always[1].bias.data = torch.tensor([0.0, 1.0])
-    assert accuracy_of(always, images, normalisation_of(images), CPU, 10) == 0.5
+    recipe = Recipe(steps=1, test_images=10)
+    loss, accuracy = evaluate(always, images, normalisation_of(images), CPU, recipe)
+    assert accuracy == 0.5
+    assert loss == pytest.approx((np.log1p(np.e) + np.log1p(np.exp(-1))) / 2)
 
 
 @pytest.mark.parametrize(
