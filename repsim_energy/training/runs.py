@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,8 +174,9 @@ def make_run(
     with filelock.FileLock(cache_folder("locks") / key):
         run = cached_run(key)
         if run is None:
+            started = time.monotonic()
             run = _trained(spec, data, seed, recipe, device, progress)
-            _keep(run, runs / key, spec, seed, recipe, data)
+            _keep(run, runs / key, spec, seed, recipe, data, time.monotonic() - started)
             run = cached_run(key) or run
     return run
 
@@ -224,7 +226,13 @@ def _trained(
 
 
 def _keep(
-    run: Run, folder: Path, spec: ModelSpec, seed: int, recipe: Recipe, data: Dataset
+    run: Run,
+    folder: Path,
+    spec: ModelSpec,
+    seed: int,
+    recipe: Recipe,
+    data: Dataset,
+    seconds: float,
 ) -> None:
     """Write a run; the folder appears under its name only when it is whole."""
     assert run.module is not None
@@ -245,6 +253,7 @@ def _keep(
             "train_accuracy": _nullable(run.train_accuracy),
             "test_accuracy": _nullable(run.test_accuracy),
             "steps": run.steps,
+            "seconds": round(seconds, 1),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "sha256": {name: sha256_of(temporary / name) for name in FILES},
