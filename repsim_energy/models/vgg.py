@@ -25,7 +25,7 @@ DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2,
 class VGG(nn.Module):
     """Convolutions and poolings, then the mean over positions and a linear read-out.
 
-    Images of at least 32x32 pixels give the five poolings something to halve.
+    The poolings keep what is left at an odd edge, so that maps of 30x30 pass all five of them.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class VGG(nn.Module):
             for width in stage:
                 layers.append(Conv2dNormActivation(in_channels, width, 3, norm_layer=norm))
                 in_channels = width
-            layers.append(nn.MaxPool2d(2))
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(in_channels, num_classes)
