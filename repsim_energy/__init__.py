@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.energy import energy_profile, profile_similarity
     from repsim_energy.numerics.image_statistics import (
         average_patches,
+        average_shuffled_patches,
         class_correlations,
         patch_energies,
     )
@@ -72,7 +73,12 @@ _HOMES = {
     ),
     "numerics.cka": ("CKAMoments", "cka"),
     "numerics.energy": ("energy_profile", "profile_similarity"),
-    "numerics.image_statistics": ("average_patches", "class_correlations", "patch_energies"),
+    "numerics.image_statistics": (
+        "average_patches",
+        "average_shuffled_patches",
+        "class_correlations",
+        "patch_energies",
+    ),
     "numerics.inference": ("pearson_null_band",),
     "numerics.linear_cnn": ("linear_cnn_descent", "linear_cnn_filters"),
     "numerics.patches": ("PatchMoments", "patch_moments"),
@@ -103,6 +109,7 @@ __all__ = [
     "TrainedModel",
     "autocorrelation",
     "average_patches",
+    "average_shuffled_patches",
     "cka",
     "class_correlations",
     "compare",

@@ -60,11 +60,14 @@ class LagMoments:
                 f"filters see {flat.shape[1]} inputs but the moments are of patches {self.patch}; "
                 "take the moments with the patch of the filters"
             )
-        lags = torch.einsum("yxab,ab->yx", self.lags, flat.T @ flat)
-        m = len(lags) // 2
-        lags = lags / lags[m, m]
-        rows, columns = lags[m, m:], lags[m:, m]
-        return Autocorrelation((rows + columns) / 2, rows, columns, lags)
+        return _normalised(torch.einsum("yxab,ab->yx", self.lags, flat.T @ flat))
+
+
+def _normalised(lags: Tensor) -> Autocorrelation:
+    m = len(lags) // 2
+    lags = lags / lags[m, m]
+    rows, columns = lags[m, m:], lags[m:, m]
+    return Autocorrelation((rows + columns) / 2, rows, columns, lags)
 
 
 def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) -> LagMoments:
@@ -91,11 +94,7 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
     """
     check_batch(images, patch)
     height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
-    if not 0 <= max_shift < min(height, width):
-        raise UsageError(
-            f"max_shift is {max_shift} but {height}x{width} responses are left of the images, "
-            f"expected 0 to {min(height, width) - 1}"
-        )
+    _check_shift(max_shift, height, width)
     size = (height + max_shift, width + max_shift)  # room for no shift to wrap around
     mean = average_patches(images, patch).mean(0)
     d = len(mean)
@@ -108,10 +107,28 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
         at = maps.flatten(2).permute(2, 1, 0)  # (frequency, d, image)
         spectra += at.conj() @ at.transpose(1, 2)
     sums = torch.fft.irfft2(spectra.view(size[0], -1, d, d), s=size, dim=(0, 1))
+    pairs = _pairs(height, width, max_shift) * len(images)
+    return LagMoments(_shifted(sums, max_shift) / pairs[..., None, None], (images.shape[1], *patch))
+
+
+def _check_shift(max_shift: int, height: int, width: int) -> None:
+    if not 0 <= max_shift < min(height, width):
+        raise UsageError(
+            f"max_shift is {max_shift} but there are {height}x{width} responses, "
+            f"expected 0 to {min(height, width) - 1}"
+        )
+
+
+def _pairs(height: int, width: int, max_shift: int) -> Tensor:
+    """Return the (2m + 1, 2m + 1) numbers of pairs of places at each shift."""
+    distance = torch.arange(-max_shift, max_shift + 1).abs()
+    return torch.outer(height - distance, width - distance)
+
+
+def _shifted(sums: Tensor, max_shift: int) -> Tensor:
+    """Return what belongs to the shifts -m to m of cyclic sums, shift zero in the middle."""
     shifts = torch.arange(-max_shift, max_shift + 1)
-    lags = sums[shifts][:, shifts]
-    pairs = torch.outer(height - shifts.abs(), width - shifts.abs()) * len(images)
-    return LagMoments(lags / pairs[..., None, None], (images.shape[1], *patch))
+    return sums[shifts][:, shifts]
 
 
 def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
@@ -134,5 +151,15 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     >>> autocorrelation(stripes, max_shift=2).along_rows.round(decimals=6).tolist()
     [1.0, -1.0, 1.0]
     """
-    channels = maps.shape[1] if maps.ndim == 4 else 1
-    return lag_moments(maps, (1, 1), max_shift=max_shift).autocorrelation(torch.eye(channels))
+    check_batch(maps, (1, 1))
+    height, width = maps.shape[2:]
+    _check_shift(max_shift, height, width)
+    size = (height + max_shift, width + max_shift)
+    mean = average_patches(maps, (1, 1)).mean(0)
+    unit = 1.0 if maps.is_floating_point() else 1 / 255
+    power = torch.zeros(size[0], size[1] // 2 + 1, dtype=torch.float64)
+    for chunk in maps.split(max(1, CHUNK_BYTES // (16 * len(mean) * power.numel()))):
+        centered = chunk.double() * unit - mean[:, None, None]
+        power += torch.fft.rfft2(centered, s=size).abs().square().sum((0, 1))
+    sums = _shifted(torch.fft.irfft2(power, s=size), max_shift)
+    return _normalised(sums / _pairs(height, width, max_shift))

@@ -15,7 +15,7 @@ from repsim_energy.numerics.patches import check_batch
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
 
-__all__ = ["average_patches", "class_correlations", "patch_energies"]
+__all__ = ["average_patches", "average_shuffled_patches", "class_correlations", "patch_energies"]
 
 BATCH = 256
 """Images that are held in float64 at once."""
@@ -45,6 +45,36 @@ def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     places = (height - patch[0] + 1, width - patch[1] + 1)
     averages = [F.avg_pool2d(values, places, stride=1) for values in _in_float64(images)]
     return torch.cat(averages).flatten(1)
+
+
+def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: int = 0) -> Tensor:
+    r"""Return average patches of images that got the patches of the whole set at random.
+
+    Patches of one image are then uncorrelated with each other, as Theorem 4.2 assumes, while the
+    second moment of all patches stays as it is.
+
+    Source: Chowers & Weiss (2023), Appendix A.
+
+    Parameters
+    ----------
+    images : (n, c, h, w) uint8 (read as 0..1) or float
+    patch : (kh, kw)
+    seed : of the distribution of patches over images; each image gets as many as it had
+
+    Returns
+    -------
+    (n, d) float64 with d = c * kh * kw, flattened channel-first
+    """
+    check_batch(images, patch)
+    places = (images.shape[2] - patch[0] + 1) * (images.shape[3] - patch[1] + 1)
+    generator = torch.Generator().manual_seed(seed)
+    owners = torch.randperm(len(images) * places, generator=generator) // places
+    d = images.shape[1] * patch[0] * patch[1]
+    totals = torch.zeros(len(images), d, dtype=torch.float64)
+    parts = owners.split(BATCH * places)
+    for values, part in zip(_in_float64(images), parts, strict=True):
+        totals.index_add_(0, part, F.unfold(values, patch).transpose(1, 2).reshape(-1, d))
+    return totals / places
 
 
 def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
