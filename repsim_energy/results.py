@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -19,7 +20,15 @@ from numpy.typing import NDArray
 from repsim_energy.errors import FileError, UsageError
 from repsim_energy.storage import atomic_path, check_writable
 
-__all__ = ["SCHEMA_VERSION", "assemble", "open_result", "save_result", "summarise", "to_json"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "assemble",
+    "open_result",
+    "save_result",
+    "save_results",
+    "summarise",
+    "to_json",
+]
 
 SCHEMA_VERSION = 1
 
@@ -40,6 +49,21 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "test_accuracy": ("share of test images classified right after training", "1"),
     "steps": ("gradient steps taken", "1"),
     "run_id": ("identifier of the cached run, empty where there is none", ""),
+    "evaluation_step": ("gradient step of the evaluation", "1"),
+    "training_loss": ("training loss, mean since the evaluation before", "1"),
+    "training_accuracy": ("training accuracy, mean since the evaluation before", "1"),
+    "validation_loss": ("loss on test images", "1"),
+    "validation_accuracy": ("share of test images classified right", "1"),
+    "theoretical_profile": ("profile of a linear CNN by the published formula", "arbitrary"),
+    "simulated_profile": ("profile of a linear CNN trained step by step", "weight units"),
+    "formula_correlation": ("correlation of simulated and theoretical profile", "1"),
+    "start_correlation": ("correlation of profiles with and without initial weights", "1"),
+    "coefficient_correlation": ("correlation of a class with a component's coefficient", "1"),
+    "energy_correlation": ("correlation of a class with a component's energy", "1"),
+    "autocorrelation": ("spatial autocorrelation, mean of both axes", "1"),
+    "autocorrelation_x": ("spatial autocorrelation for horizontal shifts", "1"),
+    "autocorrelation_y": ("spatial autocorrelation for vertical shifts", "1"),
+    "autocorrelation_map": ("spatial autocorrelation for shifts in the plane", "1"),
 }
 """Every variable that may occur: long_name and units. ``steps`` is -1 where unknown."""
 
@@ -92,19 +116,38 @@ def save_result(result: xr.Dataset, path: str | Path) -> None:
     RepsimError
         Where writing fails, such as on a full disk; what was there before is unchanged.
     """
+    save_results({"": result}, path)
+
+
+def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
+    """Write several results into one file, each a group of it; that of the name "" is the root.
+
+    Raises
+    ------
+    UsageError, RepsimError
+        As :func:`save_result`.
+    """
     path = Path(path)
     check_writable(path)
-    encoding: dict[Hashable, dict[str, Any]] = {
-        name: {"zlib": True, "fletcher32": True}
-        for name, variable in result.variables.items()
-        if variable.dtype.kind in "fiu" and variable.ndim
-    }
     with atomic_path(path) as temporary:
-        result.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+        for number, (group, result) in enumerate(results.items()):
+            encoding: dict[Hashable, dict[str, Any]] = {
+                name: {"zlib": True, "fletcher32": True}
+                for name, variable in result.variables.items()
+                if variable.dtype.kind in "fiu" and variable.ndim
+            }
+            result.to_netcdf(
+                temporary, mode="a" if number else "w", group=group or None, engine="netcdf4",
+                format="NETCDF4", encoding=encoding,
+            )  # fmt: skip
 
 
-def open_result(path: str | Path) -> xr.Dataset:
+def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     """Return a result file's content, in memory.
+
+    Parameters
+    ----------
+    group : which of several results in the file, such as ``cifar10`` in ``table1.nc``
 
     Raises
     ------
@@ -117,12 +160,19 @@ def open_result(path: str | Path) -> xr.Dataset:
     if not path.is_file():
         raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
     try:
-        with xr.open_dataset(path, engine="netcdf4") as file:
+        with netCDF4.Dataset(path) as file:
+            groups = list(file.groups)
+        if groups and group not in groups:
+            raise UsageError(
+                f"'{path}' holds several results, got group {group!r}, expected one of "
+                f"{', '.join(groups)}"
+            )
+        with xr.open_dataset(path, engine="netcdf4", group=group) as file:
             result = file.load()
     except (OSError, ValueError, RuntimeError) as error:
         raise FileError(f"'{path}' cannot be read as netCDF4 ({error}); make it anew") from error
     version = result.attrs.get("schema_version")
-    if version is None or int(version) > SCHEMA_VERSION or "similarity" not in result:
+    if version is None or int(version) > SCHEMA_VERSION:
         raise FileError(
             f"'{path}' has schema version {version}, expected up to {SCHEMA_VERSION} of a "
             "repsim-energy result; update repsim-energy or choose another file"
