@@ -14,7 +14,7 @@ import platformdirs
 
 from repsim_energy.errors import RepsimError, UsageError
 
-__all__ = ["atomic_path", "cache_folder", "check_writable", "sha256_of"]
+__all__ = ["atomic_path", "cache_folder", "check_writable", "make_folder", "sha256_of"]
 
 STALE_SECONDS = 24 * 3600
 """A temporary file older than this was left by a process that was killed."""
@@ -29,18 +29,25 @@ def cache_folder(*parts: str) -> Path:
         Where it cannot be made or written.
     """
     root = os.environ.get("REPSIM_CACHE") or platformdirs.user_cache_dir("repsim-energy")
-    folder = Path(root, *parts)
+    return make_folder(Path(root, *parts), "set REPSIM_CACHE to a folder that can be written")
+
+
+def make_folder(folder: Path, remedy: str) -> Path:
+    """Return a folder that can be written, made where there is none.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be made or written; ``remedy`` says what to do.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"the cache folder '{folder}' cannot be made ({error.strerror}); "
-            "set REPSIM_CACHE to a folder that can be written"
+            f"the folder '{folder}' cannot be made ({error.strerror}); {remedy}"
         ) from error
     if not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"the cache folder '{folder}' cannot be written; set REPSIM_CACHE to one that can"
-        )
+        raise UsageError(f"the folder '{folder}' cannot be written; {remedy}")
     return folder
 
 

@@ -19,6 +19,7 @@ __all__ = ["main", "repsim"]
 COMMANDS = {
     "compare": "compare:compare",
     "train": "train:train",
+    "reproduce": "reproduce:reproduce",
     "models": "listing:models",
     "datasets": "listing:datasets",
     "metrics": "listing:metrics",

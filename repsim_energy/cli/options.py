@@ -10,7 +10,7 @@ import rich_click as click
 
 from repsim_energy.errors import UsageError
 
-__all__ = ["parse_seeds", "training_options"]
+__all__ = ["parse_numbers", "parse_seeds", "training_options"]
 
 Command = Callable[..., Any]
 
@@ -54,10 +54,24 @@ def parse_seeds(text: str) -> int | list[int]:
     >>> parse_seeds("3"), parse_seeds("2-4"), parse_seeds("0,7")
     (3, [2, 3, 4], [0, 7])
     """
-    if re.fullmatch(r"\d+", text) and int(text) > 0:
-        return int(text)
+    if re.fullmatch(r"\d+", text):
+        if int(text) > 0:
+            return int(text)
+    elif numbers := parse_numbers(text):
+        return numbers
+    raise UsageError(f"got seeds '{text}', expected a number above 0, a range 0-4 or a list 0,3,7")
+
+
+def parse_numbers(text: str) -> list[int]:
+    """Return the numbers of a range or a list; nothing where the text is neither.
+
+    Examples
+    --------
+    >>> parse_numbers("2-4"), parse_numbers("0,7"), parse_numbers("5"), parse_numbers("4-2")
+    ([2, 3, 4], [0, 7], [5], [])
+    """
     if match := re.fullmatch(r"(\d+)-(\d+)", text):
         return list(range(int(match[1]), int(match[2]) + 1))
-    if re.fullmatch(r"\d+(,\d+)+", text):
+    if re.fullmatch(r"\d+(,\d+)*", text):
         return [int(part) for part in text.split(",")]
-    raise UsageError(f"got seeds '{text}', expected a number above 0, a range 0-4 or a list 0,3,7")
+    return []

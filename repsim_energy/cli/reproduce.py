@@ -1,0 +1,123 @@
+"""``repsim reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.options import parse_numbers, parse_seeds
+from repsim_energy.cli.progress import progress_on_stderr
+from repsim_energy.cli.tables import print_rows
+from repsim_energy.errors import UsageError
+from repsim_energy.experiments import EXPERIMENTS, chosen_experiments
+from repsim_energy.experiments.scales import SCALES
+from repsim_energy.storage import make_folder
+
+if TYPE_CHECKING:
+    from repsim_energy.experiments.setting import Setting
+
+__all__ = ["reproduce"]
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="list|all|NAME...")
+@click.option("--dataset", metavar="SPEC", help="The CIFAR-10 images. [default: by --scale]")
+@click.option("--cifar100", metavar="SPEC", help="The CIFAR-100 images.")
+@click.option("--celeba", metavar="SPEC", help="CelebA images in two classes.")
+@click.option("--imagenet", metavar="SPEC", help="ImageNet images; also fetches weights.")
+@click.option(
+    "--scale",
+    type=click.Choice(list(SCALES)),
+    default="cpu",
+    show_default=True,
+    help="smoke tries the plumbing, cpu is for a desk computer, full has the paper's sizes.",
+)
+@click.option("--seeds", metavar="N|A-B|A,B,...", help="[default: by --scale]")
+@click.option("--recipe", metavar="SPEC", help="[default: by --scale]")
+@click.option("--components", metavar="A-B|A,B,...", help="For fig8a and fig8b.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Processes that train. [default: all cores]"
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reproduction"),
+    show_default=True,
+    metavar="DIR",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
+@click.pass_context
+def reproduce(
+    ctx: click.Context, /, names: tuple[str, ...], output: Path, quiet: bool, **options: Any
+) -> int:
+    """Recompute the tables and figures of Chowers & Weiss (2023) beside the published numbers.
+
+    Example: repsim reproduce table1 fig6 -o out
+    """  # fmt: skip
+    if names == ("list",):
+        rows = [[" ".join(experiment.names), experiment.title] for experiment in EXPERIMENTS]
+        print_rows(["name", "what it shows"], rows)
+        return 0
+    chosen = chosen_experiments(names)
+    from repsim_energy.experiments import report
+    from repsim_energy.experiments.reproduce import reproduce as run_one
+    from repsim_energy.plot import check_matplotlib
+
+    check_matplotlib()
+    make_folder(output, "choose another one with -o")
+    report.read_rows(output)  # a file in the way is refused before the work
+    incomplete = False
+    setting = _setting(ctx, **options)
+    for number, experiment in enumerate(chosen, 1):
+        if not quiet:
+            click.echo(f"{experiment.name}, {number} of {len(chosen)}", err=True)
+        with progress_on_stderr(quiet) as progress:
+            setting.progress = progress
+            row = run_one(experiment, setting, output)
+        incomplete |= _show(experiment.name, row)
+    click.echo(f"written: {output / report.MARKDOWN}")
+    return 3 if incomplete else 0
+
+
+def _show(name: str, row: dict[str, Any]) -> bool:
+    """Print a row, and return whether a part of it is missing or failed."""
+    from repsim_energy.experiments import report
+
+    print_rows(list(report.HEADER), report.table(row), ", ".join(row["names"]))
+    for kind in ("missing", "failures"):
+        for what in row[kind]:
+            click.echo(f"{kind}: {name}: {what}", err=True)
+    return bool(row["missing"] or row["failures"])
+
+
+def _setting(
+    ctx: click.Context,
+    scale: str,
+    seeds: str | None,
+    recipe: str | None,
+    components: str | None,
+    jobs: int | None,
+    device: str,
+    **sources: str | None,
+) -> Setting:
+    """Return what was asked for, with what the scale says where nothing was."""
+    from repsim_energy.comparison.workers import usable_cores
+    from repsim_energy.experiments.setting import make_setting
+
+    size = SCALES[scale]
+    chosen = parse_seeds(seeds) if seeds else size.seeds
+    numbers = parse_numbers(components) if components else list(size.components)
+    if not numbers:
+        raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
+    given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}
+    return make_setting(
+        registry_of(ctx), size, {**size.sources, **given},
+        seeds=list(range(chosen)) if isinstance(chosen, int) else chosen,
+        recipe=recipe or size.recipe, components=numbers, device=device,
+        jobs=jobs or (1 if scale == "smoke" else usable_cores()),
+    )  # fmt: skip

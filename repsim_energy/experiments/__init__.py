@@ -1,0 +1,87 @@
+"""The paper's tables and figures, each a small recipe over the public pieces.
+
+An experiment is a module with a function ``run(setting) -> Outcome``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from repsim_energy.errors import unknown_name
+
+if TYPE_CHECKING:
+    from repsim_energy.experiments.outcome import Outcome
+    from repsim_energy.experiments.setting import Setting
+
+__all__ = ["EXPERIMENTS", "Experiment", "chosen_experiments"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the reproduction.
+
+    Parameters
+    ----------
+    module : where it stands in this folder
+    names : the tables and figures it makes, the first of which names its files
+    title : what it shows
+    """
+
+    module: str
+    names: tuple[str, ...]
+    title: str
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        return self.names[0]
+
+    def run(self, setting: Setting) -> Outcome:
+        """Run it."""
+        module = importlib.import_module(f"{__name__}.{self.module}")
+        run: Callable[[Setting], Outcome] = module.run
+        return run(setting)
+
+
+EXPERIMENTS = tuple(
+    Experiment(module, tuple(names.split()), title)
+    for module, names, title in (
+        ("consistency", "table1 fig1", "the same profile across seeds, widths and architectures"),
+        ("random_labels", "table2 fig3", "the same profile with true and with random labels"),
+        (
+            "formula_fit",
+            "table3 fig7 fig14 fig15 fig16",
+            "the theoretical profile, fitted over t, on many data sets",
+        ),
+        ("frozen_layer", "fig2 fig20", "training with a frozen and with a learned first layer"),
+        ("formula_over_time", "fig4", "the theoretical profile at growing t, and its limit"),
+        ("theorem", "theorem", "the linear CNN: simulation, closed form and published formula"),
+        ("label_correlation", "fig5", "correlation of the classes with each component"),
+        ("decorrelation", "fig6", "spatial autocorrelation of pixels and of first layers"),
+        ("energy_labels", "fig8a fig17", "labels made from the patch energy of a component"),
+        ("scaled_patches", "fig8b fig18", "patches scaled along a component"),
+        ("families", "fig9 fig10 fig11 fig12 fig13", "profiles of many architectures"),
+        ("filter_images", "fig19", "first-layer filters as images"),
+        ("report_networks", "reproduction", "the reproduction report's VGG11 and ResNet20"),
+    )
+)
+
+
+def chosen_experiments(names: Sequence[str]) -> list[Experiment]:
+    """Return the experiments of names such as ``fig8a``, each once; ``all`` is every one.
+
+    Examples
+    --------
+    >>> [experiment.name for experiment in chosen_experiments(["fig3", "table2", "fig4"])]
+    ['table2', 'fig4']
+    """
+    known = {name: experiment for experiment in EXPERIMENTS for name in experiment.names}
+    for name in names:
+        if name not in (*known, "all"):
+            raise unknown_name("table or figure", name, [*known, "all"])
+    if "all" in names:
+        return list(EXPERIMENTS)
+    return list(dict.fromkeys(known[name] for name in names))

@@ -1,0 +1,213 @@
+"""What an experiment is given: images, sizes, and the means to train and compare."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from repsim_energy.comparison import Step, compare, make_plan, train_networks
+from repsim_energy.comparison.subjects import Network
+from repsim_energy.errors import RepsimError, TrainingError, UsageError
+from repsim_energy.experiments.scales import Scale
+from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.numerics.autocorrelation import LagMoments, lag_moments
+from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.registry import Registry, load_dataset
+from repsim_energy.results import assemble
+from repsim_energy.training.recipe import parse_recipe
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from repsim_energy.experiments.outcome import Outcome
+    from repsim_energy.interfaces import PatchBasis
+
+__all__ = ["Missing", "Setting", "make_setting"]
+
+PATCH = (3, 3)
+"""Height and width of the patches that the networks on small images see."""
+
+WANTED = {
+    "cifar10": "CIFAR-10: --dataset cifar10 downloads it, --dataset npz:path=FILE takes your own",
+    "cifar100": "CIFAR-100: --cifar100 cifar100 downloads it, --cifar100 npz:path=FILE takes "
+    "your own",
+    "celeba": "CelebA: put the images of an attribute's two classes into DIR/CLASS/ and give "
+    "--celeba folder:path=DIR:size=32",
+    "imagenet": "ImageNet: put images into DIR/CLASS/ and give "
+    "--imagenet folder:path=DIR:size=224:limit=1000",
+}
+"""Data set -> what it is and where to put it."""
+
+
+class Missing(RepsimError):
+    """Something that only the user can bring: a part of an experiment is left out."""
+
+    exit_code = 3
+
+
+@dataclass(eq=False)
+class Setting:
+    """The images, sizes and means of a reproduction; every experiment stands on it alone.
+
+    Parameters
+    ----------
+    sources : data set -> the spec to take it from
+    recipe : of every training
+    components : that are labelled by or scaled
+    """
+
+    registry: Registry
+    scale: Scale
+    sources: Mapping[str, str]
+    seeds: Sequence[int]
+    recipe: str
+    components: Sequence[int]
+    device: str = "auto"
+    jobs: int = 1
+    progress: Callable[[Step], None] | None = None
+
+    @property
+    def over(self) -> str:
+        """What is independent in a row of runs, in words."""
+        return f"{len(self.seeds)} seeds"
+
+    def data(self, source: str, variants: str = "") -> Dataset:
+        """Return a data set, with variants such as ``+random_labels``.
+
+        Raises
+        ------
+        Missing
+            Where it is not given and cannot be had.
+        """
+        if source not in self.sources:
+            raise Missing(f"needs {WANTED[source]}")
+        spec = self.sources[source] + variants
+        if spec not in self._loaded:
+            try:
+                self._loaded[spec] = load_dataset(self.registry, spec)
+            except RepsimError as error:
+                if error.exit_code == 1:  # a download that failed
+                    raise Missing(f"needs {WANTED[source]} ({error})") from error
+                raise
+        return self._loaded[spec]
+
+    @cached_property
+    def _loaded(self) -> dict[str, Dataset]:
+        return {}
+
+    def described(self) -> list[str]:
+        """Return what images have been used so far, in words."""
+        return [
+            f"{source} is `{spec}`, {len(data.train)} to train on, {len(data.test)} to test on"
+            for source, spec in self.sources.items()
+            if (data := self._loaded.get(spec)) is not None
+        ]
+
+    def available(self, outcome: Outcome, *sources: str) -> list[str]:
+        """Return those data sets that can be had; the others are noted as missing."""
+        found = []
+        for source in sources:
+            try:
+                self.data(source)
+                found.append(source)
+            except Missing as error:
+                outcome.missing.append(str(error))
+        return found
+
+    def basis(self, images: ImageSet, patch: tuple[int, int] = PATCH) -> PatchBasis:
+        """Return the principal components of the images' patches."""
+        return patch_moments(images.images, patch).basis()
+
+    def lags(self, images: ImageSet, patch: tuple[int, int], max_shift: int) -> LagMoments:
+        """Return the moments of patches at a distance; kept, because they take a while."""
+        key = (images.image_fingerprint, patch, max_shift)
+        if key not in self._lags:
+            self._lags[key] = lag_moments(images.images, patch, max_shift=max_shift)
+        return self._lags[key]
+
+    @cached_property
+    def _lags(self) -> dict[Any, LagMoments]:
+        return {}
+
+    def compare(
+        self,
+        models: Any,
+        datasets: Sequence[Dataset],
+        *,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> xr.Dataset:
+        """Return the comparison of models with this setting's recipe and seeds."""
+        return compare(
+            models, datasets, seeds=self.seeds if seeds is None else seeds, recipe=self.recipe,
+            device=self.device, jobs=self.jobs, registry=self.registry,
+            **{"progress": self.progress, **options},
+        )  # fmt: skip
+
+    def train(
+        self,
+        models: Sequence[str],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int] | None = None,
+    ) -> tuple[dict[tuple[int, int, int], Network], list[str]]:
+        """Return (data set, model, seed) indices -> network, and what failed."""
+        chosen = self.seeds if seeds is None else seeds
+        plan = make_plan(self.registry, models, datasets, chosen, self.recipe, self.device)
+        return train_networks(plan, self.progress, self.jobs)
+
+    def compare_each(
+        self, models: Sequence[str], datasets: Mapping[str, Dataset], outcome: Outcome
+    ) -> dict[str, xr.Dataset]:
+        """Return one comparison per data set, for sets that have no basis in common.
+
+        All networks are trained together, so that processes have enough to do.
+        """
+        self.train(models, list(datasets.values()))
+        results = {}
+        for name, data in datasets.items():
+            try:
+                results[name] = outcome.keep(name, self.compare(models, [data], progress=None))
+            except TrainingError as error:
+                outcome.failures.append(str(error))
+        return results
+
+    def result(self, variables: Mapping[str, Any], coords: Mapping[str, Any]) -> xr.Dataset:
+        """Return what was measured without comparing networks, in the result schema."""
+        configuration = {
+            "sources": dict(self.sources),
+            "seeds": list(self.seeds),
+            "recipe": self.recipe,
+            "scale": self.scale.name,
+        }
+        return assemble(variables, coords, configuration, {})
+
+
+def make_setting(
+    registry: Registry,
+    scale: Scale,
+    sources: Mapping[str, str],
+    *,
+    components: Sequence[int],
+    recipe: str,
+    **options: Any,
+) -> Setting:
+    """Return a setting; what cannot be used is refused here, before any training.
+
+    Raises
+    ------
+    UsageError
+        For a recipe, data set or component that there is not.
+    """
+    parse_recipe(recipe)
+    setting = Setting(registry, scale, sources, components=components, recipe=recipe, **options)
+    with contextlib.suppress(Missing):
+        count = setting.data("cifar10").train.images.shape[1] * PATCH[0] * PATCH[1]
+        if max(components) >= count:
+            raise UsageError(
+                f"component is {max(components)} but 3x3 patches of these images have {count}, "
+                f"expected 0 to {count - 1}"
+            )
+    return setting

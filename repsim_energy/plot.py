@@ -1,0 +1,158 @@
+"""Results as figures; nothing is computed here. Needs matplotlib, the extra ``plot``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repsim_energy.errors import UsageError
+from repsim_energy.storage import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "check_matplotlib",
+    "draw_curves",
+    "draw_filters",
+    "draw_map",
+    "draw_matrix",
+    "draw_profiles",
+    "new_figure",
+    "save_figure",
+]
+
+PANEL = (4.8, 3.4)
+"""Inches, width and height."""
+
+
+def check_matplotlib() -> None:
+    """Refuse, before any work is done, to draw without matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "figures need matplotlib, which is not installed; pip install 'repsim-energy[plot]'"
+        ) from error
+
+
+def new_figure(panels: int, *, columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its panels, row by row."""
+    from matplotlib.figure import Figure
+
+    across = min(panels, columns)
+    down = -(-panels // across)
+    figure = Figure((PANEL[0] * across, PANEL[1] * down), layout="constrained")
+    axes = [figure.add_subplot(down, across, number + 1) for number in range(panels)]
+    return figure, axes
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as ``path`` with the endings .svg and .png."""
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": path.name}):  # equal figures give equal files
+        for ending, metadata in ((".svg", {"Date": None}), (".png", {})):
+            with atomic_path(path.with_suffix(ending)) as temporary:
+                figure.savefig(temporary, format=ending[1:], dpi=110, metadata=metadata)
+
+
+def draw_profiles(
+    axes: Axes, profiles: Mapping[str, ArrayLike], title: str, *, log: bool = False
+) -> None:
+    """Draw energy profiles, each scaled to a maximum of 1.
+
+    Parameters
+    ----------
+    profiles : label -> (d,), or (n, d) drawn as mean and range over n networks
+    """
+    for label, values in profiles.items():
+        rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
+        rows = rows[np.isfinite(rows).all(1)]
+        if len(rows):
+            _draw_band(axes, np.arange(rows.shape[1]), rows / rows.max(1, keepdims=True), label)
+    if log:
+        axes.set_yscale("log")
+    _label(axes, title, "component", "energy / maximum")
+
+
+def draw_curves(
+    axes: Axes,
+    x: ArrayLike,
+    curves: Mapping[str, ArrayLike],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    **scales: str,
+) -> None:
+    """Draw (m,) curves, or mean and range of (n, m) ones, over (m,) x; ``xscale``, ``yscale``."""
+    for label, values in curves.items():
+        _draw_band(axes, np.asarray(x), np.atleast_2d(np.asarray(values, dtype=float)), label)
+    axes.set(**scales)
+    _label(axes, title, xlabel, ylabel)
+
+
+def _draw_band(axes: Axes, x: NDArray[Any], rows: NDArray[np.float64], label: str) -> None:
+    (line,) = axes.plot(x, rows.mean(0), label=label, linewidth=1.4)
+    if len(rows) > 1:
+        axes.fill_between(x, rows.min(0), rows.max(0), color=line.get_color(), alpha=0.2, lw=0)
+
+
+def _label(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="x-small", frameon=False)
+
+
+def draw_matrix(
+    axes: Axes,
+    rows: Sequence[str],
+    values: ArrayLike,
+    title: str,
+    *,
+    columns: Sequence[str] | None = None,
+    numbers: bool = True,
+) -> None:
+    """Draw a matrix of correlations between -1 and 1, on request with its numbers written in."""
+    cells = np.asarray(values, dtype=np.float64)
+    columns = rows if columns is None else columns
+    axes.imshow(cells, vmin=-1, vmax=1, cmap="RdBu_r", aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=6)
+    axes.set_yticks(range(len(rows)), rows, fontsize=6)
+    for (i, j), value in np.ndenumerate(cells):
+        if numbers and np.isfinite(value):
+            colour = "white" if abs(value) > 0.6 else "black"
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5, color=colour)
+    axes.set_title(title)
+
+
+def draw_map(axes: Axes, values: ArrayLike, title: str, label: str) -> None:
+    """Draw a (2m + 1, 2m + 1) map of correlations, shift zero in the middle."""
+    cells = np.asarray(values, dtype=np.float64)
+    m = len(cells) // 2
+    edge = m + 0.5
+    axes.imshow(cells, vmin=-1, vmax=1, cmap="RdBu_r", extent=(-edge, edge, edge, -edge))
+    axes.set(title=title, xlabel=label, ylabel=label)
+
+
+def draw_filters(axes: Axes, filters: ArrayLike, title: str, *, limit: float) -> None:
+    """Draw (k, c, kh, kw) filters as a grid of colour images; ±``limit`` is black and white."""
+    bank = np.asarray(filters, dtype=np.float64)
+    if bank.shape[1] != 3:
+        bank = bank[:, :1].repeat(3, axis=1)
+    k, _, kh, kw = bank.shape
+    across = int(np.ceil(np.sqrt(k)))
+    down = -(-k // across)
+    grid = np.ones((down * (kh + 1) - 1, across * (kw + 1) - 1, 3))
+    for number, weights in enumerate(bank):
+        y, x = divmod(number, across)
+        tile = np.clip(0.5 + weights / (2 * limit), 0, 1).transpose(1, 2, 0)
+        grid[y * (kh + 1) : y * (kh + 1) + kh, x * (kw + 1) : x * (kw + 1) + kw] = tile
+    axes.imshow(grid, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=9)
