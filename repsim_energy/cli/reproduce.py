@@ -64,15 +64,16 @@ def reproduce(
         print_rows(["name", "what it shows"], rows)
         return 0
     chosen = chosen_experiments(names)
-    from repsim_energy.experiments import report
-    from repsim_energy.experiments.reproduce import reproduce as run_one
     from repsim_energy.plot import check_matplotlib
 
     check_matplotlib()
+    setting = _setting(ctx, **options)
+    from repsim_energy.experiments import report
+    from repsim_energy.experiments.reproduce import reproduce as run_one
+
     make_folder(output, "choose another one with -o")
     report.read_rows(output)  # a file in the way is refused before the work
     incomplete = False
-    setting = _setting(ctx, **options)
     for number, experiment in enumerate(chosen, 1):
         if not quiet:
             click.echo(f"{experiment.name}, {number} of {len(chosen)}", err=True)
@@ -106,15 +107,15 @@ def _setting(
     **sources: str | None,
 ) -> Setting:
     """Return what was asked for, with what the scale says where nothing was."""
-    from repsim_energy.comparison.workers import usable_cores
-    from repsim_energy.experiments.setting import make_setting
-
     size = SCALES[scale]
     chosen = parse_seeds(seeds) if seeds else size.seeds
     numbers = parse_numbers(components) if components else list(size.components)
     if not numbers:
         raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
     given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}
+    from repsim_energy.comparison.workers import usable_cores
+    from repsim_energy.experiments.setting import make_setting
+
     return make_setting(
         registry_of(ctx), size, {**size.sources, **given},
         seeds=list(range(chosen)) if isinstance(chosen, int) else chosen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from repsim_energy.experiments.outcome import Outcome
@@ -41,10 +42,11 @@ def run(setting: Setting) -> Outcome:
         variables = {f"{name}_correlation": (dims, values) for name, values in found.items()}
         coords = {"class": list(images.classes), "component": range(len(basis.eigenvalues))}
         outcome.keep(source, setting.result(variables, coords))
+        chance = math.sqrt(2 / (math.pi * len(images)))
         for offset, (name, values) in enumerate(found.items()):
             key = f"fig5/{source}"
             outcome.add(f"{source}: mean |r| of a class with a component's {name}",
-                        abs(values).mean(), key)  # fmt: skip
+                        abs(values).mean(), key, "", f"{chance:.3f} by chance")  # fmt: skip
             outcome.add(f"{source}: largest |r| with a component's {name}", abs(values).max(), key)
             axes = panels[2 * number + offset]
             components = [str(i) for i in coords["component"]]
