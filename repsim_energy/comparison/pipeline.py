@@ -121,14 +121,13 @@ def train_networks(
         Where no network could be trained at all.
     """
     networks: dict[Key, Network] = {}
+    failures: list[str] = []
     ahead = _made_ahead(plan, progress, jobs)
-    failures = [f"{plan.label(key)}: {error}" for key, error in ahead.items() if error]
     for number, key in enumerate(plan.keys, 1):
         d, m, s = key
         data, spec, seed = plan.datasets[d], plan.models[m], plan.seeds[s]
         if (d, m) in plan.trained:
             networks[key] = network_of_trained(plan.trained[d, m], data)
-        if (d, m) in plan.trained or ahead.get(key) is not None:
             continue
 
         def report(step: int, steps: int, key: Key = key, number: int = number) -> None:
@@ -136,6 +135,8 @@ def train_networks(
                 progress(Step(plan.label(key), number, len(plan.keys), step, steps))
 
         try:
+            if error := ahead.get(key):
+                raise error
             run = make_run(spec, data, seed, plan.recipe, plan.device, _until_last(report))
         except TrainingError as error:
             failures.append(f"{plan.label(key)}: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -36,9 +36,9 @@ def make_runs_in_processes(plan: Plan, jobs: int) -> Iterator[tuple[Key, Trainin
     are left out, for the caller to make.
     """
     tasks = _missing(plan)
-    content = _pickled(tasks)
-    if min(jobs, len(tasks)) < 2 or plan.device.type != "cpu" or content is None:
+    if min(jobs, len(tasks)) < 2 or plan.device.type != "cpu":
         return
+    content = pickle.dumps(tasks)
     with ProcessPoolExecutor(
         min(jobs, len(tasks)), get_context("spawn"), _begin, (content,)
     ) as pool:
@@ -57,14 +57,17 @@ def _missing(plan: Plan) -> dict[Key, Task]:
         for d, m, s in plan.keys
         if (d, m) not in plan.trained and plan.models[m].identity is not None
     }
-    return {key: task for key, task in tasks.items() if not is_cached(*task)}
+    told = {spec: _can_be_told(spec) for spec, *_ in tasks.values()}
+    return {key: task for key, task in tasks.items() if told[task[0]] and not is_cached(*task)}
 
 
-def _pickled(tasks: Mapping[Key, Task]) -> bytes | None:
+def _can_be_told(spec: ModelSpec) -> bool:
+    """Return whether another process can be told what to build."""
     try:
-        return pickle.dumps(tasks)
+        pickle.dumps(spec)
     except (pickle.PicklingError, AttributeError, TypeError):  # code that only this process knows
-        return None
+        return False
+    return True
 
 
 def _outcome(error: BaseException | None) -> TrainingError | None:
