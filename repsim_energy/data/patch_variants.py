@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -45,7 +46,7 @@ def pca_labels(images: ImageSet, train: ImageSet, *, component: int, patch: int 
         rank = torch.argsort(torch.argsort(of_train, descending=True, stable=True))
         labels = rank * CLASSES // len(train)
     else:
-        last = torch.arange(1, CLASSES) * len(train) // CLASSES - 1
+        last = -(-torch.arange(1, CLASSES) * len(train) // CLASSES) - 1
         limits = of_train.sort(descending=True).values[last]
         labels = (_along(images, train, component, patch)[:, None] < limits).sum(1)
     names = tuple(f"decile {number}" for number in range(1, CLASSES + 1))
@@ -103,10 +104,11 @@ def alpha_scaled(
     alpha : the factor along it, above 0
     patch : height and width of the patches, which have to be those of the first layer
     tiles : write the changed patches side by side, as float images patch*patch times as large,
-        for use elsewhere with a first layer of stride ``patch`` without padding
+        for use elsewhere with a first layer of stride ``patch`` without padding; normalise them
+        as the images were, for their own standard deviation is another
     """
-    if not alpha > 0:
-        raise UsageError(f"alpha is {alpha}, expected a factor above 0")
+    if not 0 < alpha < math.inf:
+        raise UsageError(f"alpha is {alpha}, expected a finite factor above 0")
     basis = _basis(train, patch)
     _check_component(component, len(basis.eigenvalues), patch)
     u = basis.components[component]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.numerics.image_statistics import average_patches
 from repsim_energy.numerics.patches import check_batch
 
@@ -65,6 +66,7 @@ class LagMoments:
 
 def _normalised(lags: Tensor) -> Autocorrelation:
     m = len(lags) // 2
+    _check_variance(float(lags[m, m]), 0.0)
     lags = lags / lags[m, m]
     rows, columns = lags[m, m:], lags[m:, m]
     return Autocorrelation((rows + columns) / 2, rows, columns, lags)
@@ -91,6 +93,8 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
         For images smaller than the patch.
     UsageError
         For shifts at which no pair of patches is left.
+    DataError
+        For images without variance, or with NaN.
     """
     check_batch(images, patch)
     height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
@@ -107,8 +111,19 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
         at = maps.flatten(2).permute(2, 1, 0)  # (frequency, d, image)
         spectra += at.conj() @ at.transpose(1, 2)
     sums = torch.fft.irfft2(spectra.view(size[0], -1, d, d), s=size, dim=(0, 1))
+    variance = float(sums[0, 0].trace()) / max(1, height * width * len(images))
+    _check_variance(variance, float(mean.square().sum()))
     pairs = _pairs(height, width, max_shift) * len(images)
     return LagMoments(_shifted(sums, max_shift) / pairs[..., None, None], (images.shape[1], *patch))
+
+
+def _check_variance(variance: float, mean_square: float) -> None:
+    """Refuse what has no variance beyond the rounding of its mean, or is not finite."""
+    if not math.inf > variance > 1e-12 * mean_square:
+        raise DataError(
+            "responses have no variance or are not finite, their autocorrelation is undefined; "
+            "expected images that differ and filters that are not all zero"
+        )
 
 
 def _check_shift(max_shift: int, height: int, width: int) -> None:
@@ -161,5 +176,7 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     for chunk in maps.split(max(1, CHUNK_BYTES // (16 * len(mean) * power.numel()))):
         centered = chunk.double() * unit - mean[:, None, None]
         power += torch.fft.rfft2(centered, s=size).abs().square().sum((0, 1))
-    sums = _shifted(torch.fft.irfft2(power, s=size), max_shift)
-    return _normalised(sums / _pairs(height, width, max_shift))
+    lags = _shifted(torch.fft.irfft2(power, s=size), max_shift) / max(1, len(maps))
+    lags = lags / _pairs(height, width, max_shift)
+    _check_variance(float(lags[max_shift, max_shift]), float(mean.square().sum()))
+    return _normalised(lags)

@@ -135,7 +135,8 @@ def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     member, values = member - member.mean(0), values.double() - values.double().mean(0)
     norms = torch.outer(member.norm(dim=0), values.norm(dim=0))
     correlation: Tensor = (member.T @ values / norms).clamp(-1.0, 1.0)
-    return torch.where(norms > 0, correlation, torch.nan)
+    varies = member.amax(0).gt(member.amin(0))[:, None] & values.amax(0).gt(values.amin(0))
+    return torch.where(varies, correlation, torch.nan)
 
 
 def _in_float64(images: Tensor) -> Iterator[Tensor]:

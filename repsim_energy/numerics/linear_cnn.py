@@ -47,7 +47,7 @@ def linear_cnn_descent(
     >>> linear_cnn_descent([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
     array([[0.75]])
     """
-    filters = np.array(initial, dtype=np.float64)
+    filters = np.asarray(initial, dtype=np.float64).copy()
     patches, wanted = (np.asarray(v, dtype=np.float64) for v in (average_patches, targets))
     if filters.ndim != 2 or patches.shape != (len(wanted), filters.shape[1]):
         raise ShapeError(
