@@ -107,10 +107,17 @@ def _add(outcome: Outcome, source: str, found: Found, kernel: int) -> None:
     rgb = found["RGB"][0]
     note = f"horizontal shifts {rgb.along_rows[FAR]:.2f}, vertical {rgb.along_columns[FAR]:.2f}"
     outcome.add(f"{source}: RGB at {FAR} pixels", rgb.curve[FAR], f"{key}/rgb", "", note)
-    random = np.abs(_curves(found["random"]) - rgb.curve.numpy()).max(1)
-    draws = f"{len(random)} draws"
-    outcome.add(f"{source}: random minus RGB, largest over shifts", random, f"{key}/random", draws)
-    outcome.add(f"{source}: the same, worst of {draws}", random.max(), f"{key}/random")
+    away = _curves(found["random"]) - rgb.curve.numpy()
+    each = np.abs(away).max(1)
+    worst = f"the worst is {each.max():.3f} away"
+    outcome.add(
+        f"{source}: random minus RGB, mean of the draws, largest over shifts",
+        np.abs(away.mean(0)).max(), f"{key}/random", f"{len(each)} draws",
+    )  # fmt: skip
+    outcome.add(
+        f"{source}: random minus RGB, each draw, largest over shifts", each, f"{key}/random",
+        f"{len(each)} draws", worst,
+    )  # fmt: skip
     for name in ("trained", "change"):
         if found.get(name):
             values = _curves(found[name])[:, FAR]

@@ -34,11 +34,20 @@ def run(setting: Setting) -> Outcome:
     banks |= _imagenet(setting, outcome)
     outcome.figure, panels = new_figure(len(banks))
     for (name, bank), axes in zip(banks.items(), panels, strict=True):
-        family = name.partition(",")[0]
-        limit = max(float(b.abs().max()) for n, b in banks.items() if n.startswith(family))
-        draw_filters(axes, bank.numpy(), name, limit=limit)
+        limit, magnified = _scale(name, banks)
+        draw_filters(axes, bank.numpy(), f"{name}{magnified}", limit=limit)
     outcome.add("change vs init", result.init_similarity.isel(dataset=0, seed=0).values)
     return outcome
+
+
+def _scale(name: str, banks: dict[str, Tensor]) -> tuple[float, str]:
+    """Return what is drawn white: shared by a network before and after; its change is magnified."""
+    largest = {other: float(bank.abs().max()) for other, bank in banks.items()}
+    family = name.partition(",")[0]
+    shared = max(value for other, value in largest.items() if other.partition(",")[0] == family)
+    if not name.endswith("change") or largest[name] == 0:
+        return shared, ""
+    return largest[name], f", {shared / largest[name]:.1f} times magnified"
 
 
 def _imagenet(setting: Setting, outcome: Outcome) -> dict[str, Tensor]:

@@ -105,7 +105,11 @@ def run(setting: Setting) -> Outcome:
         )  # fmt: skip
     counts, single = _over_images(net, random)
     for count, values in zip(counts, single, strict=True):
-        outcome.add(f"{count} images, one random labelling", values, "", f"{len(values)} draws")
+        places = patches.count // len(images)
+        outcome.add(
+            f"{count} images ({count * places} patches), one random labelling", values, "",
+            f"{len(values)} draws",
+        )  # fmt: skip
     variables = {
         "simulated_profile": (("case", "component"), [_rms(p) for p in profiles.values()]),
         "theoretical_profile": (("component",), net.formula()),
