@@ -13,11 +13,11 @@ from repsim_energy.cli.progress import progress_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
 from repsim_energy.experiments import EXPERIMENTS, chosen_experiments
-from repsim_energy.experiments.scales import SCALES
+from repsim_energy.reproduction.scales import SCALES
 from repsim_energy.storage import make_folder
 
 if TYPE_CHECKING:
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["reproduce"]
 
@@ -68,8 +68,8 @@ def reproduce(
 
     check_matplotlib()
     setting = _setting(ctx, **options)
-    from repsim_energy.experiments import report
-    from repsim_energy.experiments.reproduce import reproduce as run_one
+    from repsim_energy.reproduction import report
+    from repsim_energy.reproduction.run import reproduce as run_one
 
     make_folder(output, "choose another one with -o")
     report.read_rows(output)  # a file in the way is refused before the work
@@ -87,7 +87,7 @@ def reproduce(
 
 def _show(name: str, row: dict[str, Any]) -> bool:
     """Print a row, and return whether a part of it is missing or failed."""
-    from repsim_energy.experiments import report
+    from repsim_energy.reproduction import report
 
     print_rows(list(report.HEADER), report.table(row), ", ".join(row["names"]))
     for kind in ("missing", "failures"):
@@ -114,7 +114,7 @@ def _setting(
         raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
     given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}
     from repsim_energy.comparison.workers import usable_cores
-    from repsim_energy.experiments.setting import make_setting
+    from repsim_energy.reproduction.setting import make_setting
 
     return make_setting(
         registry_of(ctx), size, {**size.sources, **given},

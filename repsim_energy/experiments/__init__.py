@@ -5,49 +5,15 @@ An experiment is a module with a function ``run(setting) -> Outcome``.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from repsim_energy.errors import unknown_name
+from repsim_energy.reproduction.experiment import Experiment
 
-if TYPE_CHECKING:
-    from repsim_energy.experiments.outcome import Outcome
-    from repsim_energy.experiments.setting import Setting
-
-__all__ = ["EXPERIMENTS", "Experiment", "chosen_experiments"]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One row of the reproduction.
-
-    Parameters
-    ----------
-    module : where it stands in this folder
-    names : the tables and figures it makes, the first of which names its files
-    title : what it shows
-    """
-
-    module: str
-    names: tuple[str, ...]
-    title: str
-
-    @property
-    def name(self) -> str:
-        """The name of its files."""
-        return self.names[0]
-
-    def run(self, setting: Setting) -> Outcome:
-        """Run it."""
-        module = importlib.import_module(f"{__name__}.{self.module}")
-        run: Callable[[Setting], Outcome] = module.run
-        return run(setting)
-
+__all__ = ["EXPERIMENTS", "chosen_experiments"]
 
 EXPERIMENTS = tuple(
-    Experiment(module, tuple(names.split()), title)
+    Experiment(f"{__name__}.{module}", tuple(names.split()), title)
     for module, names, title in (
         ("consistency", "table1 fig1", "the same profile across seeds, widths and architectures"),
         ("random_labels", "table2 fig3", "the same profile with true and with random labels"),

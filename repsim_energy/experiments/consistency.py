@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.experiments.outcome import Outcome, similarities
 from repsim_energy.numerics.energy import profile_similarity
 from repsim_energy.plot import draw_profiles, new_figure
+from repsim_energy.reproduction.outcome import Outcome, similarities
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

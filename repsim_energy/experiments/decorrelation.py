@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 
 from repsim_energy.experiments.imagenet_models import KERNELS, pretrained
-from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.numerics.autocorrelation import Autocorrelation, autocorrelation
 from repsim_energy.numerics.theory import whitening_filters
 from repsim_energy.plot import draw_curves, draw_map, new_figure
+from repsim_energy.reproduction.outcome import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

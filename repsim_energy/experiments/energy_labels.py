@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.experiments.outcome import Outcome, similarities
 from repsim_energy.experiments.random_labels import memorised_note
 from repsim_energy.plot import draw_profiles, new_figure
+from repsim_energy.reproduction.outcome import Outcome, similarities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

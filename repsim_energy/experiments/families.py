@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.experiments.imagenet_models import KERNELS, pretrained, untrained
-from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.plot import draw_matrix, draw_profiles, new_figure
+from repsim_energy.reproduction.outcome import Outcome
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from repsim_energy.experiments.imagenet_models import KERNELS, pretrained, untrained
-from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.plot import draw_filters, new_figure
+from repsim_energy.reproduction.outcome import Outcome
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

@@ -9,16 +9,16 @@ import numpy as np
 
 from repsim_energy.data.selection import select
 from repsim_energy.experiments.imagenet_models import KERNELS, pretrained, untrained
-from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.numerics.energy import profile_similarity
 from repsim_energy.numerics.theory import fit_profile
 from repsim_energy.plot import draw_profiles, new_figure
+from repsim_energy.reproduction.outcome import Outcome
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from repsim_energy.experiments.setting import Setting
     from repsim_energy.interfaces import Dataset
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

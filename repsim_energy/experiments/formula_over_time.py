@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.numerics.energy import profile_similarity
 from repsim_energy.numerics.theory import theoretical_profile, whitening_filters
 from repsim_energy.plot import draw_curves, draw_profiles, new_figure
+from repsim_energy.reproduction.outcome import Outcome
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

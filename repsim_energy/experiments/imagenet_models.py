@@ -12,8 +12,8 @@ from repsim_energy.registry import resolve_model
 if TYPE_CHECKING:
     from torch import nn
 
-    from repsim_energy.experiments.outcome import Outcome
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.outcome import Outcome
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["KERNELS", "pretrained", "untrained"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.numerics.image_statistics import (
     average_patches,
     class_correlations,
     patch_energies,
 )
 from repsim_energy.plot import draw_matrix, new_figure
+from repsim_energy.reproduction.outcome import Outcome
 
 if TYPE_CHECKING:
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from repsim_energy.experiments.outcome import Outcome, similarities
 from repsim_energy.plot import draw_profiles, new_figure
+from repsim_energy.reproduction.outcome import Outcome, similarities
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from repsim_energy.experiments.setting import Setting
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["MEMORISED", "memorised_note", "run"]
 

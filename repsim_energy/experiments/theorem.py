@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.numerics.components import basis_from_moments
 from repsim_energy.numerics.energy import energy_profile, profile_similarity
 from repsim_energy.numerics.image_statistics import average_patches, average_shuffled_patches
 from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_filters
 from repsim_energy.numerics.theory import fit_profile, theoretical_profile
 from repsim_energy.plot import draw_curves, draw_profiles, new_figure
+from repsim_energy.reproduction.outcome import Outcome
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from repsim_energy.experiments.setting import Setting
     from repsim_energy.interfaces import ImageSet, PatchBasis
+    from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]
 

@@ -3,12 +3,12 @@
 import pytest
 
 from repsim_energy.experiments import decorrelation, formula_over_time, theorem
-from repsim_energy.experiments.outcome import Outcome
-from repsim_energy.experiments.scales import SCALES
-from repsim_energy.experiments.setting import make_setting
 from repsim_energy.numerics.autocorrelation import autocorrelation
 from repsim_energy.numerics.theory import whitening_filters
 from repsim_energy.registry import load_registry
+from repsim_energy.reproduction.outcome import Outcome
+from repsim_energy.reproduction.scales import SCALES
+from repsim_energy.reproduction.setting import make_setting
 
 pytestmark = pytest.mark.slow
 

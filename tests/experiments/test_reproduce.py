@@ -14,11 +14,11 @@ import xarray as xr
 import repsim_energy as rs
 from repsim_energy.errors import FileError, UsageError
 from repsim_energy.experiments import EXPERIMENTS, chosen_experiments, families, imagenet_models
-from repsim_energy.experiments.outcome import Quantity
-from repsim_energy.experiments.report import compared, page, read_rows
-from repsim_energy.experiments.scales import SCALES
-from repsim_energy.experiments.setting import make_setting
 from repsim_energy.registry import load_registry
+from repsim_energy.reproduction.outcome import Quantity
+from repsim_energy.reproduction.report import compared, page, read_rows
+from repsim_energy.reproduction.scales import SCALES
+from repsim_energy.reproduction.setting import make_setting
 
 ROWS = [
     *("table1", "fig1", "table2", "fig3", "table3", "fig7", "fig14", "fig15", "fig16"),

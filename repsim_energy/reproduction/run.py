@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from repsim_energy.errors import RepsimError
-from repsim_energy.experiments import Experiment
-from repsim_energy.experiments.outcome import Outcome
-from repsim_energy.experiments.report import compared, read_rows, write_rows
-from repsim_energy.experiments.setting import Missing, Setting
 from repsim_energy.plot import save_figure
+from repsim_energy.reproduction.experiment import Experiment
+from repsim_energy.reproduction.outcome import Outcome
+from repsim_energy.reproduction.report import compared, read_rows, write_rows
+from repsim_energy.reproduction.setting import Missing, Setting
 from repsim_energy.results import save_results
 
 __all__ = ["reproduce"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from repsim_energy.errors import FileError
-from repsim_energy.experiments.outcome import Quantity
+from repsim_energy.reproduction.outcome import Quantity
 from repsim_energy.storage import atomic_path
 
 __all__ = ["JSON", "MARKDOWN", "compared", "page", "read_rows", "table", "write_rows"]

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 from repsim_energy.comparison import Step, compare, make_plan, train_networks
 from repsim_energy.comparison.subjects import Network
 from repsim_energy.errors import RepsimError, TrainingError, UsageError
-from repsim_energy.experiments.scales import Scale
 from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.numerics.autocorrelation import LagMoments, lag_moments
 from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.registry import Registry, load_dataset
+from repsim_energy.reproduction.scales import Scale
 from repsim_energy.results import assemble
 from repsim_energy.training.recipe import parse_recipe
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from repsim_energy.experiments.outcome import Outcome
     from repsim_energy.interfaces import PatchBasis
+    from repsim_energy.reproduction.outcome import Outcome
 
 __all__ = ["Missing", "Setting", "make_setting"]
 
