@@ -90,35 +90,18 @@ def run(setting: Setting) -> Outcome:
         "shuffled patches": shuffled.profiles(random, patches),
         "individual patches": net.profiles(random, patches),
     }
-    labellings = np.concatenate([true[:2], random[:2]])
-    starts, difference = _over_starts(net, labellings)
-    outcome.add(
-        "simulation vs closed form: largest relative difference", difference,
-        "theorem/closed_form", "",
-        "over initial weights, widths, true and random labels",
-    )  # fmt: skip
     _add_formula(outcome, profiles, net, patches)
-    for sigma, row in zip(SIGMAS, starts, strict=True):
-        outcome.add(
-            f"initial weights {sigma:g} times the change: simulation vs from zero", row, "",
-            f"{len(row)} widths", "of " + ", ".join(str(width) for width in WIDTHS) + " filters",
-        )  # fmt: skip
-    counts, single = _over_images(net, random)
-    for count, values in zip(counts, single, strict=True):
-        places = patches.count // len(images)
-        outcome.add(
-            f"{count} images ({count * places} patches), one random labelling", values, "",
-            f"{len(values)} draws",
-        )  # fmt: skip
+    starts = _over_starts(outcome, net, np.concatenate([true[:2], random[:2]]))
+    single = _over_images(outcome, net, random, patches.count // len(images))
     variables = {
         "simulated_profile": (("case", "component"), [_rms(p) for p in profiles.values()]),
         "theoretical_profile": (("component",), net.formula()),
         "eigenvalue": (("component",), net.basis.eigenvalues.numpy()),
-        "formula_correlation": (("images", "labelling"), single),
+        "formula_correlation": (("images", "labelling"), list(single.values())),
         "start_correlation": (("sigma", "width"), starts),
     }
-    coords: dict[str, Any] = {"case": list(profiles), "images": counts, "sigma": list(SIGMAS)}
-    coords["width"] = list(WIDTHS)
+    coords = {"case": list(profiles), "images": list(single)}
+    coords |= {"sigma": list(SIGMAS), "width": list(WIDTHS)}
     outcome.keep("", setting.result(variables, coords))
     _draw(outcome, profiles, net, patches, starts)
     return outcome
@@ -175,10 +158,10 @@ def _rms(profiles: Array) -> Array:
     return root
 
 
-def _over_starts(net: LinearCNN, labellings: Array) -> tuple[Array, float]:
-    """Return what initial weights and width change, and the largest error of the closed form.
+def _over_starts(outcome: Outcome, net: LinearCNN, labellings: Array) -> Array:
+    """Return (sigma, width) correlations of profiles with that of one filter started from zero.
 
-    The first is (sigma, width) correlations with the profile of one filter started from zero.
+    Added are these, and the largest difference between simulation and closed form.
     """
     unmoved = net.profiles(labellings)
     moved = float(_rms(unmoved.ravel()))
@@ -195,21 +178,38 @@ def _over_starts(net: LinearCNN, labellings: Array) -> tuple[Array, float]:
         profiles = [energy_profile(torch.from_numpy(bank), net.basis) for bank in banks]
         pairs = zip(profiles, unmoved, strict=True)
         correlations[s, w] = np.mean([profile_similarity(a, b) for a, b in pairs])
-    return correlations, difference
+    outcome.add(
+        "simulation vs closed form: largest relative difference", difference,
+        "theorem/closed_form", "", "over initial weights, widths, true and random labels",
+    )  # fmt: skip
+    widths = ", ".join(str(width) for width in WIDTHS)
+    for sigma, row in zip(SIGMAS, correlations, strict=True):
+        outcome.add(
+            f"initial weights {sigma:g} times the change: simulation vs from zero", row, "",
+            f"{len(row)} widths", f"of {widths} filters",
+        )  # fmt: skip
+    return correlations
 
 
-def _over_images(net: LinearCNN, labellings: Array) -> tuple[list[int], Array]:
-    """Return numbers of images and each labelling's correlation with the formula on so many."""
+def _over_images(
+    outcome: Outcome, net: LinearCNN, labellings: Array, places: int
+) -> dict[int, list[float]]:
+    """Return number of images -> each labelling's correlation with the formula on so many."""
     order = np.random.default_rng(0).permutation(len(net.patches))
     enough = 2 * net.patches.shape[1]
-    counts = [count for part in (8, 4, 2, 1) if (count := len(order) // part) >= enough]
-    correlations = []
-    for count in counts:
+    correlations = {}
+    for count in [len(order) // part for part in (8, 4, 2, 1) if len(order) // part >= enough]:
         chosen = order[:count]
         part = _linear_cnn(torch.from_numpy(net.patches[chosen]))
         targets = labellings[:, chosen] - labellings[:, chosen].mean(1, keepdims=True)
-        correlations.append([profile_similarity(p, part.formula()) for p in part.profiles(targets)])
-    return counts, np.array(correlations)
+        correlations[count] = [
+            profile_similarity(profile, part.formula()) for profile in part.profiles(targets)
+        ]
+        outcome.add(
+            f"{count} images ({count * places} patches), one random labelling",
+            correlations[count], "", f"{len(targets)} draws",
+        )  # fmt: skip
+    return correlations
 
 
 def _draw(
