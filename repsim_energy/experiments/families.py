@@ -63,5 +63,7 @@ def _add(outcome: Outcome, name: str, result: xr.Dataset) -> None:
     mixed = ~random[:, None] & random
     if mixed.any():
         outcome.add(f"{name}: trained vs random", matrix[mixed])
-    fit = result.fit_correlation.isel(dataset=0, seed=0).sel(stage=result.attrs["stage"])
-    outcome.add(f"{name}: fit of the formula", fit.values[~random])
+    fit = result.fit_correlation.isel(dataset=0, seed=0).sel(stage=result.attrs["stage"]).values
+    for kind, chosen in (("trained", ~random), ("random", random)):
+        if chosen.any():
+            outcome.add(f"{name}: fit of the formula, {kind}", fit[chosen])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.data.selection import select
-from repsim_energy.experiments.imagenet_models import KERNELS, pretrained, untrained
+from repsim_energy.experiments.imagenet_models import KERNELS, pretrained
 from repsim_energy.numerics.energy import profile_similarity
 from repsim_energy.numerics.theory import fit_profile
 from repsim_energy.plot import draw_profiles, new_figure
@@ -42,10 +42,15 @@ def run(setting: Setting) -> Outcome:
     if "cifar10" in datasets:
         datasets |= {"_".join(pair): _pair(datasets["cifar10"], pair) for pair in PAIRS}
     results = setting.compare_each([setting.scale.model("vgg11")], datasets, outcome)
-    if setting.available(outcome, "imagenet"):
-        results["imagenet"] = outcome.keep("imagenet", _imagenet(setting, outcome))
     for name, result in results.items():
         _add(outcome, name, result, setting.over)
+    if setting.available(outcome, "imagenet") and (
+        models := pretrained(setting, KERNELS[7], outcome)
+    ):
+        images = [setting.data("imagenet")]
+        results["imagenet"] = setting.compare(models, images, seeds=[0], stage="trained")
+        outcome.keep("imagenet", results["imagenet"])
+        _add(outcome, "imagenet", results["imagenet"], f"{len(models)} networks")
     if "cifar10" in results:
         _add_controls(outcome, results["cifar10"], setting.over)
     _draw(outcome, results)
@@ -60,13 +65,7 @@ def _pair(data: Dataset, pair: tuple[str, str]) -> Dataset:
     return replace(data, label="/".join(names), train=train, test=test)
 
 
-def _imagenet(setting: Setting, outcome: Outcome) -> xr.Dataset:
-    names = KERNELS[7]
-    models = pretrained(setting, names, outcome) or untrained(setting, names)
-    return setting.compare(models, [setting.data("imagenet")], seeds=[0], stage="trained")
-
-
-def _add(outcome: Outcome, name: str, result: xr.Dataset, seeds: str) -> None:
+def _add(outcome: Outcome, name: str, result: xr.Dataset, over: str) -> None:
     one = result.isel(dataset=0)
     variance = one.eigenvalue.values
     for stage in ("change", "trained"):
@@ -74,11 +73,11 @@ def _add(outcome: Outcome, name: str, result: xr.Dataset, seeds: str) -> None:
         if not fit.fit_correlation.notnull().any():
             continue
         outcome.add(
-            f"{name}: fit of {stage}", fit.fit_correlation, f"table3/{name}", seeds, _steps(fit)
+            f"{name}: fit of {stage}", fit.fit_correlation, f"table3/{name}", over, _steps(fit)
         )
         profiles = fit.energy.values.reshape(-1, len(variance))
         limit = [profile_similarity(p, variance**-0.5) for p in profiles if np.isfinite(p).all()]
-        outcome.add(f"{name}: {stage} vs the limit 1/λ", limit, "", seeds)
+        outcome.add(f"{name}: {stage} vs the limit 1/λ", limit, "", over)
 
 
 def _steps(fit: xr.Dataset) -> str:

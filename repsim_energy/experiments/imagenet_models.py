@@ -26,16 +26,19 @@ KERNELS = {
 
 def pretrained(setting: Setting, names: Iterable[str], outcome: Outcome) -> dict[str, nn.Module]:
     """Return those networks whose weights can be had; the others are noted as missing."""
-    found = {}
+    found, without = {}, {}
     for name in names:
         spec = resolve_model(setting.registry, f"torchvision/{name}:weights=IMAGENET1K_V1")
         try:
             taken = spec.build(1000, 3)
         except RepsimError as error:
-            outcome.missing.append(f"pretrained {name}: {error}")
+            without[name] = str(error)
             continue
         assert isinstance(taken, TrainedModel)
         found[name] = taken.module
+    if without:
+        first = next(iter(without.values()))
+        outcome.missing.append(f"pretrained {', '.join(without)}, the first because {first}")
     return found
 
 

@@ -165,6 +165,8 @@ class Setting:
 
         All networks are trained together, so that processes have enough to do.
         """
+        if not datasets:
+            return {}
         self.train(models, list(datasets.values()))
         results = {}
         for name, data in datasets.items():

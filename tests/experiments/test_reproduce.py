@@ -13,8 +13,16 @@ import xarray as xr
 
 import repsim_energy as rs
 from repsim_energy.errors import FileError, UsageError
-from repsim_energy.experiments import EXPERIMENTS, chosen_experiments, families, imagenet_models
-from repsim_energy.registry import load_registry
+from repsim_energy.experiments import (
+    EXPERIMENTS,
+    chosen_experiments,
+    decorrelation,
+    families,
+    filter_images,
+    formula_fit,
+    imagenet_models,
+)
+from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.reproduction.outcome import Quantity
 from repsim_energy.reproduction.report import compared, page, read_rows
 from repsim_energy.reproduction.scales import SCALES
@@ -207,6 +215,14 @@ def test_names_of_one_experiment_run_it_once():
     assert len(chosen_experiments(["all", "fig4"])) == len(EXPERIMENTS)
 
 
+def small_setting():
+    small = "deadleaves:count=60"
+    return make_setting(
+        load_registry(plugins=False), SCALES["smoke"], {"cifar10": small, "imagenet": small},
+        seeds=[0], recipe=SCALES["smoke"].recipe, components=[0],
+    )  # fmt: skip
+
+
 def test_networks_whose_weights_cannot_be_had_are_named_and_random_ones_measured(
     monkeypatch, tmp_path
 ):
@@ -221,12 +237,33 @@ def test_networks_whose_weights_cannot_be_had_are_named_and_random_ones_measured
     monkeypatch.setattr(families, "KERNELS", imagenet_models.KERNELS)
     monkeypatch.setattr(families, "RESNET", ())
     monkeypatch.setattr(families, "VGG", ("vgg11",))
-    small = "deadleaves:count=60"
-    setting = make_setting(
-        load_registry(plugins=False), SCALES["smoke"], {"cifar10": small, "imagenet": small},
-        seeds=[0], recipe=SCALES["smoke"].recipe, components=[0],
-    )  # fmt: skip
-    outcome = families.run(setting)
+    outcome = families.run(small_setting())
     assert set(outcome.results) == {"cifar10", "imagenet_7x7", "imagenet_3x3"}
-    assert any("pretrained resnet18: weights" in what for what in outcome.missing)
+    assert any("pretrained resnet18, the first because weights" in m for m in outcome.missing)
     assert outcome.results["imagenet_7x7"].sizes["component"] == 147
+    assert all(len(quantity.values) for quantity in outcome.quantities)
+
+
+@pytest.mark.parametrize("module", [families, formula_fit, decorrelation, filter_images])
+def test_pretrained_networks_take_part(module, monkeypatch):
+    """Their weights are another initialisation here: no test downloads any."""
+
+    def pretrained(setting, names, outcome):
+        return {"resnet18": resolve_model(setting.registry, "torchvision/resnet18").build(1000, 3)}
+
+    monkeypatch.setattr(module, "pretrained", pretrained)
+    monkeypatch.setattr(module, "KERNELS", {7: ("resnet18",)})
+    monkeypatch.setattr(families, "RESNET", ())
+    monkeypatch.setattr(families, "VGG", ("vgg11",))
+    monkeypatch.setattr(formula_fit, "PAIRS", ())
+    outcome = module.run(small_setting())
+    assert outcome.figure is not None
+    assert not any("pretrained" in what for what in outcome.missing)
+    names = [quantity.name for quantity in outcome.quantities if len(quantity.values)]
+    said = {
+        families: "imagenet_7x7: trained vs random",
+        formula_fit: "imagenet: fit of trained",
+        decorrelation: "imagenet: trained at 10 pixels",
+        filter_images: "change vs init",
+    }
+    assert said[module] in names
