@@ -137,15 +137,11 @@ def train(
     optimizer = _optimizer(module, recipe)
     with _seeded(seed, device):
         for step, chosen in enumerate(_batches(len(images), recipe, total, seed), 1):
-            target = labels[chosen.to(device)]
-            with torch.autocast(device.type, torch.bfloat16, recipe.precision == "bfloat16"):
-                output = module(as_input(pixels[chosen.to(device)], normalisation))
-                loss = _loss(output, target, recipe)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-            hits.append(_hits(output.detach(), target))
+            batch = chosen.to(device)
+            inputs = as_input(pixels[batch], normalisation)
+            loss, hit = _step(module, optimizer, inputs, labels[batch], recipe)
+            losses.append(loss)
+            hits.append(hit)
             if step in keep:
                 snapshots.append(read_filters(layer))
             if step in ask and len(test):
@@ -168,6 +164,24 @@ def train(
         evaluations=torch.tensor(list(asked.values())).view(-1, 2),
         evaluation_steps=torch.tensor(list(asked), dtype=torch.int64),
     )
+
+
+def _step(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    target: Tensor,
+    recipe: Recipe,
+) -> tuple[Tensor, Tensor]:
+    """Take one step of gradient descent; return loss and share classified right before it."""
+    kind = inputs.device.type
+    with torch.autocast(kind, torch.bfloat16, recipe.precision == "bfloat16"):
+        output = module(inputs)
+        loss = _loss(output, target, recipe)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach(), _hits(output.detach(), target)
 
 
 def _log_spaced(total: int, count: int) -> set[int]:
