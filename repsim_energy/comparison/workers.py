@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 import torch
 
@@ -39,6 +39,7 @@ def make_runs_in_processes(plan: Plan, jobs: int) -> Iterator[tuple[Key, Trainin
     if min(jobs, len(tasks)) < 2 or plan.device.type != "cpu":
         return
     content = pickle.dumps(tasks)
+    others = set(active_children())
     with ProcessPoolExecutor(
         min(jobs, len(tasks)), get_context("spawn"), _begin, (content,)
     ) as pool:
@@ -46,8 +47,10 @@ def make_runs_in_processes(plan: Plan, jobs: int) -> Iterator[tuple[Key, Trainin
         try:
             for future in as_completed(futures):
                 yield futures[future], _outcome(future.exception())
-        except BaseException:
+        except BaseException:  # an interruption does not wait for the trainings under way
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - others:
+                worker.terminate()
             raise
 
 

@@ -163,6 +163,26 @@ def test_ctrl_c_is_130_and_finished_runs_stay(data, fresh_cache):
     assert not list((fresh_cache / "runs").glob(".tmp-*"))
 
 
+def test_an_interruption_ends_training_in_other_processes_at_once(data, fresh_cache):
+    """Only the command itself is told, as by a job scheduler; a terminal tells all of them."""
+    args = ["train", "--models", TINY, "--dataset", data, "--seeds", "3", "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "repsim_energy", *args, "--recipe", "quick:steps=1000000:batch=2"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ,
+    )  # fmt: skip
+    locks = fresh_cache / "locks"
+    for _ in range(600):
+        if locks.is_dir() and len(list(locks.iterdir())) == 2:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert not list((fresh_cache / "runs").iterdir())
+
+
 def test_checkpoints_are_compared_with_their_own_architecture(data, tmp_path):
     from repsim_energy.models.resnet import resnet20
 
