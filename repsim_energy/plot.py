@@ -88,17 +88,22 @@ def draw_curves(
     title: str,
     xlabel: str,
     ylabel: str,
+    *,
+    style: str = "-",
     **scales: str,
 ) -> None:
     """Draw (m,) curves, or mean and range of (n, m) ones, over (m,) x; ``xscale``, ``yscale``."""
     for label, values in curves.items():
-        _draw_band(axes, np.asarray(x), np.atleast_2d(np.asarray(values, dtype=float)), label)
+        rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
+        _draw_band(axes, np.asarray(x), rows, label, style)
     axes.set(**scales)
     _label(axes, title, xlabel, ylabel)
 
 
-def _draw_band(axes: Axes, x: NDArray[Any], rows: NDArray[np.float64], label: str) -> None:
-    (line,) = axes.plot(x, rows.mean(0), label=label, linewidth=1.4)
+def _draw_band(
+    axes: Axes, x: NDArray[Any], rows: NDArray[np.float64], label: str, style: str = "-"
+) -> None:
+    (line,) = axes.plot(x, rows.mean(0), style, label=label, linewidth=1.4)
     if len(rows) > 1:
         axes.fill_between(x, rows.min(0), rows.max(0), color=line.get_color(), alpha=0.2, lw=0)
 

@@ -89,9 +89,9 @@ def _draw(outcome: Outcome, curves: dict[str, dict[str, Any]]) -> None:
     outcome.figure, panels = new_figure(len(CURVES), columns=2)
     for axes, curve in zip(panels, CURVES, strict=True):
         title = curve.replace("_", " ")
-        for name, values in curves.items():
-            depth, _, rest = name.partition(":")
-            label = f"{depth} {'frozen' if 'frozen' in rest else 'learned'}"
-            draw_curves(
-                axes, values["evaluation_step"], {label: values[curve]}, title, "iteration", title
-            )
+        for name, values in reversed(curves.items()):
+            depth, _, options = name.partition(":")
+            kind, style = ("frozen", "--") if "frozen" in options else ("learned", "-")
+            shown = {f"{depth} {kind}": values[curve]}
+            steps = values["evaluation_step"]
+            draw_curves(axes, steps, shown, title, "iteration", title, style=style)
