@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 
 import torch
 
@@ -90,8 +91,17 @@ _tasks: dict[Key, Task] = {}
 
 def _begin(content: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interruption ends workers without a word
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _tasks.update(pickle.loads(content))  # noqa: S301 (our own bytes, from our own parent)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the command has gone, killed perhaps: nobody waits for the run."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(key: Key) -> None:

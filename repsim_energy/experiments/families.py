@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 VGG = ("vgg19", "vgg16", "vgg13", "vgg11")
-RESNET = ("resnet34", "resnet18", "resnet20")
 
 
 def run(setting: Setting) -> Outcome:
     """Compare the VGG and ResNet families, and torchvision's networks by patch shape."""
     outcome = Outcome()
-    models = [setting.scale.model(name) for name in (*RESNET, *VGG)]
+    models = [setting.scale.model(name) for name in (*setting.scale.resnets, *VGG)]
     for source in setting.available(outcome, "cifar10", "cifar100"):
         result = setting.compare(models, [setting.data(source)], seeds=setting.seeds[:1])
         outcome.keep(source, result)

@@ -20,6 +20,7 @@ class Scale:
     seeds : how many
     body : options that every architecture gets
     filters : of the first layers of VGG and ResNet18: the usual ones, then the widths compared
+    resnets : that are compared with the VGGs, the longest training first
     components : that are labelled by or scaled
     draws : random banks, and random labellings of the linear CNN
     sources : data set -> the spec taken where the user gives none
@@ -31,6 +32,7 @@ class Scale:
     seeds: int
     body: str
     filters: tuple[int, ...]
+    resnets: tuple[str, ...]
     components: tuple[int, ...]
     draws: int
     sources: Mapping[str, str]
@@ -55,6 +57,7 @@ _SCALES = (
         seeds=2,
         body=":width=0.03125",
         filters=(8, 4),
+        resnets=("resnet34", "resnet18", "resnet20"),
         components=(0, 15),
         draws=5,
         sources={"cifar10": "deadleaves:count=120"},
@@ -66,6 +69,7 @@ _SCALES = (
         seeds=3,
         body=":width=0.25",
         filters=(64, 32, 128),
+        resnets=("resnet20", "resnet18"),
         components=(0, 5, 15, 25),
         draws=100,
         sources={"cifar10": "cifar10:limit=5000"},
@@ -77,6 +81,7 @@ _SCALES = (
         seeds=3,
         body="",
         filters=(64, 32, 128, 256),
+        resnets=("resnet34", "resnet18", "resnet20"),
         components=(0, 5, 10, 15, 20, 25),
         draws=100,
         sources={"cifar10": "cifar10", "cifar100": "cifar100"},

@@ -1,5 +1,6 @@
 """The command as a process: output, exit codes, one line for each kind of bad input."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -142,45 +144,63 @@ def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(data, tmp_path):
     assert rs.open_result(out).similarity.sel(model=TINY, model_ref=TINY).notnull().all()
 
 
-def test_ctrl_c_is_130_and_finished_runs_stay(data, fresh_cache):
+@contextlib.contextmanager
+def started(*args):
+    """A command under way, which takes SIGINT even where this process was told to ignore it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "repsim_energy", "compare", "--models", f"{TINY},resnet20",
-         "--dataset", data, "--recipe", "quick:steps=100000"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "repsim_energy", *args],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    fast = repsim("train", "--models", TINY, "--dataset", data, *FAST, "--seeds", "1")
-    assert fast.returncode == 0
+    with process:
+        yield process
+        process.kill()
+
+
+def under_way(folder, count):
+    """Wait until so many trainings have begun."""
     deadline = time.time() + 60
-    while not list((fresh_cache / "locks").glob("*")) and time.time() < deadline:
+    while len(list(folder.glob("locks/*"))) < count and time.time() < deadline:
         time.sleep(0.1)
     time.sleep(3)
+
+
+def interrupted(process, folder, count):
+    """What the command says when it is interrupted once so many trainings are under way."""
+    under_way(folder, count)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.strip().splitlines()[-1].startswith("interrupted: ")
-    assert "Traceback" not in err
-    assert list((fresh_cache / "runs").glob("*/run.json"))
-    assert not list((fresh_cache / "runs").glob(".tmp-*"))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    return errors.strip().splitlines()[-1]
+
+
+def test_ctrl_c_is_130_and_finished_runs_stay(data, fresh_cache):
+    fast = repsim("train", "--models", TINY, "--dataset", data, *FAST, "--seeds", "1")
+    assert fast.returncode == 0
+    args = ["--models", f"{TINY},resnet20", "--dataset", data, "--recipe", "quick:steps=1000000"]
+    with started("compare", *args) as process:
+        assert interrupted(process, fresh_cache, 2).startswith("interrupted: ")
+    assert len(list(fresh_cache.glob("runs/*/run.json"))) == 1
+    assert not list(fresh_cache.glob("runs/.tmp-*"))
 
 
 def test_an_interruption_ends_training_in_other_processes_at_once(data, fresh_cache):
     """Only the command itself is told, as by a job scheduler; a terminal tells all of them."""
-    args = ["train", "--models", TINY, "--dataset", data, "--seeds", "3", "--jobs", "2"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "repsim_energy", *args, "--recipe", "quick:steps=1000000:batch=2"],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ,
-    )  # fmt: skip
-    locks = fresh_cache / "locks"
-    for _ in range(600):
-        if locks.is_dir() and len(list(locks.iterdir())) == 2:
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130, errors
-    assert "interrupted" in errors
-    assert "Traceback" not in errors
-    assert not list((fresh_cache / "runs").iterdir())
+    args = ["--models", TINY, "--dataset", data, "--seeds", "3", "--jobs", "2"]
+    with started("train", *args, "--recipe", "quick:steps=1000000:batch=2") as process:
+        assert interrupted(process, fresh_cache, 2).startswith("interrupted: ")
+    assert not list(fresh_cache.glob("runs/*"))
+
+
+def test_no_training_outlives_a_command_that_is_killed(data, fresh_cache):
+    args = ["--models", TINY, "--dataset", data, "--seeds", "2", "--jobs", "2"]
+    with started("train", *args, "--recipe", "quick:steps=1000000:batch=2") as process:
+        under_way(fresh_cache, 2)
+        process.kill()
+        for lock in fresh_cache.glob("locks/*"):
+            with filelock.FileLock(lock, timeout=20):  # held while there is training
+                pass
 
 
 def test_checkpoints_are_compared_with_their_own_architecture(data, tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from urllib.error import URLError
 
 import numpy as np
@@ -218,7 +219,8 @@ def test_names_of_one_experiment_run_it_once():
 def small_setting():
     small = "deadleaves:count=60"
     return make_setting(
-        load_registry(plugins=False), SCALES["smoke"], {"cifar10": small, "imagenet": small},
+        load_registry(plugins=False), replace(SCALES["smoke"], resnets=()),
+        {"cifar10": small, "imagenet": small},
         seeds=[0], recipe=SCALES["smoke"].recipe, components=[0],
     )  # fmt: skip
 
@@ -235,7 +237,6 @@ def test_networks_whose_weights_cannot_be_had_are_named_and_random_ones_measured
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(imagenet_models, "KERNELS", {7: ("resnet18",), 3: ("squeezenet1_1",)})
     monkeypatch.setattr(families, "KERNELS", imagenet_models.KERNELS)
-    monkeypatch.setattr(families, "RESNET", ())
     monkeypatch.setattr(families, "VGG", ("vgg11",))
     outcome = families.run(small_setting())
     assert set(outcome.results) == {"cifar10", "imagenet_7x7", "imagenet_3x3"}
@@ -253,7 +254,6 @@ def test_pretrained_networks_take_part(module, monkeypatch):
 
     monkeypatch.setattr(module, "pretrained", pretrained)
     monkeypatch.setattr(module, "KERNELS", {7: ("resnet18",)})
-    monkeypatch.setattr(families, "RESNET", ())
     monkeypatch.setattr(families, "VGG", ("vgg11",))
     monkeypatch.setattr(formula_fit, "PAIRS", ())
     outcome = module.run(small_setting())
