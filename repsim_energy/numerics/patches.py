@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.numerics.components import basis_from_moments
+from repsim_energy.numerics.patch_sums import patch_sums
 
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
 
 __all__ = ["PatchMoments", "check_batch", "patch_moments"]
-
-CHUNK_BYTES = 4 * 2**20
-"""The most memory that unfolded patches take at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +100,9 @@ def patch_moments(images: Tensor | Iterable[Tensor], patch: tuple[int, int]) -> 
     Returns
     -------
     PatchMoments
-        Accumulated in float64 on the device of the images.
+        On the device of the images. Of uint8 images exact, bit for bit, whatever the threads and
+        the split into batches; of float ones accumulated in float64 from products in the images'
+        own precision (half ones in float32).
 
     Raises
     ------
@@ -120,33 +119,27 @@ def patch_moments(images: Tensor | Iterable[Tensor], patch: tuple[int, int]) -> 
     (4, 2.5)
     """
     batches = iter([images]) if isinstance(images, Tensor) else iter(images)
-    parts = (part for batch in batches for part in _moments_of_batch(batch, patch) if part.count)
-    moments = next(parts, None)
+    parts = (_moments_of_batch(batch, patch) for batch in batches)
+    moments = next((part for part in parts if part is not None), None)
     if moments is None:
         raise DataError("got no images, expected at least one; check the data set and its limit=")
     for part in parts:
-        moments = moments + part
+        if part is not None:
+            moments = moments + part
     return moments
 
 
-def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> Iterator[PatchMoments]:
+def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> PatchMoments | None:
     check_batch(batch, patch)
+    if len(batch) == 0:
+        return None
+    total, second = (sums.double() for sums in patch_sums(batch, patch))
+    if not (torch.isfinite(total).all() and torch.isfinite(second).all()):
+        raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
     channels, height, width = batch.shape[1:]
-    d = channels * patch[0] * patch[1]
-    per_image = d * (height - patch[0] + 1) * (width - patch[1] + 1)
+    places = (height - patch[0] + 1) * (width - patch[1] + 1)
     unit = 1.0 if batch.is_floating_point() else 1 / 255
-    for chunk in batch.split(max(1, CHUNK_BYTES // (8 * per_image))):
-        values = chunk.to(torch.float64)
-        if not torch.isfinite(values).all():
-            raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
-        columns = F.unfold(values, patch)  # (images, d, places)
-        yield PatchMoments(
-            columns.shape[0] * columns.shape[2],
-            columns.sum((0, 2)),
-            torch.bmm(columns, columns.transpose(1, 2)).sum(0),
-            (channels, *patch),
-            unit,
-        )
+    return PatchMoments(len(batch) * places, total, second, (channels, *patch), unit)
 
 
 def check_batch(batch: Tensor, patch: tuple[int, int]) -> None:

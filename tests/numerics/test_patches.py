@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repsim_energy.errors import DataError, ShapeError
-from repsim_energy.numerics import patches
+from repsim_energy.numerics import patch_sums
 from repsim_energy.numerics.patches import patch_moments
 
 
@@ -29,7 +29,7 @@ def slow_moments(images, kh, kw):
 )  # fmt: skip
 def test_moments_equal_a_loop_over_patches(n, c, h, w, kh, kw, whole, seed):
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(n, c, h, w, generator=generator)
+    images = torch.randn(n, c, h, w, generator=generator, dtype=torch.float64)
     if whole:
         images = torch.randint(0, 256, (n, c, h, w), generator=generator, dtype=torch.uint8)
     moments = patch_moments(images, (kh, kw))
@@ -45,7 +45,7 @@ def test_moments_of_bytes_do_not_depend_on_the_split_by_a_single_bit(pictures, m
     backwards = parts[-1]
     for part in reversed(parts[:-1]):
         backwards = backwards + part
-    monkeypatch.setattr(patches, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(patch_sums, "CHUNK_BYTES", 1)
     for other in (backwards, patch_moments(iter(pictures.images.split(11)), (3, 3))):
         assert other.count == whole.count
         assert torch.equal(other.second, whole.second)
@@ -110,3 +110,67 @@ def test_images_without_a_basis_are_refused(images, error, words):
 def test_moments_of_different_patches_do_not_merge(pictures):
     with pytest.raises(ShapeError, match="cannot merge"):
         patch_moments(pictures.images, (3, 3)) + patch_moments(pictures.images, (2, 2))
+
+
+ODD = [
+    ((2, 3, 32, 32), (7, 7)),
+    ((2, 3, 32, 32), (11, 11)),
+    ((2, 2, 9, 70), (3, 5)),  # wider than a tile
+    ((1, 1, 12, 112), (4, 20)),
+    ((3, 1, 7, 8), (7, 2)),  # as high as the patch
+    ((3, 1, 12, 12), (1, 4)),
+    ((3, 1, 13, 12), (5, 1)),
+    ((4, 2, 11, 11), (11, 11)),  # one place
+    ((2, 1, 5, 5), (1, 1)),
+]
+
+
+@pytest.mark.parametrize(("shape", "patch"), ODD)
+@pytest.mark.parametrize("values", ["any", "extreme", "dark", "bright"])
+def test_moments_of_bytes_are_exact_for_every_shape(shape, patch, values, rng):
+    images = torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
+    if values == "extreme":
+        images = (images > 127) * torch.tensor(255, dtype=torch.uint8)
+    elif values != "any":
+        images = torch.full_like(images, 0 if values == "dark" else 255)
+    moments = patch_moments(images, patch)
+    count, total, second = slow_moments(images, *patch)
+    assert moments.count == count
+    assert torch.equal(moments.total, total)
+    assert torch.equal(moments.second, second)
+
+
+@pytest.mark.parametrize(("shape", "patch"), [((1100, 1, 6, 5), (3, 2)), *ODD[:4]])
+def test_both_ways_of_multiplying_bytes_give_the_same_bits(shape, patch, rng, monkeypatch):
+    """Processors without whole-number products add exact parts in float32."""
+    images = torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
+    found = []
+    for whole in (True, False):
+        monkeypatch.setattr(patch_sums, "_int8_is_exact", lambda whole=whole: whole)
+        found.append(patch_moments(images, patch))
+    assert torch.equal(found[0].second, found[1].second)
+    assert torch.equal(found[0].total, found[1].total)
+
+
+def test_as_many_products_as_are_multiplied_at_once_do_not_overflow():
+    """One more than fits: the brightest images possible, beside the darkest."""
+    count = patch_sums.MOST_TERMS + 5
+    for value in (0, 255):
+        images = torch.full((1, 1, 1, 2), value, dtype=torch.uint8).expand(count, -1, -1, -1)
+        moments = patch_moments(images, (1, 2))
+        assert moments.second.unique().tolist() == [count * value**2]
+        assert moments.total.unique().tolist() == [count * value]
+
+
+@pytest.mark.parametrize("k", [3, 7])
+def test_moments_of_single_precision_are_close(pictures, k):
+    """Within 1e-6 of the largest eigenvalue, and a thousandth of the smallest."""
+    images = pictures.images.double() / 255 + 3
+    exact = patch_moments(images, (k, k)).basis()
+    found = patch_moments(images.float(), (k, k)).basis()
+    away = (found.eigenvalues - exact.eigenvalues).abs()
+    assert away.max() <= 1e-6 * exact.eigenvalues[0]
+    assert away[-1] <= 1e-3 * exact.eigenvalues[-1]
+    half = patch_moments(images.half(), (k, k)).second
+    expected = patch_moments(images.half().double(), (k, k)).second
+    torch.testing.assert_close(half, expected, rtol=1e-6, atol=0)
