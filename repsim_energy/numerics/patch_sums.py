@@ -61,9 +61,8 @@ def _sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
     channels, height, width = images.shape[1:]
     count = len(images) * (height - patch[0] + 1) * (width - patch[1] + 1)
     rows, offset = _centred(_rows_first(images))
-    edges = _edges(height, patch[0])
-    total = _window_totals(rows, edges, patch)
-    second = _window_products(_bands(rows, edges, patch), edges, height, patch)
+    total = _window_totals(rows, patch)
+    second = _window_products(_bands(rows, patch), patch)
     offset = offset[:, None].expand(channels, patch[0] * patch[1]).flatten()
     cross = torch.outer(total, offset)
     second = second + cross + cross.T + count * torch.outer(offset, offset)
@@ -86,32 +85,29 @@ def _rows_first(images: Tensor) -> Tensor:
 def _centred(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return rows less an offset of each channel, in place, and the (c,) offsets.
 
-    Bytes become int8, which loses nothing; floats lose no digits to a large mean.
+    Bytes become int8, which loses nothing; floats lose no digits to a large mean, for which the
+    mean of a few images is good enough.
     """
     channels = rows.shape[2]
     if rows.dtype == torch.uint8:
         offset = torch.full((channels,), 128, device=rows.device)
         return rows.bitwise_xor_(128).view(torch.int8), offset
-    offset = rows.mean((0, 1, 3), dtype=torch.float64).to(rows.dtype)
+    offset = rows[:, :8].mean((0, 1, 3))
     return rows.sub_(offset[:, None]), offset.double()
 
 
-def _wide(values: Tensor) -> torch.dtype:
-    return torch.float64 if values.is_floating_point() else torch.int64
-
-
-def _window_totals(rows: Tensor, edges: list[int], patch: tuple[int, int]) -> Tensor:
+def _window_totals(rows: Tensor, patch: tuple[int, int]) -> Tensor:
     """Return the (d,) sums over all places of a patch."""
     height, count, channels, width = rows.shape
+    edges = _edges(height, patch[0])
     ones = torch.ones(height * count, 1, dtype=rows.dtype, device=rows.device)
-    sums = torch.zeros(
-        len(edges) - 1, 1, channels * width, dtype=_sum_type(rows), device=rows.device
-    )
+    size = (len(edges) - 1, 1, channels * width)
+    sums = torch.zeros(size, dtype=_sum_type(rows), device=rows.device)
     for group, (first, end) in enumerate(_pairs(edges)):
         values = rows[first:end].flatten(0, 1).flatten(1)
         _multiply(ones[: len(values)], values, sums[group])
-    below = _over_rows(sums.view(-1, channels, width), edges, height, patch[0])
-    return _over_columns(below.movedim(2, 0), patch[1]).permute(2, 1, 0).flatten()
+    below = _over_windows(sums.view(-1, channels, width), patch[0])
+    return _over_windows(below.movedim(2, 0), patch[1]).permute(2, 1, 0).flatten()
 
 
 def _edges(height: int, kh: int) -> list[int]:
@@ -130,15 +126,16 @@ def _pairs(edges: list[int]) -> list[tuple[int, int]]:
     return list(zip(edges, edges[1:], strict=False))
 
 
-def _bands(rows: Tensor, edges: list[int], patch: tuple[int, int]) -> Tensor:
-    """Return the products of pixels at most a patch apart, summed over images and groups of rows.
+def _bands(rows: Tensor, patch: tuple[int, int]) -> Tensor:
+    """Return the products of pixels at most a patch apart, summed over images and rows.
 
-    (x, dx, g, dy, c, c') is that of pixels (c, x) of the rows of group g and (c', x + dx) of the
-    rows dy below; dx runs from -(kw - 1) to kw - 1. Where x + dx or the rows below lie outside the
-    image stands anything: no patch reaches there.
+    (x, dx, a, dy, c, c') is that of pixels (c, x) and (c', x + dx) dy rows below, summed over all
+    rows that row a of a patch can take; dx runs from -(kw - 1) to kw - 1. Where x + dx or the rows
+    below lie outside the image stands anything: no patch reaches there.
     """
     height, count, channels, width = rows.shape
     kh, halo = patch[0], patch[1] - 1
+    edges = _edges(height, kh)
     step = width if width <= 1.5 * TILE else TILE
     bands = []
     for x in range(0, width, step):
@@ -152,9 +149,9 @@ def _bands(rows: Tensor, edges: list[int], patch: tuple[int, int]) -> Tensor:
             for dy in range(min(kh, height - end + 1)):
                 upper, lower = left[first:end], right[first + dy : end + dy]
                 _multiply(upper.flatten(0, 1), lower.flatten(0, 1), products[group, dy])
+        sums = _over_windows(products, kh).view(kh, kh, channels, len(columns), channels, -1)
         across = (columns[:, None] + torch.arange(-halo, halo + 1)).clamp(low, high - 1)
-        products = products.view(*size[:2], channels, len(columns), channels, high - low)
-        bands.append(products[:, :, :, (columns - x)[:, None], :, across - low])
+        bands.append(sums[:, :, :, (columns - x)[:, None], :, across - low])
     return torch.cat(bands)
 
 
@@ -186,41 +183,30 @@ def _int8_is_exact() -> bool:
     return torch.equal(found.double(), extremes.double().T @ extremes.double())
 
 
-def _window_products(
-    bands: Tensor, edges: list[int], height: int, patch: tuple[int, int]
-) -> Tensor:
+def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:
     """Return the (d, d) sums over all places of a patch."""
     kh, kw = patch
     channels = bands.shape[-1]
-    windows = _over_columns(bands, kw).permute(2, 0, 1, 3, 4, 5)  # (g, a_x, dx, dy, c, c')
-    windows = _over_rows(windows, edges, height, kh)  # (a_y, a_x, dx, dy, c, c')
-    top, left = torch.arange(kh), torch.arange(kw)
-    a_y, a_x, b_y, b_x = torch.meshgrid(top, left, top, left, indexing="ij")
+    windows = _over_windows(bands, kw)  # (a_x, dx, a_y, dy, c, c')
+    a_y, a_x, b_y, b_x = torch.meshgrid(*map(torch.arange, (kh, kw, kh, kw)), indexing="ij")
     dy = b_y - a_y
-    pairs = windows[a_y, a_x, b_x - a_x + kw - 1, dy.clamp_min(0)]  # (a_y, a_x, b_y, b_x, c, c')
+    pairs = windows[a_x, b_x - a_x + kw - 1, a_y, dy.clamp_min(0)]  # (a_y, a_x, b_y, b_x, c, c')
     size = channels * kh * kw
     pairs = pairs.permute(4, 0, 1, 5, 2, 3).reshape(size, size)
     known = (dy >= 0).flatten(0, 1).flatten(1).repeat(channels, channels).to(pairs.device)
     return torch.where(known, pairs, pairs.T)
 
 
-def _over_rows(values: Tensor, edges: list[int], height: int, kh: int) -> Tensor:
-    """Return the sums of (g, ...) over the rows of each of the kh windows."""
-    groups = {row: group for group, row in enumerate(edges)}
-    begin = torch.tensor([groups[y] for y in range(kh)])
-    end = torch.tensor([groups[y + height - kh + 1] for y in range(kh)])
-    below = _cumulative(values)
-    return below[end] - below[begin]
+def _over_windows(values: Tensor, k: int) -> Tensor:
+    """Return the (k, ...) sums of (m, ...) over entries a to m - k + a, for a = 0 to k - 1."""
+    wide = torch.float64 if values.is_floating_point() else torch.int64
+    edge = k - 1
+    before = _cumulative(values[:edge], wide)
+    after = _cumulative(values[len(values) - edge :].flip(0), wide).flip(0)
+    return values.sum(0, dtype=wide) - before - after
 
 
-def _over_columns(values: Tensor, kw: int) -> Tensor:
-    """Return the sums of (x, ...) over the columns of each of the kw windows."""
-    left = torch.arange(kw)
-    beside = _cumulative(values)
-    return beside[left + len(values) - kw + 1] - beside[left]
-
-
-def _cumulative(values: Tensor) -> Tensor:
-    """Return the wide sums of the first 0, 1, ... entries along the first axis."""
-    sums = values.cumsum(0, dtype=_wide(values))
-    return torch.cat([torch.zeros_like(sums[:1]), sums])
+def _cumulative(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the sums of the first 0, 1, ... entries along the first axis."""
+    sums = values.cumsum(0, dtype=dtype)
+    return torch.cat([sums.new_zeros(1, *values.shape[1:]), sums])

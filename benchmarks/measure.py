@@ -1,0 +1,86 @@
+"""What the benchmarks share: alternating runs, peak memory of a process, the machine."""
+
+import json
+import multiprocessing
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+__all__ = ["alternate", "machine", "peak_memory", "ratio", "report"]
+
+
+def alternate(functions, rounds=5):
+    """Return name -> seconds of each round; the functions take turns, after one warm-up each."""
+    for function in functions.values():
+        function()
+    taken = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            taken[name].append(time.perf_counter() - start)
+    return taken
+
+
+def ratio(peer, ours):
+    """Return median, lowest and highest of the rounds' ratios peer / ours."""
+    ratios = sorted(a / b for a, b in zip(peer, ours, strict=True))
+    return statistics.median(ratios), ratios[0], ratios[-1]
+
+
+def peak_memory(function, *arguments):
+    """Return how many MB a fresh process grew by at most while it ran ``function(*arguments)``.
+
+    ``function`` first returns a function that does the work, so that its data does not count.
+    """
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_growth, (function, arguments))
+
+
+def _growth(function, arguments):
+    work = function(*arguments)
+    work()  # what libraries set up once does not count
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _memory("VmRSS")
+    work()
+    return _memory("VmHWM") - before
+
+
+def _memory(name):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"no {name} in /proc/self/status")
+
+
+def machine():
+    """Return the processor, the threads in use and the versions."""
+    name = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")),
+        platform.processor(),
+    )  # fmt: skip
+    return {
+        "processor": name,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def report(rows, as_json):
+    """Print rows, each a mapping, with the machine."""
+    if as_json:
+        print(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+        return
+    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    for row in rows:
+        print("  ".join(f"{name}: {_short(value)}" for name, value in row.items()))
+
+
+def _short(value):
+    return f"{value:.3g}" if isinstance(value, float) else value

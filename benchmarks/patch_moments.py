@@ -1,0 +1,135 @@
+"""Patch moments against unfolding, the published code's way and scikit-learn.
+
+Run: python benchmarks/patch_moments.py [--json] [--threads 2] [--rounds 5]
+
+Every ratio is of runs that took turns. A peer that would need more than 4 GB is timed on fewer
+images and its time multiplied, marked (e).
+"""
+
+import argparse
+import statistics
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from measure import alternate, peak_memory, ratio, report
+
+from repsim_energy.numerics.patches import patch_moments
+
+SIZES = ((10_000, 32), (500, 224))
+KERNELS = (3, 7, 11)
+MOST_BYTES = 4 * 2**30
+
+
+def pictures(count, size, floats=False, seed=0):
+    """Smooth random images, as natural ones are, (n, 3, size, size)."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for _ in range(-(-count // 500)):
+        noise = torch.randn(500, 3, size // 4, size // 4, generator=generator)
+        smooth = F.interpolate(noise, (size, size), mode="bicubic")
+        smooth = smooth + 0.1 * torch.randn(smooth.shape, generator=generator)
+        parts.append(((smooth + 3) / 6 * 255).clamp(0, 255).to(torch.uint8))
+    images = torch.cat(parts)[:count].clone()
+    return images.float() / 255 if floats else images
+
+
+def unfolded(images, k):
+    """The usual way: unfold chunks in float32 and multiply."""
+    second = 0
+    for chunk in images.split(max(1, 250 * 1024 // images[0, 0].numel())):
+        columns = F.unfold(chunk.float(), k).transpose(0, 1).flatten(1)
+        second = second + columns @ columns.T
+    return second
+
+
+def published(images, k):
+    """As the paper's code: all patches in one float64 matrix, a low-rank solver."""
+    patches = F.unfold(images.double() / 255, k).transpose(1, 2).flatten(0, 1)
+    torch.pca_lowrank(patches, q=patches.shape[1], center=True)
+
+
+def with_scikit(images, k):
+    from sklearn.decomposition import PCA
+    from sklearn.feature_extraction.image import PatchExtractor
+
+    channels_last = images.permute(0, 2, 3, 1).numpy().astype(np.float64)
+    patches = PatchExtractor(patch_size=(k, k)).transform(channels_last)
+    PCA(svd_solver="covariance_eigh").fit(patches.reshape(len(patches), -1))
+
+
+def compared(count, size, k, floats, peer, rounds, share=1):
+    """Return a row: ours on all images against a peer on a share of them."""
+    images = pictures(count, size, floats)
+    part = images[: max(1, count // share)]
+    taken = alternate(
+        {"ours": lambda: patch_moments(images, (k, k)).basis(), "peer": lambda: peer(part, k)},
+        rounds,
+    )
+    factor = count / len(part)
+    median, low, high = ratio([factor * t for t in taken["peer"]], taken["ours"])
+    return {
+        "images": f"{count} x {size}² {'float32' if floats else 'uint8'}",
+        "k": k,
+        "peer": peer.__name__ + (" (e)" if len(part) < count else ""),
+        "ours_ms": 1e3 * statistics.median(taken["ours"]),
+        "ratio": median,
+        "lowest": low,
+        "highest": high,
+    }
+
+
+def share_for(count, size, k, bytes_each):
+    """Return by how much the images have to be fewer for a peer's patches to fit."""
+    needed = count * (size - k + 1) ** 2 * 3 * k * k * bytes_each
+    return max(1, -(-needed // MOST_BYTES))
+
+
+def memory_of(count, k):
+    images = pictures(min(count, 10_000), 32)
+    repeats = count // len(images)
+    return lambda: patch_moments((images for _ in range(repeats)), (k, k))
+
+
+def growth(k=3):
+    """Return the slope of log time over log images, from 1,000 to 100,000."""
+    counts = (1_000, 10_000, 100_000)
+    base = pictures(1_000, 32)
+    runs = {n: lambda n=n: patch_moments((base for _ in range(n // 1_000)), (k, k)) for n in counts}
+    taken = alternate(runs)
+    seconds = [min(taken[n]) for n in counts]
+    return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0])
+
+
+def peers(rounds):
+    for count, size in SIZES:
+        for k in KERNELS:
+            share = 1 if k == 3 else 5
+            yield compared(count, size, k, False, unfolded, rounds, share)
+    for k in KERNELS[:2]:
+        yield compared(10_000, 32, k, True, unfolded, rounds, 1 if k == 3 else 5)
+    yield compared(10_000, 32, 3, False, published, rounds, share_for(10_000, 32, 3, 40))
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        return
+    yield compared(10_000, 32, 3, False, with_scikit, rounds)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = list(peers(options.rounds))
+    for k in (3, 11):
+        for count in (10_000, 100_000):
+            rows.append({"memory_mb": peak_memory(memory_of, count, k), "images": count, "k": k})
+    rows.append({"slope_over_images": growth()})
+    report(rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
