@@ -34,7 +34,8 @@ def ratio(peer, ours):
 def peak_memory(function, *arguments):
     """Return how many MB a fresh process grew by at most while it ran ``function(*arguments)``.
 
-    ``function`` first returns a function that does the work, so that its data does not count.
+    ``function`` first returns a function that does the work, so that neither its data nor what
+    libraries set up once counts.
     """
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -43,7 +44,6 @@ def peak_memory(function, *arguments):
 
 def _growth(function, arguments):
     work = function(*arguments)
-    work()  # what libraries set up once does not count
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _memory("VmRSS")
     work()

@@ -45,118 +45,113 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
     (d,) and (d, d) with d = c * kh * kw, channel-first: int64 for uint8, else float64. Products of
     floats are taken in their own precision, of half ones in float32.
     """
-    parts = [_sums(part, patch) for part in images.split(_chunk(images, patch[0]))]
-    return sum(p[0] for p in parts[1:]) + parts[0][0], sum(p[1] for p in parts[1:]) + parts[0][1]
+    parts = (_sums(part, patch) for part in images.split(_chunk(images, patch[0])))
+    total, second = next(parts)
+    for more_total, more_second in parts:
+        total, second = total + more_total, second + more_second
+    return total, second
 
 
 def _chunk(images: Tensor, kh: int) -> int:
-    """Return how many images fit into memory and, multiplied as one, into int32."""
-    image_bytes = images[0].numel() * images.element_size()
-    edges = _edges(images.shape[2], kh)
-    most_rows = max(end - first for first, end in _pairs(edges))
-    return max(1, min(CHUNK_BYTES // image_bytes, MOST_TERMS // most_rows))
+    """Return how many images' columns fit into memory and, multiplied as one, into int32."""
+    channels, height, width = images.shape[1:]
+    column_bytes = channels * height * images.element_size()
+    most_rows = max(end - first for first, end in _groups(height, kh))
+    at_once = CHUNK_BYTES // (column_bytes * min(width, 2 * TILE))
+    return max(1, min(at_once, MOST_TERMS // most_rows))
 
 
 def _sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    channels, height, width = images.shape[1:]
-    count = len(images) * (height - patch[0] + 1) * (width - patch[1] + 1)
-    rows, offset = _centred(_rows_first(images))
-    total = _window_totals(rows, patch)
-    second = _window_products(_bands(rows, patch), patch)
-    offset = offset[:, None].expand(channels, patch[0] * patch[1]).flatten()
-    cross = torch.outer(total, offset)
-    second = second + cross + cross.T + count * torch.outer(offset, offset)
-    return total + count * offset, second
+    (kh, kw), (count, channels, height, width) = patch, images.shape
+    offset = _offset(images)
+    step = width if width <= 1.5 * TILE else TILE
+    tiles = [_tile(images, offset, x, min(x + step, width), patch) for x in range(0, width, step)]
+    columns, bands = (torch.cat(parts) for parts in zip(*tiles, strict=True))
+    total = _over_windows(columns, kw).permute(2, 1, 0).flatten()
+    second = _window_products(bands, patch)
+    places = count * (height - kh + 1) * (width - kw + 1)
+    shift = offset.to(total.dtype)[:, None].expand(channels, kh * kw).flatten()
+    cross = torch.outer(total, shift)
+    second = second + cross + cross.T + places * torch.outer(shift, shift)
+    return total + places * shift, second
 
 
-def _rows_first(images: Tensor) -> Tensor:
-    """Return a copy (h, n, c, w): the same row of all images together."""
-    order = (2, 0, 1, 3)
-    if images.is_floating_point():
-        wide = images.to(torch.promote_types(images.dtype, torch.float32))
-        return wide.permute(order).clone(memory_format=torch.contiguous_format)
-    images = images.contiguous()
-    if images.shape[3] % 8 == 0:  # eight bytes at once
-        words = images.view(torch.int64).permute(order)
-        return words.clone(memory_format=torch.contiguous_format).view(torch.uint8)
-    return images.permute(order).clone(memory_format=torch.contiguous_format)
+def _offset(images: Tensor) -> Tensor:
+    """Return what is subtracted of each channel: bytes become int8, floats lose their mean.
 
-
-def _centred(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows less an offset of each channel, in place, and the (c,) offsets.
-
-    Bytes become int8, which loses nothing; floats lose no digits to a large mean, for which the
-    mean of a few images is good enough.
+    The mean of a few images is good enough to keep the digits that a large mean would cost.
     """
-    channels = rows.shape[2]
-    if rows.dtype == torch.uint8:
-        offset = torch.full((channels,), 128, device=rows.device)
-        return rows.bitwise_xor_(128).view(torch.int8), offset
-    offset = rows[:, :8].mean((0, 1, 3))
-    return rows.sub_(offset[:, None]), offset.double()
+    if images.dtype == torch.uint8:
+        return torch.full(images.shape[1:2], 128, device=images.device)
+    return images[:8].to(_own(images)).mean((0, 2, 3))
 
 
-def _window_totals(rows: Tensor, patch: tuple[int, int]) -> Tensor:
-    """Return the (d,) sums over all places of a patch."""
-    height, count, channels, width = rows.shape
-    edges = _edges(height, patch[0])
-    ones = torch.ones(height * count, 1, dtype=rows.dtype, device=rows.device)
-    size = (len(edges) - 1, 1, channels * width)
-    sums = torch.zeros(size, dtype=_sum_type(rows), device=rows.device)
-    for group, (first, end) in enumerate(_pairs(edges)):
-        values = rows[first:end].flatten(0, 1).flatten(1)
-        _multiply(ones[: len(values)], values, sums[group])
-    below = _over_windows(sums.view(-1, channels, width), patch[0])
-    return _over_windows(below.movedim(2, 0), patch[1]).permute(2, 1, 0).flatten()
+def _own(images: Tensor) -> torch.dtype:
+    """Return the precision that products are taken in."""
+    return torch.promote_types(images.dtype, torch.float32)
 
 
-def _edges(height: int, kh: int) -> list[int]:
+def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
+    """Return a copy (h, n, c, w) less the offset: the same row of all images together."""
+    order = (2, 0, 1, 3)
+    contiguous = torch.contiguous_format
+    if images.is_floating_point():
+        rows = images.to(_own(images)).permute(order).clone(memory_format=contiguous)
+        return rows.sub_(offset[:, None])
+    if images.is_contiguous() and images.shape[3] % 8 == 0:  # eight bytes at once
+        words = images.view(torch.int64).permute(order).clone(memory_format=contiguous)
+        return words.view(torch.uint8).bitwise_xor_(128).view(torch.int8)
+    rows = images.permute(order).clone(memory_format=contiguous)
+    return rows.bitwise_xor_(128).view(torch.int8)
+
+
+def _groups(height: int, kh: int) -> list[tuple[int, int]]:
     """Return where groups of rows begin and end.
 
     Windows begin at rows 0 to kh - 1 and end kh - 1 rows before the last to the last, so that all
     rows between can be multiplied as one.
     """
     last_start, first_end = kh - 1, height - kh + 1
+    edges = [*range(last_start + 1), *range(first_end, height + 1)]
     if first_end <= last_start:
-        return list(range(height + 1))
-    return [*range(last_start + 1), *range(first_end, height + 1)]
-
-
-def _pairs(edges: list[int]) -> list[tuple[int, int]]:
+        edges = list(range(height + 1))
     return list(zip(edges, edges[1:], strict=False))
 
 
-def _bands(rows: Tensor, patch: tuple[int, int]) -> Tensor:
-    """Return the products of pixels at most a patch apart, summed over images and rows.
+def _tile(
+    images: Tensor, offset: Tensor, x: int, end: int, patch: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Return sums of the columns x to end, and of their products with pixels at most a patch away.
 
-    (x, dx, a, dy, c, c') is that of pixels (c, x) and (c', x + dx) dy rows below, summed over all
-    rows that row a of a patch can take; dx runs from -(kw - 1) to kw - 1. Where x + dx or the rows
-    below lie outside the image stands anything: no patch reaches there.
+    Returns
+    -------
+    columns : (x, a, c) sums over images and over all rows that row a of a patch can take
+    bands : (x, dx, a, dy, c, c') of products of pixels (c, x) and (c', x + dx) dy rows below,
+        summed likewise; dx runs from -(kw - 1) to kw - 1. Where x + dx or the rows below lie
+        outside the image stands anything: no patch reaches there.
     """
-    height, count, channels, width = rows.shape
+    count, channels, height, width = images.shape
     kh, halo = patch[0], patch[1] - 1
-    edges = _edges(height, kh)
-    step = width if width <= 1.5 * TILE else TILE
-    bands = []
-    for x in range(0, width, step):
-        columns = torch.arange(x, min(x + step, width))
-        low, high = max(x - halo, 0), min(x + len(columns) + halo, width)
-        left = rows[..., x : x + len(columns)].contiguous().view(height, count, -1)
-        right = rows[..., low:high].contiguous().view(height, count, -1)
-        size = (len(edges) - 1, kh, left.shape[2], right.shape[2])
-        products = torch.zeros(size, dtype=_sum_type(rows), device=rows.device)
-        for group, (first, end) in enumerate(_pairs(edges)):
-            for dy in range(min(kh, height - end + 1)):
-                upper, lower = left[first:end], right[first + dy : end + dy]
-                _multiply(upper.flatten(0, 1), lower.flatten(0, 1), products[group, dy])
-        sums = _over_windows(products, kh).view(kh, kh, channels, len(columns), channels, -1)
-        across = (columns[:, None] + torch.arange(-halo, halo + 1)).clamp(low, high - 1)
-        bands.append(sums[:, :, :, (columns - x)[:, None], :, across - low])
-    return torch.cat(bands)
-
-
-def _sum_type(rows: Tensor) -> torch.dtype:
-    return rows.dtype if rows.is_floating_point() else torch.int32
+    low, high = max(x - halo, 0), min(end + halo, width)
+    right = _rows_first(images[..., low:high], offset)
+    left = right[..., x - low : end - low].contiguous().view(height, count, -1)
+    right = right.view(height, count, -1)
+    ones = left.new_ones(height * count, 1)
+    groups = _groups(height, kh)
+    kind = left.dtype if left.is_floating_point() else torch.int32
+    sums = torch.zeros(len(groups), 1, left.shape[2], dtype=kind, device=images.device)
+    size = (len(groups), kh, left.shape[2], right.shape[2])
+    products = torch.zeros(size, dtype=kind, device=images.device)
+    for group, (first, last) in enumerate(groups):
+        upper = left[first:last].flatten(0, 1)
+        _multiply(ones[: len(upper)], upper, sums[group])
+        for dy in range(min(kh, height - last + 1)):
+            _multiply(upper, right[first + dy : last + dy].flatten(0, 1), products[group, dy])
+    columns = torch.arange(x, end)
+    across = (columns[:, None] + torch.arange(-halo, halo + 1)).clamp(low, high - 1) - low
+    bands = _over_windows(products, kh).view(kh, kh, channels, end - x, channels, high - low)
+    totals = _over_windows(sums.view(-1, channels, end - x), kh)
+    return totals.movedim(2, 0), bands[:, :, :, (columns - x)[:, None], :, across]
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
