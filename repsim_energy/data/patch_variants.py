@@ -10,11 +10,11 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, PatchBasis, PatchTransform
-from repsim_energy.numerics.image_statistics import patch_energies
+from repsim_energy.numerics.image_statistics import average_patches, patch_energies
 from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.numerics.tiles import tile_patches
 
-__all__ = ["alpha_scaled", "pca_labels"]
+__all__ = ["alpha_scaled", "check_component", "pca_labels"]
 
 CLASSES = 10
 
@@ -63,7 +63,7 @@ def _along(images: ImageSet, train: ImageSet, component: int, patch: int) -> Ten
             del _energies[next(iter(_energies))]
         _energies[key] = patch_energies(images.images, basis)
     energies = _energies[key]
-    _check_component(component, energies.shape[1], patch)
+    check_component(component, energies.shape[1], patch)
     return energies[:, component]
 
 
@@ -73,7 +73,8 @@ def _basis(train: ImageSet, patch: int) -> PatchBasis:
     return patch_moments(train.images, (patch, patch)).basis()
 
 
-def _check_component(component: int, count: int, patch: int) -> None:
+def check_component(component: int, count: int, patch: int) -> None:
+    """Refuse a component that patches with so many components do not have."""
     if not 0 <= component < count:
         raise UsageError(
             f"component is {component} but {patch}x{patch} patches of these images have {count}, "
@@ -110,7 +111,7 @@ def alpha_scaled(
     if not 0 < alpha < math.inf:
         raise UsageError(f"alpha is {alpha}, expected a finite factor above 0")
     basis = _basis(train, patch)
-    _check_component(component, len(basis.eigenvalues), patch)
+    check_component(component, len(basis.eigenvalues), patch)
     u = basis.components[component]
     matrix = torch.eye(len(u), dtype=u.dtype) + (alpha - 1) * torch.outer(u, u)
     if images.transform is not None:
@@ -129,7 +130,7 @@ def alpha_scaled(
 
 def _tiled(images: ImageSet, train: ImageSet, transform: PatchTransform) -> Tensor:
     unit = 1.0 if images.images.is_floating_point() else 1 / 255
-    colour = (train.images.double().mean((0, 2, 3)) * unit).view(-1, 1, 1)
+    colour = average_patches(train.images, (1, 1)).mean(0).view(-1, 1, 1)
     parts = [
         tile_patches(part.double() * unit - colour, transform) + colour
         for part in images.images.split(256)

@@ -15,6 +15,7 @@ from repsim_energy.numerics.autocorrelation import Autocorrelation, autocorrelat
 from repsim_energy.numerics.theory import whitening_filters
 from repsim_energy.plot import draw_curves, draw_map, new_figure
 from repsim_energy.reproduction.outcome import Outcome
+from repsim_energy.reproduction.setting import PATCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def run(setting: Setting) -> Outcome:
 def _cifar10(setting: Setting, outcome: Outcome) -> Found:
     """Return name -> autocorrelations; the moments of patches serve every bank."""
     data = setting.data("cifar10")
-    lags = setting.lags(data.train, (3, 3), MAX_SHIFT)
+    lags = setting.lags(data.train, PATCH, MAX_SHIFT)
     networks, failures = setting.train([setting.scale.model("vgg11")], [data])
     outcome.failures += failures
     trained = [network.at("trained") for network in networks.values()]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from repsim_energy.experiments.decorrelation import FAR, MAX_SHIFT
 from repsim_energy.numerics.energy import profile_similarity
 from repsim_energy.numerics.theory import theoretical_profile, whitening_filters
 from repsim_energy.plot import draw_curves, draw_profiles, new_figure
 from repsim_energy.reproduction.outcome import Outcome
+from repsim_energy.reproduction.setting import PATCH
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,17 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 STEPS = (1, 10, 100, 1_000, 10_000, 100_000, math.inf)
-MAX_SHIFT = 15
-FAR = 10
 
 
 def run(setting: Setting) -> Outcome:
     """Evaluate the formula on the patches of CIFAR-10 and measure what its filters decorrelate."""
     outcome = Outcome()
     train = setting.data("cifar10").train
-    patch = (3, 3)
-    basis = setting.basis(train, patch)
-    lags = setting.lags(train, patch, min(MAX_SHIFT, train.images.shape[3] - patch[1]))
+    basis = setting.basis(train)
+    lags = setting.lags(train, PATCH, min(MAX_SHIFT, train.images.shape[3] - PATCH[1]))
     variance = basis.eigenvalues.numpy()
     eta = 0.5 / variance.max()
     finite = theoretical_profile(variance, step_size=eta, steps=STEPS[:-1])

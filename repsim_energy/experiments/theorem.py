@@ -16,6 +16,7 @@ from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_fil
 from repsim_energy.numerics.theory import fit_profile, theoretical_profile
 from repsim_energy.plot import draw_curves, draw_profiles, new_figure
 from repsim_energy.reproduction.outcome import Outcome
+from repsim_energy.reproduction.setting import PATCH
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,6 @@ __all__ = ["run"]
 
 Array = NDArray[np.float64]
 
-PATCH = (3, 3)
 STEPS = 300
 PROGRESS = 0.5
 """How much of the largest component a step learns: the theorem's step size times its variance."""

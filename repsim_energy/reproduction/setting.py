@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from repsim_energy.comparison import Step, compare, make_plan, train_networks
 from repsim_energy.comparison.subjects import Network
-from repsim_energy.errors import RepsimError, TrainingError, UsageError
+from repsim_energy.data.patch_variants import check_component
+from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.numerics.autocorrelation import LagMoments, lag_moments
 from repsim_energy.numerics.patches import patch_moments
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
     from repsim_energy.reproduction.outcome import Outcome
 
-__all__ = ["Missing", "Setting", "make_setting"]
+__all__ = ["PATCH", "Missing", "Setting", "make_setting"]
 
 PATCH = (3, 3)
 """Height and width of the patches that the networks on small images see."""
@@ -207,9 +208,5 @@ def make_setting(
     setting = Setting(registry, scale, sources, components=components, recipe=recipe, **options)
     with contextlib.suppress(Missing):
         count = setting.data("cifar10").train.images.shape[1] * PATCH[0] * PATCH[1]
-        if max(components) >= count:
-            raise UsageError(
-                f"component is {max(components)} but 3x3 patches of these images have {count}, "
-                f"expected 0 to {count - 1}"
-            )
+        check_component(max(components), count, PATCH[0])
     return setting
