@@ -31,7 +31,11 @@ if TYPE_CHECKING:
         lag_moments,
     )
     from repsim_energy.numerics.cka import CKAMoments, cka
-    from repsim_energy.numerics.energy import energy_profile, profile_similarity
+    from repsim_energy.numerics.energy import (
+        energy_profile,
+        profile_similarities,
+        profile_similarity,
+    )
     from repsim_energy.numerics.image_statistics import (
         average_patches,
         average_shuffled_patches,
@@ -41,12 +45,8 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.inference import pearson_null_band
     from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_filters
     from repsim_energy.numerics.patches import PatchMoments, patch_moments
-    from repsim_energy.numerics.theory import (
-        ProfileFit,
-        fit_profile,
-        theoretical_profile,
-        whitening_filters,
-    )
+    from repsim_energy.numerics.profile_fit import ProfileFit, fit_profile, fit_profiles
+    from repsim_energy.numerics.theory import theoretical_profile, whitening_filters
     from repsim_energy.numerics.tiles import tile_patches
     from repsim_energy.results import open_result, save_result
     from repsim_energy.training.recipe import Recipe
@@ -72,7 +72,7 @@ _HOMES = {
         "lag_moments",
     ),
     "numerics.cka": ("CKAMoments", "cka"),
-    "numerics.energy": ("energy_profile", "profile_similarity"),
+    "numerics.energy": ("energy_profile", "profile_similarities", "profile_similarity"),
     "numerics.image_statistics": (
         "average_patches",
         "average_shuffled_patches",
@@ -82,7 +82,8 @@ _HOMES = {
     "numerics.inference": ("pearson_null_band",),
     "numerics.linear_cnn": ("linear_cnn_descent", "linear_cnn_filters"),
     "numerics.patches": ("PatchMoments", "patch_moments"),
-    "numerics.theory": ("ProfileFit", "fit_profile", "theoretical_profile", "whitening_filters"),
+    "numerics.profile_fit": ("ProfileFit", "fit_profile", "fit_profiles"),
+    "numerics.theory": ("theoretical_profile", "whitening_filters"),
     "numerics.tiles": ("tile_patches",),
     "results": ("open_result", "save_result"),
     "training.recipe": ("Recipe",),
@@ -115,6 +116,7 @@ __all__ = [
     "compare",
     "energy_profile",
     "fit_profile",
+    "fit_profiles",
     "hookimpl",
     "lag_moments",
     "linear_cnn_descent",
@@ -123,6 +125,7 @@ __all__ = [
     "patch_energies",
     "patch_moments",
     "pearson_null_band",
+    "profile_similarities",
     "profile_similarity",
     "save_result",
     "theoretical_profile",

@@ -158,7 +158,10 @@ class Subject:
 class Metric(Protocol):
     """A measure of similarity or distance between two networks.
 
-    ``represent`` is called once per network, ``compare`` once per pair.
+    ``represent`` is called once per network, ``compare`` and ``null_band`` once per pair. A metric
+    whose representations are of one shape may also have ``compare_all(stack)``, which takes m of
+    them as one array and returns the (m, m) values of ``compare`` and of both ends of
+    ``null_band``; it is then called instead.
     """
 
     name: str

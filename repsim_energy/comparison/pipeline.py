@@ -187,7 +187,7 @@ def _with_filters(
             RepsimWarning,
             stacklevel=3,
         )
-    pairs = compare_pairs(metric, representations, plan.shape, lambda a, b: ids[a[0]] == ids[b[0]])
+    pairs = compare_pairs(metric, representations, plan.shape, lambda index: ids[index[0]])
     variables: Variables = {
         **{name: (_paired(SUBJECT), values) for name, values in pairs.items()},
         **profile_variables(plan, networks, bases, stage),
@@ -240,7 +240,7 @@ def _with_activations(
         metric,
         representations,
         (*plan.shape, len(layers)),
-        lambda a, b: shown[a[0]][0] == shown[b[0]][0],
+        lambda index: shown[index[0]][0],
     )
     variables: Variables = {
         **{name: (_paired(dims), values) for name, values in pairs.items()},
