@@ -1,5 +1,6 @@
 """What the benchmarks share: alternating runs, peak memory of a process, the machine."""
 
+import argparse
 import json
 import multiprocessing
 import platform
@@ -9,7 +10,20 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["alternate", "machine", "peak_memory", "ratio", "report"]
+__all__ = ["alternate", "machine", "options", "peak_memory", "ratio", "report"]
+
+
+def options(description):
+    """Return the options that every benchmark has, and set the number of threads."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    return chosen
 
 
 def alternate(functions, rounds=5):

@@ -6,32 +6,19 @@ Every ratio is of runs that took turns. A peer that would need more than 4 GB is
 images and its time multiplied, marked (e).
 """
 
-import argparse
 import statistics
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import alternate, peak_memory, ratio, report
+from measure import alternate, options, peak_memory, ratio, report
+from pictures import pictures
 
 from repsim_energy.numerics.patches import patch_moments
 
 SIZES = ((10_000, 32), (500, 224))
 KERNELS = (3, 7, 11)
 MOST_BYTES = 4 * 2**30
-
-
-def pictures(count, size, floats=False, seed=0):
-    """Smooth random images, as natural ones are, (n, 3, size, size)."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for _ in range(-(-count // 500)):
-        noise = torch.randn(500, 3, size // 4, size // 4, generator=generator)
-        smooth = F.interpolate(noise, (size, size), mode="bicubic")
-        smooth = smooth + 0.1 * torch.randn(smooth.shape, generator=generator)
-        parts.append(((smooth + 3) / 6 * 255).clamp(0, 255).to(torch.uint8))
-    images = torch.cat(parts)[:count].clone()
-    return images.float() / 255 if floats else images
 
 
 def unfolded(images, k):
@@ -118,18 +105,13 @@ def peers(rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    rows = list(peers(options.rounds))
+    chosen = options(__doc__)
+    rows = list(peers(chosen.rounds))
     for k in (3, 11):
         for count in (10_000, 100_000):
             rows.append({"memory_mb": peak_memory(memory_of, count, k), "images": count, "k": k})
     rows.append({"slope_over_images": growth()})
-    report(rows, options.json)
+    report(rows, chosen.json)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,15 @@ a patch can take, it is a window sum of such entries. So a few matrix products, 
 along the diagonal is kept, and cumulative sums over rows and columns give what unfolding every
 patch would, with a small part of the arithmetic and of the memory.
 
-Bytes are multiplied as whole numbers. Their sums are exact, whatever the threads, the split into
-batches and the machine.
+The sums of bytes are exact, whatever the threads, the split into batches and the machine.
 """
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
+
+from repsim_energy.numerics.whole_products import MOST_TERMS, multiply
 
 __all__ = ["patch_sums"]
 
@@ -24,12 +23,6 @@ TILE = 32
 
 CHUNK_BYTES = 32 * 2**20
 """The most memory that a copy of a part of the images takes."""
-
-EXACT_TERMS = 1024
-"""So many products of int8 add up exactly in float32: 1024 * 2**14 = 2**24."""
-
-MOST_TERMS = 2**17 - 1
-"""So many products of int8 add up in int32."""
 
 
 def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -144,38 +137,14 @@ def _tile(
     products = torch.zeros(size, dtype=kind, device=images.device)
     for group, (first, last) in enumerate(groups):
         upper = left[first:last].flatten(0, 1)
-        _multiply(ones[: len(upper)], upper, sums[group])
+        multiply(ones[: len(upper)], upper, sums[group])
         for dy in range(min(kh, height - last + 1)):
-            _multiply(upper, right[first + dy : last + dy].flatten(0, 1), products[group, dy])
+            multiply(upper, right[first + dy : last + dy].flatten(0, 1), products[group, dy])
     columns = torch.arange(x, end)
     across = (columns[:, None] + torch.arange(-halo, halo + 1)).clamp(low, high - 1) - low
     bands = _over_windows(products, kh).view(kh, kh, channels, end - x, channels, high - low)
     totals = _over_windows(sums.view(-1, channels, end - x), kh)
     return totals.movedim(2, 0), bands[:, :, :, (columns - x)[:, None], :, across]
-
-
-def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Write the (m, n) product of (k, m) and (k, n) columns; that of int8 is exact."""
-    if left.is_floating_point():
-        torch.mm(left.T, right, out=out)
-    elif left.device.type == "cpu" and _int8_is_exact():
-        torch._int_mm(left.T, right, out=out)
-    else:
-        whole = len(left) - len(left) % EXACT_TERMS
-        parts = [t[:whole].float().unflatten(0, (-1, EXACT_TERMS)) for t in (left, right)]
-        rest = left[whole:].float().T @ right[whole:].float()
-        out.copy_(torch.bmm(parts[0].mT, parts[1]).sum(0, dtype=torch.float64).add_(rest))
-
-
-@cache
-def _int8_is_exact() -> bool:
-    """Return whether this machine multiplies int8 without saturation; some older ones do not."""
-    extremes = torch.tensor([-128, 127, -1, 1], dtype=torch.int8).repeat(256, 16)
-    try:
-        found = torch._int_mm(extremes.T, extremes)
-    except (AttributeError, RuntimeError):
-        return False
-    return torch.equal(found.double(), extremes.double().T @ extremes.double())
 
 
 def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:

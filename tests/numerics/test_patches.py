@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repsim_energy.errors import DataError, ShapeError
-from repsim_energy.numerics import patch_sums
+from repsim_energy.numerics import patch_sums, whole_products
 from repsim_energy.numerics.patches import patch_moments
 
 
@@ -146,7 +146,7 @@ def test_both_ways_of_multiplying_bytes_give_the_same_bits(shape, patch, rng, mo
     images = torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
     found = []
     for whole in (True, False):
-        monkeypatch.setattr(patch_sums, "_int8_is_exact", lambda whole=whole: whole)
+        monkeypatch.setattr(whole_products, "_int8_is_exact", lambda whole=whole: whole)
         found.append(patch_moments(images, patch))
     assert torch.equal(found[0].second, found[1].second)
     assert torch.equal(found[0].total, found[1].total)
@@ -154,7 +154,7 @@ def test_both_ways_of_multiplying_bytes_give_the_same_bits(shape, patch, rng, mo
 
 def test_as_many_products_as_are_multiplied_at_once_do_not_overflow():
     """One more than fits: the brightest images possible, beside the darkest."""
-    count = patch_sums.MOST_TERMS + 5
+    count = whole_products.MOST_TERMS + 5
     for value in (0, 255):
         images = torch.full((1, 1, 1, 2), value, dtype=torch.uint8).expand(count, -1, -1, -1)
         moments = patch_moments(images, (1, 2))
