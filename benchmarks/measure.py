@@ -1,6 +1,8 @@
 """What the benchmarks share: alternating runs, peak memory of a process, the machine."""
 
 import argparse
+import ctypes
+import gc
 import json
 import multiprocessing
 import platform
@@ -58,6 +60,8 @@ def peak_memory(function, *arguments):
 
 def _growth(function, arguments):
     work = function(*arguments)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed is not there to be used again
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _memory("VmRSS")
     work()

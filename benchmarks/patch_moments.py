@@ -108,7 +108,7 @@ def main():
     chosen = options(__doc__)
     rows = list(peers(chosen.rounds))
     for k in (3, 11):
-        for count in (10_000, 100_000):
+        for count in (10_000, 1_000_000):
             rows.append({"memory_mb": peak_memory(memory_of, count, k), "images": count, "k": k})
     rows.append({"slope_over_images": growth()})
     report(rows, chosen.json)

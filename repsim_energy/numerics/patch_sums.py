@@ -21,7 +21,7 @@ __all__ = ["patch_sums"]
 TILE = 32
 """Columns that are multiplied at once, of images more than half as wide again."""
 
-CHUNK_BYTES = 32 * 2**20
+CHUNK_BYTES = 16 * 2**20
 """The most memory that a copy of a part of the images takes."""
 
 
@@ -38,23 +38,6 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
     (d,) and (d, d) with d = c * kh * kw, channel-first: int64 for uint8, else float64. Products of
     floats are taken in their own precision, of half ones in float32.
     """
-    parts = (_sums(part, patch) for part in images.split(_chunk(images, patch[0])))
-    total, second = next(parts)
-    for more_total, more_second in parts:
-        total, second = total + more_total, second + more_second
-    return total, second
-
-
-def _chunk(images: Tensor, kh: int) -> int:
-    """Return how many images' columns fit into memory and, multiplied as one, into int32."""
-    channels, height, width = images.shape[1:]
-    column_bytes = channels * height * images.element_size()
-    most_rows = max(end - first for first, end in _groups(height, kh))
-    at_once = CHUNK_BYTES // (column_bytes * min(width, 2 * TILE))
-    return max(1, min(at_once, MOST_TERMS // most_rows))
-
-
-def _sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
     (kh, kw), (count, channels, height, width) = patch, images.shape
     offset = _offset(images)
     step = width if width <= 1.5 * TILE else TILE
@@ -82,6 +65,11 @@ def _offset(images: Tensor) -> Tensor:
 def _own(images: Tensor) -> torch.dtype:
     """Return the precision that products are taken in."""
     return torch.promote_types(images.dtype, torch.float32)
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    """Return the type that sums are kept in."""
+    return torch.float64 if values.is_floating_point() else torch.int64
 
 
 def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
@@ -123,28 +111,46 @@ def _tile(
         summed likewise; dx runs from -(kw - 1) to kw - 1. Where x + dx or the rows below lie
         outside the image stands anything: no patch reaches there.
     """
-    count, channels, height, width = images.shape
+    channels, width = images.shape[1], images.shape[3]
     kh, halo = patch[0], patch[1] - 1
     low, high = max(x - halo, 0), min(end + halo, width)
-    right = _rows_first(images[..., low:high], offset)
-    left = right[..., x - low : end - low].contiguous().view(height, count, -1)
-    right = right.view(height, count, -1)
-    ones = left.new_ones(height * count, 1)
-    groups = _groups(height, kh)
-    kind = left.dtype if left.is_floating_point() else torch.int32
-    sums = torch.zeros(len(groups), 1, left.shape[2], dtype=kind, device=images.device)
-    size = (len(groups), kh, left.shape[2], right.shape[2])
-    products = torch.zeros(size, dtype=kind, device=images.device)
-    for group, (first, last) in enumerate(groups):
-        upper = left[first:last].flatten(0, 1)
-        multiply(ones[: len(upper)], upper, sums[group])
-        for dy in range(min(kh, height - last + 1)):
-            multiply(upper, right[first + dy : last + dy].flatten(0, 1), products[group, dy])
+    sums, products = _row_products(images[..., low:high], offset, slice(x - low, end - low), kh)
     columns = torch.arange(x, end)
     across = (columns[:, None] + torch.arange(-halo, halo + 1)).clamp(low, high - 1) - low
     bands = _over_windows(products, kh).view(kh, kh, channels, end - x, channels, high - low)
     totals = _over_windows(sums.view(-1, channels, end - x), kh)
     return totals.movedim(2, 0), bands[:, :, :, (columns - x)[:, None], :, across]
+
+
+def _row_products(images: Tensor, offset: Tensor, inner: slice, kh: int) -> tuple[Tensor, Tensor]:
+    """Return (g, m) sums of the inner columns and their (g, dy, m, n) products with all columns.
+
+    g is the group of rows, m counts the inner (c, x), n all (c, x), those dy rows below.
+    """
+    channels, height, width = images.shape[1:]
+    groups = _groups(height, kh)
+    most_rows = max(last - first for first, last in groups)
+    image_bytes = channels * height * width * images.element_size()
+    chunk = max(1, min(CHUNK_BYTES // image_bytes, MOST_TERMS // most_rows))
+    m, n = channels * (inner.stop - inner.start), channels * width
+    wide = _wide(images)
+    kind = torch.int32 if wide is torch.int64 else _own(images)
+    sums = torch.zeros(len(groups), m, dtype=wide, device=images.device)
+    products = torch.zeros(len(groups), kh, m, n, dtype=wide, device=images.device)
+    product = torch.empty(m, n, dtype=kind, device=images.device)
+    column = torch.empty(1, m, dtype=kind, device=images.device)
+    for part in images.split(chunk):
+        right = _rows_first(part, offset)
+        left = right[..., inner].contiguous().flatten(2)
+        right = right.flatten(2)
+        for group, (first, last) in enumerate(groups):
+            upper = left[first:last].flatten(0, 1)
+            multiply(left.new_ones(len(upper), 1), upper, column)  # far faster than summing
+            sums[group] += column[0]
+            for dy in range(min(kh, height - last + 1)):
+                multiply(upper, right[first + dy : last + dy].flatten(0, 1), product)
+                products[group, dy] += product
+    return sums, products
 
 
 def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:
@@ -163,7 +169,7 @@ def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:
 
 def _over_windows(values: Tensor, k: int) -> Tensor:
     """Return the (k, ...) sums of (m, ...) over entries a to m - k + a, for a = 0 to k - 1."""
-    wide = torch.float64 if values.is_floating_point() else torch.int64
+    wide = _wide(values)
     edge = k - 1
     before = _cumulative(values[:edge], wide)
     after = _cumulative(values[len(values) - edge :].flip(0), wide).flip(0)
