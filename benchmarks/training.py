@@ -26,7 +26,7 @@ from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.loop import normalisation_of, train
 from repsim_energy.training.recipe import Recipe
 
-BATCH, STEPS = 128, 8
+BATCH, STEPS = 128, 3
 MODELS = ("vgg11", "resnet18")
 SEEDS = 4
 

@@ -19,7 +19,8 @@ from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.registry import Registry
 from repsim_energy.training.activations import layer_names
-from repsim_energy.training.loop import choose_device, normalisation_of
+from repsim_energy.training.device import choose_device, choose_precision
+from repsim_energy.training.loop import normalisation_of
 from repsim_energy.training.recipe import Recipe, parse_recipe
 from repsim_energy.training.runs import build
 
@@ -95,8 +96,9 @@ def make_plan(
     device: str,
 ) -> Plan:
     """Resolve every name, load the images and build every model once."""
-    how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
     place = choose_device(device)
+    how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
+    how = choose_precision(how, place)
     specs = as_models(registry, models)
     sets = [as_dataset(registry, data) for data in datasets]
     numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]

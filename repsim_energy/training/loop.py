@@ -17,7 +17,7 @@ from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import read_filters
 from repsim_energy.training.recipe import Recipe
 
-__all__ = ["History", "as_input", "choose_device", "evaluate", "normalisation_of", "train"]
+__all__ = ["History", "as_input", "evaluate", "normalisation_of", "train"]
 
 EVALUATION_BATCH = 250
 
@@ -49,20 +49,6 @@ class History:
     snapshot_steps: Tensor
     evaluations: Tensor
     evaluation_steps: Tensor
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``auto`` takes a GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"device '{name}' cannot be used here, expected auto, cpu or cuda"
-        ) from error
-    return device
 
 
 def normalisation_of(images: ImageSet) -> Normalisation:
