@@ -2,13 +2,15 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
 
 from repsim_energy.errors import DataError, ShapeError
-from repsim_energy.numerics import patch_sums, whole_products
+from repsim_energy.numerics import patch_sums, patches, whole_products
 from repsim_energy.numerics.patches import patch_moments
 
 
@@ -50,6 +52,20 @@ def test_moments_of_bytes_do_not_depend_on_the_split_by_a_single_bit(pictures, m
         assert other.count == whole.count
         assert torch.equal(other.second, whole.second)
         assert torch.equal(other.total, whole.total)
+
+
+def test_arrays_files_and_loaders_give_the_same_moments(pictures, tmp_path, monkeypatch):
+    expected = patch_moments(pictures.images, (3, 3))
+    path = tmp_path / "images.npy"
+    np.save(path, pictures.images.numpy())
+    monkeypatch.setattr(patches, "CHUNK_BYTES", 10_000)  # some images of the file at a time
+    mapped = np.load(path, mmap_mode="r")
+    loader = DataLoader(TensorDataset(pictures.images, pictures.labels), batch_size=13)
+    for source in (pictures.images.numpy(), mapped, loader, [mapped[:40], mapped[40:]]):
+        found = patch_moments(source, (3, 3))
+        assert found.count == expected.count
+        assert torch.equal(found.second, expected.second)
+        assert torch.equal(found.total, expected.total)
 
 
 def test_bytes_are_read_as_zero_to_one(pictures):
