@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["alternate", "machine", "options", "peak_memory", "ratio", "report"]
+__all__ = ["alternate", "limits", "machine", "options", "peak_memory", "ratio", "report"]
 
 
 def options(description):
@@ -45,6 +45,23 @@ def ratio(peer, ours):
     """Return median, lowest and highest of the rounds' ratios peer / ours."""
     ratios = sorted(a / b for a, b in zip(peer, ours, strict=True))
     return statistics.median(ratios), ratios[0], ratios[-1]
+
+
+def limits():
+    """Return what this machine reaches in large products (10**9 operations/s) and copies (GB/s)."""
+    bytes_ = torch.randint(-128, 127, (2048, 2048), dtype=torch.int8)
+    floats = bytes_.float()
+    many = torch.zeros(2**28, dtype=torch.uint8)
+    copied = torch.empty_like(many)
+    taken = alternate(
+        {
+            "int8": lambda: torch._int_mm(bytes_, bytes_),
+            "float32": lambda: floats @ floats,
+            "copy": lambda: copied.copy_(many),
+        }
+    )
+    done = {"int8": 2 * 2048**3, "float32": 2 * 2048**3, "copy": len(many)}
+    return {name: done[name] / min(seconds) / 1e9 for name, seconds in taken.items()}
 
 
 def peak_memory(function, *arguments):

@@ -11,7 +11,7 @@ import statistics
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import alternate, options, peak_memory, ratio, report
+from measure import alternate, limits, options, peak_memory, ratio, report
 from pictures import pictures
 
 from repsim_energy.numerics.patches import patch_moments
@@ -89,6 +89,22 @@ def growth(k=3):
     return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0])
 
 
+def band_operations(count, size, k):
+    """Return the operations of the products of rows with the rows up to k - 1 below."""
+    return 2 * count * (3 * size) ** 2 * sum(min(k, size - y) for y in range(size))
+
+
+def shares_of_limit(rounds):
+    """Return which share of the int8 peak the products of rows run at, all other work included."""
+    peak = limits()
+    yield {f"peak_{name}": value for name, value in peak.items()}
+    images = pictures(10_000, 32)
+    runs = {k: lambda k=k: patch_moments(images, (k, k)) for k in KERNELS}
+    for k, seconds in alternate(runs, rounds).items():
+        rate = band_operations(10_000, 32, k) / statistics.median(seconds) / 1e9
+        yield {"k": k, "giga_operations_per_s": rate, "share_of_int8_peak": rate / peak["int8"]}
+
+
 def peers(rounds):
     for count, size in SIZES:
         for k in KERNELS:
@@ -106,7 +122,7 @@ def peers(rounds):
 
 def main():
     chosen = options(__doc__)
-    rows = list(peers(chosen.rounds))
+    rows = [*shares_of_limit(chosen.rounds), *peers(chosen.rounds)]
     for k in (3, 11):
         for count in (10_000, 1_000_000):
             rows.append({"memory_mb": peak_memory(memory_of, count, k), "images": count, "k": k})
