@@ -19,10 +19,10 @@ from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.registry import Registry
 from repsim_energy.training.activations import layer_names
+from repsim_energy.training.build import build
 from repsim_energy.training.device import choose_device, choose_precision
 from repsim_energy.training.loop import normalisation_of
 from repsim_energy.training.recipe import Recipe, parse_recipe
-from repsim_energy.training.runs import build
 
 if TYPE_CHECKING:
     import torch

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from repsim_energy.errors import TrainingError
-from repsim_energy.interfaces import ImageSet
+from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.models.layers import find_layer
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.history import History
 from repsim_energy.training.loop import normalisation_of, train
 from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.runs import is_cached, make_run, make_runs_together
 from repsim_energy.training.together import train_together
 
 CPU = torch.device("cpu")
@@ -89,6 +90,25 @@ def test_a_network_that_diverges_leaves_the_others(images):
     assert isinstance(last, History)
     assert torch.isfinite(first.loss).all()
     assert torch.isfinite(last.loss).all()
+
+
+def test_runs_made_together_are_kept_each_as_its_own(images, tmp_path, monkeypatch):
+    spec = resolve_model(load_registry(plugins=False), "linear_cnn:filters=8")
+    data = Dataset("noise", images, images)
+    recipe = Recipe(lr=0.01, batch=30, steps=6, snapshots=2)
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "alone"))
+    alone = [make_run(spec, data, seed, recipe, CPU) for seed in SEEDS]
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "together"))
+    make_run(spec, data, SEEDS[1], recipe, CPU)
+    outcomes = make_runs_together(spec, data, SEEDS, recipe, CPU)
+    assert outcomes == dict.fromkeys(SEEDS)
+    for seed, expected in zip(SEEDS, alone, strict=True):
+        assert is_cached(spec, data, seed, recipe)
+        found = make_run(spec, data, seed, recipe, CPU)
+        assert found.run_id == expected.run_id
+        for name, value in expected.filters.items():
+            torch.testing.assert_close(found.filters[name], value, rtol=1e-4, atol=1e-6)
+        assert found.test_accuracy == pytest.approx(expected.test_accuracy, abs=0.02)
 
 
 def test_the_global_generator_is_left_alone(images):
