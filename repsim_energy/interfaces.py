@@ -158,7 +158,14 @@ class Subject:
 class Metric(Protocol):
     """A measure of similarity or distance between two networks.
 
-    ``represent`` is called once per network, ``compare`` once per pair.
+    ``represent`` is called once per network (on activations, once per layer of each), ``compare``
+    once per pair.
+
+    A metric on activations may have two attributes more. ``batch``, where it is not None, is how
+    many images it wants to see at once at most: ``represent`` is then called for equally large
+    batches while the network is at them, on the network's device, and what it returns is stacked
+    along a new first axis. ``representation_bytes(images)`` says how large the representation of a
+    layer is, so that the memory of a comparison is known before it starts.
     """
 
     name: str

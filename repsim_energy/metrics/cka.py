@@ -34,8 +34,8 @@ class LinearCKA:
     estimator : debiased, or biased (inflated where there are more features than images)
     batch : at most so many images at once; none for all
 
-    Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5; Nguyen et al. (2021)
-    for batches.
+    Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5; for batches Nguyen
+    et al. (2021).
     """
 
     name = "cka"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.numerics.grams import (
     ROUNDING,
     Estimator,
@@ -108,6 +108,12 @@ class CKAMoments:
             return self
         if self._shifts is None:
             self._shifts = (typical_row(x), typical_row(y))
+        for features, shift in zip((x, y), self._shifts, strict=True):
+            if features.shape[1] != len(shift):
+                raise ShapeError(
+                    f"a batch has {features.shape[1]} features, expected {len(shift)} as in the "
+                    "batches before; flatten all in the same way"
+                )
         for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
             self._waiting.append((a - self._shifts[0], b - self._shifts[1]))
             if sum(len(rows) for rows, _ in self._waiting) >= CHUNK:

@@ -13,7 +13,6 @@ from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarni
 from repsim_energy.numerics.products import (
     RowProducts,
     as_floating,
-    fits_float32,
     typical_row,
 )
 
@@ -49,22 +48,30 @@ def centered_gram(features: Tensor) -> Tensor:
     tensor([[ 1., -1.],
             [-1.,  1.]], dtype=torch.float64)
     """
+    features = as_floating(features)
+    gram = _centered_gram(features, features.dtype)
+    if not 1e-20 < float(gram.diagonal().max()) < 1e20:  # too small or large for float32, or NaN
+        check_finite(features)
+        gram = _centered_gram(features, torch.float64)
+    return gram
+
+
+def _centered_gram(features: Tensor, dtype: torch.dtype) -> Tensor:
     products = RowProducts(symmetric=True)
-    for columns in as_floating(features).split(COLUMNS, dim=1):
-        x = _centered(columns)
-        if not fits_float32(x):
-            check_finite(columns)
-            x = _centered(columns.double())
+    for columns in features.split(COLUMNS, dim=1):
+        x = _deviations(columns.to(dtype))
         products.add(x.T, x.T)
-    return products.whole()
+    gram = products.whole()
+    means = gram.mean(0)  # of what rounding left of the mean
+    return gram.sub_(means).sub_((means - means.mean())[:, None])
 
 
-def _centered(features: Tensor) -> Tensor:
+def _deviations(features: Tensor) -> Tensor:
     mean = typical_row(features)
     x = features - mean
     if x.dtype == torch.float64:  # neighbouring float32 numbers are further apart
         x *= x.abs() > ROUNDING * mean.abs()
-    return x.sub_(x.mean(0))  # what rounding left of the mean
+    return x
 
 
 def unbiased_gram(gram: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ __all__ = ["RowProducts", "as_floating", "fits_float32", "row_lengths", "typical
 MANY = 16_384
 """Numbers from which on rounding to float32 averages out: of features, or of their products."""
 
-BLOCKS, NARROWEST = 8, 128
+BLOCKS, NARROWEST = 8, 256
 """Into how many column blocks a symmetric product is cut at most, and how narrow they may be."""
 
 SETTLED = 16_384

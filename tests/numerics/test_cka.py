@@ -174,6 +174,8 @@ def test_bad_input_is_refused():
             cka(x, x * bad)
         with pytest.raises(DataError, match="NaN"):
             centered_gram(x * bad)
+    with pytest.raises(ShapeError, match="expected 3 as in the batches before"):
+        CKAMoments().update(x, x).update(x, x[:, :1])
     with pytest.raises(DataError, match="at least 4"):
         cka(x[:3], x[:3])
     with pytest.raises(UsageError, match="unknown estimator"):
