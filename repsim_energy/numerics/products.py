@@ -62,7 +62,9 @@ class RowProducts:
 
     Parts in float32 are multiplied and added up in float32 for some thousand rows, then in
     float64; all in float64 where there are few products to average over. A symmetric product
-    (B is A) is taken by blocks of columns, the upper half alone.
+    (B is A) is taken by blocks of columns, the upper half alone; its diagonal is summed by itself,
+    because adding the same number over and over, such as the square of what centring makes of the
+    zeros behind a ReLU, rounds in the same direction each time.
     """
 
     def __init__(self, symmetric: bool) -> None:
@@ -70,6 +72,7 @@ class RowProducts:
         self._recent: Tensor | None = None
         self._rows = 0
         self._settled: Tensor | None = None
+        self._diagonal: Tensor | None = None
 
     def add(self, a: Tensor, b: Tensor) -> None:
         """Add the product of two parts of one dtype."""
@@ -83,6 +86,9 @@ class RowProducts:
         for rows, columns in self._blocks():
             out = self._recent[rows, columns]
             torch.addmm(out, a[:, rows].T, b[:, columns], beta=0 if fresh else 1, out=out)
+        if self._symmetric:
+            squares = a.square().sum(0).double()
+            self._diagonal = squares if self._diagonal is None else self._diagonal + squares
         self._rows += len(a)
         if self._rows >= SETTLED and a.dtype == torch.float32:
             self._settle()
@@ -103,17 +109,19 @@ class RowProducts:
         return float(total)
 
     def diagonal(self) -> Tensor:
-        """Return the diagonal of the sum, float64."""
-        parts = [part for part in (self._recent, self._settled) if part is not None]
-        return sum((part.diagonal().double() for part in parts[1:]), parts[0].diagonal().double())
+        """Return the diagonal of a symmetric sum, float64."""
+        assert self._diagonal is not None
+        return self._diagonal
 
     def whole(self) -> Tensor:
         """Return the sum (d1, d2) in float64, both halves."""
         self._settle()
         assert self._settled is not None
-        for rows, columns in self._blocks() if self._symmetric else ():
-            beyond = slice(rows.stop, columns.stop)
-            self._settled[beyond, rows] = self._settled[rows, beyond].T
+        if self._symmetric:
+            for rows, columns in self._blocks():
+                beyond = slice(rows.stop, columns.stop)
+                self._settled[beyond, rows] = self._settled[rows, beyond].T
+            self._settled.diagonal().copy_(self.diagonal())
         return self._settled
 
     def _settle(self) -> None:
@@ -144,7 +152,10 @@ class RowProducts:
             for start in range(rows.start, rows.stop, step):
                 at = slice(start, min(start + step, rows.stop))
                 for side, weight in sides:
-                    yield self._at(at, side), at, side, weight
+                    part = self._at(at, side)
+                    if self._symmetric and weight == 1:
+                        part.diagonal(start - side.start).copy_(self.diagonal()[at])
+                    yield part, at, side, weight
 
     def _at(self, rows: slice, columns: slice) -> Tensor:
         parts = [part for part in (self._settled, self._recent) if part is not None]

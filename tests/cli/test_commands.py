@@ -230,9 +230,9 @@ def test_all_convolutions_are_compared_and_printed(data):
     found = json.loads(repsim(*args, "--json").stdout)
     assert found["dims"]["layer"] == found["dims"]["layer_ref"] == 21
     assert found["attrs"]["images"] == "30"
-    refused = repsim(*args[:-1], "relu")
+    refused = repsim(*args[:-1], "blocks.0.relu")
     assert refused.returncode == 2
-    assert "'relu'" in refused.stderr
+    assert "'blocks.0.relu' is used several times" in refused.stderr
 
 
 def test_names_and_help_need_no_torch():
