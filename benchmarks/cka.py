@@ -11,6 +11,8 @@ import argparse
 import os
 import statistics
 import sys
+import warnings
+from importlib.util import find_spec
 
 THREADS = sys.argv[sys.argv.index("--threads") + 1] if "--threads" in sys.argv else "2"
 os.environ |= {"OMP_NUM_THREADS": THREADS, "OPENBLAS_NUM_THREADS": THREADS}  # before NumPy
@@ -165,46 +167,60 @@ def streamed(rounds):
 
 
 def packages(rounds):
-    """Who estimates what; the packages' numbers beside the exact ones of the same definition."""
-    n, d = 2000, 512
-    x, y = pair(n, d)
-    yield {"case": f"n={n} d={d}", "biased": cka(x, y, estimator="biased"), "debiased": cka(x, y)}
-    try:
-        from ckatorch.core import cka_base, cka_batch
-    except ImportError:
-        pass
-    else:
-        timed = {
-            "ours": lambda: cka(x, y),
-            "ckatorch cka_base": lambda: cka_base(x, y, unbiased=True),
-        }
-        taken = alternate(timed, rounds)
-        biased = float(cka_base(x, y)) - cka(x, y, estimator="biased")
-        yield row("whole", taken, "ckatorch cka_base",
-                  biased_off=biased, unbiased_off=float(cka_base(x, y, unbiased=True)) - cka(x, y),
-                  hsic_off=float(cka_base(x, y, method="hsic")) - cka(x, y, estimator="biased"))  # fmt: skip
-        metric = LinearCKA(batch=250)
-
-        def ours():
-            a, b = (np.stack([metric.represent(Subject(activations=part)) for part in f.split(250)])
-                    for f in (x, y))  # fmt: skip
-            return metric.compare(a, b)
-
-        def theirs():
-            return float(cka_batch(x.view(-1, 250, d), y.view(-1, 250, d)))
-
-        taken = alternate({"ours": ours, "ckatorch cka_batch": theirs}, rounds)
-        yield row("batches of 250", taken, "ckatorch cka_batch", off=theirs() - ours())
-    try:
-        from rsatoolbox.rdm import compare, calc_rdm
+    """Yield rows for the packages that are installed: their time, and how far off ours they are."""
+    x, y = pair(2000, 512)
+    if find_spec("ckatorch"):
+        yield from with_ckatorch(x, y, rounds)
+    if find_spec("torch_cka"):
+        yield from with_torch_cka(x, y, rounds)
+    if find_spec("rsatoolbox"):
         from rsatoolbox.data import Dataset
-    except ImportError:
-        return
-    x, y = x[:300], y[:300]
-    rdms = [calc_rdm(Dataset(f.double().numpy())) for f in (x, y)]
-    theirs = float(compare(*rdms, method="cosine_cov")[0, 0])
-    yield {"case": "n=300", "peer": "rsatoolbox cosine_cov (whitened RDMs)",
-           "off": theirs - cka(x, y, estimator="biased")}  # fmt: skip
+        from rsatoolbox.rdm import calc_rdm, compare
+
+        rdms = [calc_rdm(Dataset(f[:300].double().numpy())) for f in (x, y)]
+        theirs = float(compare(*rdms, method="cosine_cov")[0, 0])
+        off = theirs - cka(x[:300], y[:300], estimator="biased")
+        yield {"case": "n=300 d=512, biased", "peer": "rsatoolbox cosine_cov", "off": off}
+
+
+def in_batches(x, y, batch=250):
+    metric = LinearCKA(batch=batch)
+    a, b = (
+        np.stack([metric.represent(Subject(activations=part)) for part in features.split(batch)])
+        for features in (x, y)
+    )
+    return metric.compare(a, b)
+
+
+def with_ckatorch(x, y, rounds):
+    from ckatorch.core import cka_base, cka_batch
+
+    batches = [f.view(-1, 250, f.shape[1]) for f in (x, y)]
+    for estimator in ("biased", "debiased"):
+        functions = {
+            "ours": lambda estimator=estimator: cka(x, y, estimator=estimator),
+            "ckatorch": lambda estimator=estimator: cka_base(x, y, unbiased=estimator != "biased"),
+        }
+        off = float(functions["ckatorch"]()) - functions["ours"]()
+        yield row(f"n=2000 d=512, {estimator}", alternate(functions, rounds), "ckatorch", off=off)
+    functions = {"ours": lambda: in_batches(x, y), "ckatorch": lambda: cka_batch(*batches)}
+    off = float(functions["ckatorch"]()) - functions["ours"]()
+    yield row("n=2000 d=512, batches of 250", alternate(functions, rounds), "ckatorch", off=off)
+
+
+def with_torch_cka(x, y, rounds):
+    from torch.utils.data import DataLoader, TensorDataset
+    from torch_cka import CKA
+
+    networks = [torch.nn.Sequential(torch.nn.Identity()) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that both networks have one name
+        peer = CKA(*networks, model1_layers=["0"], model2_layers=["0"])
+    loaders = [DataLoader(TensorDataset(f), 250) for f in (x, y)]
+    functions = {"ours": lambda: in_batches(x, y), "torch_cka": lambda: peer.compare(*loaders)}
+    taken = alternate(functions, rounds)
+    off = float(peer.export()["CKA"][0, 0]) - in_batches(x, y)
+    yield row("n=2000 d=512, batches of 250", taken, "torch_cka", off=off)
 
 
 def wide(rounds):

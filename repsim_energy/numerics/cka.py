@@ -62,6 +62,7 @@ def cka(
     if kernel != "linear":
         raise UsageError(f"unknown kernel '{kernel}'; known: linear")
     x, y = checked_features(x, y)
+    check_estimator(estimator, len(x))
     if _grams_are_cheaper(len(x), x.shape[1], y.shape[1]):
         return cka_from_grams(centered_gram(x), centered_gram(y), estimator)
     return CKAMoments().update(x, y).cka(estimator)

@@ -10,18 +10,14 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
-from repsim_energy.numerics.products import (
-    RowProducts,
-    as_floating,
-    typical_row,
-)
+from repsim_energy.numerics.products import RowProducts, as_floating, typical_row
 
 __all__ = [
     "ROUNDING",
     "Estimator",
     "centered_gram",
-    "check_finite",
     "check_estimator",
+    "check_finite",
     "checked_features",
     "cka_from_grams",
     "debiased_hsic",

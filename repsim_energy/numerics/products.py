@@ -35,6 +35,8 @@ def as_floating(features: Tensor) -> Tensor:
 
 def fits_float32(deviations: Tensor) -> bool:
     """Return whether third powers of the largest deviation neither overflow nor vanish."""
+    if not deviations.numel():
+        return True
     low, high = torch.aminmax(deviations)
     largest = max(-float(low), float(high))
     return largest == 0 or 1e-8 < largest < 1e8
@@ -97,7 +99,7 @@ class RowProducts:
         r"""Return :math:`\|S - u v^\top\|_F^2` of the sum S, for float64 u (d1,) and v (d2,)."""
         total = u.new_zeros(())
         for part, rows, columns, weight in self._strips():
-            flat = part.addr(u[rows], v[columns], alpha=-1).flatten()
+            flat = part.addr_(u[rows], v[columns], alpha=-1).flatten()
             total += weight * torch.dot(flat, flat)
         return float(total)
 
@@ -159,5 +161,5 @@ class RowProducts:
 
     def _at(self, rows: slice, columns: slice) -> Tensor:
         parts = [part for part in (self._settled, self._recent) if part is not None]
-        first = parts[0][rows, columns].double()
+        first = parts[0][rows, columns].to(torch.float64, copy=True)
         return first + parts[1][rows, columns] if len(parts) == 2 else first

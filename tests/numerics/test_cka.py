@@ -159,8 +159,9 @@ def test_offsets_cost_no_digits():
 @pytest.mark.parametrize("constant", [0.0, 1e8 / 3])
 def test_constant_features_are_nan_with_a_warning(constant):
     x, y = torch.full((10, 3), constant), features(10, 3)
-    with pytest.warns(UndefinedSimilarityWarning):
-        assert math.isnan(cka(x, y))
+    for nothing in (x, x[:, :0]):
+        with pytest.warns(UndefinedSimilarityWarning):
+            assert math.isnan(cka(nothing, y))
     with pytest.warns(UndefinedSimilarityWarning):
         assert math.isnan(cka_from_grams(centered_gram(x), centered_gram(y)))
 
@@ -176,6 +177,9 @@ def test_bad_input_is_refused():
             centered_gram(x * bad)
     with pytest.raises(ShapeError, match="expected 3 as in the batches before"):
         CKAMoments().update(x, x).update(x, x[:, :1])
+    for d in (3, 3000):
+        with pytest.raises(DataError, match="got 0 examples"):
+            cka(torch.zeros(0, d), torch.zeros(0, d))
     with pytest.raises(DataError, match="at least 4"):
         cka(x[:3], x[:3])
     with pytest.raises(UsageError, match="unknown estimator"):
