@@ -77,14 +77,14 @@ def textbook(x, y):
 
     def centering(k):
         n = k.shape[0]
-        h = np.eye(n) - np.ones([n, n]) / n
-        return np.dot(np.dot(h, k), h)
+        h = torch.eye(n, dtype=k.dtype) - torch.ones(n, n, dtype=k.dtype) / n
+        return h @ k @ h
 
     def hsic(x, y):
-        return np.sum(centering(np.dot(x, x.T)) * centering(np.dot(y, y.T)))
+        return (centering(x @ x.T) * centering(y @ y.T)).sum()
 
-    x, y = x.double().numpy(), y.double().numpy()
-    return hsic(x, y) / (np.sqrt(hsic(x, x)) * np.sqrt(hsic(y, y)))
+    x, y = x.double(), y.double()
+    return float(hsic(x, y) / (hsic(x, x).sqrt() * hsic(y, y).sqrt()))
 
 
 def exact(x, y, estimator="biased"):

@@ -100,7 +100,9 @@ class CKAMoments:
         self._shifts: tuple[Tensor, Tensor] | None = None
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._sums: dict[str, Tensor] = {}
-        self._products = {pair: RowProducts(symmetric=pair != "xy") for pair in ("xx", "yy", "xy")}
+        self._products = {
+            pair: RowProducts(symmetric=pair != "xy", repeated=True) for pair in ("xx", "yy", "xy")
+        }
 
     def update(self, x: Tensor, y: Tensor) -> CKAMoments:
         """Add a batch of (n, d1) and (n, d2) features and return self."""

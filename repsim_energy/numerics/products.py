@@ -12,7 +12,7 @@ __all__ = ["RowProducts", "as_floating", "fits_float32", "row_lengths", "typical
 MANY = 16_384
 """Numbers from which on rounding to float32 averages out: of features, or of their products."""
 
-BLOCKS, NARROWEST = 8, 256
+BLOCKS, NARROWEST = 8, 128
 """Into how many column blocks a symmetric product is cut at most, and how narrow they may be."""
 
 SETTLED = 16_384
@@ -64,13 +64,19 @@ class RowProducts:
 
     Parts in float32 are multiplied and added up in float32 for some thousand rows, then in
     float64; all in float64 where there are few products to average over. A symmetric product
-    (B is A) is taken by blocks of columns, the upper half alone; its diagonal is summed by itself,
-    because adding the same number over and over, such as the square of what centring makes of the
-    zeros behind a ReLU, rounds in the same direction each time.
+    (B is A) is taken by blocks of columns, the upper half alone.
+
+    Parameters
+    ----------
+    symmetric : whether B is A
+    repeated : whether columns hold the same number over and over, such as what centring makes of
+        the zeros behind a ReLU. Adding up its square rounds in the same direction each time, so
+        that the diagonal of a symmetric product is then summed by itself.
     """
 
-    def __init__(self, symmetric: bool) -> None:
+    def __init__(self, symmetric: bool, repeated: bool = False) -> None:
         self._symmetric = symmetric
+        self._repeated = symmetric and repeated
         self._recent: Tensor | None = None
         self._rows = 0
         self._settled: Tensor | None = None
@@ -88,7 +94,7 @@ class RowProducts:
         for rows, columns in self._blocks():
             out = self._recent[rows, columns]
             torch.addmm(out, a[:, rows].T, b[:, columns], beta=0 if fresh else 1, out=out)
-        if self._symmetric:
+        if self._repeated:
             squares = a.square().sum(0).double()
             self._diagonal = squares if self._diagonal is None else self._diagonal + squares
         self._rows += len(a)
@@ -111,9 +117,11 @@ class RowProducts:
         return float(total)
 
     def diagonal(self) -> Tensor:
-        """Return the diagonal of a symmetric sum, float64."""
-        assert self._diagonal is not None
-        return self._diagonal
+        """Return the diagonal of the sum, float64."""
+        if self._diagonal is not None:
+            return self._diagonal
+        kept = [part.diagonal() for part in (self._settled, self._recent) if part is not None]
+        return torch.stack([part.double() for part in kept]).sum(0)
 
     def whole(self) -> Tensor:
         """Return the sum (d1, d2) in float64, both halves."""
@@ -123,7 +131,8 @@ class RowProducts:
             for rows, columns in self._blocks():
                 beyond = slice(rows.stop, columns.stop)
                 self._settled[beyond, rows] = self._settled[rows, beyond].T
-            self._settled.diagonal().copy_(self.diagonal())
+        if self._diagonal is not None:
+            self._settled.diagonal().copy_(self._diagonal)
         return self._settled
 
     def _settle(self) -> None:
@@ -155,8 +164,8 @@ class RowProducts:
                 at = slice(start, min(start + step, rows.stop))
                 for side, weight in sides:
                     part = self._at(at, side)
-                    if self._symmetric and weight == 1:
-                        part.diagonal(start - side.start).copy_(self.diagonal()[at])
+                    if self._diagonal is not None and weight == 1:
+                        part.diagonal(start - side.start).copy_(self._diagonal[at])
                     yield part, at, side, weight
 
     def _at(self, rows: slice, columns: slice) -> Tensor:
