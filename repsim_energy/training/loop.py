@@ -17,7 +17,17 @@ from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import read_filters
 from repsim_energy.training.recipe import Recipe
 
-__all__ = ["History", "as_input", "choose_device", "evaluate", "normalisation_of", "train"]
+__all__ = [
+    "History",
+    "as_input",
+    "choose_device",
+    "evaluate",
+    "make_optimizer",
+    "normalisation_of",
+    "seeded",
+    "take_step",
+    "train",
+]
 
 EVALUATION_BATCH = 250
 
@@ -134,12 +144,12 @@ def train(
     keep, ask = _log_spaced(total, recipe.snapshots), _evenly_spaced(total, recipe.evaluations)
     snapshots, losses, hits, asked = [read_filters(layer)], [], [], {}
     epoch_length = max(1, len(images) // recipe.batch)
-    optimizer = _optimizer(module, recipe)
-    with _seeded(seed, device):
+    optimizer = make_optimizer(module, recipe)
+    with seeded(seed, device):
         for step, chosen in enumerate(_batches(len(images), recipe, total, seed), 1):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalisation)
-            loss, hit = _step(module, optimizer, inputs, labels[batch], recipe)
+            loss, hit = take_step(module, optimizer, inputs, labels[batch], recipe)
             losses.append(loss)
             hits.append(hit)
             if step in keep:
@@ -166,7 +176,7 @@ def train(
     )
 
 
-def _step(
+def take_step(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     inputs: Tensor,
@@ -193,7 +203,7 @@ def _evenly_spaced(total: int, count: int) -> set[int]:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch for what a network draws itself (dropout), and leave the global state alone."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -213,7 +223,8 @@ def _batches(images: int, recipe: Recipe, total: int, seed: int) -> Iterator[Ten
                 return
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser of all weights that are not frozen."""
     weights = [p for p in module.parameters() if p.requires_grad]
     if not weights:
         raise UsageError("every layer of the network is frozen, expected one to train")

@@ -1,0 +1,120 @@
+"""How long a step of training takes, measured in a few."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.training.loop import (
+    as_input,
+    make_optimizer,
+    normalisation_of,
+    seeded,
+    take_step,
+)
+from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.runs import build
+
+__all__ = ["STEPS", "step_seconds"]
+
+STEPS = 3
+"""Steps that are timed, after one that warms up."""
+
+
+def step_seconds(
+    spec: ModelSpec,
+    data: Dataset,
+    recipe: Recipe,
+    device: torch.device,
+    beside: int,
+    at_most: float,
+) -> float:
+    """Return how long a step of training takes, from a few real ones that leave no trace.
+
+    A network that cannot be trained takes no time.
+
+    Parameters
+    ----------
+    beside : how many such trainings go on at once, in one thread each: they slow each other down;
+        0 for one training with all threads
+    at_most : seconds that measuring may take; one step is taken in any case
+    """
+    module = build(spec, data, 0)
+    if not isinstance(module, nn.Module):
+        return 0.0
+    try:
+        with seeded(0, device), _threads(beside):
+            copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
+            first, *others = (_step_of(copied, data, recipe, device) for copied in copies)
+            with _going_on(others):
+                return _seconds(first, at_most)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+        return 0.0
+
+
+def _step_of(
+    module: nn.Module, data: Dataset, recipe: Recipe, device: torch.device
+) -> Callable[[], None]:
+    module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = make_optimizer(module, recipe)
+    pixels = data.train.images[: recipe.batch].to(device)
+    labels = data.train.labels[: recipe.batch].to(device)
+    normalisation = normalisation_of(data.train)
+
+    def step() -> None:
+        inputs = as_input(pixels, normalisation)
+        loss, _ = take_step(module, optimizer, inputs, labels, recipe)
+        float(loss)  # waits for a GPU
+
+    return step
+
+
+def _seconds(step: Callable[[], None], at_most: float) -> float:
+    """Return the mean time of steps after the first, or of the first where it is long."""
+    started = time.perf_counter()
+    step()
+    warm = time.perf_counter()
+    if warm - started > at_most / (STEPS + 1):
+        return warm - started
+    for _ in range(STEPS):
+        step()
+    return (time.perf_counter() - warm) / STEPS
+
+
+@contextmanager
+def _going_on(steps: list[Callable[[], None]]) -> Iterator[None]:
+    """Have steps taken again and again by other threads meanwhile."""
+    ended = threading.Event()
+
+    def go_on(step: Callable[[], None]) -> None:
+        torch.set_num_threads(1)
+        while not ended.is_set():
+            step()
+
+    threads = [threading.Thread(target=go_on, args=(step,), daemon=True) for step in steps]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def _threads(beside: int) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if beside:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
