@@ -21,7 +21,7 @@ __all__ = ["makespan", "projection"]
 SHORT = 60.0
 """Seconds; a sweep below them is not worth a word."""
 
-BUDGET = 6.0
+BUDGET = 8.0
 """Seconds that measuring may take; networks left over count as the mean of the others."""
 
 MOST_BESIDE = 16
@@ -43,7 +43,7 @@ def projection(plan: Plan, scheduler: Scheduler) -> str | None:
     at_most = "at most " if plan.recipe.until_accuracy is not None else ""
     return (
         f"{len(tasks)} runs to train, {at_most}about {_in_words(seconds)} {where} "
-        f"(measured {STEPS} steps each)"
+        f"(measured on up to {STEPS} steps each)"
     )
 
 

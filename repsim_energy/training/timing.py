@@ -25,7 +25,10 @@ from repsim_energy.training.runs import build
 __all__ = ["STEPS", "step_seconds"]
 
 STEPS = 3
-"""Steps that are timed, after one that warms up."""
+"""Steps that are timed at most, after one that warms up."""
+
+SLOWER = 2
+"""How many times as long steps may take while others are taken beside them."""
 
 
 def step_seconds(
@@ -44,7 +47,8 @@ def step_seconds(
     ----------
     beside : how many such trainings go on at once, in one thread each: they slow each other down;
         0 for one training with all threads
-    at_most : seconds that measuring may take; one step is taken in any case
+    at_most : seconds that measuring may take; one step is taken in any case, and is the answer
+        where there is no time for more
     """
     module = build(spec, data, 0)
     if not isinstance(module, nn.Module):
@@ -53,8 +57,10 @@ def step_seconds(
         with seeded(0, device), _threads(beside):
             copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
             first, *others = (_step_of(copied, data, recipe, device) for copied in copies)
-            with _going_on(others):
-                return _seconds(first, at_most)
+            warm = _seconds(first, 1)
+            steps = min(STEPS, round((at_most / warm - 1) / SLOWER))
+            with _going_on(others if steps > 0 else []):
+                return _seconds(first, steps) if steps > 0 else warm
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
         return 0.0
 
@@ -76,16 +82,12 @@ def _step_of(
     return step
 
 
-def _seconds(step: Callable[[], None], at_most: float) -> float:
-    """Return the mean time of steps after the first, or of the first where it is long."""
+def _seconds(step: Callable[[], None], count: int) -> float:
+    """Return the mean time of so many steps."""
     started = time.perf_counter()
-    step()
-    warm = time.perf_counter()
-    if warm - started > at_most / (STEPS + 1):
-        return warm - started
-    for _ in range(STEPS):
+    for _ in range(count):
         step()
-    return (time.perf_counter() - warm) / STEPS
+    return (time.perf_counter() - started) / count
 
 
 @contextmanager

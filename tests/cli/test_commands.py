@@ -16,7 +16,7 @@ import torch
 import repsim_energy as rs
 
 TINY = "linear_cnn:filters=8:sigma=0.1"
-FAST = ["--recipe", "quick:steps=4:batch=20"]
+FAST = ["--recipe", "quick:steps=4:batch=20", "--jobs", "1"]
 
 
 def repsim(*args, **env):
