@@ -47,6 +47,7 @@ class Cluster:
         """Refuse a scheduler that does not answer, and workers of other versions."""
         with connected(self.address) as connection:
             connection.check()
+            connection.warn_of_differences()
 
     def at_once(self, tasks: int) -> int:
         """Return how many of so many runs are trained at once: one in each worker process."""
@@ -139,7 +140,11 @@ class _Sweep:
                 )
             if isinstance(error, TrainingError):
                 return error
-            raise error
+            if isinstance(error, RepsimError):
+                raise error
+            raise RepsimError(
+                f"a worker failed ({type(error).__name__}: {error}); finished runs are kept"
+            ) from error
         task = self._tasks[key]
         if not is_cached(*task):  # else the worker shares this cache
             name = run_key(*task)

@@ -22,6 +22,8 @@ __all__ = ["Connection", "connected"]
 PATIENCE = 10
 """Seconds that a scheduler gets to answer, and between two looks for workers."""
 
+REMEDY = "install there what is installed here"
+
 Name = TypeVar("Name")
 
 
@@ -115,38 +117,48 @@ class Connection:
         specs = list(specs)
         versions = _versions(specs)
         content = [cloudpickle.dumps(spec) for spec in specs]
+        self._refuse_scheduler(versions)
         found = self._client.run(refusal, versions, content, on_error="return")
         for worker, reason in found.items():
             if reason is not None:
-                if isinstance(reason, Exception):
-                    reason = f"cannot load repsim-energy ({type(reason).__name__}: {reason})"
-                raise UsageError(f"worker {worker} {reason}; install there what is installed here")
-        self._warn_of_other_torch()
-        self._warn_of_threads()
-        self._warn_of_idleness()
+                raise UsageError(f"worker {worker} {_in_words(reason)}; {REMEDY}")
         return versions
 
-    def _warn_of_other_torch(self) -> None:
-        here = version_of("torch")
-        for worker, found in self._client.run(version_of, "torch").items():
-            if found != here:
-                _warn(
-                    f"worker {worker} has torch {found} and this process {here}: its runs equal "
-                    "local ones within rounding, not in every bit"
-                )
+    def _refuse_scheduler(self, versions: Mapping[str, str]) -> None:
+        """Refuse a scheduler that could not read the names of what it hands on."""
+        ours = {"repsim-energy": versions["repsim-energy"]}
+        try:
+            reason = self._client.run_on_scheduler(refusal, ours)
+        except Exception as error:  # whatever its environment raises
+            reason = error
+        if reason is not None:
+            raise UsageError(f"scheduler {self._address} {_in_words(reason)}; {REMEDY}")
 
-    def _warn_of_threads(self) -> None:
-        for worker, known in self.workers.items():
-            if known["nthreads"] > 1:
-                _warn(
-                    f"worker {worker} has {known['nthreads']} threads, of which one is used; start "
-                    f"it with --nthreads 1 --nworkers {known['nthreads']}"
-                )
+    def warn_of_differences(self) -> None:
+        """Warn of workers whose runs differ in a bit, or that do less than they could."""
+        here = version_of("torch")
+        found = set(self._client.run(version_of, "torch").values()) - {here}
+        if found:
+            _warn(
+                f"workers have torch {', '.join(sorted(found))} and this process {here}: their "
+                "runs equal local ones within rounding, not in every bit"
+            )
+        if any(worker["nthreads"] > 1 for worker in self.workers.values()):
+            _warn(
+                "workers have several threads, of which a training uses one; start as many as "
+                "there are cores, each with --nthreads 1"
+            )
 
     def _warn_of_idleness(self) -> None:
         if not self._idle and not self.workers:
             self._idle = True
             _warn(f"no workers at '{self._address}' yet; waiting for them")
+
+
+def _in_words(reason: str | Exception) -> str:
+    if isinstance(reason, str):
+        return reason
+    return f"cannot load repsim-energy ({type(reason).__name__}: {reason})"
 
 
 def _versions(specs: Iterable[ModelSpec]) -> dict[str, str]:

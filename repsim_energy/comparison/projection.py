@@ -33,7 +33,8 @@ def projection(plan: Plan, scheduler: Scheduler) -> str | None:
     tasks = list(missing_runs(plan).values())
     if not tasks:
         return None
-    at_once = scheduler.at_once(len(tasks)) if plan.device.type == "cpu" else 1
+    one_device = scheduler.unit == "processes" and plan.device.type != "cpu"
+    at_once = 1 if one_device else scheduler.at_once(len(tasks))
     alone = at_once == 1 and scheduler.unit == "processes"
     beside = 0 if alone else min(at_once, usable_cores(), MOST_BESIDE)
     seconds = makespan(_run_seconds(tasks, plan.device, beside), at_once)

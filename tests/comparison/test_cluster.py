@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import marked_networks
 import pytest
 import torch
+from PIL import Image
 
 import repsim_energy as rs
 from repsim_energy.comparison import chunks, connection, make_plan
@@ -33,6 +35,7 @@ MARKED = ModelSpec("marked", marked_networks.marked, {"name": "marked"})
 DEADLY = ModelSpec("deadly", marked_networks.deadly, {"name": "deadly"})
 MARKS = marked_networks.MARKS
 HERE = Path(__file__).parent
+PATH = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
 
 
 def free_port():
@@ -82,7 +85,7 @@ def cluster(tmp_path_factory, marks):
                     "distributed.cli.dask_worker", address, "--nthreads", "1",
                     "--host", "127.0.0.1", "--local-directory", str(tmp_path_factory.mktemp("w")),
                     REPSIM_CACHE=str(tmp_path_factory.mktemp(f"worker-{number}")),
-                    PYTHONPATH=os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+                    PYTHONPATH=PATH,
                     **{MARKS: str(marks)},
                 )
             )  # fmt: skip
@@ -264,6 +267,25 @@ def test_a_chunk_of_a_killed_worker_counts_once(cluster, rng, marks):
     here = rs.patch_moments(images, (3, 3))
     assert there.count == here.count
     assert torch.equal(there.second, here.second)
+
+
+def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
+    """Its function stands in no module, and is sent as it is written."""
+    page = (HERE.parents[1] / "docs" / "how-to" / "cluster.md").read_text()
+    script = re.search(r"`patch_statistics.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1]
+    (tmp_path / "patch_statistics.py").write_text(script.replace("AT_ONCE = 500", "AT_ONCE = 2"))
+    pixels = torch.randint(0, 256, (3, 3, 256, 256), dtype=torch.uint8, generator=rng)
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"photos/{number}.png")
+    done = subprocess.run(
+        [sys.executable, "patch_statistics.py", "photos", cluster],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+        env={**os.environ, "PYTHONPATH": PATH},
+    )  # fmt: skip
+    basis = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7)).basis()
+    assert f"basis {basis.basis_id}" in done.stdout, done.stderr
+    assert (tmp_path / "sums.safetensors").exists()
 
 
 def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatch, fresh_cache):
