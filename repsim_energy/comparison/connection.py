@@ -46,7 +46,7 @@ def connected(address: str) -> Iterator[Connection]:
         ) from error
     # We say ourselves what went wrong, and data sets are sent once, however large.
     ours = {"distributed.admin.large-graph-warning-threshold": "1 PB"}
-    with _quiet(logging.getLogger("distributed")), dask.config.set(ours):
+    with _quiet(), dask.config.set(ours):
         try:
             client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, TimeoutError) as error:
@@ -176,10 +176,14 @@ def _warn(message: str) -> None:
 
 
 @contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _quiet() -> Iterator[None]:
+    """Keep Dask from logging what is said in one line here."""
+    names = [n for n in logging.root.manager.loggerDict if n.partition(".")[0] == "distributed"]
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -40,10 +40,10 @@ def projection(plan: Plan, scheduler: Scheduler) -> str | None:
     seconds = makespan(_run_seconds(tasks, plan.device, beside), at_once)
     if seconds < SHORT:
         return None
-    where = "in this process" if alone else f"on {at_once} {scheduler.unit}"
+    where = "in this process" if alone else f"on {_count(at_once, scheduler.unit)}"
     at_most = "at most " if plan.recipe.until_accuracy is not None else ""
     return (
-        f"{len(tasks)} runs to train, {at_most}about {_in_words(seconds)} {where} "
+        f"{_count(len(tasks), 'runs')} to train, {at_most}about {_in_words(seconds)} {where} "
         f"(measured on up to {STEPS} steps each)"
     )
 
@@ -82,6 +82,10 @@ def makespan(seconds: Iterable[float], at_once: int) -> float:
     for duration in seconds:
         heapq.heapreplace(free, free[0] + duration)
     return max(free)
+
+
+def _count(number: int, things: str) -> str:
+    return f"{number} {things if number != 1 else things.removesuffix('s')}"
 
 
 def _in_words(seconds: float) -> str:

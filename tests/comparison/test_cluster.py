@@ -17,11 +17,12 @@ import marked_networks
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import repsim_energy as rs
 from repsim_energy.comparison import chunks, connection, make_plan
 from repsim_energy.comparison.cluster import Cluster
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.registry import load_registry
 from repsim_energy.training.runs import cached_run, make_run, run_key
@@ -152,7 +153,7 @@ def test_a_cluster_gives_the_result_of_this_process_and_the_driver_keeps_it(
     assert len(done) == len(set(done)) == 6
     trained_here = {step.label for step in steps if step.steps > 1}
     assert trained_here == {"<lambda> seed 0", "<lambda> seed 1"}
-    assert len(list(fresh_cache.glob("runs/*/run.json"))) == 4
+    assert len(list(fresh_cache.glob("runs/[!.]*/run.json"))) == 4
     stamps = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/*/*")}
     again = rs.compare(models[:2], data, recipe=RECIPE, scheduler=cluster)
     assert again.similarity.identical(found.similarity[:, :2, :, :, :2])
@@ -171,7 +172,7 @@ def test_the_runs_of_a_killed_worker_are_made_by_others(cluster, data, local, fr
     assert len(list(marks.iterdir())) - before > 7  # what it had begun was begun again
     assert found.attrs["failures"] == ""
     assert sorted(set(labels)) == [f"marked seed {seed}" for seed in range(10, 17)]
-    assert len(list(fresh_cache.glob("runs/*/run.json"))) == 7
+    assert len(list(fresh_cache.glob("runs/[!.]*/run.json"))) == 7
     expected = local([MARKED], seeds=range(10, 17))
     assert found.drop_attrs().identical(expected.drop_attrs())
 
@@ -213,20 +214,20 @@ def test_a_driver_that_is_interrupted_comes_back(cluster, pictures_npz, fresh_ca
         "--recipe", recipe, "--scheduler", cluster,
     )  # fmt: skip
     deadline = time.time() + 60
-    while not list(fresh_cache.glob("runs/*/run.json")) and time.time() < deadline:
+    while not list(fresh_cache.glob("runs/[!.]*/run.json")) and time.time() < deadline:
         time.sleep(0.02)
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 130, errors
     assert errors.splitlines()[-1].startswith("interrupted: ")
     assert "Traceback" not in errors
-    kept = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/*/run.json")}
+    kept = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/[!.]*/run.json")}
     assert tasks_of(cluster) == 0
     assert 1 <= len(kept) < 5
     rs.compare(
         [TINY], f"npz:path={pictures_npz}", recipe=recipe, seeds=5, scheduler=cluster
     )  # fmt: skip
-    runs = list(fresh_cache.glob("runs/*/run.json"))
+    runs = list(fresh_cache.glob("runs/[!.]*/run.json"))
     assert len(runs) == 5
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
     assert {json.loads(path.read_text())["threads"] for path in runs} == {1}
@@ -283,21 +284,20 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
         capture_output=True, text=True, cwd=tmp_path, timeout=120,
         env={**os.environ, "PYTHONPATH": PATH},
     )  # fmt: skip
-    basis = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7)).basis()
-    assert f"basis {basis.basis_id}" in done.stdout, done.stderr
-    assert (tmp_path / "sums.safetensors").exists()
+    here = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7))
+    assert f"{here.count} patches" in done.stdout, done.stderr
+    assert torch.equal(load_file(tmp_path / "sums.safetensors")["second"], here.second)
 
 
 def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatch, fresh_cache):
     monkeypatch.setattr(connection, "PATIENCE", 1)
     with scheduler() as (address, started):
         wait_for(address)
-        threading.Timer(2.5, started.kill).start()
-        with (
-            pytest.warns(RepsimWarning, match="no workers at 'tcp://.*waiting"),
-            pytest.raises(RepsimError, match="has gone; finished runs are kept"),
-        ):
+        said = []
+        monkeypatch.setattr(connection, "_warn", lambda line: (said.append(line), started.kill()))
+        with pytest.raises(RepsimError, match="has gone; finished runs are kept"):
             rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
+    assert said == [f"no workers at '{address}' yet; waiting for them"]
     with pytest.raises(UsageError, match=r"no Dask scheduler answers at 'tcp://127.*within 1 s"):
         rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
 
