@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repsim_energy.comparison import Step, compare
+    from repsim_energy.comparison import Step, compare, patch_moments_of_chunks
     from repsim_energy.errors import RepsimError, RepsimWarning
     from repsim_energy.hookspecs import hookimpl
     from repsim_energy.interfaces import (
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from repsim_energy.training.recipe import Recipe
 
 _HOMES = {
-    "comparison": ("Step", "compare"),
+    "comparison": ("Step", "compare", "patch_moments_of_chunks"),
     "errors": ("RepsimError", "RepsimWarning"),
     "hookspecs": ("hookimpl",),
     "interfaces": (
@@ -124,6 +124,7 @@ __all__ = [
     "open_result",
     "patch_energies",
     "patch_moments",
+    "patch_moments_of_chunks",
     "pearson_null_band",
     "profile_similarities",
     "profile_similarity",

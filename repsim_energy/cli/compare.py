@@ -9,7 +9,7 @@ import rich_click as click
 
 from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.options import parse_seeds, training_options
-from repsim_energy.cli.progress import progress_on_stderr
+from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_result
 from repsim_energy.specs import split_list
 from repsim_energy.storage import check_writable
@@ -64,6 +64,7 @@ def compare(
     quiet: bool,
     layers: str,
     seeds: str,
+    scheduler: str | None,
     **options: Any,
 ) -> int:
     """Compare networks by what they represent; train those that are not in the cache.
@@ -78,7 +79,8 @@ def compare(
     with progress_on_stderr(quiet) as progress:
         result = compare_networks(
             split_list(models), split_list(dataset), layers=split_list(layers),
-            seeds=parse_seeds(seeds), progress=progress, registry=registry_of(ctx), **options,
+            seeds=parse_seeds(seeds), progress=progress, registry=registry_of(ctx),
+            scheduler=scheduler or "local", announce=announce_on_stderr(quiet), **options,
         )  # fmt: skip
     if output is not None:
         save_result(result, output)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rich_click as click
 
 from repsim_energy.errors import UsageError
 
-__all__ = ["parse_numbers", "parse_seeds", "training_options"]
+__all__ = ["parse_numbers", "parse_seeds", "scheduler_options", "training_options"]
 
 Command = Callable[..., Any]
+
+SCHEDULER = (
+    click.option(
+        "--scheduler", metavar="local[:N]|tcp://HOST:PORT",
+        help="Who trains: N processes of this machine, or the Dask cluster there. "
+        "[default: local, one process per usable core]",
+    ),
+    click.option(
+        "--jobs", "-j", type=click.IntRange(min=1),
+        help="As local:N. One thread a process; 1 trains in this process with all threads.",
+    ),
+)  # fmt: skip
+"""Options that decide where runs are trained, and never what comes out."""
 
 
 def training_options(command: Command) -> Command:
@@ -34,13 +47,18 @@ def training_options(command: Command) -> Command:
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu or cuda."
         ),
-        click.option(
-            "--jobs", "-j", default=1, show_default=True, type=click.IntRange(min=1),
-            help="Processes that train at once on the CPU, with one thread each; 1 trains in "
-            "this process with all threads.",
-        ),
+        *SCHEDULER,
         click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
     ]  # fmt: skip
+    return _with(options, command)
+
+
+def scheduler_options(command: Command) -> Command:
+    """Add the options that decide where runs are trained."""
+    return _with(SCHEDULER, command)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command

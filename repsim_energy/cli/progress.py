@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 if TYPE_CHECKING:
     from repsim_energy.comparison import Step
 
-__all__ = ["progress_on_stderr"]
+__all__ = ["announce_on_stderr", "progress_on_stderr"]
 
 
 @contextlib.contextmanager
@@ -31,6 +32,11 @@ def progress_on_stderr(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
         )  # fmt: skip
         with Progress(*columns, console=console) as bars:
             yield _Bars(bars)
+
+
+def announce_on_stderr(quiet: bool) -> Callable[[str], None] | None:
+    """Return a function that prints a line; ``None`` when quiet."""
+    return None if quiet else partial(click.echo, err=True)
 
 
 def _line(step: Step) -> None:

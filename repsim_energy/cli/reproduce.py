@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from repsim_energy.cli.app import registry_of
-from repsim_energy.cli.options import parse_numbers, parse_seeds
-from repsim_energy.cli.progress import progress_on_stderr
+from repsim_energy.cli.options import parse_numbers, parse_seeds, scheduler_options
+from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
 from repsim_energy.experiments import EXPERIMENTS, chosen_experiments
@@ -38,9 +38,7 @@ __all__ = ["reproduce"]
 @click.option("--seeds", metavar="N|A-B|A,B,...", help="[default: by --scale]")
 @click.option("--recipe", metavar="SPEC", help="[default: by --scale]")
 @click.option("--components", metavar="A-B|A,B,...", help="For fig8a and fig8b.")
-@click.option(
-    "--jobs", "-j", type=click.IntRange(min=1), help="Processes that train. [default: all cores]"
-)
+@scheduler_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--output",
@@ -68,6 +66,7 @@ def reproduce(
 
     check_matplotlib()
     setting = _setting(ctx, **options)
+    setting.announce = announce_on_stderr(quiet)
     from repsim_energy.reproduction import report
     from repsim_energy.reproduction.run import reproduce as run_one
 
@@ -102,6 +101,7 @@ def _setting(
     seeds: str | None,
     recipe: str | None,
     components: str | None,
+    scheduler: str | None,
     jobs: int | None,
     device: str,
     **sources: str | None,
@@ -113,12 +113,12 @@ def _setting(
     if not numbers:
         raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
     given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}
-    from repsim_energy.comparison.workers import usable_cores
+    from repsim_energy.comparison import scheduler_of
     from repsim_energy.reproduction.setting import make_setting
 
     return make_setting(
         registry_of(ctx), size, {**size.sources, **given},
         seeds=list(range(chosen)) if isinstance(chosen, int) else chosen,
         recipe=recipe or size.recipe, components=numbers, device=device,
-        jobs=jobs or (1 if scale == "smoke" else usable_cores()),
+        scheduler=scheduler_of(scheduler or (None if scale == "smoke" else "local"), jobs),
     )  # fmt: skip

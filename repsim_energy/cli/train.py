@@ -7,7 +7,7 @@ import rich_click as click
 from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.compare import report_failures
 from repsim_energy.cli.options import parse_seeds, training_options
-from repsim_energy.cli.progress import progress_on_stderr
+from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.specs import split_list
 
@@ -24,21 +24,23 @@ def train(
     seeds: str,
     recipe: str,
     device: str,
-    jobs: int,
+    scheduler: str | None,
+    jobs: int | None,
     quiet: bool,
 ) -> int:
     """Make runs and keep them in the cache, where compare finds them.
 
     Example: repsim train --models vgg11 --dataset cifar10 --recipe paper --seeds 0-2
     """  # fmt: skip
-    from repsim_energy.comparison import make_plan, train_networks
+    from repsim_energy.comparison import make_plan, scheduler_of, train_networks
 
+    where = scheduler_of(scheduler or "local", jobs)
     plan = make_plan(
         registry_of(ctx), split_list(models), split_list(dataset), parse_seeds(seeds), recipe,
         device,
     )  # fmt: skip
     with progress_on_stderr(quiet) as progress:
-        networks, failures = train_networks(plan, progress, jobs)
+        networks, failures = train_networks(plan, progress, where, announce_on_stderr(quiet))
     rows = [
         [plan.label(key), run.run_id, str(run.steps), f"{run.train_accuracy:.3f}",
          f"{run.test_accuracy:.3f}", str(run.folder)]

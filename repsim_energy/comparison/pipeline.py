@@ -1,16 +1,18 @@
-"""Train what is missing, represent every network once, compare all pairs."""
+"""Represent every network once, compare all pairs."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from repsim_energy.comparison.chunks import moments_of_images
 from repsim_energy.comparison.layers import (
     Layers,
     choose_images,
@@ -18,8 +20,9 @@ from repsim_energy.comparison.layers import (
     represent_layers,
 )
 from repsim_energy.comparison.memory import check_memory
+from repsim_energy.comparison.networks import Announce, Report, train_networks
 from repsim_energy.comparison.pairs import compare_pairs
-from repsim_energy.comparison.plan import Key, Plan, Step, make_plan, patch_bases
+from repsim_energy.comparison.plan import Key, Plan, make_plan, patch_bases
 from repsim_energy.comparison.profiles import (
     STAGES,
     SUBJECT,
@@ -29,28 +32,19 @@ from repsim_energy.comparison.profiles import (
     profile_variables,
     run_variables,
 )
-from repsim_energy.comparison.subjects import (
-    DatasetLike,
-    ModelLike,
-    Network,
-    network_of_run,
-    network_of_trained,
-)
-from repsim_energy.comparison.workers import make_runs_in_processes
-from repsim_energy.errors import RepsimWarning, TrainingError
+from repsim_energy.comparison.schedulers import Scheduler, scheduler_of
+from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
+from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
 from repsim_energy.registry import Registry, load_registry, resolve_metric
 from repsim_energy.results import assemble
 from repsim_energy.training.activations import FIRST
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.runs import make_run
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["compare", "train_networks"]
-
-Report = Callable[[Step], None]
+__all__ = ["compare"]
 
 
 def compare(
@@ -64,8 +58,10 @@ def compare(
     layers: Sequence[str] = (FIRST,),
     images: int = 1000,
     device: str = "auto",
-    jobs: int = 1,
+    jobs: int | None = None,
+    scheduler: str | Scheduler | None = None,
     progress: Report | None = None,
+    announce: Announce | None = None,
     registry: Registry | None = None,
 ) -> xr.Dataset:
     """Compare networks; those that are named by architecture are trained or read from the cache.
@@ -87,7 +83,11 @@ def compare(
     device : auto, cpu or cuda
     jobs : processes that train at once, on the CPU and with one thread each; 1 trains here, with
         all threads. Called from a script, more than 1 needs ``if __name__ == "__main__":``
+    scheduler : who trains. Without one, ``jobs`` processes, or this process alone; ``local`` is
+        ``jobs`` processes, or one per usable core; ``local:N`` is N; ``tcp://HOST:PORT`` is the
+        Dask cluster there
     progress : called with a :class:`Step` while networks are trained
+    announce : called with a line that says how long a long sweep will take, before it starts
 
     Returns
     -------
@@ -101,6 +101,7 @@ def compare(
     RepsimError
         In one line: what was got, what was expected, what to do.
     """
+    where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
     measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
     several = isinstance(dataset, Sequence) and not isinstance(dataset, str | tuple)
@@ -108,72 +109,16 @@ def compare(
     plan = make_plan(registry, models, datasets, seeds, recipe, device)
     on_filters = measure.operates_on == "filters"
     if on_filters:
-        used, bases = choose_stage(stage, plan), patch_bases(plan)
+        used = choose_stage(stage, plan)
+        bases = patch_bases(plan, partial(moments_of_images, where))
     else:
         found = plan_layers(plan, layers)
         shown = choose_images(plan, images, measure)
         check_memory(plan, measure, found, [len(chosen) for chosen in shown])
-    networks, failures = train_networks(plan, progress, jobs)
+    networks, failures = train_networks(plan, progress, where, announce)
     if on_filters:
         return _with_filters(plan, measure, networks, bases, used, failures)
     return _with_activations(plan, measure, networks, found, shown, failures)
-
-
-def train_networks(
-    plan: Plan, progress: Report | None = None, jobs: int = 1
-) -> tuple[dict[Key, Network], list[str]]:
-    """Return the networks of a plan and what went wrong with those that are missing.
-
-    Raises
-    ------
-    TrainingError
-        Where no network could be trained at all.
-    """
-    networks: dict[Key, Network] = {}
-    failures: list[str] = []
-    ahead = _made_ahead(plan, progress, jobs)
-    for number, key in enumerate(plan.keys, 1):
-        d, m, s = key
-        data, spec, seed = plan.datasets[d], plan.models[m], plan.seeds[s]
-        if (d, m) in plan.trained:
-            networks[key] = network_of_trained(plan.trained[d, m], data)
-            continue
-
-        def report(step: int, steps: int, key: Key = key, number: int = number) -> None:
-            if progress is not None and key not in ahead:
-                progress(Step(plan.label(key), number, len(plan.keys), step, steps))
-
-        try:
-            if error := ahead.get(key):
-                raise error
-            run = make_run(spec, data, seed, plan.recipe, plan.device, _until_last(report))
-        except TrainingError as error:
-            failures.append(f"{plan.label(key)}: {error}")
-            continue
-        report(run.steps, run.steps)
-        networks[key] = network_of_run(run, spec, data, seed)
-    if not networks:
-        raise TrainingError(failures[0])
-    return networks, failures
-
-
-def _made_ahead(plan: Plan, progress: Report | None, jobs: int) -> dict[Key, TrainingError | None]:
-    """Return the runs that other processes made, and what went wrong with them."""
-    outcomes = {}
-    for key, outcomes[key] in make_runs_in_processes(plan, jobs):
-        if progress is not None and outcomes[key] is None:
-            progress(Step(plan.label(key), len(outcomes), len(plan.keys), 1, 1))
-    return outcomes
-
-
-def _until_last(report: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """Return the report without the last step, which is reported once the run is kept."""
-
-    def under_way(step: int, steps: int) -> None:
-        if step < steps:
-            report(step, steps)
-
-    return under_way
 
 
 def _with_filters(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from repsim_energy.interfaces import (
 )
 from repsim_energy.models.layers import find_layer
 from repsim_energy.numerics.components import transform_basis
-from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
 from repsim_energy.training.build import build
 from repsim_energy.training.device import choose_device, choose_precision
@@ -129,7 +129,9 @@ def _patch(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> P
     return (int(c), int(kh), int(kw))
 
 
-def patch_bases(plan: Plan) -> list[PatchBasis]:
+def patch_bases(
+    plan: Plan, moments_of: Callable[[torch.Tensor, tuple[int, int]], PatchMoments] = patch_moments
+) -> list[PatchBasis]:
     """Return each data set's patch basis; sets of the same images share one."""
     (d, m), patch = next(iter(plan.patches.items()))
     for (_, other), shape in plan.patches.items():
@@ -143,7 +145,7 @@ def patch_bases(plan: Plan) -> list[PatchBasis]:
     for data in plan.datasets:
         images = data.train
         if images.image_fingerprint not in bases:
-            basis = patch_moments(images.images, patch[1:]).basis()
+            basis = moments_of(images.images, patch[1:]).basis()
             if images.transform is not None:
                 basis = transform_basis(basis, images.transform)
             bases[images.image_fingerprint] = basis

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from repsim_energy.comparison import Step, compare, make_plan, train_networks
+from repsim_energy.comparison import (
+    Scheduler,
+    Step,
+    compare,
+    make_plan,
+    scheduler_of,
+    train_networks,
+)
 from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.patch_variants import check_component
 from repsim_energy.errors import RepsimError, TrainingError
@@ -67,8 +74,9 @@ class Setting:
     recipe: str
     components: Sequence[int]
     device: str = "auto"
-    jobs: int = 1
+    scheduler: Scheduler = field(default_factory=scheduler_of)
     progress: Callable[[Step], None] | None = None
+    announce: Callable[[str], None] | None = None
 
     @property
     def over(self) -> str:
@@ -144,8 +152,8 @@ class Setting:
         """Return the comparison of models with this setting's recipe and seeds."""
         return compare(
             models, datasets, seeds=self.seeds if seeds is None else seeds, recipe=self.recipe,
-            device=self.device, jobs=self.jobs, registry=self.registry,
-            **{"progress": self.progress, **options},
+            device=self.device, scheduler=self.scheduler, registry=self.registry,
+            **{"progress": self.progress, "announce": self.announce, **options},
         )  # fmt: skip
 
     def train(
@@ -157,7 +165,7 @@ class Setting:
         """Return (data set, model, seed) indices -> network, and what failed."""
         chosen = self.seeds if seeds is None else seeds
         plan = make_plan(self.registry, models, datasets, chosen, self.recipe, self.device)
-        return train_networks(plan, self.progress, self.jobs)
+        return train_networks(plan, self.progress, self.scheduler, self.announce)
 
     def compare_each(
         self, models: Sequence[str], datasets: Mapping[str, Dataset], outcome: Outcome

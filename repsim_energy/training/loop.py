@@ -25,6 +25,7 @@ __all__ = [
     "normalisation_of",
     "optimizer_of",
     "seeded",
+    "take_step",
     "train",
 ]
 
@@ -105,7 +106,7 @@ def train(
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalisation)
-            record.add(*_step(module, optimizer, inputs, labels[batch], recipe))
+            record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
             if record.wants_filters:
                 record.snapshots[record.steps] = read_filters(layer)
             if record.wants_evaluation and len(test):
@@ -119,7 +120,7 @@ def train(
     return record.history()
 
 
-def _step(
+def take_step(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     inputs: Tensor,

@@ -16,7 +16,7 @@ import torch
 import repsim_energy as rs
 
 TINY = "linear_cnn:filters=8:sigma=0.1"
-FAST = ["--recipe", "quick:steps=4:batch=20"]
+FAST = ["--recipe", "quick:steps=4:batch=20", "--jobs", "1"]
 
 
 def repsim(*args, **env):
@@ -103,6 +103,8 @@ def bad_inputs(tmp_path, data):
         (2, "unknown metric", [*model, "--dataset", data, "--metric", "enegry"]),
         (2, "expected NAME", ["--models", "vgg11,,", "--dataset", data]),
         (2, "got seeds 'x'", [*model, "--dataset", data, "--seeds", "x"]),
+        (2, "expected one number", [*model, "--scheduler", "local:2", "--jobs", "3"]),
+        (2, "expected local, local:N or tcp://", [*model, "--scheduler", "slurm"]),
         (2, "no file at", [*model, "--dataset", "npz:path=/nowhere.npz"]),
         (2, "no checkpoint at", ["--models", "checkpoint:path=/nowhere.pt", "--dataset", data]),
         (2, "compare models of one patch shape", ["--models", f"{TINY},lenet5", "--dataset", data]),

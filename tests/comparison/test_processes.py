@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import repsim_energy as rs
-from repsim_energy.comparison import workers
+from repsim_energy.comparison import processes
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.training.runs import is_cached
 
@@ -36,7 +36,7 @@ def refuse_processes(*_):
 
 @pytest.fixture
 def no_processes(monkeypatch):
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", refuse_processes)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse_processes)
 
 
 def small_cnn(num_classes, in_channels):
@@ -77,7 +77,7 @@ def test_two_processes_give_the_result_of_one_and_keep_it(data, tmp_path, monkey
     trained_here = {step.label for step in steps if step.steps > 1}
     assert trained_here == {"<lambda> seed 0", "<lambda> seed 1"}
 
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", refuse_processes)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse_processes)
     again = rs.compare(models[:2], data, recipe=RECIPE, jobs=2)
     assert again.similarity.identical(two.similarity[:, :2, :, :, :2])
 
@@ -111,6 +111,18 @@ def test_code_that_only_this_process_knows_is_trained_here(
     found = rs.compare([ModelSpec("own", build, identity)], data, recipe=RECIPE, jobs=2)
     assert found.similarity.notnull().all()
     assert set(here) == {os.getpid()}
+
+
+def test_the_number_of_processes_is_that_of_the_cores_or_of_the_missing_runs(tmp_path, monkeypatch):
+    cores = processes.usable_cores()
+    assert 1 <= cores <= os.cpu_count()
+    assert processes.Local().at_once(10**6) == cores
+    assert processes.Local(3).at_once(2) == 2
+    assert processes.Local(3).at_once(0) == 1
+    monkeypatch.setattr(processes, "QUOTA", tmp_path / "cpu.max")
+    for text, expected in (("max 100000", cores), ("100000 100000", 1), ("50000 100000", 1)):
+        (tmp_path / "cpu.max").write_text(text)
+        assert processes.usable_cores() == expected
 
 
 def test_a_failing_run_leaves_the_others_and_is_named(data, fresh_cache):

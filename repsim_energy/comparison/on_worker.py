@@ -1,0 +1,74 @@
+"""What a worker of a cluster does; it is told everything and needs no file of the driver."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from repsim_energy.errors import UsageError
+from repsim_energy.interfaces import Dataset
+from repsim_energy.training.device import choose_device
+from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.runs import make_run
+from repsim_energy.training.transfer import files_of
+
+__all__ = ["call", "make", "refusal", "version_of"]
+
+_turn = threading.Lock()
+"""Tasks take turns in a process: initial weights come from the one random state of torch."""
+
+
+def make(
+    spec: bytes, data: Dataset, seed: int, recipe: Recipe, device: str, versions: Mapping[str, str]
+) -> dict[str, bytes]:
+    """Make a run through this worker's own cache and return its files."""
+    if reason := refusal(versions, [spec]):
+        raise UsageError(f"a worker {reason}; install there what is installed here")
+    with _one_thread():
+        run = make_run(pickle.loads(spec), data, seed, recipe, choose_device(device))  # noqa: S301
+        return files_of(run)
+
+
+def call(content: bytes) -> Any:
+    """Return ``function(item)`` of a pickled pair."""
+    with _one_thread():
+        function, item = pickle.loads(content)  # noqa: S301 (from our own driver)
+        return function(item)
+
+
+def refusal(versions: Mapping[str, str], specs: Sequence[bytes] = ()) -> str | None:
+    """Return why this process cannot do what the driver wants; ``None`` where it can."""
+    for name, expected in versions.items():
+        if (found := version_of(name)) != expected:
+            return f"has {name} {found}, expected {expected}"
+    for content in specs:
+        try:
+            pickle.loads(content)  # noqa: S301
+        except Exception as error:
+            return f"cannot load a model ({type(error).__name__}: {error})"
+    return None
+
+
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution, or ``none``."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    with _turn:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

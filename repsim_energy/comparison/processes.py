@@ -1,0 +1,159 @@
+"""Work in several processes of this machine, one thread each."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from repsim_energy.comparison.missing import Task, missing_runs, that_others_can_make
+from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.errors import RepsimError, TrainingError
+from repsim_energy.training.runs import make_run
+
+__all__ = ["Local", "in_order", "usable_cores"]
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux says how much of its cores a container may use."""
+
+
+def usable_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    try:
+        quota, period = (int(number) for number in QUOTA.read_text().split())
+    except (OSError, ValueError):  # no such file, or no limit
+        return cores
+    return max(1, min(cores, quota // period))
+
+
+@dataclass(frozen=True)
+class Local:
+    """Processes of this machine.
+
+    One thread a process, because on small networks several processes of one thread do more than
+    one process of several, and because results then do not depend on how many there are.
+
+    Parameters
+    ----------
+    jobs : how many processes at once; ``None`` takes one per usable core
+    """
+
+    jobs: int | None = None
+    unit: ClassVar[str] = "processes"
+
+    def at_once(self, tasks: int) -> int:
+        """Return how many of so many tasks are worked on at once; 1 is this process itself."""
+        return max(1, min(self.jobs or usable_cores(), tasks))
+
+    def make_runs(self, plan: Plan) -> Iterator[tuple[Key, TrainingError | None]]:
+        """Make the runs of a plan that are missing; yield each when it is kept, or why it is not.
+
+        Left out, for the caller to make, is what no other process can be told to make (code
+        without a name), a single missing run, and training on a GPU.
+        """
+        tasks = that_others_can_make(missing_runs(plan))
+        processes = self.at_once(len(tasks))
+        if processes < 2 or plan.device.type != "cpu":
+            return
+        with _pool(processes, tasks) as pool:
+            futures = {pool.submit(_make, key): key for key in tasks}
+            for future in as_completed(futures):
+                yield futures[future], _outcome(future.exception())
+
+    def in_order(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Yield ``function(item)`` of each item, in the order of the items."""
+        processes = self.jobs or usable_cores()
+        if processes < 2:
+            yield from map(function, items)
+            return
+        with _pool(processes) as pool:
+            try:
+                yield from in_order(
+                    lambda item: pool.submit(function, item).result, items, 2 * processes
+                )
+            except BrokenProcessPool as error:
+                raise RepsimError(
+                    "a process was ended from outside, perhaps for want of memory; use fewer or "
+                    "smaller pieces at once"
+                ) from error
+
+
+def in_order(
+    submit: Callable[[Any], Callable[[], Any]], items: Iterable[Any], ahead: int
+) -> Iterator[Any]:
+    """Yield the results of items in their order, never more than ``ahead`` of them under way.
+
+    ``submit`` has an item worked on and returns a function that waits for its result.
+    """
+    remaining = iter(items)
+    under_way = deque(submit(item) for item in islice(remaining, ahead))
+    while under_way:
+        yield under_way.popleft()()
+        under_way.extend(submit(item) for item in islice(remaining, 1))
+
+
+@contextmanager
+def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Give processes that know the tasks; they end with the work, and at once when it is left."""
+    others = set(active_children())
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), _begin, (pickle.dumps(tasks or {}),)
+    ) as pool:
+        try:
+            yield pool
+        except BaseException:  # an interruption does not wait for the work under way
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - others:
+                worker.terminate()
+            raise
+
+
+def _outcome(error: BaseException | None) -> TrainingError | None:
+    if isinstance(error, BrokenProcessPool):
+        return TrainingError(
+            "a training process was ended from outside, perhaps for want of memory; "
+            "use fewer --jobs, finished runs are kept"
+        )
+    if error is None or isinstance(error, TrainingError):
+        return error
+    raise error
+
+
+_tasks: dict[Key, Task] = {}
+"""What a worker process can be asked to do; filled once when it starts."""
+
+
+def _begin(content: bytes) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interruption ends workers without a word
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _tasks.update(pickle.loads(content))  # noqa: S301 (our own bytes, from our own parent)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the command has gone, killed perhaps: nobody waits for the run."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make(key: Key) -> None:
+    spec, data, seed, recipe = _tasks[key]
+    make_run(spec, data, seed, recipe, torch.device("cpu"))

@@ -1,0 +1,95 @@
+"""How long a sweep is going to take, before it starts."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from repsim_energy.comparison.missing import Task, missing_runs
+from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.processes import usable_cores
+from repsim_energy.comparison.schedulers import Scheduler
+from repsim_energy.interfaces import Dataset
+from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.timing import STEPS, step_seconds
+
+__all__ = ["makespan", "projection"]
+
+SHORT = 60.0
+"""Seconds; a sweep below them is not worth a word."""
+
+BUDGET = 8.0
+"""Seconds that measuring may take; networks left over count as the mean of the others."""
+
+MOST_BESIDE = 16
+"""So many trainings at once show how much they slow each other down."""
+
+
+def projection(plan: Plan, scheduler: Scheduler) -> str | None:
+    """Return one line that says how long the missing runs will take; ``None`` for a short sweep."""
+    tasks = list(missing_runs(plan).values())
+    if not tasks:
+        return None
+    one_device = scheduler.unit == "processes" and plan.device.type != "cpu"
+    at_once = 1 if one_device else scheduler.at_once(len(tasks))
+    alone = at_once == 1 and scheduler.unit == "processes"
+    beside = 0 if alone else min(at_once, usable_cores(), MOST_BESIDE)
+    seconds = makespan(_run_seconds(tasks, plan.device, beside), at_once)
+    if seconds < SHORT:
+        return None
+    where = "in this process" if alone else f"on {_count(at_once, scheduler.unit)}"
+    at_most = "at most " if plan.recipe.until_accuracy is not None else ""
+    return (
+        f"{_count(len(tasks), 'runs')} to train, {at_most}about {_in_words(seconds)} {where} "
+        f"(measured on up to {STEPS} steps each)"
+    )
+
+
+def _run_seconds(tasks: list[Task], device: torch.device, beside: int) -> Iterator[float]:
+    """Yield the time of each run; a network is measured once for images of one size."""
+    kinds = [(spec, data.train.images.shape[1:]) for spec, data, *_ in tasks]
+    distinct = dict(zip(kinds, tasks, strict=True))
+    taken: dict[object, float] = {}
+    started = time.monotonic()
+    for kind, (spec, data, _, recipe) in distinct.items():
+        if not taken or time.monotonic() - started < BUDGET:
+            share = BUDGET / len(distinct)
+            taken[kind] = step_seconds(spec, data, recipe, device, beside, share)
+    mean = sum(taken.values()) / max(1, len(taken))
+    for kind, (_, data, _, recipe) in zip(kinds, tasks, strict=True):
+        yield taken.get(kind, mean) * _steps(data, recipe)
+
+
+def _steps(data: Dataset, recipe: Recipe) -> float:
+    """Return the length of a run in steps; evaluating an image is a third of training on it."""
+    tested = min(len(data.test), recipe.test_images or len(data.test))
+    evaluated = (recipe.evaluations + 1) * tested / min(recipe.batch, len(data.train))
+    return recipe.total_steps(len(data.train)) + evaluated / 3
+
+
+def makespan(seconds: Iterable[float], at_once: int) -> float:
+    """Return when the last task ends, if whoever is free takes the next.
+
+    Examples
+    --------
+    >>> makespan([3, 1, 1, 1], 2), makespan([1, 1, 1, 3], 2), makespan([], 2)
+    (3.0, 4.0, 0.0)
+    """
+    free = [0.0] * at_once
+    for duration in seconds:
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)
+
+
+def _count(number: int, things: str) -> str:
+    return f"{number} {things if number != 1 else things.removesuffix('s')}"
+
+
+def _in_words(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.0f} min"

@@ -1,0 +1,122 @@
+"""How long a step of training takes, measured in a few."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.training.build import build
+from repsim_energy.training.loop import (
+    as_input,
+    normalisation_of,
+    optimizer_of,
+    seeded,
+    take_step,
+)
+from repsim_energy.training.recipe import Recipe
+
+__all__ = ["STEPS", "step_seconds"]
+
+STEPS = 3
+"""Steps that are timed at most, after one that warms up."""
+
+SLOWER = 2
+"""How many times as long steps may take while others are taken beside them."""
+
+
+def step_seconds(
+    spec: ModelSpec,
+    data: Dataset,
+    recipe: Recipe,
+    device: torch.device,
+    beside: int,
+    at_most: float,
+) -> float:
+    """Return how long a step of training takes, from a few real ones that leave no trace.
+
+    A network that cannot be trained takes no time.
+
+    Parameters
+    ----------
+    beside : how many such trainings go on at once, in one thread each: they slow each other down;
+        0 for one training with all threads
+    at_most : seconds that measuring may take; one step is taken in any case, and is the answer
+        where there is no time for more
+    """
+    module = build(spec, data, 0)
+    if not isinstance(module, nn.Module):
+        return 0.0
+    try:
+        with seeded(0, device), _threads(beside):
+            copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
+            first, *others = (_step_of(copied, data, recipe, device) for copied in copies)
+            warm = _seconds(first, 1)
+            steps = min(STEPS, round((at_most / warm - 1) / SLOWER))
+            with _going_on(others if steps > 0 else []):
+                return _seconds(first, steps) if steps > 0 else warm
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+        return 0.0
+
+
+def _step_of(
+    module: nn.Module, data: Dataset, recipe: Recipe, device: torch.device
+) -> Callable[[], None]:
+    module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = optimizer_of(module.parameters(), recipe)
+    pixels = data.train.images[: recipe.batch].to(device)
+    labels = data.train.labels[: recipe.batch].to(device)
+    normalisation = normalisation_of(data.train)
+
+    def step() -> None:
+        inputs = as_input(pixels, normalisation)
+        loss, _ = take_step(module, optimizer, inputs, labels, recipe)
+        float(loss)  # waits for a GPU
+
+    return step
+
+
+def _seconds(step: Callable[[], None], count: int) -> float:
+    """Return the mean time of so many steps."""
+    started = time.perf_counter()
+    for _ in range(count):
+        step()
+    return (time.perf_counter() - started) / count
+
+
+@contextmanager
+def _going_on(steps: list[Callable[[], None]]) -> Iterator[None]:
+    """Have steps taken again and again by other threads meanwhile."""
+    ended = threading.Event()
+
+    def go_on(step: Callable[[], None]) -> None:
+        torch.set_num_threads(1)
+        while not ended.is_set():
+            step()
+
+    threads = [threading.Thread(target=go_on, args=(step,), daemon=True) for step in steps]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def _threads(beside: int) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if beside:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

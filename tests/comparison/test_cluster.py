@@ -1,0 +1,330 @@
+"""A real Dask cluster on loopback: the local result in every bit, whatever becomes of a worker."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import marked_networks
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import repsim_energy as rs
+from repsim_energy.comparison import chunks, connection, make_plan
+from repsim_energy.comparison.cluster import Cluster
+from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.registry import load_registry
+from repsim_energy.training.runs import cached_run, make_run, run_key
+from repsim_energy.training.transfer import files_of, keep_files
+
+pytest.importorskip("distributed", reason="needs Dask: pip install 'repsim-energy[dist]'")
+
+RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
+TINY = "linear_cnn:filters=8:sigma=0.1"
+MARKED = ModelSpec("marked", marked_networks.marked, {"name": "marked"})
+DEADLY = ModelSpec("deadly", marked_networks.deadly, {"name": "deadly"})
+MARKS = marked_networks.MARKS
+HERE = Path(__file__).parent
+PATH = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def process(*arguments, **environment):
+    """A Dask command, ended with all its children."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", *arguments, "--no-dashboard"],
+        env={**os.environ, **environment}, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield started
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+
+
+@contextlib.contextmanager
+def scheduler():
+    address = f"tcp://127.0.0.1:{free_port()}"
+    arguments = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    once = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    with process("distributed.cli.dask_scheduler", *arguments, **once) as started:
+        yield address, started
+
+
+@pytest.fixture(scope="module")
+def marks(tmp_path_factory):
+    return tmp_path_factory.mktemp("marks")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, marks):
+    """A scheduler and two workers of one thread, each with a cache of its own."""
+    with contextlib.ExitStack() as stack:
+        address, _ = stack.enter_context(scheduler())
+        for number in range(2):
+            stack.enter_context(
+                process(
+                    "distributed.cli.dask_worker", address, "--nthreads", "1",
+                    "--host", "127.0.0.1", "--local-directory", str(tmp_path_factory.mktemp("w")),
+                    REPSIM_CACHE=str(tmp_path_factory.mktemp(f"worker-{number}")),
+                    PYTHONPATH=PATH,
+                    **{MARKS: str(marks)},
+                )
+            )  # fmt: skip
+        with connection.connected(address) as connected:
+            connected._client.wait_for_workers(2, timeout=60)
+        yield address
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As on the workers, so that sums are taken in the same order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def data(pictures):
+    return Dataset("pictures", pictures, pictures)
+
+
+@pytest.fixture
+def local(data, tmp_path, monkeypatch):
+    """A function: the comparison made in this process, in a cache of its own."""
+
+    def compared(models, **options):
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("REPSIM_CACHE", str(tmp_path / "local"))
+            return rs.compare(models, data, recipe=RECIPE, **options)
+
+    return compared
+
+
+@contextlib.contextmanager
+def killing(marks, nth):
+    """Meanwhile, kill -9 the worker that leaves the n-th new mark, which is then busy."""
+    before, killed, ended = set(marks.iterdir()), [], threading.Event()
+
+    def watch():
+        while not ended.wait(0.01):
+            new = sorted(set(marks.iterdir()) - before, key=lambda path: path.stat().st_mtime_ns)
+            if len(new) >= nth and not killed:
+                killed.append(int(new[nth - 1].name.partition("-")[0]))
+                os.kill(killed[0], signal.SIGKILL)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield killed
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def test_a_cluster_gives_the_result_of_this_process_and_the_driver_keeps_it(
+    cluster, data, local, fresh_cache
+):
+    models = [TINY, MARKED, lambda c, i: marked_networks.marked(c, i)]
+    steps = []
+    found = rs.compare(models, data, recipe=RECIPE, scheduler=cluster, progress=steps.append)
+    assert found.drop_attrs().identical(local(models).drop_attrs())
+    done = [step.label for step in steps if step.step == step.steps]
+    assert len(done) == len(set(done)) == 6
+    trained_here = {step.label for step in steps if step.steps > 1}
+    assert trained_here == {"<lambda> seed 0", "<lambda> seed 1"}
+    assert len(list(fresh_cache.glob("runs/[!.]*/run.json"))) == 4
+    stamps = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/*/*")}
+    again = rs.compare(models[:2], data, recipe=RECIPE, scheduler=cluster)
+    assert again.similarity.identical(found.similarity[:, :2, :, :, :2])
+    assert {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/*/*")} == stamps
+
+
+def test_the_runs_of_a_killed_worker_are_made_by_others(cluster, data, local, fresh_cache, marks):
+    labels = []
+    before = len(list(marks.iterdir()))
+    with killing(marks, 3) as killed:
+        found = rs.compare(
+            [MARKED], data, recipe=RECIPE, seeds=range(10, 17), scheduler=cluster,
+            progress=lambda step: labels.append(step.label),
+        )  # fmt: skip
+    assert len(killed) == 1
+    assert len(list(marks.iterdir())) - before > 7  # what it had begun was begun again
+    assert found.attrs["failures"] == ""
+    assert sorted(set(labels)) == [f"marked seed {seed}" for seed in range(10, 17)]
+    assert len(list(fresh_cache.glob("runs/[!.]*/run.json"))) == 7
+    expected = local([MARKED], seeds=range(10, 17))
+    assert found.drop_attrs().identical(expected.drop_attrs())
+
+
+def test_a_run_that_ends_every_worker_fails_alone(cluster, data, fresh_cache):
+    found = rs.compare([DEADLY, MARKED], data, recipe=RECIPE, seeds=[20], scheduler=cluster)
+    (failure,) = found.attrs["failures"].splitlines()
+    assert failure.startswith("deadly seed 20: ")
+    assert "memory" in failure
+    assert found.similarity.sel(model="marked", model_ref="marked").notnull().all()
+
+
+def repsim(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "repsim_energy", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def tasks_of(address):
+    """The tasks that a scheduler still has, after it has had time to forget some."""
+    with connection.connected(address) as connected:
+        for _ in range(50):
+            if not (
+                count := connected._client.run_on_scheduler(
+                    lambda dask_scheduler: len(dask_scheduler.tasks)
+                )
+            ):
+                break
+            time.sleep(0.1)
+    return count
+
+
+def test_a_driver_that_is_interrupted_comes_back(cluster, pictures_npz, fresh_cache):
+    recipe = "quick:steps=200:batch=20"
+    first = repsim(
+        "train", "--models", TINY, "--dataset", f"npz:path={pictures_npz}", "--seeds", "5",
+        "--recipe", recipe, "--scheduler", cluster,
+    )  # fmt: skip
+    deadline = time.time() + 60
+    while not list(fresh_cache.glob("runs/[!.]*/run.json")) and time.time() < deadline:
+        time.sleep(0.02)
+    first.send_signal(signal.SIGINT)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 130, errors
+    assert errors.splitlines()[-1].startswith("interrupted: ")
+    assert "Traceback" not in errors
+    kept = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/[!.]*/run.json")}
+    assert tasks_of(cluster) == 0
+    assert 1 <= len(kept) < 5
+    rs.compare(
+        [TINY], f"npz:path={pictures_npz}", recipe=recipe, seeds=5, scheduler=cluster
+    )  # fmt: skip
+    runs = list(fresh_cache.glob("runs/[!.]*/run.json"))
+    assert len(runs) == 5
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+    assert {json.loads(path.read_text())["threads"] for path in runs} == {1}
+
+
+def test_workers_that_cannot_do_the_work_are_refused(cluster, data, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("from marked_networks import marked as build\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(marked_networks.marked, "__module__", "only_here")
+    monkeypatch.setattr(marked_networks.marked, "__qualname__", "build")
+    import only_here
+
+    unknown = ModelSpec("unknown", only_here.build, {"name": "unknown"})
+    with pytest.raises(UsageError, match=r"worker tcp://.* cannot load a model .*only_here"):
+        rs.compare([unknown], data, recipe=RECIPE, scheduler=cluster)
+    monkeypatch.undo()
+    other = ModelSpec("other", MARKED.build, {"name": "x", "distribution": "repsim-tiny 9.9"})
+    with pytest.raises(UsageError, match=r"has repsim-tiny none, expected 9\.9"):
+        rs.compare([other], data, recipe=RECIPE, scheduler=cluster)
+
+
+def test_patch_bases_of_large_images_come_from_the_cluster_in_every_bit(cluster, rng, monkeypatch):
+    monkeypatch.setattr(chunks, "PIECE", 100_000)
+    images = torch.randint(0, 256, (500, 3, 16, 16), dtype=torch.uint8, generator=rng)
+    here = rs.patch_moments(images, (3, 3))
+    there = chunks.moments_of_images(Cluster(cluster), images, (3, 3), large=0)
+    assert there.count == here.count
+    assert torch.equal(there.second, here.second)
+    assert torch.equal(there.total, here.total)
+
+
+def test_a_chunk_of_a_killed_worker_counts_once(cluster, rng, marks):
+    images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8, generator=rng)
+    pieces = [partial(marked_networks.slow_batch, piece.clone()) for piece in images.split(5)]
+    with killing(marks, 3) as killed:
+        there = rs.patch_moments_of_chunks(pieces, (3, 3), scheduler=cluster)
+    assert len(killed) == 1
+    here = rs.patch_moments(images, (3, 3))
+    assert there.count == here.count
+    assert torch.equal(there.second, here.second)
+
+
+def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
+    """Its function stands in no module, and is sent as it is written."""
+    page = (HERE.parents[1] / "docs" / "how-to" / "cluster.md").read_text()
+    script = re.search(r"`patch_statistics.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1]
+    (tmp_path / "patch_statistics.py").write_text(script.replace("AT_ONCE = 500", "AT_ONCE = 2"))
+    pixels = torch.randint(0, 256, (3, 3, 256, 256), dtype=torch.uint8, generator=rng)
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"photos/{number}.png")
+    done = subprocess.run(
+        [sys.executable, "patch_statistics.py", "photos", cluster],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+        env={**os.environ, "PYTHONPATH": PATH},
+    )  # fmt: skip
+    here = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7))
+    assert f"{here.count} patches" in done.stdout, done.stderr
+    assert torch.equal(load_file(tmp_path / "sums.safetensors")["second"], here.second)
+
+
+def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatch, fresh_cache):
+    monkeypatch.setattr(connection, "PATIENCE", 1)
+    with scheduler() as (address, started):
+        wait_for(address)
+        said = []
+        monkeypatch.setattr(connection, "_warn", lambda line: (said.append(line), started.kill()))
+        with pytest.raises(RepsimError, match="has gone; finished runs are kept"):
+            rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
+    assert said == [f"no workers at '{address}' yet; waiting for them"]
+    with pytest.raises(UsageError, match=r"no Dask scheduler answers at 'tcp://127.*within 1 s"):
+        rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
+
+
+def wait_for(address):
+    deadline = time.time() + 60
+    while time.time() < deadline:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 1),
+        ):
+            return
+        time.sleep(0.1)
+
+
+def test_a_run_travels_whole_or_not_at_all(data, tmp_path, monkeypatch):
+    plan = make_plan(load_registry(plugins=False), [TINY], [data], 1, RECIPE, "cpu")
+    task = (plan.models[0], data, 0, RECIPE)
+    key = run_key(*task)
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "worker"))
+    made = make_run(*task, plan.device)
+    files = files_of(made)
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "driver"))
+    damaged = {**files, "model.safetensors": files["model.safetensors"][:-1] + b"?"}
+    with pytest.raises(RepsimError, match="came back damaged"):
+        keep_files(key, damaged)
+    assert list((tmp_path / "driver" / "runs").glob("*")) == []
+    keep_files(key, files)
+    kept = cached_run(key)
+    assert all(torch.equal(kept.filters[name], made.filters[name]) for name in made.filters)

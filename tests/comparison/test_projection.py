@@ -1,0 +1,82 @@
+"""A projection leaves no trace, and adds up what single steps take."""
+
+import pytest
+import torch
+from torch import nn
+
+import repsim_energy as rs
+from repsim_energy.comparison import make_plan, projection, train_networks
+from repsim_energy.comparison.processes import Local
+from repsim_energy.comparison.projection import makespan
+from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.registry import load_registry
+from repsim_energy.training.timing import step_seconds
+
+RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
+
+
+def with_dropout(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 6, 3), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, num_classes),
+    )  # fmt: skip
+
+
+def broken(num_classes, in_channels):
+    return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten(), nn.Linear(7, num_classes))
+
+
+@pytest.fixture
+def data(pictures):
+    return Dataset("pictures", pictures, pictures)
+
+
+def planned(models, data, recipe=RECIPE):
+    return make_plan(load_registry(plugins=False), models, [data], 2, recipe, "cpu")
+
+
+@pytest.mark.parametrize("beside", [0, 1, 3])
+def test_measuring_a_step_changes_no_random_state_and_no_thread_count(data, beside):
+    spec = ModelSpec("dropout", with_dropout, None)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    assert step_seconds(spec, data, RECIPE, torch.device("cpu"), beside, 1.0) > 0
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_network_that_cannot_be_trained_takes_no_time(data):
+    spec = ModelSpec("broken", broken, None)
+    assert step_seconds(spec, data, RECIPE, torch.device("cpu"), 2, 1.0) == 0
+
+
+def test_the_runs_after_a_projection_are_those_without(data, fresh_cache, monkeypatch):
+    plan = planned([ModelSpec("dropout", with_dropout, None)], data)
+    alone, _ = train_networks(plan)
+    monkeypatch.setattr(projection, "SHORT", 0.0)
+    lines = []
+    announced, _ = train_networks(plan, announce=lines.append)
+    for key, network in alone.items():
+        assert torch.equal(network.filters["trained"], announced[key].filters["trained"])
+    (line,) = lines
+    assert line.startswith(
+        "2 runs to train, about 0 min in this process (measured on up to 3 steps each)"
+    )
+
+
+def test_a_short_or_finished_sweep_is_not_worth_a_word(data, fresh_cache):
+    plan = planned(["linear_cnn:filters=8"], data)
+    assert projection.projection(plan, Local(1)) is None
+    long = planned(["linear_cnn:filters=8"], data, rs.Recipe(steps=10**7, batch=20))
+    line = projection.projection(long, Local(2))
+    assert line.startswith("2 runs to train, about ")
+    assert line.endswith(" on 2 processes (measured on up to 3 steps each)")
+    train_networks(plan)
+    assert projection.projection(plan, Local(1)) is None
+
+
+def test_more_hands_never_take_longer_and_never_less_than_their_share():
+    seconds = [5.0, 1.0, 4.0, 2.0, 2.0, 6.0]
+    spans = [makespan(seconds, hands) for hands in range(1, 8)]
+    assert spans[0] == sum(seconds)
+    assert spans[-1] == max(seconds)
+    assert all(s >= max(sum(seconds) / h, max(seconds)) for h, s in enumerate(spans, 1))
