@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repsim_energy.comparison import Step, compare, patch_moments_of_chunks
+    from repsim_energy.comparison import Step, compare
     from repsim_energy.errors import RepsimError, RepsimWarning
     from repsim_energy.hookspecs import hookimpl
     from repsim_energy.interfaces import (
@@ -49,10 +49,11 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.theory import theoretical_profile, whitening_filters
     from repsim_energy.numerics.tiles import tile_patches
     from repsim_energy.results import open_result, save_result
+    from repsim_energy.scheduling import patch_moments_of_chunks
     from repsim_energy.training.recipe import Recipe
 
 _HOMES = {
-    "comparison": ("Step", "compare", "patch_moments_of_chunks"),
+    "comparison": ("Step", "compare"),
     "errors": ("RepsimError", "RepsimWarning"),
     "hookspecs": ("hookimpl",),
     "interfaces": (
@@ -86,6 +87,7 @@ _HOMES = {
     "numerics.theory": ("theoretical_profile", "whitening_filters"),
     "numerics.tiles": ("tile_patches",),
     "results": ("open_result", "save_result"),
+    "scheduling": ("patch_moments_of_chunks",),
     "training.recipe": ("Recipe",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repsim_energy.comparison.chunks import moments_of_images
 from repsim_energy.comparison.layers import (
     Layers,
     choose_images,
@@ -32,12 +31,13 @@ from repsim_energy.comparison.profiles import (
     profile_variables,
     run_variables,
 )
-from repsim_energy.comparison.schedulers import Scheduler, scheduler_of
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
 from repsim_energy.registry import Registry, load_registry, resolve_metric
 from repsim_energy.results import assemble
+from repsim_energy.scheduling.chunks import moments_of_images
+from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
 from repsim_energy.training.activations import FIRST
 from repsim_energy.training.recipe import Recipe
 

@@ -18,6 +18,7 @@ from repsim_energy.models.layers import find_layer
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
+from repsim_energy.scheduling.tasks import Key
 from repsim_energy.training.build import build
 from repsim_energy.training.device import choose_device, choose_precision
 from repsim_energy.training.loop import normalisation_of
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Key", "Plan", "Step", "make_plan", "patch_bases"]
-
-Key = tuple[int, int, int]
-"""Where a network stands in a result: indices of dataset, model and seed."""
 
 Patch = tuple[int, int, int]
 

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from repsim_energy.comparison.missing import Task, missing_runs, that_others_can_make
-from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.errors import RepsimError, TrainingError
+from repsim_energy.scheduling.batched import make_batched
+from repsim_energy.scheduling.tasks import Key, Outcomes, Task, Tasks, that_others_can_make
 from repsim_energy.training.runs import make_run
 
 __all__ = ["Local", "in_order", "usable_cores"]
@@ -61,18 +61,22 @@ class Local:
         """Return how many of so many tasks are worked on at once; 1 is this process itself."""
         return max(1, min(self.jobs or usable_cores(), tasks))
 
-    def make_runs(self, plan: Plan) -> Iterator[tuple[Key, TrainingError | None]]:
-        """Make the runs of a plan that are missing; yield each when it is kept, or why it is not.
+    def make_runs(self, tasks: Tasks, device: torch.device) -> Outcomes:
+        """Make runs; yield each when it is kept, or why it is not.
 
-        Left out, for the caller to make, is what no other process can be told to make (code
-        without a name), a single missing run, and training on a GPU.
+        On a GPU, seeds of one model are trained as one batched network, ``jobs`` at once. Left
+        out, for the caller to make, is what no other process can be told to make (code without a
+        name), and a single missing run.
         """
-        tasks = that_others_can_make(missing_runs(plan))
+        if device.type != "cpu":
+            yield from make_batched(tasks, device, self.jobs)
+            return
+        tasks = that_others_can_make(tasks)
         processes = self.at_once(len(tasks))
-        if processes < 2 or plan.device.type != "cpu":
+        if processes < 2:
             return
         with _pool(processes, tasks) as pool:
-            futures = {pool.submit(_make, key): key for key in tasks}
+            futures = {_submit(pool, _make, key): key for key in tasks}
             for future in as_completed(futures):
                 yield futures[future], _outcome(future.exception())
 
@@ -85,7 +89,7 @@ class Local:
         with _pool(processes) as pool:
             try:
                 yield from in_order(
-                    lambda item: pool.submit(function, item).result, items, 2 * processes
+                    lambda item: _submit(pool, function, item).result, items, 2 * processes
                 )
             except BrokenProcessPool as error:
                 raise RepsimError(
@@ -122,6 +126,20 @@ def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[P
             for worker in set(active_children()) - others:
                 worker.terminate()
             raise
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Any], Any], item: object) -> Future[Any]:
+    """Hand work to a process; one that is started for it never hears an interruption.
+
+    It would say so while it is still importing. This process hears it, and ends the others.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        return pool.submit(function, item)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the new one
+    try:
+        return pool.submit(function, item)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _outcome(error: BaseException | None) -> TrainingError | None:
