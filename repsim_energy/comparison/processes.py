@@ -72,7 +72,8 @@ class Local:
         if processes < 2 or plan.device.type != "cpu":
             return
         with _pool(processes, tasks) as pool:
-            futures = {pool.submit(_make, key): key for key in tasks}
+            with _interrupted_later():
+                futures = {pool.submit(_make, key): key for key in tasks}
             for future in as_completed(futures):
                 yield futures[future], _outcome(future.exception())
 
@@ -83,10 +84,13 @@ class Local:
             yield from map(function, items)
             return
         with _pool(processes) as pool:
+
+            def submit(item: Any) -> Callable[[], Any]:
+                with _interrupted_later():
+                    return pool.submit(function, item).result
+
             try:
-                yield from in_order(
-                    lambda item: pool.submit(function, item).result, items, 2 * processes
-                )
+                yield from in_order(submit, items, 2 * processes)
             except BrokenProcessPool as error:
                 raise RepsimError(
                     "a process was ended from outside, perhaps for want of memory; use fewer or "
@@ -124,6 +128,22 @@ def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[P
             raise
 
 
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Put an interruption off while processes are started; they put it off until they are ready.
+
+    Else it ends them, or this process, between two halves of a start, with many words.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _outcome(error: BaseException | None) -> TrainingError | None:
     if isinstance(error, BrokenProcessPool):
         return TrainingError(
@@ -141,6 +161,8 @@ _tasks: dict[Key, Task] = {}
 
 def _begin(content: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interruption ends workers without a word
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _tasks.update(pickle.loads(content))  # noqa: S301 (our own bytes, from our own parent)
