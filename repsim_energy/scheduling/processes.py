@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,7 +76,8 @@ class Local:
         if processes < 2:
             return
         with _pool(processes, tasks) as pool:
-            futures = {_submit(pool, _make, key): key for key in tasks}
+            with _interrupted_later():
+                futures = {pool.submit(_make, key): key for key in tasks}
             for future in as_completed(futures):
                 yield futures[future], _outcome(future.exception())
 
@@ -87,10 +88,13 @@ class Local:
             yield from map(function, items)
             return
         with _pool(processes) as pool:
+
+            def submit(item: Any) -> Callable[[], Any]:
+                with _interrupted_later():
+                    return pool.submit(function, item).result
+
             try:
-                yield from in_order(
-                    lambda item: _submit(pool, function, item).result, items, 2 * processes
-                )
+                yield from in_order(submit, items, 2 * processes)
             except BrokenProcessPool as error:
                 raise RepsimError(
                     "a process was ended from outside, perhaps for want of memory; use fewer or "
@@ -128,16 +132,18 @@ def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[P
             raise
 
 
-def _submit(pool: ProcessPoolExecutor, function: Callable[[Any], Any], item: object) -> Future[Any]:
-    """Hand work to a process; one that is started for it never hears an interruption.
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Put an interruption off while processes are started; they put it off until they are ready.
 
-    It would say so while it is still importing. This process hears it, and ends the others.
+    Else it ends them, or this process, between two halves of a start, with many words.
     """
     if not hasattr(signal, "pthread_sigmask"):
-        return pool.submit(function, item)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the new one
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(function, item)
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -159,6 +165,8 @@ _tasks: dict[Key, Task] = {}
 
 def _begin(content: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interruption ends workers without a word
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _tasks.update(pickle.loads(content))  # noqa: S301 (our own bytes, from our own parent)
