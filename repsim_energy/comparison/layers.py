@@ -128,7 +128,7 @@ def represent_layers(
                 parts[layer].append(metric.represent(Subject(activations=answer)))
 
             observe(module, names, images, size, network.normalisation, device, represent)
-            return {layer: np.stack(parts[layer]) for layer in names}
+            return {layer: np.stack(parts.pop(layer)) for layer in names}
         for group in groups_of(sizes, len(images)):
             kept = _Kept(len(images))
             chosen = {layer: names[layer] for layer in group}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -56,6 +57,10 @@ def layer_names(module: nn.Module, layers: Sequence[str]) -> dict[str, str]:
     return found
 
 
+class _AllAnswered(Exception):
+    """Leaves a network whose further layers nobody asked for."""
+
+
 @torch.no_grad()
 def observe(
     module: nn.Module,
@@ -65,6 +70,8 @@ def observe(
     normalisation: Normalisation,
     device: torch.device,
     receive: Receive,
+    *,
+    through: bool = False,
 ) -> None:
     """Show images to a network in evaluation mode and hand on what its layers answer.
 
@@ -77,6 +84,8 @@ def observe(
     images : (n, c, h, w) uint8 or float
     batch : how many images are shown at once
     receive : called once for every layer and batch, with the (batch, ...) float32 answer
+    through : show images to the whole network, which finds layers that are used again later;
+        otherwise the network is left as soon as all layers have answered
 
     Raises
     ------
@@ -101,6 +110,8 @@ def observe(
                     f"each of {rows} images; name another one with --layer"
                 )
             receive(layer, answer.detach().float())
+            if not through and answered == layers.keys():
+                raise _AllAnswered
 
         return hook
 
@@ -111,7 +122,8 @@ def observe(
         for shown in images.split(batch):
             answered.clear()
             rows = len(shown)
-            module(as_input(shown.to(device), normalisation))
+            with contextlib.suppress(_AllAnswered):
+                module(as_input(shown.to(device), normalisation))
             if unused := layers.keys() - answered:
                 raise UsageError(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
@@ -134,7 +146,7 @@ def layer_sizes(
 
     channels = images.shape[1]
     as_they_are = Normalisation((0.0,) * channels, (1.0,) * channels)
-    observe(module, layers, images[:2], 2, as_they_are, device, receive)
+    observe(module, layers, images[:2], 2, as_they_are, device, receive, through=True)
     return sizes
 
 

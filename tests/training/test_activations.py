@@ -31,12 +31,12 @@ class Twice(nn.Module):
         return self.recurrent(rows)[0]
 
 
-def seen(module, layers, images, batch):
+def seen(module, layers, images, batch, through=False):
     parts = {}
     names = layer_names(module, layers)
     observe(
         module, names, images, batch, PLAIN, CPU,
-        lambda layer, answer: parts.setdefault(layer, []).append(answer.clone()),
+        lambda layer, answer: parts.setdefault(layer, []).append(answer.clone()), through=through,
     )  # fmt: skip
     return {layer: torch.cat(answers) for layer, answers in parts.items()}
 
@@ -56,6 +56,17 @@ def test_answers_are_those_of_the_layers_before_an_inplace_relu(images):
     assert not any(answers.requires_grad for answers in found.values())
     assert net.training  # as it was
     assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_a_network_is_left_once_all_layers_have_answered(images):
+    class Last(nn.Module):
+        def forward(self, maps):
+            raise AssertionError("nobody asked for this layer")
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3), Last())
+    found = seen(net, ["first", "2"], images, batch=3)
+    torch.testing.assert_close(found["2"], net[:3](images))
+    assert not net[0]._forward_hooks
 
 
 def test_convs_are_all_convolutions_under_their_names():
@@ -81,5 +92,5 @@ def test_convs_are_all_convolutions_under_their_names():
 def test_what_is_not_one_answer_for_each_image_is_refused(layer, words, images):
     net = Twice()
     with pytest.raises(UsageError, match=words):
-        seen(net, [layer], images, batch=4)
+        seen(net, [layer], images, batch=4, through=True)
     assert not any(module._forward_hooks for module in net.modules())
