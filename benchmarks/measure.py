@@ -1,5 +1,8 @@
 """What the benchmarks share: alternating runs, peak memory of a process, the machine."""
 
+import argparse
+import ctypes
+import gc
 import json
 import multiprocessing
 import platform
@@ -9,7 +12,20 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["alternate", "machine", "peak_memory", "ratio", "report"]
+__all__ = ["alternate", "limits", "machine", "options", "peak_memory", "ratio", "report"]
+
+
+def options(description):
+    """Return the options that every benchmark has, and set the number of threads."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    return chosen
 
 
 def alternate(functions, rounds=5):
@@ -31,6 +47,23 @@ def ratio(peer, ours):
     return statistics.median(ratios), ratios[0], ratios[-1]
 
 
+def limits():
+    """Return what this machine reaches in large products (10**9 operations/s) and copies (GB/s)."""
+    bytes_ = torch.randint(-128, 127, (2048, 2048), dtype=torch.int8)
+    floats = bytes_.float()
+    many = torch.zeros(2**28, dtype=torch.uint8)
+    copied = torch.empty_like(many)
+    taken = alternate(
+        {
+            "int8": lambda: torch._int_mm(bytes_, bytes_),
+            "float32": lambda: floats @ floats,
+            "copy": lambda: copied.copy_(many),
+        }
+    )
+    done = {"int8": 2 * 2048**3, "float32": 2 * 2048**3, "copy": len(many)}
+    return {name: done[name] / min(seconds) / 1e9 for name, seconds in taken.items()}
+
+
 def peak_memory(function, *arguments):
     """Return how many MB a fresh process grew by at most while it ran ``function(*arguments)``.
 
@@ -44,6 +77,8 @@ def peak_memory(function, *arguments):
 
 def _growth(function, arguments):
     work = function(*arguments)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed is not there to be used again
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _memory("VmRSS")
     work()

@@ -6,32 +6,19 @@ Every ratio is of runs that took turns. A peer that would need more than 4 GB is
 images and its time multiplied, marked (e).
 """
 
-import argparse
 import statistics
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import alternate, peak_memory, ratio, report
+from measure import alternate, limits, options, peak_memory, ratio, report
+from pictures import pictures
 
 from repsim_energy.numerics.patches import patch_moments
 
 SIZES = ((10_000, 32), (500, 224))
 KERNELS = (3, 7, 11)
 MOST_BYTES = 4 * 2**30
-
-
-def pictures(count, size, floats=False, seed=0):
-    """Smooth random images, as natural ones are, (n, 3, size, size)."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for _ in range(-(-count // 500)):
-        noise = torch.randn(500, 3, size // 4, size // 4, generator=generator)
-        smooth = F.interpolate(noise, (size, size), mode="bicubic")
-        smooth = smooth + 0.1 * torch.randn(smooth.shape, generator=generator)
-        parts.append(((smooth + 3) / 6 * 255).clamp(0, 255).to(torch.uint8))
-    images = torch.cat(parts)[:count].clone()
-    return images.float() / 255 if floats else images
 
 
 def unfolded(images, k):
@@ -102,6 +89,22 @@ def growth(k=3):
     return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0])
 
 
+def band_operations(count, size, k):
+    """Return the operations of the products of rows with the rows up to k - 1 below."""
+    return 2 * count * (3 * size) ** 2 * sum(min(k, size - y) for y in range(size))
+
+
+def shares_of_limit(rounds):
+    """Return which share of the int8 peak the products of rows run at, all other work included."""
+    peak = limits()
+    yield {f"peak_{name}": value for name, value in peak.items()}
+    images = pictures(10_000, 32)
+    runs = {k: lambda k=k: patch_moments(images, (k, k)) for k in KERNELS}
+    for k, seconds in alternate(runs, rounds).items():
+        rate = band_operations(10_000, 32, k) / statistics.median(seconds) / 1e9
+        yield {"k": k, "giga_operations_per_s": rate, "share_of_int8_peak": rate / peak["int8"]}
+
+
 def peers(rounds):
     for count, size in SIZES:
         for k in KERNELS:
@@ -118,18 +121,13 @@ def peers(rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    rows = list(peers(options.rounds))
+    chosen = options(__doc__)
+    rows = [*shares_of_limit(chosen.rounds), *peers(chosen.rounds)]
     for k in (3, 11):
-        for count in (10_000, 100_000):
+        for count in (10_000, 1_000_000):
             rows.append({"memory_mb": peak_memory(memory_of, count, k), "images": count, "k": k})
     rows.append({"slope_over_images": growth()})
-    report(rows, options.json)
+    report(rows, chosen.json)
 
 
 if __name__ == "__main__":

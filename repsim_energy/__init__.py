@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repsim_energy.comparison import Step, compare, patch_moments_of_chunks
+    from repsim_energy.comparison import Step, compare
     from repsim_energy.errors import RepsimError, RepsimWarning
     from repsim_energy.hookspecs import hookimpl
     from repsim_energy.interfaces import (
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
         lag_moments,
     )
     from repsim_energy.numerics.cka import CKAMoments, cka
-    from repsim_energy.numerics.energy import energy_profile, profile_similarity
+    from repsim_energy.numerics.energy import (
+        energy_profile,
+        profile_similarities,
+        profile_similarity,
+    )
     from repsim_energy.numerics.image_statistics import (
         average_patches,
         average_shuffled_patches,
@@ -41,18 +45,15 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.inference import pearson_null_band
     from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_filters
     from repsim_energy.numerics.patches import PatchMoments, patch_moments
-    from repsim_energy.numerics.theory import (
-        ProfileFit,
-        fit_profile,
-        theoretical_profile,
-        whitening_filters,
-    )
+    from repsim_energy.numerics.profile_fit import ProfileFit, fit_profile, fit_profiles
+    from repsim_energy.numerics.theory import theoretical_profile, whitening_filters
     from repsim_energy.numerics.tiles import tile_patches
     from repsim_energy.results import open_result, save_result
+    from repsim_energy.scheduling import patch_moments_of_chunks
     from repsim_energy.training.recipe import Recipe
 
 _HOMES = {
-    "comparison": ("Step", "compare", "patch_moments_of_chunks"),
+    "comparison": ("Step", "compare"),
     "errors": ("RepsimError", "RepsimWarning"),
     "hookspecs": ("hookimpl",),
     "interfaces": (
@@ -72,7 +73,7 @@ _HOMES = {
         "lag_moments",
     ),
     "numerics.cka": ("CKAMoments", "cka"),
-    "numerics.energy": ("energy_profile", "profile_similarity"),
+    "numerics.energy": ("energy_profile", "profile_similarities", "profile_similarity"),
     "numerics.image_statistics": (
         "average_patches",
         "average_shuffled_patches",
@@ -82,9 +83,11 @@ _HOMES = {
     "numerics.inference": ("pearson_null_band",),
     "numerics.linear_cnn": ("linear_cnn_descent", "linear_cnn_filters"),
     "numerics.patches": ("PatchMoments", "patch_moments"),
-    "numerics.theory": ("ProfileFit", "fit_profile", "theoretical_profile", "whitening_filters"),
+    "numerics.profile_fit": ("ProfileFit", "fit_profile", "fit_profiles"),
+    "numerics.theory": ("theoretical_profile", "whitening_filters"),
     "numerics.tiles": ("tile_patches",),
     "results": ("open_result", "save_result"),
+    "scheduling": ("patch_moments_of_chunks",),
     "training.recipe": ("Recipe",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
@@ -115,6 +118,7 @@ __all__ = [
     "compare",
     "energy_profile",
     "fit_profile",
+    "fit_profiles",
     "hookimpl",
     "lag_moments",
     "linear_cnn_descent",
@@ -124,6 +128,7 @@ __all__ = [
     "patch_moments",
     "patch_moments_of_chunks",
     "pearson_null_band",
+    "profile_similarities",
     "profile_similarity",
     "save_result",
     "theoretical_profile",

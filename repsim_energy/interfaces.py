@@ -158,7 +158,18 @@ class Subject:
 class Metric(Protocol):
     """A measure of similarity or distance between two networks.
 
-    ``represent`` is called once per network, ``compare`` once per pair.
+    ``represent`` is called once per network (on activations, once per layer of each), ``compare``
+    and ``null_band`` once per pair.
+
+    A metric whose representations are of one shape may also have ``compare_all(stack)``, which
+    takes m of them as one array and returns the (m, m) values of ``compare`` and of both ends of
+    ``null_band``; it is then called instead.
+
+    A metric on activations may have two attributes more. ``batch``, where it is not None, is how
+    many images it wants to see at once at most: ``represent`` is then called for equally large
+    batches while the network is at them, on the network's device, and what it returns is stacked
+    along a new first axis. ``representation_bytes(images)`` says how large the representation of a
+    layer is, so that the memory of a comparison is known before it starts.
     """
 
     name: str

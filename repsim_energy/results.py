@@ -188,8 +188,9 @@ def summarise(result: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``mean`` and ``spread`` (standard deviation) ``(group, group_ref)`` over pairs of seeds; on
-        the diagonal over pairs of different seeds. NaN where there is no pair (for the spread:
+        ``mean`` and ``spread`` (standard deviation) ``(group, group_ref)`` over pairs of seeds; of
+        one model over pairs of different seeds (for two layers, within the network where there is
+        one seed alone). NaN where there is no pair (for the spread:
         fewer than two). ``null_low`` and ``null_high`` likewise, averaged.
     """
     outer = [d for d in ("dataset", "model", "layer") if d in result.similarity.dims]
@@ -200,15 +201,19 @@ def summarise(result: xr.Dataset) -> xr.Dataset:
             *(result[d].values if result.sizes[d] > 1 or d == "model" else [None] for d in outer)
         )
     ]
-    seeds = result.sizes["seed"]
+    seeds, layers = result.sizes["seed"], result.sizes.get("layer", 1)
     shape = (len(labels), seeds, len(labels), seeds)
 
     def grouped(name: str) -> NDArray[np.float64]:
         ordered = result[name].transpose(*outer, "seed", *refs, "seed_ref").values.reshape(shape)
         pairs = np.swapaxes(ordered, 1, 2).copy()
         once = np.tri(seeds, k=0, dtype=bool)  # a pair within a group counts once, itself never
-        for group in range(len(labels)):
-            pairs[group, group][once] = np.nan
+        for a, b in itertools.product(range(len(labels)), repeat=2):
+            if a == b:
+                pairs[a, b][once] = np.nan
+            elif a // layers == b // layers:
+                across = np.where(np.eye(seeds, dtype=bool), np.nan, pairs[a, b])
+                pairs[a, b] = across if np.isfinite(across).any() else pairs[a, b]
         flat: NDArray[np.float64] = pairs.reshape(len(labels), len(labels), -1)
         return flat
 

@@ -35,7 +35,8 @@ __all__ = ["compare"]
     default="first",
     show_default=True,
     metavar="NAME,...",
-    help="first, output or names of submodules. For metrics on activations.",
+    help="first, output, names of submodules, or convs for all convolutions. For metrics on "
+    "activations.",
 )
 @click.option(
     "--images",

@@ -113,8 +113,8 @@ def _setting(
     if not numbers:
         raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
     given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}
-    from repsim_energy.comparison import scheduler_of
     from repsim_energy.reproduction.setting import make_setting
+    from repsim_energy.scheduling import scheduler_of
 
     return make_setting(
         registry_of(ctx), size, {**size.sources, **given},

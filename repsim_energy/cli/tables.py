@@ -9,9 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
 
 __all__ = ["print_result", "print_rows"]
+
+MOST_COLUMNS = 8
+"""Groups up to which a table of all pairs has a column for each, with its spread."""
 
 
 def _console() -> Console:
@@ -33,20 +38,25 @@ def print_result(result: xr.Dataset) -> None:
     """Print the similarity between models, within each on the diagonal, and the runs behind it."""
     from repsim_energy.results import summarise
 
-    summary = summarise(result)
+    summary = summarise(result).dropna("group", how="all", subset=["mean"])
+    summary = summary.sel(group_ref=summary.group.values)  # no layers that only other models have
     groups = [str(label) for label in summary.group.values]
-    rows = [
-        [
-            group,
-            *(
-                _number(float(summary["mean"][i, j]), float(summary["spread"][i, j]))
-                for j in range(len(groups))
-            ),
-        ]
-        for i, group in enumerate(groups)
-    ]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
-    print_rows(["", *groups], rows, f"{result.attrs['metric']} on {_datasets(result)}{stage}")
+    title = f"{result.attrs['metric']} on {_datasets(result)}{stage}"
+    if len(groups) > MOST_COLUMNS:
+        _print_triangle(groups, summary["mean"].values, title)
+    else:
+        rows = [
+            [
+                group,
+                *(
+                    _number(float(summary["mean"][i, j]), float(summary["spread"][i, j]))
+                    for j in range(len(groups))
+                ),
+            ]
+            for i, group in enumerate(groups)
+        ]
+        print_rows(["", *groups], rows, title)
     low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
     print_runs(result)
     if "first_layers" in result.attrs:
@@ -57,6 +67,17 @@ def print_result(result: xr.Dataset) -> None:
         f"mean ± sd over pairs of seeds, on the diagonal across seeds; unrelated networks: 95% "
         f"between {low:.3f} and {high:.3f}"
     )
+
+
+def _print_triangle(groups: list[str], values: NDArray[np.float64], title: str) -> None:
+    """Print one half of a large symmetric table, its columns numbered as the rows are."""
+    width = max(len(group) for group in groups)
+    lines = [title, " " * (width + 4) + "".join(f"{j:>6}" for j in range(1, len(groups) + 1))]
+    for i, group in enumerate(groups):
+        numbers = (f"{_number(float(value), digits=2):>6}" for value in values[i, : i + 1])
+        lines.append(f"{i + 1:>3} {group:<{width}}" + "".join(numbers))
+    for line in lines:
+        _console().print(line, markup=False, soft_wrap=True)
 
 
 def print_runs(result: xr.Dataset) -> None:
@@ -93,7 +114,7 @@ def _count(steps: int) -> str:
     return "-" if steps < 0 else str(steps)
 
 
-def _number(value: float, spread: float = math.nan) -> str:
+def _number(value: float, spread: float = math.nan, digits: int = 3) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:.3f}" if math.isnan(spread) else f"{value:.3f} ± {spread:.3f}"
+    return f"{value:.{digits}f}" if math.isnan(spread) else f"{value:.3f} ± {spread:.3f}"

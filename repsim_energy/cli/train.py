@@ -32,7 +32,8 @@ def train(
 
     Example: repsim train --models vgg11 --dataset cifar10 --recipe paper --seeds 0-2
     """  # fmt: skip
-    from repsim_energy.comparison import make_plan, scheduler_of, train_networks
+    from repsim_energy.comparison import make_plan, train_networks
+    from repsim_energy.scheduling import scheduler_of
 
     where = scheduler_of(scheduler or "local", jobs)
     plan = make_plan(

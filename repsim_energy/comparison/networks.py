@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from repsim_energy.comparison.plan import Key, Plan, Step
-from repsim_energy.comparison.processes import Local
-from repsim_energy.comparison.projection import projection
-from repsim_energy.comparison.schedulers import Scheduler
 from repsim_energy.comparison.subjects import Network, network_of_run, network_of_trained
 from repsim_energy.errors import TrainingError
-from repsim_energy.training.runs import make_run
+from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.projection import projection
+from repsim_energy.scheduling.schedulers import Scheduler
+from repsim_energy.scheduling.tasks import Task
+from repsim_energy.training.runs import is_cached, make_run
 
-__all__ = ["Announce", "Report", "train_networks"]
+__all__ = ["Announce", "Report", "missing_runs", "train_networks"]
 
 Report = Callable[[Step], None]
 Announce = Callable[[str], None]
@@ -35,9 +36,12 @@ def train_networks(
     """
     networks: dict[Key, Network] = {}
     failures: list[str] = []
-    if announce is not None and (line := projection(plan, scheduler)) is not None:
-        announce(line)
-    ahead = _made_ahead(plan, progress, scheduler)
+    missing = missing_runs(plan)
+    if announce is not None:
+        line = projection(list(missing.values()), plan.device, scheduler)
+        if line is not None:
+            announce(line)
+    ahead = _made_ahead(plan, missing, progress, scheduler)
     for number, key in enumerate(plan.keys, 1):
         d, m, s = key
         data, spec, seed = plan.datasets[d], plan.models[m], plan.seeds[s]
@@ -63,12 +67,22 @@ def train_networks(
     return networks, failures
 
 
+def missing_runs(plan: Plan) -> dict[Key, Task]:
+    """Return the runs that have to be trained, because the cache does not hold them."""
+    tasks = {
+        (d, m, s): (plan.models[m], plan.datasets[d], plan.seeds[s], plan.recipe)
+        for d, m, s in plan.keys
+        if (d, m) not in plan.trained
+    }
+    return {key: task for key, task in tasks.items() if not is_cached(*task)}
+
+
 def _made_ahead(
-    plan: Plan, progress: Report | None, scheduler: Scheduler
+    plan: Plan, tasks: dict[Key, Task], progress: Report | None, scheduler: Scheduler
 ) -> dict[Key, TrainingError | None]:
     """Return the runs that others made, and what went wrong with them."""
-    outcomes = {}
-    for key, outcomes[key] in scheduler.make_runs(plan):
+    outcomes: dict[Key, TrainingError | None] = {}
+    for key, outcomes[key] in scheduler.make_runs(tasks, plan.device):
         if progress is not None and outcomes[key] is None:
             progress(Step(plan.label(key), len(outcomes), len(plan.keys), 1, 1))
     return outcomes

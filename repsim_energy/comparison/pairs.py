@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -20,7 +21,7 @@ def compare_pairs(
     metric: Metric,
     representations: Mapping[Index, NDArray[np.float64]],
     shape: Index,
-    comparable: Callable[[Index, Index], bool],
+    group: Callable[[Index], Hashable],
 ) -> Pairs:
     """Return ``similarity``, ``null_low`` and ``null_high`` of all pairs.
 
@@ -28,20 +29,33 @@ def compare_pairs(
     ----------
     representations : index -> what ``metric.represent`` gave
     shape : the sizes of the dimensions that an index runs over
-    comparable : False for pairs that stay NaN
+    group : of an index; pairs across groups stay NaN
 
     Returns
     -------
     Arrays of shape ``shape + shape``, symmetric; NaN where there is nothing to compare. A network
     with itself has no null band.
     """
-    out = {name: np.full(shape + shape, np.nan) for name in ("similarity", "null_low", "null_high")}
-    for a, b in combinations_with_replacement(representations, 2):
-        if not comparable(a, b):
-            continue
-        values = [metric.compare(representations[a], representations[b])]
-        if a != b:
-            values += metric.null_band(representations[a], representations[b])
-        for name, value in zip(out, values, strict=False):
-            out[name][a + b] = out[name][b + a] = value
-    return out
+    size = math.prod(shape)
+    out = np.full((3, size, size), np.nan)
+    groups: dict[Hashable, list[Index]] = {}
+    for index in representations:
+        groups.setdefault(group(index), []).append(index)
+    for members in groups.values():
+        at = np.array([np.ravel_multi_index(index, shape) for index in members])
+        out[:, at[:, None], at] = _all(metric, [representations[index] for index in members])
+    out[1:, np.arange(size), np.arange(size)] = np.nan
+    names = ("similarity", "null_low", "null_high")
+    return {name: values.reshape(shape + shape) for name, values in zip(names, out, strict=True)}
+
+
+def _all(metric: Metric, members: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the (3, m, m) similarities and null bands, at once where the metric can."""
+    if hasattr(metric, "compare_all"):
+        return np.stack(metric.compare_all(np.stack(members)))
+    found = np.full((3, len(members), len(members)), np.nan)
+    for i, j in combinations_with_replacement(range(len(members)), 2):
+        a, b = members[i], members[j]
+        band = metric.null_band(a, b) if i != j else (np.nan, np.nan)
+        found[:, i, j] = found[:, j, i] = (metric.compare(a, b), *band)
+    return found

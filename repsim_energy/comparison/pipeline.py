@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repsim_energy.comparison.chunks import moments_of_images
+from repsim_energy.comparison.layers import (
+    Layers,
+    choose_images,
+    plan_layers,
+    represent_layers,
+)
+from repsim_energy.comparison.memory import check_memory
 from repsim_energy.comparison.networks import Announce, Report, train_networks
 from repsim_energy.comparison.pairs import compare_pairs
-from repsim_energy.comparison.plan import Key, Plan, check_layers, make_plan, patch_bases
+from repsim_energy.comparison.plan import Key, Plan, make_plan, patch_bases
 from repsim_energy.comparison.profiles import (
     STAGES,
     SUBJECT,
@@ -25,14 +31,14 @@ from repsim_energy.comparison.profiles import (
     profile_variables,
     run_variables,
 )
-from repsim_energy.comparison.schedulers import Scheduler, scheduler_of
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
-from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import RepsimError, RepsimWarning
-from repsim_energy.interfaces import Metric, PatchBasis, Subject
+from repsim_energy.errors import RepsimWarning
+from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
 from repsim_energy.registry import Registry, load_registry, resolve_metric
 from repsim_energy.results import assemble
-from repsim_energy.training.activations import FIRST, activations
+from repsim_energy.scheduling.chunks import moments_of_images
+from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
+from repsim_energy.training.activations import FIRST
 from repsim_energy.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -71,7 +77,8 @@ def compare(
     recipe : how to train, such as ``"quick:epochs=20"``
     stage : for metrics on filters: init, trained, change, or auto (change where every
         initialisation is known, else trained)
-    layers : for metrics on activations: ``first``, ``output`` or names of submodules
+    layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
+        for all convolutions
     images : for metrics on activations: how many test images the networks are shown
     device : auto, cpu or cuda
     jobs : processes that train at once, on the CPU and with one thread each; 1 trains here, with
@@ -105,11 +112,13 @@ def compare(
         used = choose_stage(stage, plan)
         bases = patch_bases(plan, partial(moments_of_images, where))
     else:
-        check_layers(plan, layers)
+        found = plan_layers(plan, layers)
+        shown = choose_images(plan, images, measure)
+        check_memory(plan, measure, found, [len(chosen) for chosen in shown])
     networks, failures = train_networks(plan, progress, where, announce)
     if on_filters:
         return _with_filters(plan, measure, networks, bases, used, failures)
-    return _with_activations(plan, measure, networks, list(layers), images, failures)
+    return _with_activations(plan, measure, networks, found, shown, failures)
 
 
 def _with_filters(
@@ -132,7 +141,7 @@ def _with_filters(
             RepsimWarning,
             stacklevel=3,
         )
-    pairs = compare_pairs(metric, representations, plan.shape, lambda a, b: ids[a[0]] == ids[b[0]])
+    pairs = compare_pairs(metric, representations, plan.shape, lambda index: ids[index[0]])
     variables: Variables = {
         **{name: (_paired(SUBJECT), values) for name, values in pairs.items()},
         **profile_variables(plan, networks, bases, stage),
@@ -157,42 +166,32 @@ def _with_activations(
     plan: Plan,
     metric: Metric,
     networks: Mapping[Key, Network],
-    layers: list[str],
-    images: int,
+    layers: Layers,
+    shown: list[ImageSet],
     failures: list[str],
 ) -> xr.Dataset:
-    shown = []
-    for data in plan.datasets:
-        source = data.test if len(data.test) else data.train
-        chosen = balanced_prefix(source.labels, images)
-        shown.append((source.image_fingerprint, source.images[chosen]))
+    labels = layers.labels
     representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
     for key, network in networks.items():
-        module = network.module()
-        try:
-            found = activations(
-                module, layers, shown[key[0]][1], network.normalisation, plan.device
-            )
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise RepsimError(
-                f"'{plan.label(key)}' failed on the images ({' '.join(str(error).split())[:200]}); "
-                "try another size="
-            ) from error
-        for index, layer in enumerate(layers):
-            representations[(*key, index)] = metric.represent(Subject(activations=found[layer]))
+        d, m, _ = key
+        found = represent_layers(
+            metric, network, layers.names[m], layers.sizes[m], shown[d].images, plan.device,
+            plan.label(key),
+        )  # fmt: skip
+        representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
     dims = (*SUBJECT, "layer")
     pairs = compare_pairs(
         metric,
         representations,
-        (*plan.shape, len(layers)),
-        lambda a, b: shown[a[0]][0] == shown[b[0]][0],
+        (*plan.shape, len(labels)),
+        lambda index: id(shown[index[0]]),
     )
     variables: Variables = {
         **{name: (_paired(dims), values) for name, values in pairs.items()},
         **run_variables(plan, networks),
     }
-    coords = {**_coords(plan), "layer": layers, "layer_ref": layers}
-    counts = ",".join(str(len(pixels)) for _, pixels in shown)
+    coords = {**_coords(plan), "layer": labels, "layer_ref": labels}
+    counts = ",".join(str(len(chosen)) for chosen in shown)
     return _result(plan, metric, variables, coords, failures, {"images": counts})
 
 

@@ -18,19 +18,17 @@ from repsim_energy.models.layers import find_layer
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
-from repsim_energy.training.activations import layer_names
-from repsim_energy.training.loop import choose_device, normalisation_of
+from repsim_energy.scheduling.tasks import Key
+from repsim_energy.training.build import build
+from repsim_energy.training.device import choose_device, choose_precision
+from repsim_energy.training.loop import normalisation_of
 from repsim_energy.training.recipe import Recipe, parse_recipe
-from repsim_energy.training.runs import build
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Key", "Plan", "Step", "check_layers", "make_plan", "patch_bases"]
-
-Key = tuple[int, int, int]
-"""Where a network stands in a result: indices of dataset, model and seed."""
+__all__ = ["Key", "Plan", "Step", "make_plan", "patch_bases"]
 
 Patch = tuple[int, int, int]
 
@@ -95,8 +93,9 @@ def make_plan(
     device: str,
 ) -> Plan:
     """Resolve every name, load the images and build every model once."""
-    how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
     place = choose_device(device)
+    how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
+    how = choose_precision(how, place)
     specs = as_models(registry, models)
     sets = [as_dataset(registry, data) for data in datasets]
     numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
@@ -149,20 +148,6 @@ def patch_bases(
                 basis = transform_basis(basis, images.transform)
             bases[images.image_fingerprint] = basis
     return [bases[data.train.image_fingerprint] for data in plan.datasets]
-
-
-def check_layers(plan: Plan, layers: Sequence[str]) -> None:
-    """Refuse layers that one of the models does not have, and filters without a network."""
-    for m, spec in enumerate(plan.models):
-        built = plan.trained.get((0, m)) or build(spec, plan.datasets[0], plan.seeds[0])
-        if isinstance(built, TrainedModel):
-            if not built.network:
-                raise UsageError(
-                    f"model '{spec.label}' is filters alone and has no activations; name its "
-                    "architecture with arch=, or compare with --metric energy"
-                )
-            built = built.module
-        layer_names(built, layers)
 
 
 def _size(patch: Patch) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.subjects import Network
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics.energy import energy_profile, profile_similarity
-from repsim_energy.numerics.theory import fit_profile
+from repsim_energy.numerics.profile_fit import fit_profiles
 
 __all__ = ["STAGES", "basis_variables", "choose_stage", "profile_variables", "run_variables"]
 
@@ -55,7 +56,6 @@ def profile_variables(
     most = max((len(n.snapshots) for n in networks.values()), default=0)
     shape = plan.shape
     energy = np.full((*shape, len(STAGES), components), np.nan)
-    fits = {n: np.full((*shape, len(STAGES)), np.nan) for n in ("correlation", "steps", "at_bound")}
     to_init = np.full(shape, np.nan)
     course = np.full((*shape, most, components), np.nan)
     course_step = np.full((*shape, most), -1, dtype=np.int64)
@@ -65,11 +65,7 @@ def profile_variables(
             filters = network.at(name)
             if filters is None:
                 continue
-            profile = energy[(*key, index)] = energy_profile(filters, basis)
-            if np.ptp(profile) > 0:
-                fit = fit_profile(profile, basis.eigenvalues.numpy())
-                for field, values in fits.items():
-                    values[(*key, index)] = getattr(fit, field)
+            energy[(*key, index)] = energy_profile(filters, basis)
         if "init" in network.filters:
             to_init[key] = profile_similarity(
                 energy[(*key, STAGES.index(stage))], energy[(*key, 0)]
@@ -80,10 +76,25 @@ def profile_variables(
             course_step[(*key, number)] = step
     return {
         "energy": ((*SUBJECT, "stage", "component"), energy),
-        **{f"fit_{name}": ((*SUBJECT, "stage"), values) for name, values in fits.items()},
+        **_fits(energy, bases),
         "init_similarity": (SUBJECT, to_init),
         "snapshot_energy": ((*SUBJECT, "snapshot", "component"), course),
         "snapshot_step": ((*SUBJECT, "snapshot"), course_step),
+    }
+
+
+def _fits(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:
+    """Return the fit by theory of all profiles that vary."""
+    fields = ("correlation", "steps", "at_bound")
+    found = np.full((len(fields), *energy.shape[:-1]), np.nan)
+    for d, basis in enumerate(bases):
+        varies = np.ptp(energy[d], axis=-1) > 0
+        if varies.any():
+            fits = fit_profiles(energy[d][varies], basis.eigenvalues.numpy())
+            found[:, d, varies] = [[getattr(fit, field) for fit in fits] for field in fields]
+    return {
+        f"fit_{field}": ((*SUBJECT, "stage"), values)
+        for field, values in zip(fields, found, strict=True)
     }
 
 

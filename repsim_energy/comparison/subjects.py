@@ -12,8 +12,8 @@ from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.registry import Registry, load_dataset, resolve_model
+from repsim_energy.training.kept import Run
 from repsim_energy.training.loop import normalisation_of
-from repsim_energy.training.runs import Run
 
 __all__ = ["Network", "as_dataset", "as_models", "network_of_run", "network_of_trained"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from repsim_energy.data.selection import select
 from repsim_energy.experiments.imagenet_models import KERNELS, pretrained
 from repsim_energy.numerics.energy import profile_similarity
-from repsim_energy.numerics.theory import fit_profile
+from repsim_energy.numerics.profile_fit import fit_profile
 from repsim_energy.plot import draw_profiles, new_figure
 from repsim_energy.reproduction.outcome import Outcome
 

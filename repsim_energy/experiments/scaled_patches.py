@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.numerics.theory import fit_profile
+from repsim_energy.numerics.profile_fit import fit_profile
 from repsim_energy.plot import draw_profiles, new_figure
 from repsim_energy.reproduction.outcome import Outcome, similarities
 

@@ -13,7 +13,8 @@ from repsim_energy.numerics.components import basis_from_moments
 from repsim_energy.numerics.energy import energy_profile, profile_similarity
 from repsim_energy.numerics.image_statistics import average_patches, average_shuffled_patches
 from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_filters
-from repsim_energy.numerics.theory import fit_profile, theoretical_profile
+from repsim_energy.numerics.profile_fit import fit_profile
+from repsim_energy.numerics.theory import theoretical_profile
 from repsim_energy.plot import draw_curves, draw_profiles, new_figure
 from repsim_energy.reproduction.outcome import Outcome
 from repsim_energy.reproduction.setting import PATCH

@@ -5,22 +5,37 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import Direction, OperatesOn, Subject
-from repsim_energy.numerics.cka import Estimator, centered_gram, cka_from_grams, cka_null_band
+from repsim_energy.numerics.grams import Estimator, centered_gram, hsic_matrix, ratio
+from repsim_energy.numerics.permutation import (
+    FEWEST,
+    INVARIANTS,
+    permutation_band,
+    permutation_invariants,
+    shuffled_band,
+)
 
 __all__ = ["LinearCKA"]
+
+Array = NDArray[np.float64]
 
 
 class LinearCKA:
     """Linear CKA of the activations of two networks on the same images.
 
+    With ``batch``, HSIC is estimated in batches of equally many images and summed before the one
+    ratio is taken, so that memory grows with images times batch, not with images squared.
+
     Parameters
     ----------
     estimator : debiased, or biased (inflated where there are more features than images)
+    batch : at most so many images at once; none for all
 
-    Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5.
+    Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5; for batches Nguyen
+    et al. (2021).
     """
 
     name = "cka"
@@ -28,21 +43,60 @@ class LinearCKA:
     direction: Direction = "similarity"
     invariances = frozenset({"permutation", "scale", "orthogonal", "translation"})
 
-    def __init__(self, *, estimator: Estimator = "debiased") -> None:
+    def __init__(self, *, estimator: Estimator = "debiased", batch: int | None = None) -> None:
+        if batch is not None and batch < 2 * FEWEST:
+            raise UsageError(f"batch is {batch}, expected at least {2 * FEWEST} images")
+        if batch is not None and estimator == "biased":
+            raise UsageError(
+                "batch goes with the debiased estimator alone (a biased one is as biased as a "
+                "single batch); leave one of batch= and estimator=biased out"
+            )
         self.estimator = estimator
+        self.batch = batch
         self.bounds = (0.0, 1.0) if estimator == "biased" else (-np.inf, np.inf)
 
-    def represent(self, subject: Subject) -> NDArray[np.float64]:
-        """Return the (n, n) centred Gram matrix of (n, ...) activations."""
+    def represent(self, subject: Subject) -> Array:
+        """Return what shuffling leaves of the Gram matrix of (n, ...) activations, and the matrix.
+
+        One row of 4 + n² numbers; the rows of several batches are stacked.
+        """
         if subject.activations is None:
             raise UsageError("cka needs activations")
-        gram: NDArray[np.float64] = centered_gram(subject.activations.flatten(1)).numpy()
-        return gram
+        matrix = hsic_matrix(centered_gram(_rows(subject.activations)), self.estimator)
+        row: Array = torch.cat((permutation_invariants(matrix), matrix.flatten())).cpu().numpy()
+        return row
 
-    def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        """Return the CKA of two Gram matrices; NaN where one is zero."""
-        return cka_from_grams(torch.from_numpy(a), torch.from_numpy(b), self.estimator)
+    def representation_bytes(self, images: int) -> int:
+        """Return how large a representation of so many activations of one layer is."""
+        batch = min(images, self.batch or images)
+        return 8 * -(-images // batch) * (INVARIANTS + batch * batch)
 
-    def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
-        """Return the central 95% over shufflings of one network's examples."""
-        return cka_null_band(torch.from_numpy(a), torch.from_numpy(b), self.estimator)
+    def compare(self, a: Array, b: Array) -> float:
+        """Return the CKA of two representations; NaN where one has no variance."""
+        a, b = _same_images(a, b)
+        xy = sum(np.vdot(*pair) for pair in zip(a[:, INVARIANTS:], b[:, INVARIANTS:], strict=True))
+        return ratio(float(xy), a[:, 1].sum(), b[:, 1].sum())
+
+    def null_band(self, a: Array, b: Array) -> tuple[float, float]:
+        """Return the central 95% over shufflings of one network's examples (of each batch)."""
+        a, b = _same_images(a, b)
+        if self.estimator == "debiased":
+            return permutation_band(a[:, :INVARIANTS], b[:, :INVARIANTS])
+        n = int(a[0, 0])
+        return shuffled_band(*(torch.from_numpy(r[0, INVARIANTS:]).view(n, n) for r in (a, b)))
+
+
+def _rows(activations: Tensor) -> Tensor:
+    """Return (n, d) features in the order of memory, which CKA does not depend on."""
+    if activations.ndim == 4 and activations.is_contiguous(memory_format=torch.channels_last):
+        activations = activations.permute(0, 2, 3, 1)
+    return activations.flatten(1)
+
+
+def _same_images(a: Array, b: Array) -> tuple[Array, Array]:
+    if a.shape != b.shape:
+        raise ShapeError(
+            f"representations have shapes {a.shape} and {b.shape}, expected equal ones; show both "
+            "networks the same images"
+        )
+    return np.atleast_2d(a), np.atleast_2d(b)

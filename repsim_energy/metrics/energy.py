@@ -7,7 +7,11 @@ from numpy.typing import NDArray
 
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Direction, OperatesOn, Subject
-from repsim_energy.numerics.energy import energy_profile, profile_similarity
+from repsim_energy.numerics.energy import (
+    energy_profile,
+    profile_similarities,
+    profile_similarity,
+)
 from repsim_energy.numerics.inference import pearson_null_band
 
 __all__ = ["EnergyProfileCorrelation"]
@@ -38,3 +42,9 @@ class EnergyProfileCorrelation:
     def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
         """Return the central 95% for independent random banks."""
         return pearson_null_band(len(a))
+
+    def compare_all(self, stack: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Return (m, m) correlations of (m, d) profiles, and the ends of their null bands."""
+        similarities = profile_similarities(stack)
+        band = pearson_null_band(stack.shape[1])
+        return similarities, *(np.full_like(similarities, end) for end in band)

@@ -11,12 +11,16 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.numerics.image_statistics import average_patches
+from repsim_energy.numerics.lag_sums import lag_sums
 from repsim_energy.numerics.patches import check_batch
 
 __all__ = ["Autocorrelation", "LagMoments", "autocorrelation", "lag_moments"]
 
 CHUNK_BYTES = 64 * 2**20
 """The most memory that the spectra of a chunk of images take."""
+
+MOST_PIXELS = 4096
+"""Numbers an image holds of which all pairs are multiplied; their products take 200 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +65,7 @@ class LagMoments:
                 f"filters see {flat.shape[1]} inputs but the moments are of patches {self.patch}; "
                 "take the moments with the patch of the filters"
             )
-        return _normalised(torch.einsum("yxab,ab->yx", self.lags, flat.T @ flat))
+        return _normalised(self.lags.flatten(2) @ (flat.T @ flat).flatten())
 
 
 def _normalised(lags: Tensor) -> Autocorrelation:
@@ -99,6 +103,18 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
     check_batch(images, patch)
     height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
     _check_shift(max_shift, height, width)
+    small = images.shape[1:].numel() <= MOST_PIXELS
+    sums = (lag_sums if small else _lag_sums_by_spectra)(images, patch, max_shift)
+    variance = float(sums[max_shift, max_shift].trace()) / max(1, height * width * len(images))
+    size_of_mean = average_patches(images[:64], patch).mean(0).square().sum()  # a few tell it
+    _check_variance(variance, float(size_of_mean))
+    pairs = _pairs(height, width, max_shift) * len(images)
+    return LagMoments(sums / pairs[..., None, None], (images.shape[1], *patch))
+
+
+def _lag_sums_by_spectra(images: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
+    """Return what :func:`lag_sums` does, from the cross-spectra of each image's patches."""
+    height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
     size = (height + max_shift, width + max_shift)  # room for no shift to wrap around
     mean = average_patches(images, patch).mean(0)
     d = len(mean)
@@ -111,10 +127,7 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
         at = maps.flatten(2).permute(2, 1, 0)  # (frequency, d, image)
         spectra += at.conj() @ at.transpose(1, 2)
     sums = torch.fft.irfft2(spectra.view(size[0], -1, d, d), s=size, dim=(0, 1))
-    variance = float(sums[0, 0].trace()) / max(1, height * width * len(images))
-    _check_variance(variance, float(mean.square().sum()))
-    pairs = _pairs(height, width, max_shift) * len(images)
-    return LagMoments(_shifted(sums, max_shift) / pairs[..., None, None], (images.shape[1], *patch))
+    return _shifted(sums, max_shift)
 
 
 def _check_variance(variance: float, mean_square: float) -> None:

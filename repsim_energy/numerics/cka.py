@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
+from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.numerics.grams import (
+    ROUNDING,
+    Estimator,
+    centered_gram,
+    check_estimator,
+    checked_features,
+    cka_from_grams,
+    debiased_hsic,
+    ratio,
+)
+from repsim_energy.numerics.products import RowProducts, fits_float32, row_lengths, typical_row
 
-__all__ = ["CKAMoments", "Estimator", "centered_gram", "cka", "cka_from_grams", "cka_null_band"]
+__all__ = ["CKAMoments", "Estimator", "cka"]
 
-Estimator = Literal["debiased", "biased"]
-
-ROUNDING = 64 * torch.finfo(torch.float64).eps
-"""Deviations from the mean below this fraction of the mean are rounding, not variance."""
+CHUNK = 2048
+"""Rows that are multiplied at once."""
 
 
 def cka(
@@ -56,7 +61,19 @@ def cka(
     """
     if kernel != "linear":
         raise UsageError(f"unknown kernel '{kernel}'; known: linear")
+    x, y = checked_features(x, y)
+    check_estimator(estimator, len(x))
+    if _grams_are_cheaper(len(x), x.shape[1], y.shape[1]):
+        return cka_from_grams(centered_gram(x), centered_gram(y), estimator)
     return CKAMoments().update(x, y).cka(estimator)
+
+
+def _grams_are_cheaper(n: int, d1: int, d2: int) -> bool:
+    """Compare the multiplications of both ways: symmetric products take 0.6 of a whole one.
+
+    Gram matrices also have to be brought into memory, which costs a fifth more.
+    """
+    return 0.75 * n * (d1 + d2) < 0.6 * (d1 * d1 + d2 * d2) + d1 * d2
 
 
 class CKAMoments:
@@ -81,44 +98,75 @@ class CKAMoments:
     def __init__(self) -> None:
         self._count = 0
         self._shifts: tuple[Tensor, Tensor] | None = None
-        self._products: dict[str, Tensor] = {}
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._sums: dict[str, Tensor] = {}
+        self._products = {
+            pair: RowProducts(symmetric=pair != "xy", repeated=True) for pair in ("xx", "yy", "xy")
+        }
 
     def update(self, x: Tensor, y: Tensor) -> CKAMoments:
         """Add a batch of (n, d1) and (n, d2) features and return self."""
-        pair = _checked_features(x, y)
+        x, y = checked_features(x, y)
+        if len(x) == 0:
+            return self
         if self._shifts is None:
-            self._shifts = (pair[0].mean(0), pair[1].mean(0))
-        x, y = (f - shift for f, shift in zip(pair, self._shifts, strict=True))
-        p, q = x.square().sum(1), y.square().sum(1)
-        batch = {
-            "x": x.sum(0), "y": y.sum(0), "p": p.sum(), "q": q.sum(),
-            "xx": x.T @ x, "yy": y.T @ y, "xy": x.T @ y,
-            "px": p @ x, "py": p @ y, "qx": q @ x, "qy": q @ y,
-            "pp": p @ p, "qq": q @ q, "pq": p @ q,
-        }  # fmt: skip
-        for key, value in batch.items():
-            self._products[key] = self._products[key] + value if self._count else value
+            self._shifts = (typical_row(x), typical_row(y))
+        for features, shift in zip((x, y), self._shifts, strict=True):
+            if features.shape[1] != len(shift):
+                raise ShapeError(
+                    f"a batch has {features.shape[1]} features, expected {len(shift)} as in the "
+                    "batches before; flatten all in the same way"
+                )
+        for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+            self._waiting.append((a - self._shifts[0], b - self._shifts[1]))
+            if sum(len(rows) for rows, _ in self._waiting) >= CHUNK:
+                self._multiply()
         self._count += len(x)
         return self
 
     def cka(self, estimator: Estimator = "debiased") -> float:
         """Return the CKA of everything seen so far."""
-        _check_estimator(estimator, self._count)
+        check_estimator(estimator, self._count)
+        self._multiply()
         if not (self._varies("x") and self._varies("y")):
-            return _ratio(0.0, 0.0, 0.0)
-        return _ratio(*(self._hsic(a, b, estimator) for a, b in ("xy", "xx", "yy")))
+            return ratio(0.0, 0.0, 0.0)
+        return ratio(*(self._hsic(a, b, estimator) for a, b in ("xy", "xx", "yy")))
+
+    def _multiply(self) -> None:
+        """Add up everything that is needed of the rows that wait for it."""
+        if not self._waiting:
+            return
+        x, y = (
+            torch.cat(parts) if len(parts) > 1 else parts[0]
+            for parts in zip(*self._waiting, strict=True)
+        )
+        self._waiting = []
+        if x.dtype != y.dtype or not (fits_float32(x) and fits_float32(y)):
+            x, y = x.double(), y.double()
+        p, q = (row_lengths(f).double().square() for f in (x, y))
+        self._products["xx"].add(x, x)
+        self._products["yy"].add(y, y)
+        self._products["xy"].add(x, y)
+        weights = torch.stack((torch.ones_like(p), p, q)).to(x.dtype)
+        of_x, of_y = ((weights @ f).double() for f in (x, y))
+        batch = {
+            "x": of_x[0], "y": of_y[0], "p": p.sum(), "q": q.sum(),
+            "px": of_x[1], "py": of_y[1], "qx": of_x[2], "qy": of_y[2],
+            "pp": p @ p, "qq": q @ q, "pq": p @ q,
+        }  # fmt: skip
+        self._sums = {key: self._sums.get(key, 0) + value for key, value in batch.items()}
 
     def _varies(self, a: str) -> bool:
         assert self._shifts is not None
-        shift = self._shifts["xy".index(a)]
+        shift = self._shifts["xy".index(a)].double()
         deviation = self._products[a + a].diagonal() / self._count
         return bool((deviation > (ROUNDING * shift).square()).any())
 
     def _hsic(self, a: str, b: str, estimator: Estimator) -> float:
         """Return the estimate of HSIC up to a factor that depends on n alone."""
-        s, n = self._products, self._count
+        s, n, products = self._sums, self._count, self._products[a + b]
         mean_a, mean_b = s[a] / n, s[b] / n
-        cross = float((s[a + b] - n * torch.outer(mean_a, mean_b)).square().sum())
+        cross = products.squared_norm(n * mean_a, mean_b)
         if estimator == "biased":
             return cross
         norm = {"x": "p", "y": "q"}
@@ -130,122 +178,7 @@ class CKAMoments:
             s[norm[a] + norm[b]]
             - 2 * (s[norm[a] + b] @ mean_b) + m_b * p
             - 2 * (s[norm[b] + a] @ mean_a) + m_a * q
-            + 4 * (mean_a @ s[a + b] @ mean_b)
+            + 4 * products.bilinear(mean_a, mean_b)
             - 3 * n * m_a * m_b
         )  # fmt: skip
-        return _debiased(cross, float(both), float(sum_a), float(sum_b), n)
-
-
-def centered_gram(features: Tensor) -> Tensor:
-    r"""Return :math:`K = \tilde X \tilde X^\top` of centred features: (n, d) -> (n, n) float64.
-
-    Examples
-    --------
-    >>> centered_gram(torch.tensor([[1.0], [3.0]]))
-    tensor([[ 1., -1.],
-            [-1.,  1.]], dtype=torch.float64)
-    """
-    gram = torch.zeros(len(features), len(features), dtype=torch.float64, device=features.device)
-    for columns in features.split(4096, dim=1):  # a wide layer is never copied whole
-        x, _ = _checked_features(columns, columns)
-        mean = x.mean(0)
-        x = x - mean
-        x = x * (x.abs() > ROUNDING * mean.abs())
-        gram += x @ x.T
-    return gram
-
-
-def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debiased") -> float:
-    """Return the linear CKA of two centred Gram matrices (n, n) of the same n examples.
-
-    The same number as :func:`cka`; cheaper where there are more features than examples.
-    """
-    if gram_x.ndim != 2 or gram_x.shape != gram_y.shape or gram_x.shape[0] != gram_x.shape[1]:
-        raise ShapeError(
-            f"Gram matrices have shapes {tuple(gram_x.shape)} and {tuple(gram_y.shape)}, "
-            "expected (n, n) twice; show both networks the same images"
-        )
-    _check_estimator(estimator, len(gram_x))
-    return _ratio(
-        *(
-            _gram_hsic(a, b, estimator)
-            for a, b in ((gram_x, gram_y), (gram_x, gram_x), (gram_y, gram_y))
-        )
-    )
-
-
-def cka_null_band(
-    gram_x: Tensor,
-    gram_y: Tensor,
-    estimator: Estimator = "debiased",
-    *,
-    shuffles: int = 100,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return the central 95% of CKA when the examples of one network are shuffled.
-
-    Shuffling keeps every property of either set of features and breaks what ties them together.
-    """
-    scale = math.sqrt(
-        max(0.0, _gram_hsic(gram_x, gram_x, estimator))
-        * max(0.0, _gram_hsic(gram_y, gram_y, estimator))
-    )
-    if scale == 0:
-        return (math.nan, math.nan)
-    generator = torch.Generator().manual_seed(seed)
-    orders = (torch.randperm(len(gram_y), generator=generator) for _ in range(shuffles))
-    values = torch.tensor([_gram_hsic(gram_x, gram_y[o][:, o], estimator) / scale for o in orders])
-    low, high = values.double().quantile(torch.tensor([0.025, 0.975]).double()).tolist()
-    return (low, high)
-
-
-def _gram_hsic(a: Tensor, b: Tensor, estimator: str) -> float:
-    cross, diag_a, diag_b = float(torch.vdot(a.flatten(), b.flatten())), a.diagonal(), b.diagonal()
-    if estimator == "biased":
-        return cross
-    both = float(diag_a @ diag_b)
-    return _debiased(cross, both, float(diag_a.sum()), float(diag_b.sum()), len(a))
-
-
-def _debiased(cross: float, both: float, sum_a: float, sum_b: float, n: int) -> float:
-    r"""Return n(n-3) HSIC_1 of centred linear kernels.
-
-    Centring leaves HSIC_1 as it is, and makes the row sums of the kernels without their diagonal
-    equal to minus the diagonal, which leaves three numbers of Song et al.'s Equation 5.
-    """
-    return cross - n / (n - 2) * both + sum_a * sum_b / ((n - 1) * (n - 2))
-
-
-def _ratio(xy: float, xx: float, yy: float) -> float:
-    if not (xx > 0 and yy > 0):
-        warnings.warn(
-            "a network's features have no variance (or too few examples to estimate it), their "
-            "CKA is undefined and reported as NaN",
-            UndefinedSimilarityWarning,
-            stacklevel=3,
-        )
-        return math.nan
-    return xy / math.sqrt(xx * yy)
-
-
-def _checked_features(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
-        raise ShapeError(
-            f"features have shapes {tuple(x.shape)} and {tuple(y.shape)}, expected (n, d1) and "
-            "(n, d2) with one row per example; flatten them and show both the same examples"
-        )
-    x, y = x.detach().to(torch.float64), y.detach().to(torch.float64)
-    if not (torch.isfinite(x).all() and torch.isfinite(y).all()):
-        raise DataError("features hold NaN or infinite values, expected finite ones")
-    return x, y
-
-
-def _check_estimator(estimator: str, n: int) -> None:
-    least = {"debiased": 4, "biased": 2}
-    if estimator not in least:
-        raise UsageError(f"unknown estimator '{estimator}'; known: biased, debiased")
-    if n < least[estimator]:
-        raise DataError(
-            f"got {n} examples, expected at least {least[estimator]} for the {estimator} "
-            "estimator; use more"
-        )
+        return debiased_hsic(cross, float(both), float(sum_a), float(sum_b), n)

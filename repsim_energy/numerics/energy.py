@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from repsim_energy.interfaces import PatchBasis
 
-__all__ = ["energy_profile", "profile_similarity"]
+__all__ = ["energy_profile", "profile_similarities", "profile_similarity"]
 
 
 def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
@@ -108,20 +108,35 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
             f"profiles have shapes {x.shape} and {y.shape}, expected two of one length; "
             "measure both on one basis"
         )
-    dx, dy = x - x.mean(), y - y.mean()
-    norms = [np.linalg.norm(dx), np.linalg.norm(dy)]
-    floors = [_rounding(x), _rounding(y)]
-    if not all(n > f for n, f in zip(norms, floors, strict=True)):
+    return float(profile_similarities(np.stack([x, y]))[0, 1])
+
+
+def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
+    """Return the Pearson correlations of all pairs of (m, d) profiles on one basis.
+
+    Returns
+    -------
+    (m, m), symmetric; see :func:`profile_similarity`
+
+    Examples
+    --------
+    >>> profile_similarities([[1.0, 2.0, 4.0], [2.0, 4.0, 8.0], [3.0, 2.0, 0.0]]).round(12)
+    array([[ 1.,  1., -1.],
+           [ 1.,  1., -1.],
+           [-1., -1.,  1.]])
+    """
+    x = np.asarray(profiles, dtype=np.float64)
+    if x.ndim != 2:
+        raise ShapeError(f"profiles have shape {x.shape}, expected (m, d), one a row")
+    centered = x - x.mean(1, keepdims=True)
+    norms = np.linalg.norm(centered, axis=1)
+    varies = norms > 8 * np.finfo(np.float64).eps * np.linalg.norm(x, axis=1)  # more than rounding
+    if not varies.all():
         warnings.warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
             FlatProfileWarning,
             stacklevel=2,
         )
-        return float("nan")
-    r = float(np.dot(dx / norms[0], dy / norms[1]))
-    return min(1.0, max(-1.0, r))
-
-
-def _rounding(x: NDArray[np.float64]) -> float:
-    """Return the norm that rounding alone can give to a constant vector."""
-    return float(8 * np.finfo(np.float64).eps * np.linalg.norm(x))
+    unit = centered / np.where(varies, norms, np.nan)[:, None]
+    correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)
+    return correlations

@@ -6,30 +6,23 @@ a patch can take, it is a window sum of such entries. So a few matrix products, 
 along the diagonal is kept, and cumulative sums over rows and columns give what unfolding every
 patch would, with a small part of the arithmetic and of the memory.
 
-Bytes are multiplied as whole numbers. Their sums are exact, whatever the threads, the split into
-batches and the machine.
+The sums of bytes are exact, whatever the threads, the split into batches and the machine.
 """
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
+
+from repsim_energy.numerics.whole_products import MOST_TERMS, multiply
 
 __all__ = ["patch_sums"]
 
 TILE = 32
 """Columns that are multiplied at once, of images more than half as wide again."""
 
-CHUNK_BYTES = 32 * 2**20
+CHUNK_BYTES = 16 * 2**20
 """The most memory that a copy of a part of the images takes."""
-
-EXACT_TERMS = 1024
-"""So many products of int8 add up exactly in float32: 1024 * 2**14 = 2**24."""
-
-MOST_TERMS = 2**17 - 1
-"""So many products of int8 add up in int32."""
 
 
 def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -45,23 +38,6 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
     (d,) and (d, d) with d = c * kh * kw, channel-first: int64 for uint8, else float64. Products of
     floats are taken in their own precision, of half ones in float32.
     """
-    parts = (_sums(part, patch) for part in images.split(_chunk(images, patch[0])))
-    total, second = next(parts)
-    for more_total, more_second in parts:
-        total, second = total + more_total, second + more_second
-    return total, second
-
-
-def _chunk(images: Tensor, kh: int) -> int:
-    """Return how many images' columns fit into memory and, multiplied as one, into int32."""
-    channels, height, width = images.shape[1:]
-    column_bytes = channels * height * images.element_size()
-    most_rows = max(end - first for first, end in _groups(height, kh))
-    at_once = CHUNK_BYTES // (column_bytes * min(width, 2 * TILE))
-    return max(1, min(at_once, MOST_TERMS // most_rows))
-
-
-def _sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
     (kh, kw), (count, channels, height, width) = patch, images.shape
     offset = _offset(images)
     step = width if width <= 1.5 * TILE else TILE
@@ -89,6 +65,11 @@ def _offset(images: Tensor) -> Tensor:
 def _own(images: Tensor) -> torch.dtype:
     """Return the precision that products are taken in."""
     return torch.promote_types(images.dtype, torch.float32)
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    """Return the type that sums are kept in."""
+    return torch.float64 if values.is_floating_point() else torch.int64
 
 
 def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
@@ -130,23 +111,10 @@ def _tile(
         summed likewise; dx runs from -(kw - 1) to kw - 1. Where x + dx or the rows below lie
         outside the image stands anything: no patch reaches there.
     """
-    count, channels, height, width = images.shape
+    channels, width = images.shape[1], images.shape[3]
     kh, halo = patch[0], patch[1] - 1
     low, high = max(x - halo, 0), min(end + halo, width)
-    right = _rows_first(images[..., low:high], offset)
-    left = right[..., x - low : end - low].contiguous().view(height, count, -1)
-    right = right.view(height, count, -1)
-    ones = left.new_ones(height * count, 1)
-    groups = _groups(height, kh)
-    kind = left.dtype if left.is_floating_point() else torch.int32
-    sums = torch.zeros(len(groups), 1, left.shape[2], dtype=kind, device=images.device)
-    size = (len(groups), kh, left.shape[2], right.shape[2])
-    products = torch.zeros(size, dtype=kind, device=images.device)
-    for group, (first, last) in enumerate(groups):
-        upper = left[first:last].flatten(0, 1)
-        _multiply(ones[: len(upper)], upper, sums[group])
-        for dy in range(min(kh, height - last + 1)):
-            _multiply(upper, right[first + dy : last + dy].flatten(0, 1), products[group, dy])
+    sums, products = _row_products(images[..., low:high], offset, slice(x - low, end - low), kh)
     columns = torch.arange(x, end)
     across = (columns[:, None] + torch.arange(-halo, halo + 1)).clamp(low, high - 1) - low
     bands = _over_windows(products, kh).view(kh, kh, channels, end - x, channels, high - low)
@@ -154,28 +122,35 @@ def _tile(
     return totals.movedim(2, 0), bands[:, :, :, (columns - x)[:, None], :, across]
 
 
-def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Write the (m, n) product of (k, m) and (k, n) columns; that of int8 is exact."""
-    if left.is_floating_point():
-        torch.mm(left.T, right, out=out)
-    elif left.device.type == "cpu" and _int8_is_exact():
-        torch._int_mm(left.T, right, out=out)
-    else:
-        whole = len(left) - len(left) % EXACT_TERMS
-        parts = [t[:whole].float().unflatten(0, (-1, EXACT_TERMS)) for t in (left, right)]
-        rest = left[whole:].float().T @ right[whole:].float()
-        out.copy_(torch.bmm(parts[0].mT, parts[1]).sum(0, dtype=torch.float64).add_(rest))
+def _row_products(images: Tensor, offset: Tensor, inner: slice, kh: int) -> tuple[Tensor, Tensor]:
+    """Return (g, m) sums of the inner columns and their (g, dy, m, n) products with all columns.
 
-
-@cache
-def _int8_is_exact() -> bool:
-    """Return whether this machine multiplies int8 without saturation; some older ones do not."""
-    extremes = torch.tensor([-128, 127, -1, 1], dtype=torch.int8).repeat(256, 16)
-    try:
-        found = torch._int_mm(extremes.T, extremes)
-    except (AttributeError, RuntimeError):
-        return False
-    return torch.equal(found.double(), extremes.double().T @ extremes.double())
+    g is the group of rows, m counts the inner (c, x), n all (c, x), those dy rows below.
+    """
+    channels, height, width = images.shape[1:]
+    groups = _groups(height, kh)
+    most_rows = max(last - first for first, last in groups)
+    image_bytes = channels * height * width * images.element_size()
+    chunk = max(1, min(CHUNK_BYTES // image_bytes, MOST_TERMS // most_rows))
+    m, n = channels * (inner.stop - inner.start), channels * width
+    wide = _wide(images)
+    kind = torch.int32 if wide is torch.int64 else _own(images)
+    sums = torch.zeros(len(groups), m, dtype=wide, device=images.device)
+    products = torch.zeros(len(groups), kh, m, n, dtype=wide, device=images.device)
+    product = torch.empty(m, n, dtype=kind, device=images.device)
+    column = torch.empty(1, m, dtype=kind, device=images.device)
+    for part in images.split(chunk):
+        right = _rows_first(part, offset)
+        left = right[..., inner].contiguous().flatten(2)
+        right = right.flatten(2)
+        for group, (first, last) in enumerate(groups):
+            upper = left[first:last].flatten(0, 1)
+            multiply(left.new_ones(len(upper), 1), upper, column)  # far faster than summing
+            sums[group] += column[0]
+            for dy in range(min(kh, height - last + 1)):
+                multiply(upper, right[first + dy : last + dy].flatten(0, 1), product)
+                products[group, dy] += product
+    return sums, products
 
 
 def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:
@@ -194,7 +169,7 @@ def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:
 
 def _over_windows(values: Tensor, k: int) -> Tensor:
     """Return the (k, ...) sums of (m, ...) over entries a to m - k + a, for a = 0 to k - 1."""
-    wide = torch.float64 if values.is_floating_point() else torch.int64
+    wide = _wide(values)
     edge = k - 1
     before = _cumulative(values[:edge], wide)
     after = _cumulative(values[len(values) - edge :].flip(0), wide).flip(0)

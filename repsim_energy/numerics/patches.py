@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,9 +16,16 @@ from repsim_energy.numerics.components import basis_from_moments
 from repsim_energy.numerics.patch_sums import patch_sums
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from repsim_energy.interfaces import PatchBasis
 
+    Images = Tensor | NDArray[Any]
+
 __all__ = ["PatchMoments", "check_batch", "patch_moments"]
+
+CHUNK_BYTES = 64 * 2**20
+"""How much of an array is read at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +94,16 @@ class PatchMoments:
         )
 
 
-def patch_moments(images: Tensor | Iterable[Tensor], patch: tuple[int, int]) -> PatchMoments:
+def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> PatchMoments:
     r"""Return the moments of all overlapping patches (stride 1, no padding) of images.
 
     Source: Chowers & Weiss (2023), Definitions 2.1 and 4.1.
 
     Parameters
     ----------
-    images : (n, c, h, w) uint8 (read as 0..1) or float, or an iterable of such batches.
-        Memory does not grow with the number of batches.
+    images : (n, c, h, w) uint8 (read as 0..1) or float, a tensor or an array, which may be mapped
+        from a file; or an iterable of such batches, alone or, as a DataLoader gives them, first in
+        a tuple. Memory does not grow with the number of images.
     patch : (kh, kw)
 
     Returns
@@ -118,8 +127,7 @@ def patch_moments(images: Tensor | Iterable[Tensor], patch: tuple[int, int]) -> 
     >>> moments.count, moments.mean[0].item()
     (4, 2.5)
     """
-    batches = iter([images]) if isinstance(images, Tensor) else iter(images)
-    parts = (_moments_of_batch(batch, patch) for batch in batches)
+    parts = (_moments_of_batch(batch, patch) for batch in _batches(images))
     moments = next((part for part in parts if part is not None), None)
     if moments is None:
         raise DataError("got no images, expected at least one; check the data set and its limit=")
@@ -127,6 +135,19 @@ def patch_moments(images: Tensor | Iterable[Tensor], patch: tuple[int, int]) -> 
         if part is not None:
             moments = moments + part
     return moments
+
+
+def _batches(images: Images | Iterable[Any]) -> Iterator[Tensor]:
+    """Give tensors; an array is read part by part, so that a file is never in memory whole."""
+    if isinstance(images, Tensor):
+        yield images
+    elif isinstance(images, np.ndarray):
+        step = max(1, CHUNK_BYTES * len(images) // max(1, images.nbytes))
+        for start in range(0, len(images), step):
+            yield torch.from_numpy(np.array(images[start : start + step]))
+    else:
+        for batch in images:
+            yield from _batches(batch[0] if isinstance(batch, tuple | list) else batch)
 
 
 def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> PatchMoments | None:

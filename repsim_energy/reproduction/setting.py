@@ -8,14 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from repsim_energy.comparison import (
-    Scheduler,
-    Step,
-    compare,
-    make_plan,
-    scheduler_of,
-    train_networks,
-)
+from repsim_energy.comparison import Step, compare, make_plan, train_networks
 from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.patch_variants import check_component
 from repsim_energy.errors import RepsimError, TrainingError
@@ -25,6 +18,7 @@ from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.registry import Registry, load_dataset
 from repsim_energy.reproduction.scales import Scale
 from repsim_energy.results import assemble
+from repsim_energy.scheduling import Scheduler, scheduler_of
 from repsim_energy.training.recipe import parse_recipe
 
 if TYPE_CHECKING:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import TrainingError, unknown_name
+from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.interfaces import Normalisation
 from repsim_energy.models.layers import find_layer
-from repsim_energy.training.loop import EVALUATION_BATCH, as_input
+from repsim_energy.training.loop import as_input
 
-__all__ = ["FIRST", "OUTPUT", "activations", "layer_names"]
+__all__ = ["CONVS", "FIRST", "OUTPUT", "layer_names", "layer_sizes", "observe"]
 
 FIRST, OUTPUT = "first", "output"
 """Names that every network has: the layer that sees the image, and the network's answer."""
+
+CONVS = "convs"
+"""Stands for all convolutions of a network, each under its own name."""
+
+Receive = Callable[[str, Tensor], None]
+"""Called with the name of a layer and its answer to a batch, before anything overwrites it."""
 
 
 def layer_names(module: nn.Module, layers: Sequence[str]) -> dict[str, str]:
@@ -25,6 +31,12 @@ def layer_names(module: nn.Module, layers: Sequence[str]) -> dict[str, str]:
     ------
     UsageError
         For a name that the network does not have.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    >>> layer_names(net, ["first", "convs", "output"])
+    {'first': '0', '0': '0', '2': '2', 'output': ''}
     """
     known = {name: name for name, _ in module.named_modules() if name}
     found = {}
@@ -33,50 +45,98 @@ def layer_names(module: nn.Module, layers: Sequence[str]) -> dict[str, str]:
             found[layer] = find_layer(module)[0]
         elif layer == OUTPUT:
             found[layer] = ""
+        elif layer == CONVS:
+            found |= {n: n for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
         elif layer in known:
             found[layer] = layer
         else:
-            raise unknown_name(f"layer of {type(module).__name__}", layer, [FIRST, OUTPUT, *known])
+            raise unknown_name(
+                f"layer of {type(module).__name__}", layer, [FIRST, OUTPUT, CONVS, *known]
+            )
     return found
 
 
 @torch.no_grad()
-def activations(
+def observe(
     module: nn.Module,
-    layers: Sequence[str],
+    layers: Mapping[str, str],
     images: Tensor,
+    batch: int,
     normalisation: Normalisation,
     device: torch.device,
-) -> dict[str, Tensor]:
-    """Return layer -> (n, ...) float32 activations on the CPU, in evaluation mode.
+    receive: Receive,
+) -> None:
+    """Show images to a network in evaluation mode and hand on what its layers answer.
 
-    Every captured tensor is copied at once: an in-place ReLU behind a layer would otherwise
-    overwrite it.
+    Nothing is kept here and no graph is built. A tensor that ``receive`` keeps has to be copied:
+    an in-place ReLU behind the layer overwrites it.
+
+    Parameters
+    ----------
+    layers : layer -> the name of the submodule, as :func:`layer_names` gives
+    images : (n, c, h, w) uint8 or float
+    batch : how many images are shown at once
+    receive : called once for every layer and batch, with the (batch, ...) float32 answer
+
+    Raises
+    ------
+    UsageError
+        For layers that are not used exactly once for an image, or do not answer one tensor with
+        a row for each image.
     """
-    names = layer_names(module, layers)
-    kept: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     modules = dict(module.named_modules())
-    hooks = []
-    for layer, name in names.items():
+    answered: set[str] = set()
 
-        def keep(
-            _: nn.Module, __: object, output: object, into: list[Tensor] = kept[layer]
-        ) -> None:
-            if not isinstance(output, Tensor):
-                raise TrainingError(
-                    f"a layer answers {type(output).__name__}, expected a tensor; name another "
-                    "one with --layer"
+    def hook_of(layer: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_: nn.Module, __: object, answer: object) -> None:
+            if layer in answered:
+                raise UsageError(
+                    f"layer '{layer}' is used several times for an image, expected once; name the "
+                    "module around it or another one with --layer"
                 )
-            into.append(output.detach().float().cpu().clone())
+            answered.add(layer)
+            if not isinstance(answer, Tensor) or answer.shape[:1] != (rows,):
+                raise UsageError(
+                    f"layer '{layer}' answers {_kind(answer)}, expected a tensor with a row for "
+                    f"each of {rows} images; name another one with --layer"
+                )
+            receive(layer, answer.detach().float())
 
-        hooks.append(modules[name].register_forward_hook(keep))
+        return hook
+
+    hooks = [modules[name].register_forward_hook(hook_of(key)) for key, name in layers.items()]
     was_training = module.training
     try:
         module.to(device).eval()
-        for batch in images.split(EVALUATION_BATCH):
-            module(as_input(batch.to(device), normalisation))
+        for shown in images.split(batch):
+            answered.clear()
+            rows = len(shown)
+            module(as_input(shown.to(device), normalisation))
+            if unused := layers.keys() - answered:
+                raise UsageError(
+                    f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
+                    "that images pass through; name another one with --layer"
+                )
     finally:
         for hook in hooks:
             hook.remove()
         module.train(was_training)
-    return {layer: torch.cat(parts) for layer, parts in kept.items()}
+
+
+def layer_sizes(
+    module: nn.Module, layers: Mapping[str, str], images: Tensor, device: torch.device
+) -> dict[str, int]:
+    """Return layer -> how many numbers it answers to an image, tried with two images."""
+    sizes: dict[str, int] = {}
+
+    def receive(layer: str, answer: Tensor) -> None:
+        sizes[layer] = answer[0].numel()
+
+    channels = images.shape[1]
+    as_they_are = Normalisation((0.0,) * channels, (1.0,) * channels)
+    observe(module, layers, images[:2], 2, as_they_are, device, receive)
+    return sizes
+
+
+def _kind(answer: object) -> str:
+    return f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import DataError, TrainingError, UsageError
+from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import read_filters
+from repsim_energy.training.history import History, Record
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [
-    "History",
     "as_input",
-    "choose_device",
+    "batches",
     "evaluate",
-    "make_optimizer",
+    "hits_of",
+    "loss_of",
     "normalisation_of",
+    "optimizer_of",
     "seeded",
     "take_step",
     "train",
@@ -33,46 +33,6 @@ EVALUATION_BATCH = 250
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps planned."""
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """What a training leaves besides the trained network.
-
-    Parameters
-    ----------
-    steps : gradient steps taken
-    loss : (steps,) training loss of each step
-    accuracy : (steps,) share of each batch classified right, before the step
-    train_accuracy : the mean of ``accuracy`` over the last epoch (over all of a shorter training)
-    snapshots : (s, k, c, kh, kw) filters of the first layer
-    snapshot_steps : (s,) the steps after which they were taken
-    evaluations : (e, 2) loss and accuracy on the test images
-    evaluation_steps : (e,) the steps after which they were measured
-    """
-
-    steps: int
-    loss: Tensor
-    accuracy: Tensor
-    train_accuracy: float
-    snapshots: Tensor
-    snapshot_steps: Tensor
-    evaluations: Tensor
-    evaluation_steps: Tensor
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``auto`` takes a GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"device '{name}' cannot be used here, expected auto, cpu or cuda"
-        ) from error
-    return device
 
 
 def normalisation_of(images: ImageSet) -> Normalisation:
@@ -138,42 +98,26 @@ def train(
     test : images that are evaluated along the way and never trained on
     seed : of the order of the images and of what the network draws itself
     """
-    total = recipe.total_steps(len(images))
     module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
-    keep, ask = _log_spaced(total, recipe.snapshots), _evenly_spaced(total, recipe.evaluations)
-    snapshots, losses, hits, asked = [read_filters(layer)], [], [], {}
-    epoch_length = max(1, len(images) // recipe.batch)
-    optimizer = make_optimizer(module, recipe)
+    optimizer = optimizer_of(module.parameters(), recipe)
+    record = Record(recipe, len(images), {0: read_filters(layer)})
     with seeded(seed, device):
-        for step, chosen in enumerate(_batches(len(images), recipe, total, seed), 1):
+        for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalisation)
-            loss, hit = take_step(module, optimizer, inputs, labels[batch], recipe)
-            losses.append(loss)
-            hits.append(hit)
-            if step in keep:
-                snapshots.append(read_filters(layer))
-            if step in ask and len(test):
-                asked[step] = evaluate(module, test, normalisation, device, recipe)
+            record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
+            if record.wants_filters:
+                record.snapshots[record.steps] = read_filters(layer)
+            if record.wants_evaluation and len(test):
+                found = evaluate(module, test, normalisation, device, recipe)
+                record.evaluations[record.steps] = found
                 module.train()
             if progress is not None:
-                progress(step, total)
-            if step % epoch_length == 0 and _finished(losses, hits, epoch_length, recipe, step):
+                progress(record.steps, record.total)
+            if record.finished():
                 break
-    _check_finite(losses, recipe)
-    accuracy = torch.stack(hits).float().cpu()
-    taken = [0, *sorted(s for s in keep if s <= step)]
-    return History(
-        steps=step,
-        loss=torch.stack(losses).float().cpu(),
-        accuracy=accuracy,
-        train_accuracy=float(accuracy[-epoch_length:].mean()),
-        snapshots=torch.stack(snapshots),
-        snapshot_steps=torch.tensor(taken),
-        evaluations=torch.tensor(list(asked.values())).view(-1, 2),
-        evaluation_steps=torch.tensor(list(asked), dtype=torch.int64),
-    )
+    return record.history()
 
 
 def take_step(
@@ -187,19 +131,11 @@ def take_step(
     kind = inputs.device.type
     with torch.autocast(kind, torch.bfloat16, recipe.precision == "bfloat16"):
         output = module(inputs)
-        loss = _loss(output, target, recipe)
+        loss = loss_of(output, target, recipe)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-    return loss.detach(), _hits(output.detach(), target)
-
-
-def _log_spaced(total: int, count: int) -> set[int]:
-    return {int(s) for s in np.unique(np.geomspace(1, total, count).round())} if count else set()
-
-
-def _evenly_spaced(total: int, count: int) -> set[int]:
-    return {round(total * (i + 1) / count) for i in range(count)}
+    return loss.detach(), hits_of(output.detach(), target)
 
 
 @contextlib.contextmanager
@@ -210,22 +146,19 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _batches(images: int, recipe: Recipe, total: int, seed: int) -> Iterator[Tensor]:
+def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
+    """Give the (b,) images of step after step without end, every epoch in a new order."""
     generator = torch.Generator().manual_seed(seed)
     size = min(recipe.batch, images)
-    step = 0
     while True:
         order = torch.randperm(images, generator=generator)
         for start in range(0, images - size + 1, size):
             yield order[start : start + size]
-            step += 1
-            if step == total:
-                return
 
 
-def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser of all weights that are not frozen."""
-    weights = [p for p in module.parameters() if p.requires_grad]
+def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser of those parameters that are trained."""
+    weights = [p for p in parameters if p.requires_grad]
     if not weights:
         raise UsageError("every layer of the network is frozen, expected one to train")
     if recipe.optimizer == "adam":
@@ -235,30 +168,16 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def _loss(output: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
+def loss_of(output: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
+    """Return the recipe's loss of (n, classes) answers to images of (n,) classes."""
     if recipe.loss == "cross_entropy":
         return F.cross_entropy(output, target)
     return F.mse_loss(output.float(), F.one_hot(target, output.shape[1]).float())
 
 
-def _hits(output: Tensor, target: Tensor) -> Tensor:
+def hits_of(output: Tensor, target: Tensor) -> Tensor:
+    """Return the share of images classified right."""
     return (output.argmax(1) == target).float().mean()
-
-
-def _finished(
-    losses: list[Tensor], hits: list[Tensor], epoch: int, recipe: Recipe, step: int
-) -> bool:
-    _check_finite(losses[-epoch:], recipe)
-    reached = float(torch.stack(hits[-epoch:]).mean())
-    return recipe.until_accuracy is not None and reached >= recipe.until_accuracy
-
-
-def _check_finite(losses: list[Tensor], recipe: Recipe) -> None:
-    if not torch.isfinite(torch.stack(losses)).all():
-        raise TrainingError(
-            f"the loss became infinite or NaN at lr={recipe.lr:g}, expected a finite one; "
-            f"lower it, such as --recipe quick:lr={recipe.lr / 10:g}"
-        )
 
 
 @torch.no_grad()
@@ -280,4 +199,4 @@ def evaluate(
     pixels, labels = images.images[chosen], images.labels[chosen].to(device)
     batches = pixels.split(EVALUATION_BATCH)
     outputs = torch.cat([module(as_input(b.to(device), normalisation)) for b in batches])
-    return float(_loss(outputs, labels, recipe)), float(_hits(outputs, labels))
+    return float(loss_of(outputs, labels, recipe)), float(hits_of(outputs, labels))

@@ -27,7 +27,8 @@ class Recipe:
     until_accuracy : end after the first epoch whose training accuracy reaches it
     loss : cross_entropy, or mse against one-hot labels
     snapshots : first-layer filters to keep, at log-spaced steps
-    precision : float32, or bfloat16 for automatic mixed precision
+    precision : float32, bfloat16 for automatic mixed precision, or auto for bfloat16 where the
+        hardware multiplies it; what was used is part of the run's key and of results
     test_images : how many test images the accuracy is measured on; none takes all
     evaluations : how often loss and accuracy on the test images are measured along the way, after
         evenly spaced steps of the longest training that the recipe allows
@@ -43,7 +44,7 @@ class Recipe:
     until_accuracy: float | None = None
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     snapshots: int = 12
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
     test_images: int | None = None
     evaluations: int = 0
 

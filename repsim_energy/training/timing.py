@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.training.build import build
 from repsim_energy.training.loop import (
     as_input,
-    make_optimizer,
     normalisation_of,
+    optimizer_of,
     seeded,
     take_step,
 )
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.runs import build
 
 __all__ = ["STEPS", "step_seconds"]
 
@@ -69,7 +69,7 @@ def _step_of(
     module: nn.Module, data: Dataset, recipe: Recipe, device: torch.device
 ) -> Callable[[], None]:
     module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = make_optimizer(module, recipe)
+    optimizer = optimizer_of(module.parameters(), recipe)
     pixels = data.train.images[: recipe.batch].to(device)
     labels = data.train.labels[: recipe.batch].to(device)
     normalisation = normalisation_of(data.train)

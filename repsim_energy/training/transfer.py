@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from repsim_energy.errors import FileError
 from repsim_energy.storage import atomic_path, cache_folder
-from repsim_energy.training.runs import FILES, Run
+from repsim_energy.training.kept import FILES, Run
 
 __all__ = ["files_of", "keep_files"]
 

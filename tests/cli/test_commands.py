@@ -222,6 +222,21 @@ def test_checkpoints_are_compared_with_their_own_architecture(data, tmp_path):
     assert found.returncode == 0, found.stderr
 
 
+def test_all_convolutions_are_compared_and_printed(data):
+    args = ["compare", "--models", "resnet20:width=0.25", "--dataset", data, "--seeds", "2", *FAST,
+            "--metric", "cka:batch=15", "--layer", "convs"]  # fmt: skip
+    shown = repsim(*args)
+    assert shown.returncode == 0, shown.stderr
+    rows = [line for line in shown.stdout.splitlines() if " blocks." in line or " conv1 " in line]
+    assert [len(row.split()) for row in rows] == list(range(4, 4 + 21))  # one half of the matrix
+    found = json.loads(repsim(*args, "--json").stdout)
+    assert found["dims"]["layer"] == found["dims"]["layer_ref"] == 21
+    assert found["attrs"]["images"] == "30"
+    refused = repsim(*args[:-1], "blocks.0.relu")
+    assert refused.returncode == 2
+    assert "'blocks.0.relu' is used several times" in refused.stderr
+
+
 def test_names_and_help_need_no_torch():
     code = (
         "import sys\nfrom repsim_energy.cli import main\n"

@@ -83,3 +83,14 @@ def test_a_metric_is_symmetric_bounded_and_deterministic(metric, represent, pair
     assert metric.null_band(a, b)[0] < metric.null_band(a, b)[1]
     np.testing.assert_array_equal(a, kept[0])
     np.testing.assert_array_equal(b, kept[1])
+
+
+def test_all_pairs_at_once_are_the_pairs_one_by_one(metric, represent, rng):
+    if not hasattr(metric, "compare_all"):
+        pytest.skip("this metric compares pair by pair")
+    banks = [represent(torch.randn(9, 27, generator=rng, dtype=torch.float64)) for _ in range(5)]
+    similarity, low, high = metric.compare_all(np.stack(banks))
+    for i, a in enumerate(banks):
+        for j, b in enumerate(banks):
+            assert similarity[i, j] == pytest.approx(metric.compare(a, b), abs=1e-12)
+            assert (low[i, j], high[i, j]) == metric.null_band(a, b)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.numerics import autocorrelation as module
+from repsim_energy.numerics import lag_sums
 from repsim_energy.numerics.autocorrelation import autocorrelation, lag_moments
 from repsim_energy.numerics.patches import patch_moments
 
@@ -50,12 +51,18 @@ def slow_moments(images, kh, kw, m):
     return lags
 
 
+@pytest.fixture(params=["pixel products", "spectra"])
+def way(request, monkeypatch):
+    if request.param == "spectra":
+        monkeypatch.setattr(module, "MOST_PIXELS", 0)
+
+
 @pytest.mark.parametrize(
     ("shape", "patch", "m"),
     [((3, 2, 5, 6), (1, 1), 4), ((2, 2, 5, 6), (2, 3), 3), ((2, 1, 4, 7), (2, 3), 0),
      ((2, 1, 3, 3), (3, 3), 0)],
 )  # fmt: skip
-def test_moments_equal_a_loop_over_pairs_of_places(shape, patch, m, rng):
+def test_moments_equal_a_loop_over_pairs_of_places(shape, patch, m, way, rng):
     images = torch.randn(shape, generator=rng) + 3
     found = lag_moments(images, patch, max_shift=m)
     assert found.patch == (shape[1], *patch)
@@ -150,9 +157,10 @@ def test_all_orthonormal_components_see_what_the_patches_themselves_do(pictures,
     close(moments.autocorrelation(orthogonal(18, rng)), expected)
 
 
-def test_nothing_depends_on_the_chunks_of_images(pictures, moments, monkeypatch):
+def test_nothing_depends_on_the_chunks_of_images(pictures, moments, way, monkeypatch):
     whole = autocorrelation(pictures.images, max_shift=4)
     monkeypatch.setattr(module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(lag_sums, "CHUNK_BYTES", 1)
     one_by_one = lag_moments(pictures.images, (2, 3), max_shift=4)
     torch.testing.assert_close(one_by_one.lags, moments.lags, rtol=0, atol=1e-12)
     close(autocorrelation(pictures.images, max_shift=4), whole, atol=1e-12)

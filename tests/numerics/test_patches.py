@@ -2,13 +2,15 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
 
 from repsim_energy.errors import DataError, ShapeError
-from repsim_energy.numerics import patch_sums
+from repsim_energy.numerics import patch_sums, patches, whole_products
 from repsim_energy.numerics.patches import patch_moments
 
 
@@ -50,6 +52,20 @@ def test_moments_of_bytes_do_not_depend_on_the_split_by_a_single_bit(pictures, m
         assert other.count == whole.count
         assert torch.equal(other.second, whole.second)
         assert torch.equal(other.total, whole.total)
+
+
+def test_arrays_files_and_loaders_give_the_same_moments(pictures, tmp_path, monkeypatch):
+    expected = patch_moments(pictures.images, (3, 3))
+    path = tmp_path / "images.npy"
+    np.save(path, pictures.images.numpy())
+    monkeypatch.setattr(patches, "CHUNK_BYTES", 10_000)  # some images of the file at a time
+    mapped = np.load(path, mmap_mode="r")
+    loader = DataLoader(TensorDataset(pictures.images, pictures.labels), batch_size=13)
+    for source in (pictures.images.numpy(), mapped, loader, [mapped[:40], mapped[40:]]):
+        found = patch_moments(source, (3, 3))
+        assert found.count == expected.count
+        assert torch.equal(found.second, expected.second)
+        assert torch.equal(found.total, expected.total)
 
 
 def test_bytes_are_read_as_zero_to_one(pictures):
@@ -146,7 +162,7 @@ def test_both_ways_of_multiplying_bytes_give_the_same_bits(shape, patch, rng, mo
     images = torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
     found = []
     for whole in (True, False):
-        monkeypatch.setattr(patch_sums, "_int8_is_exact", lambda whole=whole: whole)
+        monkeypatch.setattr(whole_products, "_int8_is_exact", lambda whole=whole: whole)
         found.append(patch_moments(images, patch))
     assert torch.equal(found[0].second, found[1].second)
     assert torch.equal(found[0].total, found[1].total)
@@ -154,7 +170,7 @@ def test_both_ways_of_multiplying_bytes_give_the_same_bits(shape, patch, rng, mo
 
 def test_as_many_products_as_are_multiplied_at_once_do_not_overflow():
     """One more than fits: the brightest images possible, beside the darkest."""
-    count = patch_sums.MOST_TERMS + 5
+    count = whole_products.MOST_TERMS + 5
     for value in (0, 255):
         images = torch.full((1, 1, 1, 2), value, dtype=torch.uint8).expand(count, -1, -1, -1)
         moments = patch_moments(images, (1, 2))

@@ -5,7 +5,8 @@ import pytest
 
 from repsim_energy.errors import DataError, FlatProfileWarning, ShapeError, UsageError
 from repsim_energy.numerics.linear_cnn import linear_cnn_filters
-from repsim_energy.numerics.theory import _correlations, fit_profile, theoretical_profile
+from repsim_energy.numerics.profile_fit import fit_profile, fit_profiles
+from repsim_energy.numerics.theory import theoretical_profile
 
 CIFAR_LIKE = np.geomspace(1.3, 1e-5, 27)
 
@@ -65,20 +66,43 @@ def test_a_component_without_variance_learns_nothing():
     np.testing.assert_array_equal(curve[:, 1], 0)
 
 
-@pytest.mark.parametrize("shape", ["random", "theory", "noise"])
+def correlations(profiles, curves):
+    return np.corrcoef(profiles, curves)[: len(profiles), len(profiles) :]
+
+
+@pytest.mark.parametrize("shape", ["random", "theory", "noise", "beyond the scan"])
 def test_fit_is_never_below_a_scan_of_20000_steps(shape):
     rng = np.random.default_rng(3)
-    for _ in range(100):
-        eigenvalues = np.sort(np.exp(rng.uniform(-12, 0, 27)))[::-1]
+    for components in (3, 9, 27, 27, 27, 75):
+        eigenvalues = np.sort(np.exp(rng.uniform(-12, 0, components)))[::-1]
+        lowest = 10 if shape == "beyond the scan" else 0
+        steps = np.exp(rng.uniform(lowest, 14, 60))
+        profiles = theoretical_profile(eigenvalues, step_size=0.4, steps=steps)
         if shape == "random":
-            profile = rng.random(27)
-        else:
-            steps = np.exp(rng.uniform(0, 14))
-            profile = theoretical_profile(eigenvalues, step_size=0.4, steps=steps)
-            profile = profile * np.exp(rng.normal(size=27) * (shape == "noise"))
-        fit = fit_profile(profile, eigenvalues)
-        scan = theoretical_profile(eigenvalues, step_size=fit.step_size, steps=np.arange(1, 20001))
-        assert fit.correlation >= np.nanmax(_correlations(profile, scan)) - 1e-12
+            profiles = rng.random(profiles.shape)
+        if shape == "noise":
+            profiles = profiles * np.exp(rng.normal(size=profiles.shape))
+        fits = fit_profiles(profiles, eigenvalues)
+        scan = theoretical_profile(
+            eigenvalues, step_size=fits[0].step_size, steps=np.arange(1, 20001)
+        )
+        best = correlations(profiles, scan).max(1)
+        found = np.array([fit.correlation for fit in fits])
+        assert (found >= best - 1e-12).all()
+        if shape == "beyond the scan" and components > 3:
+            assert (found > best + 1e-4).any()
+
+
+def test_many_profiles_fit_as_each_by_itself():
+    rng = np.random.default_rng(4)
+    profiles = rng.random((300, 27))
+    together = fit_profiles(profiles, CIFAR_LIKE)
+    assert len(together) == 300
+    for profile, fit in zip(profiles, together, strict=True):
+        alone = fit_profile(profile, CIFAR_LIKE)
+        assert fit.correlation == pytest.approx(alone.correlation, abs=1e-12)
+        assert (fit.steps, fit.at_bound) == (pytest.approx(alone.steps, rel=1e-6), alone.at_bound)
+        np.testing.assert_allclose(fit.profile, alone.profile, rtol=1e-6)
 
 
 def test_fit_finds_the_steps_and_says_when_it_ran_into_a_bound():
@@ -94,7 +118,9 @@ def test_fit_finds_the_steps_and_says_when_it_ran_into_a_bound():
 
 def test_fit_of_a_flat_profile_is_nan():
     with pytest.warns(FlatProfileWarning):
-        assert np.isnan(fit_profile(np.ones(27), CIFAR_LIKE).correlation)
+        flat, other = fit_profiles([np.ones(27), CIFAR_LIKE], CIFAR_LIKE)
+    assert np.isnan(flat.correlation)
+    assert other.correlation == fit_profile(CIFAR_LIKE, CIFAR_LIKE).correlation
 
 
 def test_bad_input_is_refused():

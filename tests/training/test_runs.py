@@ -12,7 +12,7 @@ from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageE
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.numerics.linear_cnn import linear_cnn_filters
-from repsim_energy.training import loop, runs
+from repsim_energy.training import kept
 from repsim_energy.training.loop import as_input, evaluate, normalisation_of
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
 from repsim_energy.training.runs import make_run, run_key
@@ -125,7 +125,7 @@ def test_a_failed_write_leaves_nothing_behind(spec, data, fresh_cache, monkeypat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runs, "save_file", full)
+    monkeypatch.setattr(kept, "save_file", full)
     with pytest.raises(Exception, match="No space left"):
         make_run(spec, data, 0, RECIPE, CPU)
     assert list((fresh_cache / "runs").iterdir()) == []
@@ -259,8 +259,3 @@ def test_recipes_are_read_from_text():
     }.items():  # fmt: skip
         with pytest.raises(UsageError, match=words.replace("(", r"\(")):
             parse_recipe(text)
-
-
-def test_an_unknown_device_is_refused():
-    with pytest.raises(UsageError, match="expected auto, cpu or cuda"):
-        loop.choose_device("tpux")

@@ -13,7 +13,7 @@ import torch
 
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Dataset
-from repsim_energy.training.loop import choose_device
+from repsim_energy.training.device import choose_device
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.runs import make_run
 from repsim_energy.training.transfer import files_of

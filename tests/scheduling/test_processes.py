@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import repsim_energy as rs
-from repsim_energy.comparison import processes
 from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.scheduling import processes
 from repsim_energy.training.runs import is_cached
 
 RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)

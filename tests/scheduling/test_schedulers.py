@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from repsim_energy.comparison import scheduler_of
-from repsim_energy.comparison.processes import Local
 from repsim_energy.errors import UsageError
+from repsim_energy.scheduling import scheduler_of
+from repsim_energy.scheduling.processes import Local
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_cannot_be_meant_is_refused(text, jobs, message):
 
 def test_dask_is_imported_for_a_cluster_alone_and_its_absence_is_said():
     code = (
-        "import sys\nfrom repsim_energy.comparison import scheduler_of\n"
+        "import sys\nfrom repsim_energy.scheduling import scheduler_of\n"
         "scheduler_of('local')\nassert not {'dask', 'distributed'} & set(sys.modules)\n"
         "sys.modules['distributed'] = None\n"
         "try: scheduler_of('tcp://127.0.0.1:1')\nexcept Exception as error: print(error)"

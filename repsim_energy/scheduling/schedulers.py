@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar, Protocol, TypeVar
 
-from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.comparison.processes import Local
-from repsim_energy.errors import TrainingError, UsageError
+import torch
+
+from repsim_energy.errors import UsageError
+from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.tasks import Outcomes, Tasks
 
 __all__ = ["Scheduler", "scheduler_of"]
 
@@ -30,8 +32,8 @@ class Scheduler(Protocol):
         """Return how many of so many tasks are worked on at once."""
         ...
 
-    def make_runs(self, plan: Plan) -> Iterator[tuple[Key, TrainingError | None]]:
-        """Make runs of a plan that are missing; yield each when it is kept, or why it is not.
+    def make_runs(self, tasks: Tasks, device: torch.device) -> Outcomes:
+        """Make runs; yield each when it is kept, or why it is not.
 
         Those that others cannot be told to make are left out, for the caller to make.
         """
@@ -83,7 +85,7 @@ def scheduler_of(text: str | Scheduler | None = None, jobs: int | None = None) -
             f"got jobs={jobs} with scheduler '{text}', whose workers decide how many runs are "
             "trained at once; leave jobs out"
         )
-    from repsim_energy.comparison.cluster import Cluster
+    from repsim_energy.scheduling.cluster import Cluster
 
     cluster = Cluster(text)
     cluster.check()

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from repsim_energy.comparison.on_worker import refusal, version_of
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import ModelSpec
+from repsim_energy.scheduling.on_worker import refusal, version_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -20,11 +20,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import repsim_energy as rs
-from repsim_energy.comparison import chunks, connection, make_plan
-from repsim_energy.comparison.cluster import Cluster
+from repsim_energy.comparison import make_plan
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.registry import load_registry
+from repsim_energy.scheduling import chunks, connection
+from repsim_energy.scheduling.cluster import Cluster
 from repsim_energy.training.runs import cached_run, make_run, run_key
 from repsim_energy.training.transfer import files_of, keep_files
 

@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from repsim_energy.comparison.processes import Local
-from repsim_energy.comparison.schedulers import Scheduler, scheduler_of
 from repsim_energy.errors import DataError, FileError, RepsimError, UsageError
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
+from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
 from repsim_energy.storage import atomic_path, check_writable
 
 __all__ = ["moments_of_images", "patch_moments_of_chunks"]

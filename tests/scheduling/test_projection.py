@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 import repsim_energy as rs
-from repsim_energy.comparison import make_plan, projection, train_networks
-from repsim_energy.comparison.processes import Local
-from repsim_energy.comparison.projection import makespan
+from repsim_energy.comparison import make_plan, train_networks
+from repsim_energy.comparison.networks import missing_runs
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.registry import load_registry
+from repsim_energy.scheduling import projection
+from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.projection import makespan
 from repsim_energy.training.timing import step_seconds
 
 RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
@@ -33,6 +35,10 @@ def data(pictures):
 
 def planned(models, data, recipe=RECIPE):
     return make_plan(load_registry(plugins=False), models, [data], 2, recipe, "cpu")
+
+
+def line_for(plan, scheduler):
+    return projection.projection(list(missing_runs(plan).values()), plan.device, scheduler)
 
 
 @pytest.mark.parametrize("beside", [0, 1, 3])
@@ -66,13 +72,13 @@ def test_the_runs_after_a_projection_are_those_without(data, fresh_cache, monkey
 
 def test_a_short_or_finished_sweep_is_not_worth_a_word(data, fresh_cache):
     plan = planned(["linear_cnn:filters=8"], data)
-    assert projection.projection(plan, Local(1)) is None
+    assert line_for(plan, Local(1)) is None
     long = planned(["linear_cnn:filters=8"], data, rs.Recipe(steps=10**7, batch=20))
-    line = projection.projection(long, Local(2))
+    line = line_for(long, Local(2))
     assert line.startswith("2 runs to train, about ")
     assert line.endswith(" on 2 processes (measured on up to 3 steps each)")
     train_networks(plan)
-    assert projection.projection(plan, Local(1)) is None
+    assert line_for(plan, Local(1)) is None
 
 
 def test_more_hands_never_take_longer_and_never_less_than_their_share():

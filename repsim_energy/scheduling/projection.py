@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from repsim_energy.comparison.missing import Task, missing_runs
-from repsim_energy.comparison.plan import Plan
-from repsim_energy.comparison.processes import usable_cores
-from repsim_energy.comparison.schedulers import Scheduler
 from repsim_energy.interfaces import Dataset
+from repsim_energy.scheduling.processes import usable_cores
+from repsim_energy.scheduling.schedulers import Scheduler
+from repsim_energy.scheduling.tasks import Task
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.timing import STEPS, step_seconds
 
@@ -31,28 +30,27 @@ MOST_BESIDE = 16
 """So many trainings at once show how much they slow each other down."""
 
 
-def projection(plan: Plan, scheduler: Scheduler) -> str | None:
-    """Return one line that says how long the missing runs will take; ``None`` for a short sweep."""
-    tasks = list(missing_runs(plan).values())
+def projection(tasks: Sequence[Task], device: torch.device, scheduler: Scheduler) -> str | None:
+    """Return one line that says how long runs will take; ``None`` for a short sweep."""
     networks = {spec for spec, *_ in tasks}
     if sum(_steps(data, recipe) for _, data, _, recipe in tasks) < max(1, WORTH * len(networks)):
         return None
-    one_device = scheduler.unit == "processes" and plan.device.type != "cpu"
+    one_device = scheduler.unit == "processes" and device.type != "cpu"
     at_once = 1 if one_device else scheduler.at_once(len(tasks))
     alone = at_once == 1 and scheduler.unit == "processes"
     beside = 0 if alone else min(at_once, usable_cores(), MOST_BESIDE)
-    seconds = makespan(_run_seconds(tasks, plan.device, beside), at_once)
+    seconds = makespan(_run_seconds(tasks, device, beside), at_once)
     if seconds < SHORT:
         return None
     where = "in this process" if alone else f"on {_count(at_once, scheduler.unit)}"
-    at_most = "at most " if plan.recipe.until_accuracy is not None else ""
+    at_most = "at most " if any(recipe.until_accuracy for *_, recipe in tasks) else ""
     return (
         f"{_count(len(tasks), 'runs')} to train, {at_most}about {_in_words(seconds)} {where} "
         f"(measured on up to {STEPS} steps each)"
     )
 
 
-def _run_seconds(tasks: list[Task], device: torch.device, beside: int) -> Iterator[float]:
+def _run_seconds(tasks: Sequence[Task], device: torch.device, beside: int) -> Iterator[float]:
     """Yield the time of each run; a network is measured once for images of one size."""
     kinds = [(spec, data.train.images.shape[1:]) for spec, data, *_ in tasks]
     distinct = dict(zip(kinds, tasks, strict=True))

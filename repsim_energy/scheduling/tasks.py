@@ -1,32 +1,29 @@
-"""The runs of a plan that are missing, and those that others can be told to make."""
+"""What runs are made of, and which others can be told to make."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.runs import is_cached
 
-__all__ = ["Task", "missing_runs", "that_others_can_make"]
+__all__ = ["Key", "Outcomes", "Task", "Tasks", "that_others_can_make"]
+
+Key = tuple[int, int, int]
+"""Where a run stands in a sweep: indices of dataset, model and seed."""
 
 Task = tuple[ModelSpec, Dataset, int, Recipe]
 """What one run is made of."""
 
+Tasks = Mapping[Key, Task]
 
-def missing_runs(plan: Plan) -> dict[Key, Task]:
-    """Return the runs that have to be trained, because the cache does not hold them."""
-    tasks = {
-        (d, m, s): (plan.models[m], plan.datasets[d], plan.seeds[s], plan.recipe)
-        for d, m, s in plan.keys
-        if (d, m) not in plan.trained
-    }
-    return {key: task for key, task in tasks.items() if not is_cached(*task)}
+Outcomes = Iterator[tuple[Key, TrainingError | None]]
+"""Each run when it is kept, or why it is not."""
 
 
-def that_others_can_make(tasks: Mapping[Key, Task]) -> dict[Key, Task]:
+def that_others_can_make(tasks: Tasks) -> dict[Key, Task]:
     """Return the runs that another process can be told to make and can hand over."""
     told = {spec: _can_be_told(spec) for spec, *_ in tasks.values()}
     return {key: task for key, task in tasks.items() if told[task[0]]}

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from repsim_energy.comparison.connection import Connection, connected
-from repsim_energy.comparison.missing import Task, missing_runs, that_others_can_make
-from repsim_energy.comparison.on_worker import call, make
-from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.comparison.processes import in_order
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.scheduling.connection import Connection, connected
+from repsim_energy.scheduling.on_worker import call, make
+from repsim_energy.scheduling.processes import in_order
+from repsim_energy.scheduling.tasks import Key, Outcomes, Tasks, that_others_can_make
 from repsim_energy.training.runs import is_cached, run_key
 from repsim_energy.training.transfer import keep_files
 
 if TYPE_CHECKING:
+    import torch
     from distributed import Future
 
 __all__ = ["Cluster"]
@@ -54,16 +54,16 @@ class Cluster:
         with connected(self.address) as connection:
             return max(1, min(len(connection.workers), tasks))
 
-    def make_runs(self, plan: Plan) -> Iterator[tuple[Key, TrainingError | None]]:
-        """Make the runs of a plan that are missing; yield each when it is kept, or why it is not.
+    def make_runs(self, tasks: Tasks, device: torch.device) -> Outcomes:
+        """Make runs; yield each when it is kept, or why it is not.
 
         Left out is what no worker can be told to make (code without a name).
         """
-        tasks = that_others_can_make(missing_runs(plan))
+        tasks = that_others_can_make(tasks)
         if not tasks:
             return
         with connected(self.address) as connection:
-            sweep = _Sweep(connection, tasks, str(plan.device))
+            sweep = _Sweep(connection, tasks, str(device))
             lost = []
             for key, error in sweep.made(tasks):
                 if isinstance(error, _WorkersLost):
@@ -101,7 +101,7 @@ class _WorkersLost(TrainingError):
 class _Sweep:
     """Runs to be made, with what the workers need to know."""
 
-    def __init__(self, connection: Connection, tasks: dict[Key, Task], device: str) -> None:
+    def __init__(self, connection: Connection, tasks: Tasks, device: str) -> None:
         import cloudpickle
 
         self._connection = connection
@@ -115,7 +115,7 @@ class _Sweep:
             for data in {data for _, data, *_ in tasks.values()}
         }
 
-    def made(self, keys: Iterable[Key]) -> Iterator[tuple[Key, TrainingError | None]]:
+    def made(self, keys: Iterable[Key]) -> Outcomes:
         """Have runs made; yield each when it is kept, or why it is not."""
         futures = {key: self._submit(key) for key in keys}
         for key in self._connection.as_done(futures):

@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from repsim_energy.comparison.missing import Task, missing_runs, that_others_can_make
-from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.errors import RepsimError, TrainingError
+from repsim_energy.scheduling.batched import make_batched
+from repsim_energy.scheduling.tasks import Key, Outcomes, Task, Tasks, that_others_can_make
 from repsim_energy.training.runs import make_run
 
 __all__ = ["Local", "in_order", "usable_cores"]
@@ -61,15 +61,19 @@ class Local:
         """Return how many of so many tasks are worked on at once; 1 is this process itself."""
         return max(1, min(self.jobs or usable_cores(), tasks))
 
-    def make_runs(self, plan: Plan) -> Iterator[tuple[Key, TrainingError | None]]:
-        """Make the runs of a plan that are missing; yield each when it is kept, or why it is not.
+    def make_runs(self, tasks: Tasks, device: torch.device) -> Outcomes:
+        """Make runs; yield each when it is kept, or why it is not.
 
-        Left out, for the caller to make, is what no other process can be told to make (code
-        without a name), a single missing run, and training on a GPU.
+        On a GPU, seeds of one model are trained as one batched network, ``jobs`` at once. Left
+        out, for the caller to make, is what no other process can be told to make (code without a
+        name), and a single missing run.
         """
-        tasks = that_others_can_make(missing_runs(plan))
+        if device.type != "cpu":
+            yield from make_batched(tasks, device, self.jobs)
+            return
+        tasks = that_others_can_make(tasks)
         processes = self.at_once(len(tasks))
-        if processes < 2 or plan.device.type != "cpu":
+        if processes < 2:
             return
         with _pool(processes, tasks) as pool:
             with _interrupted_later():

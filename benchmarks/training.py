@@ -1,0 +1,137 @@
+"""The training loop against the usual one, and seeds in processes against one after another.
+
+Run: python benchmarks/training.py [--json] [--threads 2] [--rounds 5]
+
+The usual loop: a DataLoader with three workers that turns each image into a normalised tensor,
+float32, the loss fetched after every step. Both train from the same start on the same threads.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import torch
+from measure import alternate, options, ratio, report
+from pictures import pictures
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from repsim_energy.interfaces import ImageSet
+from repsim_energy.models.layers import find_layer
+from repsim_energy.registry import load_registry, resolve_model
+from repsim_energy.training.loop import normalisation_of, train
+from repsim_energy.training.recipe import Recipe
+
+BATCH, STEPS = 128, 3
+MODELS = ("vgg11", "resnet18")
+SEEDS = 4
+
+
+class Pictures(Dataset):
+    """Images one by one, as torchvision's data sets give them."""
+
+    def __init__(self, images, labels, normalisation):
+        self.images = [transforms.functional.to_pil_image(image) for image in images]
+        self.labels = labels
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize(normalisation.mean, normalisation.std)]
+        )
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.transform(self.images[index]), self.labels[index]
+
+
+def usual(module, data):
+    loader = DataLoader(data, BATCH, shuffle=True, num_workers=3, drop_last=True)
+    optimizer = torch.optim.SGD(module.parameters(), 0.01)
+    module.train()
+    for inputs, target in loader:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(module(inputs), target)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+
+def rows(model, rounds):
+    images = pictures(BATCH * STEPS, 32)
+    labels = torch.arange(len(images)) % 10
+    data = ImageSet(images, labels, tuple("0123456789"), "pictures")
+    normalisation = normalisation_of(data)
+    one_by_one = Pictures(images, labels, normalisation)
+    build = resolve_model(load_registry(plugins=False), model).build
+
+    def ours(precision):
+        module = build(10, 3)
+        recipe = Recipe(batch=BATCH, steps=STEPS, snapshots=0, precision=precision)
+        layer = find_layer(module)[1]
+        train(module, layer, data, data, normalisation, recipe, 0, torch.device("cpu"))
+
+    taken = alternate(
+        {
+            "usual": lambda: usual(build(10, 3), one_by_one),
+            "float32": lambda: ours("float32"),
+            "bfloat16": lambda: ours("bfloat16"),
+        },
+        rounds,
+    )
+    for precision in ("float32", "bfloat16"):
+        median, low, high = ratio(taken["usual"], taken[precision])
+        yield {
+            "model": model,
+            "precision": precision,
+            "images_per_s": len(images) / statistics.median(taken[precision]),
+            "usual_images_per_s": len(images) / statistics.median(taken["usual"]),
+            "ratio": median,
+            "lowest": low,
+            "highest": high,
+        }
+
+
+def sweep(jobs):
+    """Return the seconds of a sweep over seeds as a command with an empty cache."""
+    cores = str(os.cpu_count())
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "REPSIM_CACHE": cache, "OMP_NUM_THREADS": cores}
+        command = [sys.executable, "-m", "repsim_energy", "train", "--models", "vgg11:width=0.5"]
+        command += ["--seeds", str(SEEDS), "--recipe", "quick:steps=60", "--quiet"]
+        start = time.perf_counter()
+        subprocess.run(
+            [*command, "--jobs", str(jobs)], check=True, env=environment, capture_output=True
+        )
+        return time.perf_counter() - start
+
+
+def seeds(rounds):
+    taken = {jobs: [] for jobs in (1, os.cpu_count())}
+    for _ in range(rounds):
+        for jobs, seconds in taken.items():
+            seconds.append(sweep(jobs))
+    one, many = taken.values()
+    median, low, high = ratio(one, many)
+    yield {
+        "model": f"vgg11:width=0.5, {SEEDS} seeds, whole command",
+        "processes": os.cpu_count(),
+        "seconds": statistics.median(many),
+        "one_after_another": statistics.median(one),
+        "ratio": median,
+        "lowest": low,
+        "highest": high,
+    }
+
+
+def main():
+    chosen = options(__doc__)
+    found = [row for model in MODELS for row in rows(model, chosen.rounds)]
+    report([*found, *seeds(chosen.rounds)], chosen.json)
+
+
+if __name__ == "__main__":
+    main()

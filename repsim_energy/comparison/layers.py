@@ -1,0 +1,203 @@
+"""The layers that are compared: which, how large, and what represents each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.subjects import Network
+from repsim_energy.data.selection import balanced_prefix
+from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
+from repsim_energy.training.activations import layer_names, layer_sizes, observe
+from repsim_energy.training.build import build
+from repsim_energy.training.loop import EVALUATION_BATCH
+
+__all__ = ["Layers", "batches_of", "choose_images", "groups_of", "plan_layers", "represent_layers"]
+
+AT_ONCE = 2 * 2**30
+"""Bytes of activations that are kept at once where a metric sees all images together."""
+
+Representations = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """The layers of each model.
+
+    Parameters
+    ----------
+    names : for each model, layer -> submodule
+    sizes : for each model, layer -> how many numbers it answers to an image
+    """
+
+    names: Sequence[Mapping[str, str]]
+    sizes: Sequence[Mapping[str, int]]
+
+    @property
+    def labels(self) -> list[str]:
+        """All layers, each once; models need not share them."""
+        return list(dict.fromkeys(layer for names in self.names for layer in names))
+
+
+def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
+    """Find the layers in every model and try them with two images, before anything is trained.
+
+    Raises
+    ------
+    UsageError
+        For layers that a model does not have or cannot answer with, and filters without a network.
+    RepsimError
+        For models that fail on the images.
+    """
+    names, sizes = [], []
+    for m, spec in enumerate(plan.models):
+        built = plan.trained.get((0, m)) or build(spec, plan.datasets[0], plan.seeds[0])
+        if isinstance(built, TrainedModel):
+            if not built.network:
+                raise UsageError(
+                    f"model '{spec.label}' is filters alone and has no activations; name its "
+                    "architecture with arch=, or compare with --metric energy"
+                )
+            built = built.module
+        names.append(layer_names(built, layers))
+        with _naming(spec.label):
+            images = plan.datasets[0].train.images
+            sizes.append(layer_sizes(built, names[-1], images, plan.device))
+    return Layers(names, sizes)
+
+
+def choose_images(plan: Plan, images: int, metric: Metric) -> list[ImageSet]:
+    """Return for each data set the test images to be shown (without any, training images).
+
+    Classes are equally frequent. Sets of the same images, such as with other labels, show the same
+    ones. Where a metric sees them in batches, they come in random order, because a batch has to
+    be a sample of all, and so many that batches are equal.
+    """
+    chosen: dict[str, ImageSet] = {}
+    sources = [data.test if len(data.test) else data.train for data in plan.datasets]
+    for source in sources:
+        if source.image_fingerprint in chosen:
+            continue
+        indices = balanced_prefix(source.labels, images)
+        if (batch := getattr(metric, "batch", None)) is not None:
+            count, size = batches_of(len(indices), batch)
+            order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(0))
+            indices = indices[order[: count * size]]
+        chosen[source.image_fingerprint] = replace(
+            source, images=source.images[indices], labels=source.labels[indices]
+        )
+    return [chosen[source.image_fingerprint] for source in sources]
+
+
+def represent_layers(
+    metric: Metric,
+    network: Network,
+    names: Mapping[str, str],
+    sizes: Mapping[str, int],
+    images: Tensor,
+    device: torch.device,
+    label: str,
+) -> Representations:
+    """Return layer -> what the metric represents its answers to the images by.
+
+    A metric with ``batch`` is given each batch while the network is at it, so that one pass serves
+    all layers and no activations are kept. Without, layers are taken in groups whose activations
+    fit into memory, one pass a group.
+
+    Parameters
+    ----------
+    names : layer -> submodule
+    sizes : layer -> how many numbers it answers to an image
+    label : what to call the network when it fails
+    """
+    module, found = network.module(), {}
+    with _naming(label):
+        if (batch := getattr(metric, "batch", None)) is not None:
+            size = batches_of(len(images), batch)[1]
+            parts: dict[str, list[NDArray[np.float64]]] = {layer: [] for layer in names}
+
+            def represent(layer: str, answer: Tensor) -> None:
+                parts[layer].append(metric.represent(Subject(activations=answer)))
+
+            observe(module, names, images, size, network.normalisation, device, represent)
+            return {layer: np.stack(parts[layer]) for layer in names}
+        for group in groups_of(sizes, len(images)):
+            kept = _Kept(len(images))
+            chosen = {layer: names[layer] for layer in group}
+            observe(
+                module, chosen, images, EVALUATION_BATCH, network.normalisation, device, kept.add
+            )
+            for layer in group:
+                found[layer] = metric.represent(Subject(activations=kept.answers.pop(layer)))
+    return found
+
+
+def batches_of(images: int, batch: int) -> tuple[int, int]:
+    """Return into how many batches of how many images each, at most ``batch``, images are dealt.
+
+    Batches are equal; fewer images than there are batches are left out.
+
+    Examples
+    --------
+    >>> batches_of(10_000, 256), batches_of(1001, 256)
+    ((40, 250), (4, 250))
+    """
+    count = max(1, -(-images // batch))
+    return count, images // count
+
+
+def groups_of(sizes: Mapping[str, int], images: int) -> list[list[str]]:
+    """Return layers in groups whose float32 answers to all images fit into AT_ONCE bytes."""
+    groups: list[list[str]] = []
+    room = 0
+    for layer, size in sizes.items():
+        room -= 4 * size * images
+        if room < 0:
+            groups.append([])
+            room = AT_ONCE - 4 * size * images
+        groups[-1].append(layer)
+    return groups
+
+
+class _Kept:
+    """The answers of some layers to all images, on the CPU."""
+
+    def __init__(self, images: int) -> None:
+        self.answers: dict[str, Tensor] = {}
+        self._images = images
+        self._filled: dict[str, int] = {}
+
+    def add(self, layer: str, answer: Tensor) -> None:
+        """Copy the answer to a batch behind those to the batches before."""
+        start = self._filled.get(layer, 0)
+        if start == 0:
+            self.answers[layer] = _in_the_order_of(answer, self._images)
+        self.answers[layer][start : start + len(answer)] = answer
+        self._filled[layer] = start + len(answer)
+
+
+def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
+    """Return space for so many rows, in the answer's order of memory: copied much faster."""
+    space = torch.empty(rows, *answer.shape[1:])
+    last = answer.ndim == 4 and answer.is_contiguous(memory_format=torch.channels_last)
+    return space.contiguous(memory_format=torch.channels_last) if last else space
+
+
+@contextlib.contextmanager
+def _naming(label: str) -> Iterator[None]:
+    """Say in one line which network failed on the images."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise RepsimError(
+            f"'{label}' failed on the images ({' '.join(str(error).split())[:200]}); "
+            "try another size="
+        ) from error

@@ -1,0 +1,39 @@
+"""New networks, as untrained as their seed makes them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
+from repsim_energy.models.layers import see_transformed_patches
+
+__all__ = ["build"]
+
+
+def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel:
+    """Return a new network for a data set, its initial weights drawn from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            built = spec.build(len(data.train.classes), int(data.train.images.shape[1]))
+        except RepsimError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"model '{spec.label}' cannot be built ({type(error).__name__}: {error}); "
+                "check its options"
+            ) from error
+    if not isinstance(built, nn.Module | TrainedModel):
+        raise UsageError(
+            f"model '{spec.label}' built {type(built).__name__}, expected a torch.nn.Module"
+        )
+    if data.train.transform is not None:
+        if isinstance(built, TrainedModel):
+            raise UsageError(
+                f"model '{spec.label}' is trained already and cannot see the transformed patches "
+                f"of '{data.label}', expected an architecture"
+            )
+        see_transformed_patches(built, data.train.transform)
+    return built

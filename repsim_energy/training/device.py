@@ -1,0 +1,46 @@
+"""Where a training runs, and in which precision it is fastest there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from repsim_energy.errors import UsageError
+from repsim_energy.training.recipe import Recipe
+
+__all__ = ["choose_device", "choose_precision"]
+
+BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
+"""What a processor that multiplies bfloat16 in hardware reports; the last on ARM."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; ``auto`` takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"device '{name}' cannot be used here, expected auto, cpu or cuda"
+        ) from error
+    return device
+
+
+def choose_precision(recipe: Recipe, device: torch.device) -> Recipe:
+    """Return the recipe with ``precision=auto`` replaced by what is fastest on the device."""
+    if recipe.precision != "auto":
+        return recipe
+    return replace(recipe, precision="bfloat16" if _multiplies_bfloat16(device) else "float32")
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether hardware does; where software stands in, bfloat16 takes twice as long."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # not in older torch: float32 then
+    units: Mapping[str, object] = ask()
+    return any(units.get(unit) is True for unit in BFLOAT16_UNITS)

@@ -1,0 +1,47 @@
+"""Runs that differ in their seed alone are made together; the others are left to the caller."""
+
+import pytest
+import torch
+from torch import nn
+
+import repsim_energy as rs
+from repsim_energy.comparison import make_plan
+from repsim_energy.comparison.networks import missing_runs
+from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.registry import load_registry
+from repsim_energy.scheduling.batched import make_batched
+
+CPU = torch.device("cpu")
+RECIPE = rs.Recipe(lr=0.01, batch=20, steps=3)
+
+
+def depends_on_its_values(num_classes, in_channels):
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(in_channels, 4, 3)
+
+        def forward(self, images):
+            maps = self.conv(images)
+            return maps.mean((2, 3))[:, :num_classes] * (2 if float(maps.sum()) > 0 else 1)
+
+    return Network()
+
+
+@pytest.fixture
+def tasks(pictures):
+    models = [
+        "linear_cnn:filters=8",
+        ModelSpec("values", depends_on_its_values, {"name": "values"}),
+        ModelSpec("unnamed", depends_on_its_values, None),
+    ]
+    data = Dataset("pictures", pictures, pictures)
+    plan = make_plan(load_registry(plugins=False), models, [data], 3, RECIPE, "cpu")
+    return missing_runs(plan)
+
+
+@pytest.mark.parametrize(("at_once", "made"), [(None, 3), (2, 2), (1, 0)])
+def test_what_can_be_batched_is_made_and_the_rest_left(tasks, at_once, made, fresh_cache):
+    found = dict(make_batched(tasks, CPU, at_once))
+    assert found == {(0, 0, seed): None for seed in range(made)}
+    assert len(list(fresh_cache.glob("runs/*/run.json"))) == made

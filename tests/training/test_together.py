@@ -1,0 +1,118 @@
+"""Networks trained as one batched network are those trained alone."""
+
+import copy
+
+import pytest
+import torch
+
+from repsim_energy.errors import TrainingError
+from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.models.layers import find_layer
+from repsim_energy.registry import load_registry, resolve_model
+from repsim_energy.training.history import History
+from repsim_energy.training.loop import normalisation_of, train
+from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.runs import is_cached, make_run, make_runs_together
+from repsim_energy.training.together import train_together
+
+CPU = torch.device("cpu")
+SEEDS = [4, 0, 7]
+
+
+@pytest.fixture
+def images(rng):
+    pixels = torch.randint(0, 256, (90, 3, 16, 16), generator=rng, dtype=torch.uint8)
+    return ImageSet(pixels, torch.arange(90) % 3, ("a", "b", "c"), "noise")
+
+
+def networks(name):
+    build = resolve_model(load_registry(plugins=False), name).build
+    found = []
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        found.append(build(3, 3))
+    return found
+
+
+def both_ways(modules, images, recipe):
+    alone = copy.deepcopy(modules)
+    layer = find_layer(modules[0])[0]
+    setting = (images, images, normalisation_of(images), recipe)
+    together = train_together(modules, layer, *setting, SEEDS, CPU)
+    for module, other, seed, history in zip(modules, alone, SEEDS, together, strict=True):
+        yield module, other, history, train(other, find_layer(other)[1], *setting, seed, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer", "steps"),
+    [
+        ("vgg11:width=0.125:frozen=true", "sgd", 2),  # rounding grows tenfold at each step
+        ("lenet5", "sgd", 5),
+        ("linear_cnn:filters=8", "adam", 7),
+    ],
+)
+def test_each_network_is_the_one_trained_alone(name, optimizer, steps, images):
+    recipe = Recipe(
+        lr=0.02 if optimizer == "sgd" else 1e-3, momentum=0.9, weight_decay=1e-3, batch=32,
+        optimizer=optimizer, steps=steps, snapshots=2, evaluations=1,
+    )  # fmt: skip
+    for module, other, history, expected in both_ways(networks(name), images, recipe):
+        for field in ("loss", "accuracy", "snapshots", "snapshot_steps", "evaluations"):
+            found = getattr(history, field)
+            torch.testing.assert_close(found, getattr(expected, field), rtol=1e-4, atol=1e-4)
+        assert history.steps == expected.steps == steps
+        assert history.train_accuracy == pytest.approx(expected.train_accuracy)
+        torch.testing.assert_close(
+            dict(module.state_dict()), dict(other.state_dict()), rtol=1e-4, atol=1e-4
+        )
+
+
+def test_each_network_ends_when_it_has_reached_its_accuracy(images):
+    recipe = Recipe(lr=0.05, momentum=0.9, batch=30, epochs=8, until_accuracy=0.45)
+    found = list(both_ways(networks("lenet5"), images, recipe))
+    for *_, history, expected in found:
+        assert history.steps == expected.steps
+        assert torch.equal(history.accuracy, expected.accuracy)
+    assert len({history.steps for *_, history, _ in found}) > 1
+
+
+def test_a_network_that_diverges_leaves_the_others(images):
+    modules = networks("linear_cnn:filters=8")
+    with torch.no_grad():
+        find_layer(modules[1])[1].weight.mul_(1e30)
+    recipe = Recipe(lr=0.01, batch=30, steps=9, loss="mse")
+    layer = find_layer(modules[0])[0]
+    setting = (images, images, normalisation_of(images), recipe, SEEDS, CPU)
+    first, failed, last = train_together(modules, layer, *setting)
+    assert isinstance(failed, TrainingError)
+    assert "lower it" in str(failed)
+    assert isinstance(first, History)
+    assert isinstance(last, History)
+    assert torch.isfinite(first.loss).all()
+    assert torch.isfinite(last.loss).all()
+
+
+def test_runs_made_together_are_kept_each_as_its_own(images, tmp_path, monkeypatch):
+    spec = resolve_model(load_registry(plugins=False), "linear_cnn:filters=8")
+    data = Dataset("noise", images, images)
+    recipe = Recipe(lr=0.01, batch=30, steps=6, snapshots=2)
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "alone"))
+    alone = [make_run(spec, data, seed, recipe, CPU) for seed in SEEDS]
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "together"))
+    make_run(spec, data, SEEDS[1], recipe, CPU)
+    outcomes = make_runs_together(spec, data, SEEDS, recipe, CPU)
+    assert outcomes == dict.fromkeys(SEEDS)
+    for seed, expected in zip(SEEDS, alone, strict=True):
+        assert is_cached(spec, data, seed, recipe)
+        found = make_run(spec, data, seed, recipe, CPU)
+        assert found.run_id == expected.run_id
+        for name, value in expected.filters.items():
+            torch.testing.assert_close(found.filters[name], value, rtol=1e-4, atol=1e-6)
+        assert found.test_accuracy == pytest.approx(expected.test_accuracy, abs=0.02)
+
+
+def test_the_global_generator_is_left_alone(images):
+    modules = networks("lenet5")
+    state = torch.get_rng_state()
+    list(both_ways(modules, images, Recipe(batch=30, steps=2)))
+    assert torch.equal(torch.get_rng_state(), state)
