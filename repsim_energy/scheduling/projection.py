@@ -23,13 +23,17 @@ SHORT = 60.0
 BUDGET = 8.0
 """Seconds that measuring may take; networks left over count as the mean of the others."""
 
+WORTH = 40
+"""Steps per network that a sweep has at least to have; of less, measuring would be a good part."""
+
 MOST_BESIDE = 16
 """So many trainings at once show how much they slow each other down."""
 
 
 def projection(tasks: Sequence[Task], device: torch.device, scheduler: Scheduler) -> str | None:
     """Return one line that says how long runs will take; ``None`` for a short sweep."""
-    if not tasks:
+    networks = {spec for spec, *_ in tasks}
+    if sum(_steps(data, recipe) for _, data, _, recipe in tasks) < max(1, WORTH * len(networks)):
         return None
     one_device = scheduler.unit == "processes" and device.type != "cpu"
     at_once = 1 if one_device else scheduler.at_once(len(tasks))

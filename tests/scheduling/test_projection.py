@@ -59,6 +59,7 @@ def test_the_runs_after_a_projection_are_those_without(data, fresh_cache, monkey
     plan = planned([ModelSpec("dropout", with_dropout, None)], data)
     alone, _ = train_networks(plan)
     monkeypatch.setattr(projection, "SHORT", 0.0)
+    monkeypatch.setattr(projection, "WORTH", 1)
     lines = []
     announced, _ = train_networks(plan, announce=lines.append)
     for key, network in alone.items():
