@@ -21,7 +21,7 @@ __all__ = ["patch_sums"]
 TILE = 32
 """Columns that are multiplied at once, of images more than half as wide again."""
 
-CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 8 * 2**20
 """The most memory that a copy of a part of the images takes."""
 
 
