@@ -11,12 +11,19 @@ from repsim_energy.numerics.grams import (
     Estimator,
     centered_gram,
     check_estimator,
-    checked_features,
+    check_finite,
+    check_rows,
     cka_from_grams,
     debiased_hsic,
     ratio,
 )
-from repsim_energy.numerics.products import RowProducts, fits_float32, row_lengths, typical_row
+from repsim_energy.numerics.products import (
+    RowProducts,
+    as_floating,
+    fits_float32,
+    row_lengths,
+    typical_row,
+)
 
 __all__ = ["CKAMoments", "Estimator", "cka"]
 
@@ -61,7 +68,7 @@ def cka(
     """
     if kernel != "linear":
         raise UsageError(f"unknown kernel '{kernel}'; known: linear")
-    x, y = checked_features(x, y)
+    check_rows(x, y)
     check_estimator(estimator, len(x))
     if _grams_are_cheaper(len(x), x.shape[1], y.shape[1]):
         return cka_from_grams(centered_gram(x), centered_gram(y), estimator)
@@ -106,7 +113,10 @@ class CKAMoments:
 
     def update(self, x: Tensor, y: Tensor) -> CKAMoments:
         """Add a batch of (n, d1) and (n, d2) features and return self."""
-        x, y = checked_features(x, y)
+        check_rows(x, y)
+        check_finite(x)
+        check_finite(y)
+        x, y = as_floating(x), as_floating(y)
         if len(x) == 0:
             return self
         if self._shifts is None:
@@ -141,9 +151,11 @@ class CKAMoments:
             for parts in zip(*self._waiting, strict=True)
         )
         self._waiting = []
-        if x.dtype != y.dtype or not (fits_float32(x) and fits_float32(y)):
+        p, q = row_lengths(x), row_lengths(y)
+        if x.dtype != y.dtype or not (fits_float32(p) and fits_float32(q)):
             x, y = x.double(), y.double()
-        p, q = (row_lengths(f).double().square() for f in (x, y))
+            p, q = row_lengths(x), row_lengths(y)
+        p, q = p.double().square(), q.double().square()
         self._products["xx"].add(x, x)
         self._products["yy"].add(y, y)
         self._products["xy"].add(x, y)

@@ -18,7 +18,7 @@ __all__ = [
     "centered_gram",
     "check_estimator",
     "check_finite",
-    "checked_features",
+    "check_rows",
     "cka_from_grams",
     "debiased_hsic",
     "hsic_matrix",
@@ -156,17 +156,13 @@ def ratio(xy: float, xx: float, yy: float) -> float:
     return xy / math.sqrt(xx * yy)
 
 
-def checked_features(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both (n, d1) and (n, d2) as floating numbers that are finite and match in rows."""
+def check_rows(x: Tensor, y: Tensor) -> None:
+    """Refuse features that are not (n, d1) and (n, d2)."""
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise ShapeError(
             f"features have shapes {tuple(x.shape)} and {tuple(y.shape)}, expected (n, d1) and "
             "(n, d2) with one row per example; flatten them and show both the same examples"
         )
-    x, y = as_floating(x), as_floating(y)
-    for features in (x, y):
-        check_finite(features)
-    return x, y
 
 
 def check_finite(features: Tensor) -> None:
