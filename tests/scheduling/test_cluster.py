@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan
 from repsim_energy.errors import RepsimError, UsageError
-from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.interfaces import ModelSpec
 from repsim_energy.registry import load_registry
 from repsim_energy.scheduling import chunks, connection
 from repsim_energy.scheduling.cluster import Cluster
@@ -94,20 +94,6 @@ def cluster(tmp_path_factory, marks):
         with connection.connected(address) as connected:
             connected._client.wait_for_workers(2, timeout=60)
         yield address
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As on the workers, so that sums are taken in the same order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def data(pictures):
-    return Dataset("pictures", pictures, pictures)
 
 
 @pytest.fixture

@@ -4,30 +4,15 @@ import multiprocessing
 import os
 
 import pytest
-import torch
 from torch import nn
 
 import repsim_energy as rs
-from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.interfaces import ModelSpec
 from repsim_energy.scheduling import processes
 from repsim_energy.training.runs import is_cached
 
 RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
 TINY = "linear_cnn:filters=8:sigma=0.1"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in the other processes, so that sums are taken in the same order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def data(pictures):
-    return Dataset("pictures", pictures, pictures)
 
 
 def refuse_processes(*_):

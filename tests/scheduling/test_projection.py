@@ -7,7 +7,7 @@ from torch import nn
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan, train_networks
 from repsim_energy.comparison.networks import missing_runs
-from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.interfaces import ModelSpec
 from repsim_energy.registry import load_registry
 from repsim_energy.scheduling import projection
 from repsim_energy.scheduling.processes import Local
@@ -26,11 +26,6 @@ def with_dropout(num_classes, in_channels):
 
 def broken(num_classes, in_channels):
     return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten(), nn.Linear(7, num_classes))
-
-
-@pytest.fixture
-def data(pictures):
-    return Dataset("pictures", pictures, pictures)
 
 
 def planned(models, data, recipe=RECIPE):
