@@ -117,7 +117,7 @@ def _moments_of_chunk(numbered: tuple[int, Chunk], patch: tuple[int, int]) -> Pa
 
 
 def _read(path: str | Path) -> Tensor:
-    return torch.from_numpy(np.load(path)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.load(path, allow_pickle=False)).permute(0, 3, 1, 2)
 
 
 class _Sums:
