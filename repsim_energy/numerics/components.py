@@ -9,6 +9,7 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.interfaces import PatchBasis, PatchTransform
+from repsim_energy.numerics.threads import one_thread
 
 __all__ = ["basis_from_moments", "transform_basis"]
 
@@ -39,7 +40,8 @@ def basis_from_moments(
         raise DataError(
             f"got {count} patches for {d} components, expected more than {d}; use more images"
         )
-    eigenvalues, vectors = torch.linalg.eigh(covariance.cpu())
+    with one_thread():  # a basis is known by its bits
+        eigenvalues, vectors = torch.linalg.eigh(covariance.cpu())
     eigenvalues = eigenvalues.flip(0).clamp_min(0.0)
     components = vectors.flip(1).T.contiguous()
     # A constant set leaves rounding noise of the size of the squared mean, no structure.

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-import torch
-
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Dataset
+from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.device import choose_device
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.runs import make_run
@@ -30,14 +28,14 @@ def make(
     """Make a run through this worker's own cache and return its files."""
     if reason := refusal(versions, [spec]):
         raise UsageError(f"a worker {reason}; install there what is installed here")
-    with _one_thread():
+    with _turn, one_thread():
         run = make_run(pickle.loads(spec), data, seed, recipe, choose_device(device))  # noqa: S301
         return files_of(run)
 
 
 def call(content: bytes) -> Any:
     """Return ``function(item)`` of a pickled pair."""
-    with _one_thread():
+    with _turn, one_thread():
         function, item = pickle.loads(content)  # noqa: S301 (from our own driver)
         return function(item)
 
@@ -61,14 +59,3 @@ def version_of(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "none"
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    with _turn:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)

@@ -6,12 +6,13 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
 
 from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.build import build
 from repsim_energy.training.loop import (
     as_input,
@@ -54,7 +55,7 @@ def step_seconds(
     if not isinstance(module, nn.Module):
         return 0.0
     try:
-        with seeded(0, device), _threads(beside):
+        with seeded(0, device), one_thread() if beside else nullcontext():
             copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
             first, *others = (_step_of(copied, data, recipe, device) for copied in copies)
             warm = _seconds(first, 1)
@@ -109,14 +110,3 @@ def _going_on(steps: list[Callable[[], None]]) -> Iterator[None]:
         ended.set()
         for thread in threads:
             thread.join()
-
-
-@contextmanager
-def _threads(beside: int) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    if beside:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -190,3 +190,18 @@ def test_moments_of_single_precision_are_close(pictures, k):
     half = patch_moments(images.half(), (k, k)).second
     expected = patch_moments(images.half().double(), (k, k)).second
     torch.testing.assert_close(half, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_a_basis_has_the_same_bits_whatever_the_threads(threads, rng):
+    images = torch.randint(0, 256, (40, 3, 16, 16), generator=rng, dtype=torch.uint8)
+    before = torch.get_num_threads()
+    try:
+        ids = []
+        for number in (1, threads):
+            torch.set_num_threads(number)
+            ids.append(patch_moments(images, (7, 7)).basis().basis_id)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert ids[0] == ids[1]
