@@ -11,7 +11,7 @@ from torch import Tensor
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, PatchBasis, PatchTransform
 from repsim_energy.numerics.image_statistics import average_patches, patch_energies
-from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.patches import patch_moments, pixel_unit
 from repsim_energy.numerics.tiles import tile_patches
 
 __all__ = ["alpha_scaled", "check_component", "pca_labels"]
@@ -129,7 +129,7 @@ def alpha_scaled(
 
 
 def _tiled(images: ImageSet, train: ImageSet, transform: PatchTransform) -> Tensor:
-    unit = 1.0 if images.images.is_floating_point() else 1 / 255
+    unit = pixel_unit(images.images)
     colour = average_patches(train.images, (1, 1)).mean(0).view(-1, 1, 1)
     parts = [
         tile_patches(part.double() * unit - colour, transform) + colour

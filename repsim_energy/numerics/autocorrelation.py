@@ -11,8 +11,8 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.numerics.image_statistics import average_patches
-from repsim_energy.numerics.lag_sums import lag_sums
-from repsim_energy.numerics.patches import check_batch
+from repsim_energy.numerics.lag_sums import lag_sums, pair_counts
+from repsim_energy.numerics.patches import check_batch, pixel_unit
 
 __all__ = ["Autocorrelation", "LagMoments", "autocorrelation", "lag_moments"]
 
@@ -108,7 +108,7 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
     variance = float(sums[max_shift, max_shift].trace()) / max(1, height * width * len(images))
     size_of_mean = average_patches(images[:64], patch).mean(0).square().sum()  # a few tell it
     _check_variance(variance, float(size_of_mean))
-    pairs = _pairs(height, width, max_shift) * len(images)
+    pairs = pair_counts(height, width, max_shift) * len(images)
     return LagMoments(sums / pairs[..., None, None], (images.shape[1], *patch))
 
 
@@ -118,7 +118,7 @@ def _lag_sums_by_spectra(images: Tensor, patch: tuple[int, int], max_shift: int)
     size = (height + max_shift, width + max_shift)  # room for no shift to wrap around
     mean = average_patches(images, patch).mean(0)
     d = len(mean)
-    unit = 1.0 if images.is_floating_point() else 1 / 255
+    unit = pixel_unit(images)
     frequencies = size[0] * (size[1] // 2 + 1)
     spectra = torch.zeros(frequencies, d, d, dtype=torch.complex128)
     for chunk in images.split(max(1, CHUNK_BYTES // (16 * d * frequencies))):
@@ -145,12 +145,6 @@ def _check_shift(max_shift: int, height: int, width: int) -> None:
             f"max_shift is {max_shift} but there are {height}x{width} responses, "
             f"expected 0 to {min(height, width) - 1}"
         )
-
-
-def _pairs(height: int, width: int, max_shift: int) -> Tensor:
-    """Return the (2m + 1, 2m + 1) numbers of pairs of places at each shift."""
-    distance = torch.arange(-max_shift, max_shift + 1).abs()
-    return torch.outer(height - distance, width - distance)
 
 
 def _shifted(sums: Tensor, max_shift: int) -> Tensor:
@@ -184,12 +178,12 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     _check_shift(max_shift, height, width)
     size = (height + max_shift, width + max_shift)
     mean = average_patches(maps, (1, 1)).mean(0)
-    unit = 1.0 if maps.is_floating_point() else 1 / 255
+    unit = pixel_unit(maps)
     power = torch.zeros(size[0], size[1] // 2 + 1, dtype=torch.float64)
     for chunk in maps.split(max(1, CHUNK_BYTES // (16 * len(mean) * power.numel()))):
         centered = chunk.double() * unit - mean[:, None, None]
         power += torch.fft.rfft2(centered, s=size).abs().square().sum((0, 1))
     lags = _shifted(torch.fft.irfft2(power, s=size), max_shift) / max(1, len(maps))
-    lags = lags / _pairs(height, width, max_shift)
+    lags = lags / pair_counts(height, width, max_shift)
     _check_variance(float(lags[max_shift, max_shift]), float(mean.square().sum()))
     return _normalised(lags)

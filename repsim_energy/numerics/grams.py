@@ -114,18 +114,8 @@ def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debia
             f"Gram matrices have shapes {tuple(gram_x.shape)} and {tuple(gram_y.shape)}, "
             "expected (n, n) twice; show both networks the same images"
         )
-    check_estimator(estimator, len(gram_x))
-    return ratio(
-        *(_hsic(a, b, estimator) for a, b in ((gram_x, gram_y), (gram_x, gram_x), (gram_y, gram_y)))
-    )
-
-
-def _hsic(a: Tensor, b: Tensor, estimator: Estimator) -> float:
-    cross, diag_a, diag_b = float(torch.dot(a.flatten(), b.flatten())), a.diagonal(), b.diagonal()
-    if estimator == "biased":
-        return cross
-    both = float(diag_a @ diag_b)
-    return debiased_hsic(cross, both, float(diag_a.sum()), float(diag_b.sum()), len(a))
+    a, b = (hsic_matrix(gram, estimator).flatten() for gram in (gram_x, gram_y))
+    return ratio(*(float(torch.dot(*pair)) for pair in ((a, b), (a, a), (b, b))))
 
 
 def debiased_hsic(cross: float, both: float, sum_a: float, sum_b: float, n: int) -> float:

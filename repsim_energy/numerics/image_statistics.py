@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repsim_energy.errors import ShapeError
-from repsim_energy.numerics.patches import check_batch
+from repsim_energy.numerics.patches import check_batch, pixel_unit
 
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
@@ -140,5 +140,5 @@ def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def _in_float64(images: Tensor) -> Iterator[Tensor]:
-    unit = 1.0 if images.is_floating_point() else 1 / 255
+    unit = pixel_unit(images)
     return (part.double() * unit for part in images.split(BATCH))

@@ -10,9 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from repsim_energy.numerics.patch_sums import cumulative
+from repsim_energy.numerics.patches import pixel_unit
 from repsim_energy.numerics.whole_products import MOST_TERMS, multiply
 
-__all__ = ["lag_sums"]
+__all__ = ["lag_sums", "pair_counts"]
 
 CHUNK_BYTES = 64 * 2**20
 """The most memory that a copy of a part of the images takes."""
@@ -38,15 +40,18 @@ def lag_sums(images: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
     both = _over_places(rows.permute(4, 6, 0, 1, 2, 3, 5), patch[1], -max_shift, max_shift)
     half = both.permute(3, 0, 6, 4, 1, 7, 5, 2).flatten(5).flatten(2, 4).double()
     first = _first_sums(total.view(size), patch, max_shift)  # of p(i); those of p(i + δ) are at -δ
-    places = len(images) * (height - patch[0] + 1) * (width - patch[1] + 1)
-    mean = first[max_shift, max_shift] / places
+    count = pair_counts(height - patch[0] + 1, width - patch[1] + 1, max_shift) * len(images)
+    mean = first[max_shift, max_shift] / count[max_shift, max_shift]
     cross = first[max_shift:, :, :, None] * mean
     cross = cross + first.flip(0, 1)[max_shift:, :, None, :] * mean[:, None]
-    sides = [s - torch.arange(-max_shift, max_shift + 1).abs() for s in (height, width)]
-    count = len(images) * torch.outer(*(s - k + 1 for s, k in zip(sides, patch, strict=True)))
     half = half - cross + count[max_shift:, :, None, None] * torch.outer(mean, mean)
-    unit = 1.0 if images.is_floating_point() else 1 / 255
-    return torch.cat([half[1:].flip(0, 1).transpose(2, 3), half]).mul_(unit**2)
+    return torch.cat([half[1:].flip(0, 1).transpose(2, 3), half]).mul_(pixel_unit(images) ** 2)
+
+
+def pair_counts(height: int, width: int, max_shift: int) -> Tensor:
+    """Return the (2m + 1, 2m + 1) numbers of pairs of height x width places at each shift."""
+    distance = torch.arange(-max_shift, max_shift + 1).abs()
+    return torch.outer(height - distance, width - distance)
 
 
 def _pixel_sums(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +97,7 @@ def _over_places(pairs: Tensor, k: int, lowest: int, highest: int) -> Tensor:
     start, stop = (edge.expand(offsets.shape) + offsets.clamp(max=0) for edge in (start, stop))
     sums = pairs.new_empty(*offsets.shape, *pairs.shape[2:])
     for offset in range(int(offsets.min()), int(offsets.max()) + 1):
-        before = _before(pairs.diagonal(offset).movedim(-1, 0))
+        before = cumulative(pairs.diagonal(offset).movedim(-1, 0))
         here = offsets == offset
         sums[here] = before[stop[here]] - before[start[here]]
     return sums
@@ -103,7 +108,7 @@ def _first_sums(total: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor
     shift = torch.arange(-max_shift, max_shift + 1)[:, None]
     for k in patch:  # rows, then columns: each moves behind as (shift, pixel)
         start, stop = _range(shift, torch.arange(k), total.shape[1] - k + 1)
-        before = _before(total.movedim(1, 0))
+        before = cumulative(total.movedim(1, 0))
         total = (before[stop] - before[start]).movedim((0, 1), (-2, -1))
     return total.permute(1, 3, 0, 2, 4).flatten(2).double()
 
@@ -112,8 +117,3 @@ def _range(shift: Tensor, pixel: Tensor, places: int) -> tuple[Tensor, Tensor]:
     """Return where a patch's pixel starts and stops while its partner stays in the image."""
     start = (-shift).clamp(min=0) + pixel
     return start, start + places - shift.abs()
-
-
-def _before(values: Tensor) -> Tensor:
-    """Return the sums of the first 0, 1, ... entries along the first axis."""
-    return torch.cat([values.new_zeros(1, *values.shape[1:]), values.cumsum(0)])

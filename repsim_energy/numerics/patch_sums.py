@@ -16,7 +16,7 @@ from torch import Tensor
 
 from repsim_energy.numerics.whole_products import MOST_TERMS, multiply
 
-__all__ = ["patch_sums"]
+__all__ = ["cumulative", "patch_sums"]
 
 TILE = 32
 """Columns that are multiplied at once, of images more than half as wide again."""
@@ -169,14 +169,13 @@ def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:
 
 def _over_windows(values: Tensor, k: int) -> Tensor:
     """Return the (k, ...) sums of (m, ...) over entries a to m - k + a, for a = 0 to k - 1."""
-    wide = _wide(values)
     edge = k - 1
-    before = _cumulative(values[:edge], wide)
-    after = _cumulative(values[len(values) - edge :].flip(0), wide).flip(0)
-    return values.sum(0, dtype=wide) - before - after
+    before = cumulative(values[:edge])
+    after = cumulative(values[len(values) - edge :].flip(0)).flip(0)
+    return values.sum(0, dtype=_wide(values)) - before - after
 
 
-def _cumulative(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the sums of the first 0, 1, ... entries along the first axis."""
-    sums = values.cumsum(0, dtype=dtype)
+def cumulative(values: Tensor) -> Tensor:
+    """Return the sums of the first 0, 1, ... entries along the first axis, int64 or float64."""
+    sums = values.cumsum(0, dtype=_wide(values))
     return torch.cat([sums.new_zeros(1, *values.shape[1:]), sums])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Images = Tensor | NDArray[Any]
 
-__all__ = ["PatchMoments", "check_batch", "patch_moments"]
+__all__ = ["PatchMoments", "check_batch", "patch_moments", "pixel_unit"]
 
 CHUNK_BYTES = 64 * 2**20
 """How much of an array is read at once."""
@@ -159,8 +159,13 @@ def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> PatchMoments | N
         raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
     channels, height, width = batch.shape[1:]
     places = (height - patch[0] + 1) * (width - patch[1] + 1)
-    unit = 1.0 if batch.is_floating_point() else 1 / 255
-    return PatchMoments(len(batch) * places, total, second, (channels, *patch), unit)
+    kind = (channels, *patch)
+    return PatchMoments(len(batch) * places, total, second, kind, pixel_unit(batch))
+
+
+def pixel_unit(images: Tensor) -> float:
+    """Return the value of one step of the images' numbers: uint8 is read as 0..1."""
+    return 1.0 if images.is_floating_point() else 1 / 255
 
 
 def check_batch(batch: Tensor, patch: tuple[int, int]) -> None:
