@@ -21,7 +21,10 @@ from repsim_energy.storage import atomic_path, cache_folder, sha256_of
 from repsim_energy.training.build import build
 from repsim_energy.training.recipe import Recipe
 
-__all__ = ["FILES", "Run", "cached_run", "keep_run"]
+__all__ = ["FILES", "MANIFEST", "Run", "cached_run", "keep_run", "run_folder"]
+
+MANIFEST = "run.json"
+"""What the run is made of, and the SHA-256 of the other files."""
 
 FILES = ("filters.safetensors", "model.safetensors")
 
@@ -65,13 +68,18 @@ class Run:
         return module
 
 
+def run_folder(key: str) -> Path:
+    """Return where the run of a key is kept, or would be."""
+    return cache_folder("runs") / key
+
+
 def cached_run(key: str) -> Run | None:
     """Return a finished run from the cache; one that is damaged is put away with a warning."""
-    folder = cache_folder("runs") / key
+    folder = run_folder(key)
     if not folder.exists():
         return None
     try:
-        manifest = json.loads((folder / "run.json").read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
         filters = _checked(folder, FILES[0])
         if not (folder / FILES[1]).is_file():
             raise FileError(f"'{folder / FILES[1]}' is missing")
@@ -107,7 +115,7 @@ def keep_run(
     """Write a run; the folder appears under its name only when it is whole."""
     assert run.module is not None
     state = {k: v.detach().cpu().contiguous() for k, v in run.module.state_dict().items()}
-    with atomic_path(cache_folder("runs") / key) as temporary:
+    with atomic_path(run_folder(key)) as temporary:
         temporary.mkdir()
         for name, tensors in zip(FILES, (run.filters, state), strict=True):
             save_file({k: v.clone() for k, v in tensors.items()}, temporary / name)
@@ -128,13 +136,13 @@ def keep_run(
             "threads": torch.get_num_threads(),
             "sha256": {name: sha256_of(temporary / name) for name in FILES},
         }
-        (temporary / "run.json").write_text(json.dumps(manifest, indent=1, default=str))
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
 
 
 def _checked(folder: Path, name: str) -> dict[str, Tensor]:
     """Return the tensors of a cached file after comparing its hash with the manifest."""
     path = folder / name
-    expected = json.loads((folder / "run.json").read_text())["sha256"][name]
+    expected = json.loads((folder / MANIFEST).read_text())["sha256"][name]
     content = path.read_bytes()  # hashed and parsed from memory: the file may change meanwhile
     if hashlib.sha256(content).hexdigest() != expected:
         raise FileError(f"'{path}' is not what was written; delete its folder to train it anew")

@@ -197,6 +197,6 @@ def evaluate(
     module.to(device).eval()
     chosen = balanced_prefix(images.labels, recipe.test_images)
     pixels, labels = images.images[chosen], images.labels[chosen].to(device)
-    batches = pixels.split(EVALUATION_BATCH)
-    outputs = torch.cat([module(as_input(b.to(device), normalisation)) for b in batches])
+    parts = pixels.split(EVALUATION_BATCH)
+    outputs = torch.cat([module(as_input(part.to(device), normalisation)) for part in parts])
     return float(loss_of(outputs, labels, recipe)), float(hits_of(outputs, labels))

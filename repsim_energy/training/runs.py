@@ -19,7 +19,7 @@ from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.storage import cache_folder
 from repsim_energy.training.build import build
 from repsim_energy.training.history import History
-from repsim_energy.training.kept import Run, cached_run, keep_run
+from repsim_energy.training.kept import Run, cached_run, keep_run, run_folder
 from repsim_energy.training.loop import Progress, evaluate, normalisation_of, train
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.together import train_together
@@ -49,7 +49,7 @@ def run_key(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> str | 
 def is_cached(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> bool:
     """Return whether a run of this configuration has been finished and kept."""
     key = run_key(spec, data, seed, recipe)
-    return key is not None and (cache_folder("runs") / key).exists()
+    return key is not None and run_folder(key).exists()
 
 
 def make_run(
@@ -80,7 +80,6 @@ def make_runs_together(
     seeds: Sequence[int],
     recipe: Recipe,
     device: torch.device,
-    progress: Progress | None = None,
 ) -> dict[int, TrainingError | None]:
     """Make the missing runs of several seeds as one batched network; keep each as its own.
 
@@ -103,7 +102,7 @@ def make_runs_together(
         new = [_start(spec, data, seed) for seed in missing]
         histories = train_together(
             [one.module for one in new], new[0].name, data.train, data.test, new[0].normalisation,
-            recipe, missing, device, progress,
+            recipe, missing, device,
         )  # fmt: skip
         seconds = (time.monotonic() - started) / len(missing)
         for seed, one, history in zip(missing, new, histories, strict=True):

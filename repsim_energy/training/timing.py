@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import nn
 
-from repsim_energy.interfaces import Dataset, ModelSpec
+from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.build import build
 from repsim_energy.training.loop import (
@@ -57,7 +57,10 @@ def step_seconds(
     try:
         with seeded(0, device), one_thread() if beside else nullcontext():
             copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
-            first, *others = (_step_of(copied, data, recipe, device) for copied in copies)
+            normalisation = normalisation_of(data.train)  # a pass over all images, for all copies
+            first, *others = (
+                _step_of(copied, data, normalisation, recipe, device) for copied in copies
+            )
             warm = _seconds(first, 1)
             steps = min(STEPS, round((at_most / warm - 1) / SLOWER))
             with _going_on(others if steps > 0 else []):
@@ -67,13 +70,16 @@ def step_seconds(
 
 
 def _step_of(
-    module: nn.Module, data: Dataset, recipe: Recipe, device: torch.device
+    module: nn.Module,
+    data: Dataset,
+    normalisation: Normalisation,
+    recipe: Recipe,
+    device: torch.device,
 ) -> Callable[[], None]:
     module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = optimizer_of(module.parameters(), recipe)
     pixels = data.train.images[: recipe.batch].to(device)
     labels = data.train.labels[: recipe.batch].to(device)
-    normalisation = normalisation_of(data.train)
 
     def step() -> None:
         inputs = as_input(pixels, normalisation)

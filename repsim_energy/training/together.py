@@ -18,7 +18,6 @@ from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.loop import (
-    Progress,
     as_input,
     batches,
     evaluate,
@@ -43,7 +42,6 @@ def train_together(
     recipe: Recipe,
     seeds: Sequence[int],
     device: torch.device,
-    progress: Progress | None = None,
 ) -> list[History | TrainingError]:
     """Train networks in place and return the history of each, or why it has none.
 
@@ -83,8 +81,6 @@ def train_together(
                 if outcome := _outcome(record):
                     outcomes[i] = outcome
                     stack.network(i).cpu()
-            if progress is not None:
-                progress(max(record.steps for record in records), records[0].total)
             if len(outcomes) == len(seeds):
                 break
     return [outcomes[i] for i in range(len(seeds))]
