@@ -29,6 +29,8 @@ from repsim_energy.training.recipe import Recipe
 BATCH, STEPS = 128, 3
 MODELS = ("vgg11", "resnet18")
 SEEDS = 4
+SWEEPS = (("vgg11:width=0.5", 60), ("vgg11:width=0.25", 600), ("resnet18:width=0.25", 200))
+"""Model and steps of each network: a short sweep and two that take about a minute."""
 
 
 class Pictures(Dataset):
@@ -95,13 +97,13 @@ def rows(model, rounds):
         }
 
 
-def sweep(jobs):
+def sweep(model, steps, jobs):
     """Return the seconds of a sweep over seeds as a command with an empty cache."""
     cores = str(os.cpu_count())
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "REPSIM_CACHE": cache, "OMP_NUM_THREADS": cores}
-        command = [sys.executable, "-m", "repsim_energy", "train", "--models", "vgg11:width=0.5"]
-        command += ["--seeds", str(SEEDS), "--recipe", "quick:steps=60", "--quiet"]
+        command = [sys.executable, "-m", "repsim_energy", "train", "--models", model, "--quiet"]
+        command += ["--seeds", str(SEEDS), "--recipe", f"quick:steps={steps}"]
         start = time.perf_counter()
         subprocess.run(
             [*command, "--jobs", str(jobs)], check=True, env=environment, capture_output=True
@@ -109,15 +111,15 @@ def sweep(jobs):
         return time.perf_counter() - start
 
 
-def seeds(rounds):
+def seeds(model, steps, rounds):
     taken = {jobs: [] for jobs in (1, os.cpu_count())}
     for _ in range(rounds):
         for jobs, seconds in taken.items():
-            seconds.append(sweep(jobs))
+            seconds.append(sweep(model, steps, jobs))
     one, many = taken.values()
     median, low, high = ratio(one, many)
     yield {
-        "model": f"vgg11:width=0.5, {SEEDS} seeds, whole command",
+        "model": f"{model}, {SEEDS} seeds, {steps} steps, whole command",
         "processes": os.cpu_count(),
         "seconds": statistics.median(many),
         "one_after_another": statistics.median(one),
@@ -130,7 +132,8 @@ def seeds(rounds):
 def main():
     chosen = options(__doc__)
     found = [row for model in MODELS for row in rows(model, chosen.rounds)]
-    report([*found, *seeds(chosen.rounds)], chosen.json)
+    found += [row for model, steps in SWEEPS for row in seeds(model, steps, chosen.rounds)]
+    report(found, chosen.json)
 
 
 if __name__ == "__main__":
