@@ -23,6 +23,10 @@ MOST_PIXELS = 4096
 """Numbers an image holds of which all pairs are multiplied; their products take 200 MB."""
 
 
+MOST_BYTES = 4 * 10**9
+"""Memory that the spectra of all pairs of pixels of a patch may take."""
+
+
 @dataclass(frozen=True, eq=False)
 class Autocorrelation:
     r"""The autocorrelation of vector-valued maps, 1 at shift zero.
@@ -96,7 +100,8 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
     ShapeError
         For images smaller than the patch.
     UsageError
-        For shifts at which no pair of patches is left.
+        For shifts at which no pair of patches is left, and for moments that take too much memory:
+        large patches of large images.
     DataError
         For images without variance, or with NaN.
     """
@@ -120,6 +125,7 @@ def _lag_sums_by_spectra(images: Tensor, patch: tuple[int, int], max_shift: int)
     d = len(mean)
     unit = pixel_unit(images)
     frequencies = size[0] * (size[1] // 2 + 1)
+    _check_memory(2 * 16 * d * d * frequencies, images, patch)
     spectra = torch.zeros(frequencies, d, d, dtype=torch.complex128)
     for chunk in images.split(max(1, CHUNK_BYTES // (16 * d * frequencies))):
         patches = F.unfold(chunk.double() * unit, patch) - mean[:, None]
@@ -128,6 +134,16 @@ def _lag_sums_by_spectra(images: Tensor, patch: tuple[int, int], max_shift: int)
         spectra += at.conj() @ at.transpose(1, 2)
     sums = torch.fft.irfft2(spectra.view(size[0], -1, d, d), s=size, dim=(0, 1))
     return _shifted(sums, max_shift)
+
+
+def _check_memory(needed: int, images: Tensor, patch: tuple[int, int]) -> None:
+    if needed > MOST_BYTES:
+        size, window = ("x".join(map(str, lengths)) for lengths in (images.shape[2:], patch))
+        raise UsageError(
+            f"pairs of all {window} patches of {size} images take {needed / 1e9:.0f} GB, expected "
+            f"at most {MOST_BYTES / 1e9:.0f} GB; give the responses of the filters to "
+            "autocorrelation()"
+        )
 
 
 def _check_variance(variance: float, mean_square: float) -> None:

@@ -179,6 +179,8 @@ def test_images_and_shifts_that_do_not_fit_are_refused(pictures, moments):
             lag_moments(pictures.images, (2, 3), max_shift=shift)
     with pytest.raises(UsageError, match="max_shift is 15"):
         autocorrelation(pictures.images)
+    with pytest.raises(UsageError, match=r"7x7 patches of 224x224 images take \d+ GB.* 4 GB; give"):
+        lag_moments(torch.zeros(1, 3, 224, 224, dtype=torch.uint8), (7, 7))
     with pytest.raises(ShapeError, match="smaller than the 13x2 kernel"):
         lag_moments(pictures.images, (13, 2), max_shift=0)
     with pytest.raises(ShapeError, match=r"expected \(n, c, h, w\)"):
