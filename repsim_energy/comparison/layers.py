@@ -17,7 +17,7 @@ from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
 from repsim_energy.training.activations import layer_names, layer_sizes, observe
-from repsim_energy.training.build import build
+from repsim_energy.training.build import NETWORK_ERRORS, build
 from repsim_energy.training.loop import EVALUATION_BATCH
 
 __all__ = ["Layers", "batches_of", "choose_images", "groups_of", "plan_layers", "represent_layers"]
@@ -196,7 +196,7 @@ def _naming(label: str) -> Iterator[None]:
     """Say in one line which network failed on the images."""
     try:
         yield
-    except (RuntimeError, ValueError, TypeError) as error:
+    except NETWORK_ERRORS as error:
         raise RepsimError(
             f"'{label}' failed on the images ({' '.join(str(error).split())[:200]}); "
             "try another size="

@@ -6,6 +6,7 @@ import torch
 
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.scheduling.tasks import Key, Outcomes, Tasks
+from repsim_energy.training.build import NETWORK_ERRORS
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.runs import make_runs_together
 
@@ -35,7 +36,7 @@ def make_batched(tasks: Tasks, device: torch.device, at_once: int | None = None)
                 continue
             try:
                 outcomes = make_runs_together(spec, data, together, recipe, device)
-            except RuntimeError:
+            except NETWORK_ERRORS:
                 continue
             for seed, error in outcomes.items():
                 yield keys[seed], error

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from repsim_energy.interfaces import Dataset
-from repsim_energy.scheduling.processes import usable_cores
+from repsim_energy.scheduling.processes import Local, usable_cores
 from repsim_energy.scheduling.schedulers import Scheduler
 from repsim_energy.scheduling.tasks import Task
 from repsim_energy.training.recipe import Recipe
@@ -35,9 +35,10 @@ def projection(tasks: Sequence[Task], device: torch.device, scheduler: Scheduler
     networks = {spec for spec, *_ in tasks}
     if sum(_steps(data, recipe) for _, data, _, recipe in tasks) < max(1, WORTH * len(networks)):
         return None
-    one_device = scheduler.unit == "processes" and device.type != "cpu"
+    here = isinstance(scheduler, Local)
+    one_device = here and device.type != "cpu"
     at_once = 1 if one_device else scheduler.at_once(len(tasks))
-    alone = at_once == 1 and scheduler.unit == "processes"
+    alone = here and at_once == 1
     beside = 0 if alone else min(at_once, usable_cores(), MOST_BESIDE)
     seconds = makespan(_run_seconds(tasks, device, beside), at_once)
     if seconds < SHORT:

@@ -9,7 +9,10 @@ from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.layers import see_transformed_patches
 
-__all__ = ["build"]
+__all__ = ["NETWORK_ERRORS", "build"]
+
+NETWORK_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
+"""What a network's own code raises on images that it was not made for."""
 
 
 def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel:

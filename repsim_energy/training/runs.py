@@ -17,7 +17,7 @@ from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.storage import cache_folder
-from repsim_energy.training.build import build
+from repsim_energy.training.build import NETWORK_ERRORS, build
 from repsim_energy.training.history import History
 from repsim_energy.training.kept import Run, cached_run, keep_run, run_folder
 from repsim_energy.training.loop import Progress, evaluate, normalisation_of, train
@@ -89,7 +89,7 @@ def make_runs_together(
 
     Raises
     ------
-    RuntimeError
+    RuntimeError and other :data:`~repsim_energy.training.build.NETWORK_ERRORS`
         For architectures that cannot be batched, or do not fit into memory together.
     """
     keys = {seed: str(run_key(spec, data, seed, recipe)) for seed in seeds}
@@ -190,7 +190,7 @@ def _trained(
             progress,
         )  # fmt: skip
         return new.run(spec, history, data, recipe, device)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except NETWORK_ERRORS as error:
         size = "x".join(str(s) for s in data.train.images.shape[2:])
         raise TrainingError(
             f"model '{spec.label}' failed on {size} images "

@@ -13,7 +13,7 @@ from torch import nn
 
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
 from repsim_energy.numerics.threads import one_thread
-from repsim_energy.training.build import build
+from repsim_energy.training.build import NETWORK_ERRORS, build
 from repsim_energy.training.loop import (
     as_input,
     normalisation_of,
@@ -65,7 +65,7 @@ def step_seconds(
             steps = min(STEPS, round((at_most / warm - 1) / SLOWER))
             with _going_on(others if steps > 0 else []):
                 return _seconds(first, steps) if steps > 0 else warm
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+    except NETWORK_ERRORS:
         return 0.0
 
 

@@ -28,11 +28,24 @@ def depends_on_its_values(num_classes, in_channels):
     return Network()
 
 
+def asks_for_a_missing_axis(num_classes, in_channels):
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(in_channels, 4, 3)
+
+        def forward(self, images):
+            return self.conv(images).mean(tuple(range(9)))
+
+    return Network()
+
+
 @pytest.fixture
 def tasks(pictures):
     models = [
         "linear_cnn:filters=8",
         ModelSpec("values", depends_on_its_values, {"name": "values"}),
+        ModelSpec("broken", asks_for_a_missing_axis, {"name": "broken"}),
         ModelSpec("unnamed", depends_on_its_values, None),
     ]
     data = Dataset("pictures", pictures, pictures)
