@@ -12,18 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from repsim_energy.comparison import Step, compare
-    from repsim_energy.errors import RepsimError, RepsimWarning
+    from repsim_energy.errors import (
+        DataError,
+        FileError,
+        RepsimError,
+        RepsimWarning,
+        ShapeError,
+        UsageError,
+    )
     from repsim_energy.hookspecs import hookimpl
     from repsim_energy.interfaces import (
         Architecture,
         Dataset,
         ImageSet,
         Metric,
+        Normalisation,
         PatchBasis,
         PatchTransform,
         Subject,
         TrainedModel,
     )
+    from repsim_energy.models.layers import find_layer, read_filters
     from repsim_energy.numerics.autocorrelation import (
         Autocorrelation,
         LagMoments,
@@ -54,18 +63,27 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "comparison": ("Step", "compare"),
-    "errors": ("RepsimError", "RepsimWarning"),
+    "errors": (
+        "DataError",
+        "FileError",
+        "RepsimError",
+        "RepsimWarning",
+        "ShapeError",
+        "UsageError",
+    ),
     "hookspecs": ("hookimpl",),
     "interfaces": (
         "Architecture",
         "Dataset",
         "ImageSet",
         "Metric",
+        "Normalisation",
         "PatchBasis",
         "PatchTransform",
         "Subject",
         "TrainedModel",
     ),
+    "models.layers": ("find_layer", "read_filters"),
     "numerics.autocorrelation": (
         "Autocorrelation",
         "LagMoments",
@@ -96,10 +114,13 @@ __all__ = [
     "Architecture",
     "Autocorrelation",
     "CKAMoments",
+    "DataError",
     "Dataset",
+    "FileError",
     "ImageSet",
     "LagMoments",
     "Metric",
+    "Normalisation",
     "PatchBasis",
     "PatchMoments",
     "PatchTransform",
@@ -107,9 +128,11 @@ __all__ = [
     "Recipe",
     "RepsimError",
     "RepsimWarning",
+    "ShapeError",
     "Step",
     "Subject",
     "TrainedModel",
+    "UsageError",
     "autocorrelation",
     "average_patches",
     "average_shuffled_patches",
@@ -117,6 +140,7 @@ __all__ = [
     "class_correlations",
     "compare",
     "energy_profile",
+    "find_layer",
     "fit_profile",
     "fit_profiles",
     "hookimpl",
@@ -130,6 +154,7 @@ __all__ = [
     "pearson_null_band",
     "profile_similarities",
     "profile_similarity",
+    "read_filters",
     "save_result",
     "theoretical_profile",
     "tile_patches",
