@@ -25,6 +25,7 @@ __all__ = [
     "parse_chain",
     "parse_spec",
     "split_list",
+    "takes_train",
 ]
 
 _OPTION = re.compile(r":(?=[A-Za-z_]\w*=)")
@@ -105,6 +106,11 @@ def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
         for p in parameters.values()
         if p.kind is not p.VAR_KEYWORD
     ]
+
+
+def takes_train(variant: Callable[..., Any]) -> bool:
+    """Return whether a variant asks for the training split, in a second parameter ``train``."""
+    return list(_parameters(variant, 1))[:1] == ["train"]
 
 
 def bind_options(

@@ -16,7 +16,15 @@ from repsim_energy.interfaces import (
     ModelSpec,
 )
 from repsim_energy.registry.plugins import Entry, Kind, Registry
-from repsim_energy.specs import Option, Spec, bind_options, options_of, parse_chain, parse_spec
+from repsim_energy.specs import (
+    Option,
+    Spec,
+    bind_options,
+    options_of,
+    parse_chain,
+    parse_spec,
+    takes_train,
+)
 
 __all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model"]
 
@@ -139,10 +147,7 @@ def _bound_variant(registry: Registry, spec: Spec) -> Callable[[ImageSet, ImageS
 
 def _given(entry: Entry, thing: Any) -> int:
     """Return how many leading parameters are not options; a variant may ask for ``train``."""
-    given = GIVEN[entry.kind]
-    if entry.kind == "variant" and [o.name for o in options_of(thing, 1)][:1] == ["train"]:
-        given += 1
-    return given
+    return GIVEN[entry.kind] + (entry.kind == "variant" and takes_train(thing))
 
 
 def _select() -> Callable[..., ImageSet]:

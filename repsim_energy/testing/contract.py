@@ -1,0 +1,115 @@
+"""Rules, and what was found when something was held to them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repsim_energy.errors import PluginError, RepsimWarning
+
+__all__ = [
+    "Broken",
+    "ContractError",
+    "Finding",
+    "Rules",
+    "demand",
+    "hold",
+    "other_randomness",
+    "same_bits",
+]
+
+Rules = Mapping[str, Callable[..., None]]
+"""What is asked, in words, and a test of it that raises :class:`Broken`."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule and what became of it.
+
+    Parameters
+    ----------
+    rule : what is asked, in words
+    problem : what was got, what was expected, and the remedy; ``None`` where the rule holds
+    """
+
+    rule: str
+    problem: str | None = None
+
+
+class ContractError(PluginError):
+    """Something does not keep to the rules of its kind; ``findings`` holds all of them."""
+
+    def __init__(self, what: str, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        broken = [f"{f.rule}: {f.problem}" for f in findings if f.problem]
+        super().__init__(
+            f"{what} breaks {len(broken)} of {len(findings)} rules; {'; '.join(broken)}"
+        )
+
+
+class Broken(Exception):  # noqa: N818 (a finding, which never leaves this room)
+    """A rule does not hold."""
+
+
+def demand(holds: bool, problem: str) -> None:
+    """End a rule as broken unless something holds."""
+    if not holds:
+        raise Broken(problem)
+
+
+def hold(what: str, rules: Rules, *arguments: Any) -> list[Finding]:
+    """Hold something to rules, each called with the arguments.
+
+    Raises
+    ------
+    ContractError
+        Where a rule is broken, or raises what it does not expect.
+    """
+    findings = [Finding(rule, _problem(test, arguments)) for rule, test in rules.items()]
+    if any(finding.problem for finding in findings):
+        raise ContractError(what, findings)
+    return findings
+
+
+def _problem(test: Callable[..., None], arguments: Sequence[Any]) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RepsimWarning)  # such as of what is undefined
+            test(*arguments)
+    except Broken as broken:
+        return str(broken)
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        return f"raises {type(error).__name__}{f' ({text})' if text else ''}"
+    return None
+
+
+@contextmanager
+def other_randomness(seed: int) -> Iterator[None]:
+    """Set the global random states for a while, and demand that nothing draws from them."""
+    kept = np.random.get_state()  # noqa: NPY002 (what plugins may draw from)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+            drawn = torch.rand(()), np.random.random_sample()  # noqa: NPY002
+        finally:
+            np.random.set_state(kept)  # noqa: NPY002
+        torch.manual_seed(seed)
+        first = torch.rand(()), np.random.RandomState(seed).random_sample()  # noqa: NPY002
+    demand(drawn == first, "draws from global random numbers; use a generator of its own")
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors are equal, NaN included."""
+    return a.dtype == b.dtype and np.array_equal(
+        a.detach().numpy(), b.detach().numpy(), equal_nan=a.is_floating_point()
+    )

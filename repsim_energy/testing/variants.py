@@ -1,0 +1,110 @@
+"""The rules that a variant of a data set keeps to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from repsim_energy.errors import UsageError
+from repsim_energy.interfaces import ImageSet
+from repsim_energy.specs import takes_train
+from repsim_energy.testing.contract import Finding, Rules, demand, hold, other_randomness
+from repsim_energy.testing.datasets import check_image_set
+
+__all__ = ["check_variant"]
+
+Change = Callable[[ImageSet, ImageSet], ImageSet]
+
+
+def check_variant(
+    change: Callable[..., ImageSet], *, name: str | None = None, size: int = 12, **options: Any
+) -> list[Finding]:
+    """Hold a variant to what training and comparing need of it, on generated images.
+
+    Parameters
+    ----------
+    change : ``callable(images, **options)``, or ``callable(images, train, **options)``
+    name : what to call it; by default the callable's own name
+    size : rows and columns of the images it is tried on
+    options : as a user would give them
+
+    Raises
+    ------
+    ContractError
+        Which rules are broken, and what to do about each.
+    """
+    what = f"variant '{name or getattr(change, '__name__', type(change).__name__)}'"
+    given = 2 if takes_train(change) else 1
+
+    def changed(images: ImageSet, train: ImageSet) -> ImageSet:
+        return change(*(images, train)[:given], **options)
+
+    return hold(what, RULES, changed, *(_pictures(seed, size) for seed in (0, 1)))
+
+
+def _pictures(seed: int, size: int) -> ImageSet:
+    """Return 80 smooth images of four classes."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(80, 3, size, size, generator=generator).cumsum(2).cumsum(3)
+    low, high = noise.amin((1, 2, 3), keepdim=True), noise.amax((1, 2, 3), keepdim=True)
+    pixels = (255 * (noise - low) / (high - low)).to(torch.uint8)
+    return ImageSet(pixels, torch.arange(80) % 4, ("a", "b", "c", "d"), "pictures")
+
+
+def _gives_images(change: Change, train: ImageSet, test: ImageSet) -> None:
+    for images in (train, test):
+        found = change(images, train)
+        got = type(found).__name__
+        demand(isinstance(found, ImageSet), f"gives {got}, expected an ImageSet")
+        demand(len(found) > 0, "leaves no image of 80")
+        check_image_set(found)
+
+
+def _splits_agree(change: Change, train: ImageSet, test: ImageSet) -> None:
+    a, b = change(train, train), change(test, train)
+    demand(a.classes == b.classes, f"gives the splits classes {a.classes} and {b.classes}")
+    shapes = [tuple(images.images.shape[1:]) for images in (a, b)]
+    demand(shapes[0] == shapes[1], f"gives the splits images of {shapes[0]} and {shapes[1]}")
+
+
+def _leaves_inputs(change: Change, train: ImageSet, test: ImageSet) -> None:
+    for images in (train, test):
+        kept = replace(images, images=images.images.clone(), labels=images.labels.clone())
+        change(images, train)
+        same = kept.fingerprint == replace(images).fingerprint  # a copy has no fingerprint yet
+        demand(same, "changes the images or labels that it is given; work on a copy")
+
+
+def _deterministic(change: Change, train: ImageSet, test: ImageSet) -> None:
+    found = []
+    for seed in (1, 2):
+        with other_randomness(seed):
+            found.append(change(test, train).fingerprint)
+    demand(found[0] == found[1], "gives other images or labels when asked again; take a seed=")
+
+
+def _changes_something(change: Change, train: ImageSet, test: ImageSet) -> None:
+    found = change(train, train)
+    same = found.fingerprint == train.fingerprint
+    demand(not same, "changes nothing of 80 images; check its options")
+
+
+def _takes_any_precision(change: Change, train: ImageSet, test: ImageSet) -> None:
+    floats = [replace(images, images=images.images / 255) for images in (train, test)]
+    try:
+        check_image_set(change(floats[1], floats[0]))
+    except UsageError:
+        return  # says so
+
+
+RULES: Rules = {
+    "gives images and labels of the right kind": _gives_images,
+    "gives splits that belong together": _splits_agree,
+    "leaves what it is given as it was": _leaves_inputs,
+    "gives the same twice, whatever the global random numbers": _deterministic,
+    "changes something": _changes_something,
+    "takes float images, or says that it does not": _takes_any_precision,
+}
