@@ -106,6 +106,10 @@ class Registry:
             self._entries[kind][name] = Entry(kind, name, thing, plugin)
             plugin.provides.setdefault(kind, []).append(name)
 
+    def all_entries(self) -> list[Entry]:
+        """Return everything of every kind."""
+        return [entry for kind in self._entries for entry in self.entries(kind)]
+
     def entries(self, kind: Kind) -> list[Entry]:
         """Return everything of a kind, by name."""
         return [entry for _, entry in sorted(self._entries[kind].items())]

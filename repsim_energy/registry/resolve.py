@@ -26,7 +26,7 @@ from repsim_energy.specs import (
     takes_train,
 )
 
-__all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model"]
+__all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model", "resolve_variant"]
 
 GIVEN: dict[Kind, int] = {"metric": 0, "model": 2, "dataset": 1, "variant": 1}
 """How many leading parameters of a callable are not options."""
@@ -120,7 +120,7 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     what = f"data set '{base.name}'"
     options = bind_options(factory, rest, skip=GIVEN["dataset"], what=what)
     chosen = bind_options(_select(), common, skip=1, what=what)
-    changes = [_bound_variant(registry, spec) for spec in variants]
+    changes = [_variant(registry, spec) for spec in variants]
 
     def split(name: str) -> ImageSet:
         images = _image_set(entry, _call(entry, partial(factory, name, **options)))
@@ -132,15 +132,20 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     return Dataset(text, train, test)
 
 
-def _bound_variant(registry: Registry, spec: Spec) -> Callable[[ImageSet, ImageSet], ImageSet]:
-    """Return the change of a split, given also the training split that it may be fitted on."""
+def resolve_variant(registry: Registry, text: str) -> Callable[[ImageSet, ImageSet], ImageSet]:
+    """Return the change ``(images, train) -> ImageSet`` of a spec such as ``random_labels``."""
+    return _variant(registry, parse_spec(text))
+
+
+def _variant(registry: Registry, spec: Spec) -> Callable[[ImageSet, ImageSet], ImageSet]:
     entry = registry.entry("variant", spec.name)
     change = entry.load()
     skip = _given(entry, change)
     options = bind_options(change, spec.options, skip=skip, what=f"variant '{spec.name}'")
 
-    def apply(*splits: ImageSet) -> ImageSet:
-        return _image_set(entry, _call(entry, partial(change, *splits[:skip], **options)))
+    def apply(images: ImageSet, train: ImageSet) -> ImageSet:
+        given = (images, train)[:skip]
+        return _image_set(entry, _call(entry, partial(change, *given, **options)))
 
     return apply
 
