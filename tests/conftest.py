@@ -78,8 +78,8 @@ def install(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
 
-    def write(name, source, entry=None):
-        module = f"plugin_{name.replace('-', '_')}"
+    def write(name, source, entry=None, module=None):
+        module = module or f"plugin_{name.replace('-', '_')}"
         sys.modules.pop(module, None)
         (folder / f"{module}.py").write_text(source)
         info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
