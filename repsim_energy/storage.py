@@ -71,8 +71,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         for path in sorted(temporary.rglob("*")) if temporary.is_dir() else [temporary]:
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
+            if path.is_file():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
         if not (temporary.is_dir() and target.exists()):
             os.replace(temporary, target)
     except OSError as error:

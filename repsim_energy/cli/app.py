@@ -25,6 +25,7 @@ COMMANDS = {
     "metrics": "listing:metrics",
     "variants": "listing:variants",
     "plugins": "plugins:plugins",
+    "plugin": "plugin:plugin",
 }
 """Where each command stands; it is imported when it is called."""
 

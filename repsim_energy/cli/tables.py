@@ -63,9 +63,9 @@ def print_result(result: xr.Dataset) -> None:
         pairs = zip(result.model.values, result.attrs["first_layers"].split(","), strict=True)
         taken = ", ".join(f"{layer} of {model}" for model, layer in pairs)
         _console().print(f"filters of {taken}", markup=False)
+    band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null band is known"
     _console().print(
-        f"mean ± sd over pairs of seeds, on the diagonal across seeds; unrelated networks: 95% "
-        f"between {low:.3f} and {high:.3f}"
+        f"mean ± sd over pairs of seeds, on the diagonal across seeds; unrelated networks: {band}"
     )
 
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry, load_registry
-from repsim_energy.registry.resolve import describe, load_dataset, resolve_metric, resolve_model
+from repsim_energy.registry.resolve import (
+    describe,
+    load_dataset,
+    resolve_metric,
+    resolve_model,
+    resolve_variant,
+)
 
 __all__ = [
     "Entry",
@@ -15,4 +21,5 @@ __all__ = [
     "load_registry",
     "resolve_metric",
     "resolve_model",
+    "resolve_variant",
 ]

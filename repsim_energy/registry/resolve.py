@@ -15,6 +15,7 @@ from repsim_energy.interfaces import (
     Metric,
     ModelSpec,
 )
+from repsim_energy.registry.plugin_metric import PluginMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
 from repsim_energy.specs import (
     Option,
@@ -26,7 +27,7 @@ from repsim_energy.specs import (
     takes_train,
 )
 
-__all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model"]
+__all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model", "resolve_variant"]
 
 GIVEN: dict[Kind, int] = {"metric": 0, "model": 2, "dataset": 1, "variant": 1}
 """How many leading parameters of a callable are not options."""
@@ -50,9 +51,11 @@ def resolve_metric(registry: Registry, text: str) -> Metric:
         missing = [name for name in wanted if not hasattr(thing, name)]
         raise PluginError(
             f"metric '{spec.name}' of {entry.plugin.distribution} lacks {', '.join(missing)}; "
-            "see the interface repsim_energy.interfaces.Metric"
+            "see the interface repsim_energy.Metric"
         )
-    return thing
+    if entry.built_in:
+        return thing
+    return PluginMetric(thing, f"metric '{spec.name}'", entry.plugin.distribution)
 
 
 def resolve_model(registry: Registry, text: str) -> ModelSpec:
@@ -96,7 +99,7 @@ def _member(entry: Entry, name: str) -> Any:
 
 def _code_version(entry: Entry) -> str:
     """Return the version that a cached run is bound to; the built-ins have their own number."""
-    return "built-in" if entry.plugin.distribution == "repsim-energy" else entry.plugin.version
+    return "built-in" if entry.built_in else entry.plugin.version
 
 
 def _architecture(registry: Registry, name: str) -> Callable[..., Any]:
@@ -120,7 +123,7 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     what = f"data set '{base.name}'"
     options = bind_options(factory, rest, skip=GIVEN["dataset"], what=what)
     chosen = bind_options(_select(), common, skip=1, what=what)
-    changes = [_bound_variant(registry, spec) for spec in variants]
+    changes = [_variant(registry, spec) for spec in variants]
 
     def split(name: str) -> ImageSet:
         images = _image_set(entry, _call(entry, partial(factory, name, **options)))
@@ -132,15 +135,20 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     return Dataset(text, train, test)
 
 
-def _bound_variant(registry: Registry, spec: Spec) -> Callable[[ImageSet, ImageSet], ImageSet]:
-    """Return the change of a split, given also the training split that it may be fitted on."""
+def resolve_variant(registry: Registry, text: str) -> Callable[[ImageSet, ImageSet], ImageSet]:
+    """Return the change ``(images, train) -> ImageSet`` of a spec such as ``random_labels``."""
+    return _variant(registry, parse_spec(text))
+
+
+def _variant(registry: Registry, spec: Spec) -> Callable[[ImageSet, ImageSet], ImageSet]:
     entry = registry.entry("variant", spec.name)
     change = entry.load()
     skip = _given(entry, change)
     options = bind_options(change, spec.options, skip=skip, what=f"variant '{spec.name}'")
 
-    def apply(*splits: ImageSet) -> ImageSet:
-        return _image_set(entry, _call(entry, partial(change, *splits[:skip], **options)))
+    def apply(images: ImageSet, train: ImageSet) -> ImageSet:
+        given = (images, train)[:skip]
+        return _image_set(entry, _call(entry, partial(change, *given, **options)))
 
     return apply
 
@@ -163,19 +171,28 @@ def _image_set(entry: Entry, found: Any) -> ImageSet:
             f"{entry.kind} '{entry.name}' of {entry.plugin.distribution} returned "
             f"{type(found).__name__}, expected an ImageSet"
         )
+    if problem := found.problem():
+        raise PluginError(
+            f"{entry.kind} '{entry.name}' of {entry.plugin.distribution}: {problem}; see "
+            f"repsim plugin check {entry.plugin.distribution}"
+        )
     return found
 
 
 def _call(entry: Entry, call: Callable[[], Any]) -> Any:
     """Call into a plugin; its own exceptions become one line that names it."""
+    what = f"{entry.kind} '{entry.name}' of {entry.plugin.distribution}"
     try:
         return call()
-    except (RepsimError, MemoryError):
+    except MemoryError:
         raise
+    except RepsimError as error:
+        if entry.built_in:
+            raise
+        raise type(error)(f"{what}: {error}") from error
     except Exception as error:
         raise PluginError(
-            f"{entry.kind} '{entry.name}' of {entry.plugin.distribution} failed "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            f"{what} failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         ) from error
 
 

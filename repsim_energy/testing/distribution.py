@@ -1,0 +1,138 @@
+"""Hold everything that an installed plugin offers to the rules of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from repsim_energy.errors import RepsimError, UsageError, unknown_name
+from repsim_energy.interfaces import ImageSet
+from repsim_energy.registry import (
+    Entry,
+    Registry,
+    load_dataset,
+    resolve_metric,
+    resolve_model,
+    resolve_variant,
+)
+from repsim_energy.registry.plugins import HOOKS
+from repsim_energy.specs import parse_spec
+from repsim_energy.testing.contract import ContractError, Finding
+from repsim_energy.testing.datasets import check_dataset
+from repsim_energy.testing.metrics import check_metric
+from repsim_energy.testing.models import check_model
+from repsim_energy.testing.variants import check_variant
+
+__all__ = ["Report", "check_plugin"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found about one thing.
+
+    Parameters
+    ----------
+    distribution : that it comes from
+    hook : that offers it; ``entry point`` for what stands in the way of all
+    spec : its name, with the options that it was tried with
+    findings : each rule and what became of it
+    """
+
+    distribution: str
+    hook: str
+    spec: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def broken(self) -> list[Finding]:
+        """The rules that do not hold."""
+        return [finding for finding in self.findings if finding.problem]
+
+
+def check_plugin(registry: Registry, name: str, specs: Sequence[str] = ()) -> Iterator[Report]:
+    """Check a plugin, named by its distribution or its entry point, one thing after another.
+
+    Parameters
+    ----------
+    specs : what to try in place of a bare name, such as ``"imagenet:root=photos"`` where an
+        option has no default, or a member of a family
+
+    Raises
+    ------
+    UsageError
+        For plugins and things that are not there.
+    """
+    plugins = [p for p in registry.plugins if name in (p.distribution, p.name)]
+    if not plugins:
+        known = {plugin.distribution for plugin in registry.plugins}
+        raise unknown_name("plugin", name, known)
+    entries = [entry for entry in registry.all_entries() if entry.plugin in plugins]
+    chosen = {spec: _entry_of(spec, entries) for spec in specs}
+    for plugin in plugins:
+        if plugin.problems:
+            findings = [Finding("is loaded whole", problem) for problem in plugin.problems]
+            yield Report(plugin.distribution, "entry point", plugin.name, tuple(findings))
+    hooks = {kind: hook for hook, kind in HOOKS.items()}
+    for entry in entries:
+        given = [spec for spec, of in chosen.items() if of is entry]
+        for spec in given or [_first(entry)]:
+            found = _findings(registry, entry, spec)
+            yield Report(entry.plugin.distribution, hooks[entry.kind], spec, tuple(found))
+
+
+def _entry_of(spec: str, entries: Sequence[Entry]) -> Entry:
+    name = parse_spec(spec).name
+    for entry in entries:
+        if name == entry.name or (entry.name.endswith("/*") and name.startswith(entry.name[:-1])):
+            return entry
+    raise unknown_name("name of that plugin", name, [entry.name for entry in entries])
+
+
+def _first(entry: Entry) -> str:
+    """Return a spec to try where none is given; for a family its first member."""
+    if not entry.name.endswith("/*"):
+        return entry.name
+    try:
+        return f"{entry.name[:-1]}{min(entry.load().names())}"
+    except RepsimError:
+        return entry.name  # which is then tried, and says why it cannot be loaded
+
+
+def _findings(registry: Registry, entry: Entry, spec: str) -> Sequence[Finding]:
+    try:
+        return _CHECKS[entry.kind](registry, spec)
+    except ContractError as error:
+        return error.findings
+    except RepsimError as error:
+        remedy = f"; give --spec {spec}:OPTION=..." if isinstance(error, UsageError) else ""
+        return [Finding("can be loaded with these options", f"{error}{remedy}")]
+
+
+def _check_metric(registry: Registry, spec: str) -> list[Finding]:
+    metric = resolve_metric(registry, spec)
+    return check_metric(getattr(metric, "plain", metric))
+
+
+def _check_model(registry: Registry, spec: str) -> list[Finding]:
+    return check_model(resolve_model(registry, spec).build, name=spec)
+
+
+def _check_dataset(registry: Registry, spec: str) -> list[Finding]:
+    def load(split: str) -> ImageSet:
+        loaded = load_dataset(registry, spec)
+        return loaded.train if split == "train" else loaded.test
+
+    load("train")  # what is wrong with the options is said by itself
+    return check_dataset(load, name=spec)
+
+
+def _check_variant(registry: Registry, spec: str) -> list[Finding]:
+    return check_variant(resolve_variant(registry, spec), name=spec)
+
+
+_CHECKS: dict[str, Callable[[Registry, str], list[Finding]]] = {
+    "metric": _check_metric,
+    "model": _check_model,
+    "dataset": _check_dataset,
+    "variant": _check_variant,
+}

@@ -1,0 +1,313 @@
+"""Each rule is there for something: what breaks it is found, and said with its remedy."""
+
+import math
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import repsim_energy as rs
+from repsim_energy.metrics.energy import EnergyProfileCorrelation
+from repsim_energy.testing import (
+    ContractError,
+    check_dataset,
+    check_metric,
+    check_model,
+    check_variant,
+)
+
+
+def broken(check, thing, **options):
+    """Return what the check says of the rules that the thing breaks."""
+    with pytest.raises(ContractError) as caught:
+        check(thing, **options)
+    assert caught.value.exit_code == 1
+    found = {finding.rule: finding.problem for finding in caught.value.findings if finding.problem}
+    assert all(problem in str(caught.value) for problem in found.values())
+    return found
+
+
+class Energy(EnergyProfileCorrelation):
+    """The metric without its shortcut, so that what is overridden is what is used."""
+
+    compare_all = property()
+
+
+class Distance(Energy):
+    direction = "distance"
+
+
+class Lower(Energy):
+    invariances = frozenset({"permutation", "scale", "orthogonal", "translation"})
+
+
+class Modest(Energy):
+    invariances = frozenset({"permutation", "scale"})
+
+
+class Wider(Energy):
+    def compare(self, a, b):
+        return 2 * super().compare(a, b)
+
+
+class Lopsided(Energy):
+    def compare(self, a, b):
+        return super().compare(a, b) - 0.01 * (a.sum() > b.sum())
+
+
+class Drawn(Energy):
+    def null_band(self, a, b):
+        return -float(np.random.rand()), 1.0  # noqa: NPY002
+
+
+class Spoils(Energy):
+    def represent(self, subject):
+        subject.filters.mul_(2)
+        return super().represent(subject)
+
+
+class SpoilsInComparing(Energy):
+    def compare(self, a, b):
+        a += 1e-9
+        return super().compare(a, b)
+
+
+class Lists(Energy):
+    def represent(self, subject):
+        return super().represent(subject).tolist()
+
+
+class Invents(Energy):
+    def compare(self, a, b):
+        return float(np.nan_to_num(super().compare(a, b)))
+
+
+class Backwards(Energy):
+    def null_band(self, a, b):
+        return 1.0, -1.0
+
+
+class Other(Energy):
+    def compare_all(self, stack):
+        return np.zeros((3, len(stack), len(stack)))
+
+
+class Boasts(Energy):
+    def representation_bytes(self, images):
+        return 10**9
+
+
+class Raises(Energy):
+    def compare(self, a, b):
+        raise KeyError("oops")
+
+
+class Nothing:
+    name = "nothing"
+
+
+METRICS = {
+    Distance: {"finds nothing more alike": "declares a distance; mend the value or the direction"},
+    Lower: {"ignores translation": "declares the invariance 'translation' but changes by"},
+    Modest: {"sees orthogonal": "does not declare the invariance 'orthogonal'"},
+    Wider: {"within its bounds": "mend the value or the declared bounds"},
+    Lopsided: {"either way round": "expected the same; take the mean of both"},
+    Drawn: {"twice": "draws from global random numbers"},
+    Spoils: {"as it was": "represent changes its subject; work on a copy"},
+    SpoilsInComparing: {"as it was": "changes a representation; work on a copy"},
+    Lists: {"array of finite numbers": "represent gives list of no type"},
+    Invents: {"NaN": "expected NaN", "all zero": "expected NaN"},
+    Backwards: {"null band": "gives (1.0, -1.0)"},
+    Other: {"at once": "compare_all differs"},
+    Boasts: {"how large": "expected about 216"},
+    Raises: {"within its bounds": "raises KeyError ('oops')"},
+    Nothing: {"whole interface": "lacks operates_on, direction"},
+}
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.__name__)
+def test_what_a_metric_breaks_is_found(metric):
+    found = broken(check_metric, metric())
+    for rule, problem in METRICS[metric].items():
+        assert any(rule in r and problem in p for r, p in found.items()), found
+
+
+class Features(Energy):
+    """Correlates the features of two networks whatever images they saw."""
+
+    name, operates_on = "features", "activations"
+    invariances = frozenset({"scale", "permutation"})
+
+    def represent(self, subject):
+        return np.sort(subject.activations.std(0).double().numpy())
+
+
+def test_a_metric_on_activations_has_to_refuse_other_images():
+    (problem,) = (p for rule, p in broken(check_metric, Features()).items() if "refuses" in rule)
+    assert "expected a RepsimError" in problem
+
+
+def test_a_metric_that_breaks_nothing_passes_whatever_it_warns():
+    class Warns(Energy):
+        def compare(self, a, b):
+            value = super().compare(a, b)
+            if math.isnan(value):
+                warnings.warn("undefined", rs.RepsimWarning, stacklevel=2)
+            return value
+
+    assert not any(finding.problem for finding in check_metric(Warns()))
+
+
+def net(classes, channels, *extra):
+    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(4, classes), *extra)  # fmt: skip
+
+
+SHARED = nn.Linear(4, 10)
+
+
+class Late(nn.Module):
+    def __init__(self, classes, channels):
+        super().__init__()
+        self.second, self.first = nn.Conv2d(4, 4, 1), nn.Conv2d(channels, 4, 3)
+        self.read = nn.Linear(4, classes)
+
+    def forward(self, images):
+        return self.read(self.second(self.first(images)).mean((2, 3)))
+
+
+def always_ten(classes, channels):
+    return net(10, channels)
+
+
+def always_colour(classes, channels):
+    return net(classes, 3)
+
+
+def unseeded(classes, channels):
+    built = net(classes, channels)
+    nn.init.constant_(built[0].weight, 0.5)
+    for parameter in built.parameters():
+        nn.init.constant_(parameter, 0.5)
+    return built
+
+
+def own_numbers(classes, channels):
+    built = net(classes, channels)
+    nn.init.normal_(built[0].weight, generator=torch.Generator().manual_seed(torch.seed() % 2**31))
+    return built
+
+
+def shared(classes, channels):
+    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         SHARED if classes == 10 else nn.Linear(4, classes))  # fmt: skip
+
+
+class Detached(nn.Sequential):
+    def forward(self, images):
+        return super().forward(images).detach().requires_grad_()
+
+
+def detached(classes, channels):
+    return Detached(*net(classes, channels))
+
+
+def dense(classes, channels):
+    return nn.Sequential(nn.Flatten(), nn.Linear(32 * 32 * channels, classes))
+
+
+def noisy(classes, channels):
+    class Noise(nn.Module):
+        def forward(self, values):
+            return values + torch.randn_like(values)
+
+    return net(classes, channels, Noise())
+
+
+MODELS = {
+    always_ten: ("number per class", "(4, 10), expected (4, 2)"),
+    always_colour: ("number per class", "raises RuntimeError"),
+    Late: ("see the image", "'second' sees 4 channels of images of 3"),
+    dense: ("see the image", "no Conv2d layer"),
+    unseeded: ("seed gives", "the same weights from every seed"),
+    own_numbers: ("seed gives", "other weights from the same seed"),
+    shared: ("shares no weights", "build new layers in each call"),
+    detached: ("can learn", "no gradient reaches any weight"),
+    noisy: ("twice in evaluation", "differently in evaluation"),
+}
+
+
+@pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
+def test_what_a_model_breaks_is_found(build):
+    rule, problem = MODELS[build]
+    found = broken(check_model, build)
+    assert any(rule in r and problem in p for r, p in found.items()), found
+
+
+def test_models_that_are_none_or_stay_in_their_process_are_found():
+    assert "builds str" in str(broken(check_model, lambda classes, channels: "net"))
+    local = broken(check_model, lambda classes, channels: net(classes, channels))
+    assert list(local) == ["can be built in another process"]
+    drawn = broken(check_model, lambda c, k: rs.TrainedModel(net(c, k)))
+    assert "taken as it is" in drawn["is the same network every time"]
+
+
+def pictures(split, **changes):
+    generator = torch.Generator().manual_seed(len(split))
+    pixels = torch.randint(256, (6, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    made = {"images": pixels, "labels": torch.arange(6) % 2, "classes": ("a", "b")} | changes
+    return rs.ImageSet(**made, name="pictures")
+
+
+DATASETS = {
+    "list": (lambda split: [1], "gives list for 'train'"),
+    "labels": (lambda s: pictures(s, labels=torch.arange(6)), "labels go from 0 to 5, expected 0"),
+    "kind": (lambda s: pictures(s, labels=torch.zeros(6)), "labels are torch.float32"),
+    "ints": (lambda s: pictures(s, images=torch.zeros(6, 3, 8, 8).int()), "expected uint8"),
+    "nan": (lambda s: pictures(s, images=torch.full((6, 3, 8, 8), math.nan)), "hold NaN"),
+    "classes": (lambda s: pictures(s, classes=("a", "a")), "names, each once"),
+    "order": (lambda s: pictures(s, classes=("ab", "ba")[s == "test"]), "different classes"),
+    "empty": (lambda s: pictures(s, images=torch.zeros(0, 3, 8, 8), labels=torch.zeros(0).long()),
+              "no image"),
+    "shapes": (lambda s: pictures(s, images=torch.zeros(6, 3, len(s), 8)), "in the two splits"),
+    "drawn": (lambda s: pictures(s, images=torch.rand(6, 3, 8, 8)), "sort and seed it"),
+    "same": (lambda s: pictures("train"), "the test images are the training images"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_what_a_data_set_breaks_is_found(name):
+    load, problem = DATASETS[name]
+    found = broken(check_dataset, load)
+    assert any(problem in p for p in found.values()), found
+
+
+def spoil(images):
+    images.labels.add_(1).remainder_(4)
+    return replace(images)
+
+
+def narrow(images, train):
+    return replace(images, images=images.images[..., 1:] if images is train else images.images)
+
+
+VARIANTS = {
+    "list": (lambda images: [], "gives list"),
+    "nothing": (lambda images: images, "changes nothing"),
+    "spoils": (spoil, "work on a copy"),
+    "drawn": (lambda i: replace(i, labels=i.labels[torch.randperm(80)]), "global random numbers"),
+    "narrow": (narrow, "gives the splits images of"),
+    "gone": (lambda i: replace(i, images=i.images[:0], labels=i.labels[:0]), "leaves no image"),
+    "beyond": (lambda i: replace(i, labels=i.labels + 1), "labels go from 1 to 4"),
+    "bytes": (lambda i: replace(i, images=i.images ^ 255), "not implemented for 'Float'"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_a_variant_breaks_is_found(name):
+    change, problem = VARIANTS[name]
+    found = broken(check_variant, change)
+    assert any(problem in p for p in found.values()), found
