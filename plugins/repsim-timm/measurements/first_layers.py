@@ -18,6 +18,7 @@ from typing import Any
 import repsim_energy as rs
 import timm
 import torch
+from timm.models import get_model_input_config
 from torch import nn
 
 from repsim_timm.family import family
@@ -34,10 +35,11 @@ def measure(name: str) -> dict[str, Any]:
     place, layer = rs.find_layer(net)
     named = timm.get_pretrained_cfg(name).first_conv
     named = [named] if isinstance(named, str) else list(named or [])
-    size = net.pretrained_cfg["input_size"][1:]
+    size = get_model_input_config(net)["input_size"][1:]
     return {
         "first": place,
         "timm": named,
+        "patch": "x".join(str(n) for n in layer.kernel_size),
         "standardises": standardises(layer),
         "sees": sees_the_image(net, place, size),
         "answer": answer(net, size),
@@ -104,6 +106,7 @@ def summary(found: dict[str, dict[str, Any]]) -> list[str]:
     for key in keys:
         lines.append(f"{key}: {Counter(kind(one[key]) for one in kept).most_common()}")
     either = sum("(2, 10)" in (one[keys[1]], one[keys[2]]) for one in kept)
+    lines.append(f"patches: {Counter(one['patch'] for one in kept).most_common()}")
     return [*lines, f"answer to 32, one way or the other: {either}"]
 
 
