@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -9,7 +10,6 @@ import pytest
 import repsim_energy as rs
 import timm
 import torch
-from repsim_energy.cli import main
 
 from repsim_timm.family import family
 
@@ -32,9 +32,21 @@ def test_a_pattern_lists_members():
     assert shown == {f"timm/{name}" for name in expected}
 
 
-def test_a_member_shows_its_options(capsys):
-    with pytest.raises(SystemExit):
-        main(["models", "timm/resnet18"])
+@pytest.fixture
+def command(monkeypatch):
+    """Return a function that runs the command in this process, which has timm imported already."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["repsim", *args])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_module("repsim_energy", run_name="__main__")
+        return stop.value.code
+
+    return run
+
+
+def test_a_member_shows_its_options(command, capsys):
+    assert command("models", "timm/resnet18") == 0
     shown = capsys.readouterr().out
     for option in ("pretrained", "weights", "img_size", "patch_size", "frozen", "sigma"):
         assert option in shown
@@ -43,9 +55,9 @@ def test_a_member_shows_its_options(capsys):
 @pytest.mark.parametrize("args", [["models"], ["--help"], ["plugins", "--json"]])
 def test_listing_imports_no_timm(args):
     code = (
-        "import sys\n"
-        "from repsim_energy.cli import main\n"
-        f"try: main({args!r})\n"
+        "import runpy, sys\n"
+        f"sys.argv[1:] = {args!r}\n"
+        "try: runpy.run_module('repsim_energy', run_name='__main__')\n"
         "except SystemExit as stop: assert not stop.code\n"
         "print(sorted({'timm', 'torch'} & set(sys.modules)), file=sys.stderr)"
     )
@@ -72,10 +84,9 @@ def test_an_unknown_name_gets_a_suggestion(name, meant):
     assert len(str(caught.value)) < 250
 
 
-def test_the_command_says_it_in_one_line(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["compare", "--models", "timm/resnet81", "--dataset", "deadleaves:count=20"])
-    assert stop.value.code == 2
+def test_the_command_says_it_in_one_line(command, capsys):
+    few = "deadleaves:count=20"
+    assert command("compare", "--models", "timm/resnet81", "--dataset", few) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "did you mean 'timm/resnet18'" in said
@@ -89,10 +100,10 @@ def test_an_unknown_option_gets_a_suggestion():
 def test_without_timm_the_remedy_is_named():
     """An import of timm that fails as it does where timm is missing, in a process of its own."""
     code = (
-        "import sys\n"
+        "import runpy, sys\n"
         "sys.modules['timm'] = None\n"
-        "from repsim_energy.cli import main\n"
-        "main(['compare', '--models', 'timm/resnet18'])"
+        "sys.argv[1:] = ['compare', '--models', 'timm/resnet18']\n"
+        "runpy.run_module('repsim_energy', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
