@@ -25,6 +25,8 @@ __all__ = ["family"]
 class _Timm:
     """The family ``timm/*``."""
 
+    example = "test_resnet"
+
     def names(self) -> Iterable[str]:
         """Return timm's architectures, and each again with the tags that it has weights for."""
         return dict.fromkeys([*timm.list_models(), *timm.list_pretrained()])
