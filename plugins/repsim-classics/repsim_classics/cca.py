@@ -117,7 +117,7 @@ class SVCCA(CCA):
     variance : the fraction of variance that is kept, above 0 and at most 1
     statistic : mean, or r2 for the mean of squared correlations
 
-    Source: Raghu et al. (2017), Section 2; Kornblith et al. (2019), Table 1.
+    Source: Raghu et al. (2017); Kornblith et al. (2019), Table 1.
     """
 
     name = "svcca"
@@ -150,7 +150,7 @@ class PWCCA(_Canonical):
 
     NaN, with a warning, for layers with as many features as images.
 
-    Source: Morcos, Raghu and Bengio (2018), Section 2.2.
+    Source: Morcos, Raghu and Bengio (2018).
     """
 
     name = "pwcca"

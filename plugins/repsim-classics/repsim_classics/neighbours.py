@@ -27,7 +27,7 @@ class MutualKNN(ShuffledMetric):
     k : neighbours of an image, at least 1 and at most two fewer than there are images
     distance : cosine as in the source, or euclidean, which does not depend on where zero is
 
-    Source: Huh, Cheung, Wang and Isola (2024), Section A of the appendix.
+    Source: Huh, Cheung, Wang and Isola (2024), whose code makes activations of unit length first.
     """
 
     name = "mutual_knn"

@@ -29,8 +29,8 @@ class Procrustes(ShuffledMetric):
     ----------
     form : squared or angular
 
-    Source: Ding, Denain and Steinhardt (2021), Section 2.1, for ``squared``; Williams, Kunz,
-    Kornblith and Linderman (2021), Equation 6, for ``angular``.
+    Source: Ding, Denain and Steinhardt (2021) for ``squared``; Williams, Kunz, Kornblith and
+    Linderman (2021) for ``angular``.
     """
 
     name = "procrustes"

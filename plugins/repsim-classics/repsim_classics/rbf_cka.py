@@ -31,8 +31,7 @@ class RBFCKA(ShuffledMetric):
     estimator : debiased, or biased (inflated where there are few images)
     bandwidth : the width of the kernel as a fraction of the median distance
 
-    Source: Kornblith et al. (2019), Equation 4 and Section 4; Song et al. (2012), Equation 5, for
-    ``debiased``.
+    Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5, for ``debiased``.
     """
 
     name = "rbf_cka"
