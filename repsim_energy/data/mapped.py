@@ -29,6 +29,6 @@ def map_images(path: Path) -> Tensor:
 
 
 def file_of(tensor: Tensor) -> Path | None:
-    """Return the file that a tensor was mapped from, where it is the whole array as mapped."""
+    """Return the file that holds what a tensor holds, where it was mapped and not written to."""
     path: Path | None = _files.get(tensor)
-    return path
+    return path if path is not None and tensor._version == 0 and path.is_file() else None

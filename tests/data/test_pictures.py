@@ -106,12 +106,14 @@ def test_a_broken_picture_is_named_and_leaves_nothing_behind(photos, fresh_cache
 
 def test_what_is_written_to_the_images_stays_in_memory(photos, fresh_cache):
     found = image_set(photos)
-    before = cached(fresh_cache)[0].read_bytes()
-    found.images.zero_()
-    assert cached(fresh_cache)[0].read_bytes() == before
-    assert image_set(photos).images.sum() > 0
-    assert file_of(found.images) == cached(fresh_cache)[0]
+    (path,) = cached(fresh_cache)
+    before = path.read_bytes()
+    assert file_of(found.images) == path
     assert file_of(found.images[:3]) is None
+    found.images.zero_()
+    assert file_of(found.images) is None
+    assert path.read_bytes() == before
+    assert image_set(photos).images.sum() > 0
 
 
 def test_no_files_are_no_images(fresh_cache):
