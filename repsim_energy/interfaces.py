@@ -92,6 +92,20 @@ class ImageSet:
         """Return the number of images."""
         return len(self.images)
 
+    def problem(self) -> str | None:
+        """Return what is wrong with the content, which is looked through whole; or ``None``."""
+        pixels, labels, count = self.images, self.labels, len(self.classes)
+        if str(pixels.dtype) != "torch.uint8" and not pixels.is_floating_point():
+            return f"images are {pixels.dtype}, expected uint8 (0 to 255) or float"
+        if pixels.is_floating_point() and not all(p.isfinite().all() for p in pixels.split(1000)):
+            return "images hold NaN or infinite numbers, expected finite ones"
+        if str(labels.dtype) != "torch.int64":
+            return f"labels are {labels.dtype}, expected int64 indices into the classes"
+        if len(self) and not 0 <= labels.min() <= labels.max() < count:
+            low, high = int(labels.min()), int(labels.max())
+            return f"labels go from {low} to {high}, expected 0 to {count - 1} for {count} classes"
+        return None
+
     @cached_property
     def image_fingerprint(self) -> str:
         """SHA-256 of the pixels, their type, shape and transform; the labels do not enter."""

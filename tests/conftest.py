@@ -1,6 +1,9 @@
-"""Fixtures that many tests share: a cache of their own, small images, the real ones."""
+"""Fixtures that many tests share: a cache of their own, images, plugins, the command."""
 
+import importlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +69,37 @@ def cifar_subset():
     if not path.is_file():
         pytest.skip("no real images: set REPSIM_TEST_IMAGES to a folder with cifar10-subset.npz")
     return path
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Write a distribution with one module and its entry point, and put it on the path."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def write(name, source, entry=None, module=None):
+        module = module or f"plugin_{name.replace('-', '_')}"
+        sys.modules.pop(module, None)
+        (folder / f"{module}.py").write_text(source)
+        info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        target = entry or module
+        (info / "entry_points.txt").write_text(f"[repsim_energy]\n{name} = {target}\n")
+        importlib.invalidate_caches()
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def repsim(install):
+    def run(*args, **env):
+        path = os.pathsep.join([sys.path[0], *sys.path[1:]])
+        return subprocess.run(
+            [sys.executable, "-m", "repsim_energy", *args], capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": path, **env},
+        )  # fmt: skip
+
+    return run

@@ -1,6 +1,5 @@
 """The documentation says what is there: hooks, commands, names, links, and its example runs."""
 
-import importlib
 import re
 from pathlib import Path
 
@@ -9,9 +8,12 @@ import pytest
 import repsim_energy as rs
 from repsim_energy import hookspecs
 from repsim_energy.cli.app import COMMANDS
-from repsim_energy.registry import load_registry, resolve_model
+from repsim_energy.registry import load_registry
 from repsim_energy.registry.plugins import HOOKS
 from repsim_energy.results import VARIABLES
+from repsim_energy.scaffold import write_plugin
+from repsim_energy.testing import datasets, metrics, models, variants
+from repsim_energy.testing.trial import CHANGES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -55,20 +57,20 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-def test_the_plugin_of_the_how_to_works(tmp_path, monkeypatch):
-    """The two files of the page, written out as a distribution."""
+def test_the_plugin_of_the_how_to_is_what_the_command_writes(tmp_path):
     page = text("how-to/write-a-plugin.md")
-    module = re.search(r"`repsim_tiny.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1]
-    entry = re.search(r"\[project.entry-points.repsim_energy\]\n(.*?) = \"(.*?)\"", page)
-    (tmp_path / "repsim_tiny.py").write_text(module)
-    info = tmp_path / "repsim_tiny-0.1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: repsim-tiny\nVersion: 0.1\n")
-    (info / "entry_points.txt").write_text(f"[repsim_energy]\n{entry[1]} = {entry[2]}\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    importlib.invalidate_caches()
-    net = resolve_model(load_registry(), "tiny:width=5").build(10, 3)
-    assert net[0].weight.shape == (5, 3, 3, 3)
+    blocks = re.findall(r"```\w+\n(.*?)```", page, re.DOTALL)
+    written = write_plugin("repsim-example", "model", tmp_path)
+    assert blocks == [path.read_text() for path in written if path.suffix != ".md"]
+
+
+def test_every_rule_of_a_plugin_is_documented():
+    page = " ".join(text("how-to/write-a-plugin.md").split())
+    for rules in (metrics.RULES, models.RULES, models.GIVEN_RULES, datasets.RULES, variants.RULES):
+        for rule in rules:
+            assert rule in page, rule
+    for name in CHANGES:
+        assert f"`{name}`" in page
 
 
 @pytest.mark.parametrize("command", ["result.nc", "-m pytest"])

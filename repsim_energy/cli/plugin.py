@@ -61,9 +61,10 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
         if as_json:
             continue
         held = len(report.findings) - len(report.broken)
-        click.echo(f"{report.kind} {report.spec}: {held} of {len(report.findings)} rules hold")
+        thing = f"{report.hook} '{report.spec}' of {report.distribution}"
+        click.echo(f"{thing}: {held} of {len(report.findings)} rules hold")
         for finding in report.broken:
-            click.echo(f"  broken: {finding.rule}: {finding.problem}")
+            click.echo(f"broken: {thing}: {finding.rule}: {finding.problem}")
     if as_json:
         click.echo(json.dumps([asdict(report) for report in reports], indent=1))
     elif not reports:

@@ -198,6 +198,7 @@ def _with_activations(
 def _options(metric: Metric) -> dict[str, Any]:
     """Return what distinguishes this instance of a metric from another of its class."""
     declared = ("name", "operates_on", "direction", "bounds", "invariances")
+    metric = getattr(metric, "plain", metric)  # what stands behind the checks of a plugin
     return {k: v for k, v in vars(metric).items() if k not in declared}
 
 

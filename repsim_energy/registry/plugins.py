@@ -32,6 +32,9 @@ HOOKS: dict[str, Kind] = {
 FAILED = object()
 """What a guarded call gives that raised; a hook may well return None."""
 
+OWN = "repsim-energy"
+"""The distribution that the built-ins come from."""
+
 BUILT_IN = ("repsim_energy.metrics", "repsim_energy.models", "repsim_energy.data")
 
 
@@ -61,6 +64,11 @@ class Entry:
     name: str
     thing: Any
     plugin: Plugin
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with this package."""
+        return self.plugin.distribution == OWN
 
     def load(self) -> Any:
         """Return the object, importing it now where it is a ``"module:attribute"`` string."""
@@ -160,7 +168,7 @@ def load_registry(*, plugins: bool = True, strict: bool | None = None) -> Regist
     registry = Registry()
     for module in BUILT_IN:
         _take_in(
-            registry, manager, Plugin(module.split(".")[-1], "repsim-energy", _version()),
+            registry, manager, Plugin(module.split(".")[-1], OWN, _version()),
             partial(importlib.import_module, module),
         )  # fmt: skip
     for point in _entry_points() if plugins else []:
@@ -181,7 +189,7 @@ def _entry_points() -> list[metadata.EntryPoint]:
 
 def _version() -> str:
     try:
-        return metadata.version("repsim-energy")
+        return metadata.version(OWN)
     except metadata.PackageNotFoundError:  # a source tree on the path
         return "unknown"
 

@@ -15,6 +15,7 @@ from repsim_energy.interfaces import (
     Metric,
     ModelSpec,
 )
+from repsim_energy.registry.plugin_metric import PluginMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
 from repsim_energy.specs import (
     Option,
@@ -50,9 +51,11 @@ def resolve_metric(registry: Registry, text: str) -> Metric:
         missing = [name for name in wanted if not hasattr(thing, name)]
         raise PluginError(
             f"metric '{spec.name}' of {entry.plugin.distribution} lacks {', '.join(missing)}; "
-            "see the interface repsim_energy.interfaces.Metric"
+            "see the interface repsim_energy.Metric"
         )
-    return thing
+    if entry.built_in:
+        return thing
+    return PluginMetric(thing, f"metric '{spec.name}'", entry.plugin.distribution)
 
 
 def resolve_model(registry: Registry, text: str) -> ModelSpec:
@@ -96,7 +99,7 @@ def _member(entry: Entry, name: str) -> Any:
 
 def _code_version(entry: Entry) -> str:
     """Return the version that a cached run is bound to; the built-ins have their own number."""
-    return "built-in" if entry.plugin.distribution == "repsim-energy" else entry.plugin.version
+    return "built-in" if entry.built_in else entry.plugin.version
 
 
 def _architecture(registry: Registry, name: str) -> Callable[..., Any]:
@@ -168,19 +171,28 @@ def _image_set(entry: Entry, found: Any) -> ImageSet:
             f"{entry.kind} '{entry.name}' of {entry.plugin.distribution} returned "
             f"{type(found).__name__}, expected an ImageSet"
         )
+    if problem := found.problem():
+        raise PluginError(
+            f"{entry.kind} '{entry.name}' of {entry.plugin.distribution}: {problem}; see "
+            f"repsim plugin check {entry.plugin.distribution}"
+        )
     return found
 
 
 def _call(entry: Entry, call: Callable[[], Any]) -> Any:
     """Call into a plugin; its own exceptions become one line that names it."""
+    what = f"{entry.kind} '{entry.name}' of {entry.plugin.distribution}"
     try:
         return call()
-    except (RepsimError, MemoryError):
+    except MemoryError:
         raise
+    except RepsimError as error:
+        if entry.built_in:
+            raise
+        raise type(error)(f"{what}: {error}") from error
     except Exception as error:
         raise PluginError(
-            f"{entry.kind} '{entry.name}' of {entry.plugin.distribution} failed "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            f"{what} failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         ) from error
 
 

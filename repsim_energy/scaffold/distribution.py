@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import re
 from importlib import resources
 from pathlib import Path
@@ -53,7 +54,8 @@ def write_plugin(name: str, kind: str, into: Path = Path()) -> list[Path]:
     folder = into / name
     if folder.exists():
         raise UsageError(f"'{folder}' is there already; choose another name, or --into a folder")
-    if not words["thing"].isidentifier() or importlib.util.find_spec(words["module"]) is not None:
+    unusable = keyword.iskeyword(words["thing"]) or not words["thing"].isidentifier()
+    if unusable or importlib.util.find_spec(words["module"]) is not None:
         raise UsageError(
             f"got plugin name '{name}', but Python has '{words['module']}' already or cannot call "
             "anything so; choose another name"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import PluginError, RepsimWarning
+from repsim_energy.errors import PluginError, RepsimError, RepsimWarning
 
 __all__ = [
     "Broken",
@@ -83,8 +83,8 @@ def _problem(test: Callable[..., None], arguments: Sequence[Any]) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RepsimWarning)  # such as of what is undefined
             test(*arguments)
-    except Broken as broken:
-        return str(broken)
+    except (Broken, RepsimError) as said:
+        return str(said)
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         return f"raises {type(error).__name__}{f' ({text})' if text else ''}"

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.testing.contract import Finding, Rules, demand, hold
 
-__all__ = ["check_dataset", "check_image_set"]
+__all__ = ["check_dataset"]
 
 
 def check_dataset(
@@ -44,32 +42,11 @@ def _gives_both(splits: Callable[[], list[ImageSet]]) -> None:
         demand(isinstance(found, ImageSet), f"gives {got} for '{split}', expected an ImageSet")
 
 
-def check_image_set(images: ImageSet) -> None:
-    """Demand that pixels and labels are what they have to be; for rules of this room."""
-    kind = images.images.dtype
-    demand(
-        kind == torch.uint8 or kind.is_floating_point,
-        f"images are {kind}, expected uint8 (0 to 255) or float",
-    )
-    if images.images.is_floating_point():
-        for part in images.images.split(1000):
-            demand(bool(part.isfinite().all()), "images hold NaN or infinite numbers")
-    demand(
-        images.labels.dtype == torch.int64,
-        f"labels are {images.labels.dtype}, expected int64 indices into the classes",
-    )
-    if len(images):
-        low, high, count = int(images.labels.min()), int(images.labels.max()), len(images.classes)
-        demand(
-            low >= 0 and high < count,
-            f"labels go from {low} to {high}, expected 0 to {count - 1} for {count} classes",
-        )
-
-
 def _has_images(splits: list[ImageSet], _: object) -> None:
     demand(len(splits[0]) > 0, "the training split has no image; check the files and options")
     for images in splits:
-        check_image_set(images)
+        problem = images.problem()
+        demand(problem is None, str(problem))
 
 
 def _splits_agree(splits: list[ImageSet], _: object) -> None:

@@ -15,6 +15,7 @@ from repsim_energy.registry import (
     resolve_model,
     resolve_variant,
 )
+from repsim_energy.registry.plugins import HOOKS
 from repsim_energy.specs import parse_spec
 from repsim_energy.testing.contract import ContractError, Finding
 from repsim_energy.testing.datasets import check_dataset
@@ -31,12 +32,14 @@ class Report:
 
     Parameters
     ----------
-    kind : metric, model, dataset, variant, or plugin for what stands in the way of all
+    distribution : that it comes from
+    hook : that offers it; ``entry point`` for what stands in the way of all
     spec : its name, with the options that it was tried with
     findings : each rule and what became of it
     """
 
-    kind: str
+    distribution: str
+    hook: str
     spec: str
     findings: tuple[Finding, ...]
 
@@ -65,14 +68,16 @@ def check_plugin(registry: Registry, name: str, specs: Sequence[str] = ()) -> It
         raise unknown_name("plugin", name, known)
     entries = [entry for entry in registry.all_entries() if entry.plugin in plugins]
     chosen = {spec: _entry_of(spec, entries) for spec in specs}
-    problems = [problem for plugin in plugins for problem in plugin.problems]
-    if problems:
-        loads = "is loaded whole"
-        yield Report("plugin", name, tuple(Finding(loads, problem) for problem in problems))
+    for plugin in plugins:
+        if plugin.problems:
+            findings = [Finding("is loaded whole", problem) for problem in plugin.problems]
+            yield Report(plugin.distribution, "entry point", plugin.name, tuple(findings))
+    hooks = {kind: hook for hook, kind in HOOKS.items()}
     for entry in entries:
         given = [spec for spec, of in chosen.items() if of is entry]
         for spec in given or [_first(entry)]:
-            yield Report(entry.kind, spec, tuple(_findings(registry, entry, spec)))
+            found = _findings(registry, entry, spec)
+            yield Report(entry.plugin.distribution, hooks[entry.kind], spec, tuple(found))
 
 
 def _entry_of(spec: str, entries: Sequence[Entry]) -> Entry:
@@ -104,7 +109,8 @@ def _findings(registry: Registry, entry: Entry, spec: str) -> Sequence[Finding]:
 
 
 def _check_metric(registry: Registry, spec: str) -> list[Finding]:
-    return check_metric(resolve_metric(registry, spec))
+    metric = resolve_metric(registry, spec)
+    return check_metric(getattr(metric, "plain", metric))
 
 
 def _check_model(registry: Registry, spec: str) -> list[Finding]:
@@ -116,6 +122,7 @@ def _check_dataset(registry: Registry, spec: str) -> list[Finding]:
         loaded = load_dataset(registry, spec)
         return loaded.train if split == "train" else loaded.test
 
+    load("train")  # what is wrong with the options is said by itself
     return check_dataset(load, name=spec)
 
 

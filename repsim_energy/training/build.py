@@ -9,10 +9,17 @@ from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.layers import see_transformed_patches
 
-__all__ = ["NETWORK_ERRORS", "build"]
+__all__ = ["NETWORK_ERRORS", "build", "called"]
 
 NETWORK_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
 """What a network's own code raises on images that it was not made for."""
+
+
+def called(spec: ModelSpec) -> str:
+    """Return what to call a model in an error; one of a plugin with where it comes from."""
+    origin = (spec.identity or {}).get("distribution", "")
+    built_in = not origin or origin.startswith("repsim-energy ")
+    return f"model '{spec.label}'" + ("" if built_in else f" of {origin}")
 
 
 def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel:
@@ -25,13 +32,11 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             raise
         except Exception as error:
             raise UsageError(
-                f"model '{spec.label}' cannot be built ({type(error).__name__}: {error}); "
+                f"{called(spec)} cannot be built ({type(error).__name__}: {error}); "
                 "check its options"
             ) from error
     if not isinstance(built, nn.Module | TrainedModel):
-        raise UsageError(
-            f"model '{spec.label}' built {type(built).__name__}, expected a torch.nn.Module"
-        )
+        raise UsageError(f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module")
     if data.train.transform is not None:
         if isinstance(built, TrainedModel):
             raise UsageError(

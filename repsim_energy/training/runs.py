@@ -17,7 +17,7 @@ from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.storage import cache_folder
-from repsim_energy.training.build import NETWORK_ERRORS, build
+from repsim_energy.training.build import NETWORK_ERRORS, build, called
 from repsim_energy.training.history import History
 from repsim_energy.training.kept import Run, cached_run, keep_run, run_folder
 from repsim_energy.training.loop import Progress, evaluate, normalisation_of, train
@@ -193,6 +193,6 @@ def _trained(
     except NETWORK_ERRORS as error:
         size = "x".join(str(s) for s in data.train.images.shape[2:])
         raise TrainingError(
-            f"model '{spec.label}' failed on {size} images "
+            f"{called(spec)} failed on {size} images "
             f"({' '.join(str(error).split())[:200]}); try another size= or model"
         ) from error

@@ -1,9 +1,6 @@
 """Plugins as real distributions on disk: good ones work, broken ones are named and left out."""
 
-import importlib
 import json
-import os
-import subprocess
 import sys
 import textwrap
 
@@ -46,28 +43,6 @@ BROKEN = {
     "wrong-name": (hook("return {7: print}"), "7 is not a string"),
     "raises-in-hook": (hook("return 1 / 0"), "ZeroDivisionError"),
 }
-
-
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Write a distribution with one module and its entry point, and put it on the path."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-
-    def write(name, source, entry=None):
-        module = f"plugin_{name.replace('-', '_')}"
-        sys.modules.pop(module, None)
-        (folder / f"{module}.py").write_text(source)
-        info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        target = entry or module
-        (info / "entry_points.txt").write_text(f"[repsim_energy]\n{name} = {target}\n")
-        importlib.invalidate_caches()
-        return folder
-
-    return write
 
 
 def found(registry, name):
@@ -131,18 +106,6 @@ def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(install):
     install("waits", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         load_registry()
-
-
-@pytest.fixture
-def repsim(install):
-    def run(*args, **env):
-        path = os.pathsep.join([sys.path[0], *sys.path[1:]])
-        return subprocess.run(
-            [sys.executable, "-m", "repsim_energy", *args], capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": path, **env},
-        )  # fmt: skip
-
-    return run
 
 
 def test_commands_go_on_beside_every_kind_of_broken_plugin(install, repsim, pictures_npz):

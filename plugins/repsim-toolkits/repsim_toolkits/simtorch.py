@@ -1,0 +1,75 @@
+"""The energy profile as a similarity of simtorch (github.com/ykumards/simtorch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import repsim_energy as rs
+from numpy.typing import NDArray
+
+from repsim_toolkits.loading import load
+from repsim_toolkits.matrices import component_matrix, energy_profile_correlation
+
+__all__ = ["EnergyProfileCorrelation"]
+
+_base = load(
+    "simtorch.similarity.base_similarity",
+    "BaseSimilarity",
+    toolkit="simtorch 0.2",
+    remedy="pip install simtorch",
+)
+
+
+class EnergyProfileCorrelation(_base.BaseSimilarity):  # type: ignore[name-defined, misc]
+    """The energy profile similarity of the first convolutions of two networks.
+
+    The only one of these adapters that sees the networks: their weights are read through
+    ``SimilarityModel.model``, and no activation is looked at. ``layers_to_include`` is not used.
+
+    Parameters
+    ----------
+    sim_model1, sim_model2 : ``simtorch.model.SimilarityModel``
+    device : as in simtorch; the comparison itself runs on the CPU
+    basis : the patch basis; without it, that of the images that ``compute`` is given
+    """
+
+    def __init__(
+        self,
+        sim_model1: Any,
+        sim_model2: Any,
+        device: str = "cpu",
+        basis: rs.PatchBasis | None = None,
+    ) -> None:
+        super().__init__(sim_model1, sim_model2, device)
+        self.similarity_name = "energy_profile_correlation"
+        self.basis = basis
+
+    def compute(self, dataloader: Iterable[Any] | None = None) -> NDArray[np.float64]:
+        """Return the (1, 1) similarity, also kept as ``sim_matrix`` for ``plot_similarity``.
+
+        Parameters
+        ----------
+        dataloader : batches of images (n, c, h, w) first in a tuple, as the networks see them;
+            only needed without a basis
+
+        Raises
+        ------
+        repsim_energy.UsageError
+            With neither basis nor images, or a network without convolution.
+        repsim_energy.ShapeError
+            Where the two first convolutions see patches of different shape.
+        """
+        networks = (self.sim_model1.model, self.sim_model2.model)
+        basis = self.basis or self._basis_of(dataloader)
+        x, y = (component_matrix(network, basis) for network in networks)
+        self.sim_matrix = np.array([[energy_profile_correlation(x, y)]])
+        return self.sim_matrix
+
+    def _basis_of(self, dataloader: Iterable[Any] | None) -> rs.PatchBasis:
+        if dataloader is None:
+            raise rs.UsageError("got neither basis= nor images, expected one; pass a dataloader")
+        _, layer = rs.find_layer(self.sim_model1.model)
+        rows, columns = layer.kernel_size
+        return rs.patch_moments(dataloader, (rows, columns)).basis()

@@ -1,0 +1,87 @@
+"""A plugin's metric, whose failures are said in a line that names where it comes from."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repsim_energy.errors import PluginError, RepsimError, UndefinedSimilarityWarning
+from repsim_energy.interfaces import Direction, Metric, OperatesOn, Subject
+
+__all__ = ["PluginMetric"]
+
+Array = NDArray[np.float64]
+
+
+class PluginMetric:
+    """A metric as it is, except that what it raises and gives is checked.
+
+    Parameters
+    ----------
+    metric : of a plugin; what else it has, such as ``batch``, is passed on
+    what : what to call it
+    distribution : that it comes from
+    """
+
+    name: str
+    operates_on: OperatesOn
+    direction: Direction
+    bounds: tuple[float, float]
+    invariances: frozenset[str]
+
+    def __init__(self, metric: Metric, what: str, distribution: str) -> None:
+        self.plain = metric
+        self._what = f"{what} of {distribution}"
+        self._remedy = f"see repsim plugin check {distribution}"
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on what the metric declares, and what it may have beyond its interface."""
+        if name == "plain":  # not there yet, such as in a copy under way
+            raise AttributeError(name)
+        value = getattr(self.plain, name)
+        return partial(self._call, name, value) if callable(value) else value
+
+    def represent(self, subject: Subject) -> Array:
+        """Return the metric's representation, which has to be an array of numbers."""
+        found = self._call("represent", self.plain.represent, subject)
+        if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+            raise self._wrong("represent", found, "a NumPy array of numbers")
+        return found
+
+    def compare(self, a: Array, b: Array) -> float:
+        """Return the metric's value, which has to be a number; NaN is worth a warning."""
+        found = self._call("compare", self.plain.compare, a, b)
+        if not isinstance(found, float | int | np.floating):
+            raise self._wrong("compare", found, "a float")
+        if math.isnan(found):
+            message = f"{self._what} gives NaN where it is undefined; {self._remedy}"
+            warnings.warn(message, UndefinedSimilarityWarning, stacklevel=2)
+        return float(found)
+
+    def null_band(self, a: Array, b: Array) -> tuple[float, float]:
+        """Return the metric's null band, which has to be two numbers."""
+        found = self._call("null_band", self.plain.null_band, a, b)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise self._wrong("null_band", found, "two numbers")
+        return found
+
+    def _call(self, name: str, method: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except (RepsimError, MemoryError):
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())[:200]
+            raise PluginError(
+                f"{self._what} failed in {name} ({type(error).__name__}: {text}); {self._remedy}"
+            ) from error
+
+    def _wrong(self, name: str, found: Any, expected: str) -> PluginError:
+        got = type(found).__name__
+        return PluginError(f"{self._what}: {name} gave {got}, expected {expected}; {self._remedy}")

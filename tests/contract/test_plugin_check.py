@@ -1,0 +1,211 @@
+"""Installed plugins that load and then misbehave: the check and the commands say so in a line."""
+
+import json
+import textwrap
+import warnings
+
+import pytest
+
+import repsim_energy as rs
+from repsim_energy.errors import PluginError, UsageError
+from repsim_energy.registry import load_registry
+from repsim_energy.testing.distribution import check_plugin
+
+METRIC = """
+import numpy as np
+import torch
+from repsim_energy import hookimpl
+
+class Lengths:
+    '''Cosine of the lengths of what filters do to each pixel.'''
+    name, operates_on, direction, bounds = "lengths", "filters", "similarity", (0.0, 1.0)
+    invariances = frozenset({"permutation", "scale", "orthogonal"})
+    def represent(self, subject):
+        return subject.filters.flatten(1).double().square().sum(0).sqrt().numpy()
+    def compare(self, a, b):
+        with np.errstate(invalid="ignore"):
+            return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    def null_band(self, a, b):
+        return float("nan"), float("nan")
+
+class Changed(Lengths):
+    BODY
+
+@hookimpl
+def repsim_metrics():
+    return {"changed": Changed}
+"""
+
+MODEL = """
+from torch import nn
+from repsim_energy import hookimpl
+
+def build(num_classes, in_channels):
+    BODY
+
+@hookimpl
+def repsim_models():
+    return {"changed": build}
+"""
+
+DATASET = """
+import torch
+from repsim_energy import hookimpl, ImageSet
+
+def load(split, *, shift: int = 0):
+    generator = torch.Generator().manual_seed(len(split))
+    images = torch.randint(256, (40, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(40) % 4
+    BODY
+    return ImageSet(images, labels, ("a", "b", "c", "d"), "noise")
+
+@hookimpl
+def repsim_datasets():
+    return {"changed": load}
+"""
+
+VARIANT = """
+from dataclasses import replace
+from repsim_energy import hookimpl
+
+def change(images):
+    BODY
+
+@hookimpl
+def repsim_variants():
+    return {"changed": change}
+"""
+
+KINDS = {"metric": METRIC, "model": MODEL, "dataset": DATASET, "variant": VARIANT}
+
+LIARS = {
+    "lies": ("metric", "invariances = frozenset({'translation'})", "but changes by 0.1", None),
+    "lists": ("metric", "represent = lambda self, subject: [1.0]", "gives list", "gave list"),
+    "nan": ("metric", "compare = lambda self, a, b: float('nan')", "gives nan", "gives NaN"),
+    "spoils": ("metric", "represent = lambda self, s: Lengths.represent(self, "
+               "s.__class__(s.filters.mul_(2)))", "work on a copy", None),
+    "imports": ("metric", "def __init__(self): import no_such_package", "no_such_package",
+                "No module named 'no_such_package'"),
+    "raises": ("metric", "def compare(self, a, b): raise KeyError('oops')", "KeyError ('oops')",
+               "failed in compare (KeyError: 'oops')"),
+    "lacks": ("metric", "compare = property()", "lacks compare", "lacks compare"),
+    "text": ("metric", "compare = lambda self, a, b: 'alike'", "compare gives str",
+             "compare gave str"),
+    "shape": ("model", "return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten())",
+              "expected (4, 10)", None),
+    "no-net": ("model", "return 'net'", "builds str", "built str"),
+    "no-filters": ("model", "return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))",
+                   "no Conv2d layer", "no Conv2d layer"),
+    "fails": ("model", "return nn.Conv2d(1 / 0, 4, 3)", "ZeroDivisionError",
+              "cannot be built (ZeroDivisionError"),
+    "labels": ("dataset", "labels = labels + 7", "labels go from 7 to 10",
+               "labels go from 7 to 10"),
+    "pixels": ("dataset", "images = images.float() / 0", "NaN or infinite", "NaN or infinite"),
+    "drawn": ("dataset", "images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)",
+              "asked again", None),
+    "none": ("variant", "return None", "NoneType", "NoneType"),
+    "shrinks": ("variant", "return replace(images, labels=images.labels[1:])",
+                "give one label per image", "give one label per image"),
+}  # fmt: skip
+"""Kind, what is changed, what the check says of it, what compare says (None: it cannot know)."""
+
+
+def write(install, name):
+    kind, body, *_ = LIARS[name]
+    install(name, textwrap.dedent(KINDS[kind]).replace("BODY", body))
+    return kind
+
+
+@pytest.mark.parametrize("name", LIARS)
+def test_the_check_names_distribution_hook_and_remedy(name, install):
+    kind = write(install, name)
+    reports = list(check_plugin(load_registry(), name))
+    assert [(r.distribution, r.hook, r.spec) for r in reports] == [
+        (name, f"repsim_{kind}s", "changed")
+    ]
+    said = [finding.problem for report in reports for finding in report.broken]
+    assert any(LIARS[name][2] in problem for problem in said), said
+
+
+USUAL = {"recipe": "quick:steps=2", "seeds": 1}
+
+
+@pytest.mark.parametrize("name", [name for name, liar in LIARS.items() if liar[3]])
+def test_a_comparison_says_it_in_a_line_with_the_name(name, install, pictures_npz):
+    kind = write(install, name)
+    images, net = f"npz:path={pictures_npz}", "linear_cnn:filters=4"
+    arguments = {
+        "metric": {"models": [net], "dataset": images, "metric": "changed", "seeds": 2},
+        "model": {"models": ["changed"], "dataset": images},
+        "dataset": {"models": [net], "dataset": "changed"},
+        "variant": {"models": [net], "dataset": images + "+changed"},
+    }[kind]
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", rs.RepsimWarning)
+        try:
+            rs.compare(**USUAL | arguments)
+        except rs.RepsimError as error:
+            warned.append(error)
+    (said,) = {str(getattr(w, "message", w)) for w in warned}
+    assert LIARS[name][3] in said
+    assert "\n" not in said
+    assert f"of {name}" in said or "no Conv2d" in said
+
+
+def test_commands_go_on_beside_all_of_them(install, repsim, pictures_npz):
+    for name, (kind, body, *_) in LIARS.items():
+        source = textwrap.dedent(KINDS[kind]).replace("BODY", body)
+        install(name, source.replace('"changed"', f'"{name}"'))
+    for args in (["--help"], ["plugins"], ["metrics"]):
+        assert repsim(*args).returncode == 0, args
+    compare = ["compare", "--models", "linear_cnn:filters=4", "--recipe", "quick:steps=2", "-q",
+               "--dataset", f"npz:path={pictures_npz}", "--jobs", "1"]  # fmt: skip
+    assert repsim(*compare).returncode == 0
+    done = repsim(*compare, "--metric", "raises")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: metric 'raises' of raises failed in compare (KeyError: 'oops'); "
+        "see repsim plugin check raises\n"
+    )
+
+
+def test_the_command_tells_the_exit_code_and_json(install, repsim):
+    write(install, "lies")
+    done = repsim("plugin", "check", "lies")
+    assert done.returncode == 1
+    assert "broken: repsim_metrics 'changed' of lies: ignores translation" in done.stdout
+    (report,) = json.loads(repsim("plugin", "check", "lies", "--json").stdout)
+    assert report["spec"] == "changed"
+    assert repsim("plugin", "check", "lie").returncode == 2
+    assert "did you mean 'lies'" in repsim("plugin", "check", "lie").stderr
+
+
+def test_a_name_that_is_taken_and_an_entry_that_fails_are_said(install):
+    install("taken", MODEL.replace("BODY", "return 1").replace('"changed"', '"vgg11"'))
+    install("broken", "import no_such_package")
+    with pytest.warns(match="left out"):
+        registry = load_registry()
+    (report,) = check_plugin(registry, "taken")
+    assert report.hook == "entry point"
+    assert "rename yours" in report.broken[0].problem
+    (report,) = check_plugin(registry, "broken")
+    assert "no_such_package" in report.broken[0].problem
+
+
+def test_options_without_default_are_given_as_a_spec(install):
+    body = DATASET.replace("shift: int = 0", "shift: int").replace("BODY", "labels += shift * 0")
+    install("needy", body)
+    registry = load_registry()
+    (report,) = check_plugin(registry, "needy")
+    assert "needs shift=" in report.broken[0].problem
+    assert "--spec changed:OPTION=" in report.broken[0].problem
+    (report,) = check_plugin(registry, "needy", ["changed:shift=1"])
+    assert not report.broken
+    with pytest.raises(UsageError, match="unknown name of that plugin 'chnged'"):
+        list(check_plugin(registry, "needy", ["chnged:shift=1"]))
+
+
+def test_a_strict_registry_names_the_first_problem(install):
+    install("taken", MODEL.replace("BODY", "return 1").replace('"changed"', '"vgg11"'))
+    with pytest.raises(PluginError, match="'taken' of taken 1.0"):
+        load_registry(strict=True)

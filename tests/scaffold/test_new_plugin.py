@@ -1,0 +1,87 @@
+"""A new plugin is whole: it passes its own test and the check, and is used at once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import repsim_energy as rs
+from repsim_energy.errors import UsageError
+from repsim_energy.registry import load_registry
+from repsim_energy.scaffold import KINDS, write_plugin
+from repsim_energy.testing.distribution import check_plugin
+
+ROOT = Path(__file__).parents[2]
+
+
+def written(folder):
+    return {path.relative_to(folder): path.read_text() for path in folder.rglob("*.*")
+            if path.is_file() and not {"__pycache__", ".pytest_cache"} & set(path.parts)
+            and ".egg" not in str(path)}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_passes_its_own_test_and_the_check(kind, tmp_path, install):
+    files = write_plugin(f"my-{kind}", kind, tmp_path)
+    folder = tmp_path / f"my-{kind}"
+    assert sorted(written(folder)) == sorted(path.relative_to(folder) for path in files)
+    own = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+    )  # fmt: skip
+    assert own.returncode == 0, own.stdout
+    install(f"my-{kind}", (folder / f"my_{kind}.py").read_text(), module=f"my_{kind}")
+    (report,) = check_plugin(load_registry(), f"my-{kind}")
+    assert not report.broken
+    assert report.spec == f"my_{kind}"
+    options = f"my_{kind}" in (folder / "README.md").read_text()
+    assert options, "the README shows the name that users type"
+
+
+def test_new_plugins_of_all_kinds_go_together(tmp_path, install, pictures_npz):
+    for kind in KINDS:
+        write_plugin(f"our-{kind}", kind, tmp_path)
+        source = (tmp_path / f"our-{kind}" / f"our_{kind}.py").read_text()
+        install(f"our-{kind}", source, module=f"our_{kind}")
+    result = rs.compare(
+        ["our_model:width=8", "linear_cnn:filters=8"], "our_dataset:count=60:size=8+our_variant",
+        "our_metric", recipe="quick:steps=2",
+    )  # fmt: skip
+    assert float(result.similarity.min()) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("My", "small letters"), ("my_plugin", "small letters"), ("torch", "'torch' already"),
+     ("repsim-class", "cannot call"), ("my--plugin", "single hyphens"), ("", "small letters")],
+)  # fmt: skip
+def test_names_that_cannot_be_are_refused(name, words, tmp_path):
+    with pytest.raises(UsageError, match=words):
+        write_plugin(name, "model", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_over(tmp_path):
+    write_plugin("my-plugin", "model", tmp_path)
+    before = written(tmp_path)
+    with pytest.raises(UsageError, match="is there already"):
+        write_plugin("my-plugin", "metric", tmp_path)
+    assert written(tmp_path) == before
+
+
+def test_the_commands_are_told_and_the_file_list_printed(tmp_path, repsim):
+    done = repsim("plugin", "new", "my-plugin", "--kind", "metric", "--into", str(tmp_path))
+    assert done.returncode == 0
+    assert "my_plugin.py" in done.stdout
+    assert "repsim plugin check my-plugin" in done.stdout
+    assert repsim("plugin", "new", "other", "--kind", "network").returncode == 2
+
+
+def test_the_example_of_the_repository_is_a_new_plugin(tmp_path):
+    example = ROOT / "plugins" / "repsim-example"
+    if not example.exists():
+        pytest.skip("no plugins/ here")
+    write_plugin("repsim-example", "model", tmp_path)
+    assert written(example) == written(tmp_path / "repsim-example")
