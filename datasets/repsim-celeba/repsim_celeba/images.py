@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import repsim_energy as rs
 from numpy.typing import NDArray
 from torchvision import datasets
 from torchvision.transforms import functional
 
-import repsim_energy as rs
 from repsim_celeba.tables import PARTITION, read_attribute, read_partition
 
 __all__ = ["celeba"]

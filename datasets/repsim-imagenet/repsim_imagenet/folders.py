@@ -10,10 +10,9 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from repsim_energy import DataError, UsageError, unknown_name
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.models import ResNet18_Weights
-
-from repsim_energy import DataError, UsageError, unknown_name
 
 __all__ = ["ALL", "FOLDERS", "TEN", "Pictures", "find_pictures"]
 

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import repsim_energy as rs
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import functional
 
-import repsim_energy as rs
 from repsim_imagenet.folders import FOLDERS, TEN, Pictures, find_pictures
 
 __all__ = ["batches", "chunks", "imagenet"]

@@ -6,15 +6,15 @@ import sys
 
 import numpy as np
 import pytest
+import repsim_energy as rs
 import torch
 from conftest import LATER, OTHER, WNIDS
 from PIL import Image
+from repsim_energy.testing import check_dataset
 from torch import nn
 from torchvision import datasets, transforms
 
-import repsim_energy as rs
 import repsim_imagenet
-from repsim_energy.testing import check_dataset
 from repsim_imagenet.folders import TEN, names
 from repsim_imagenet.images import imagenet
 
