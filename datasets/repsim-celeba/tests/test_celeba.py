@@ -15,7 +15,7 @@ from torch import nn
 from torchvision import datasets
 from torchvision.transforms import functional
 
-from repsim_celeba.images import celeba
+from repsim_celeba import celeba
 
 
 class AsTorchvision(datasets.CelebA):

@@ -28,7 +28,6 @@ from torch import nn
 
 import repsim_imagenet
 from repsim_imagenet.folders import TEN, names
-from repsim_imagenet.images import imagenet
 
 PATCH = (7, 7)
 SIDE = 1500
@@ -48,7 +47,7 @@ def canvas(generator: np.random.Generator) -> NDArray[np.uint8]:
 def write(root: Path, per_class: int) -> None:
     """Write windows of a canvas per class."""
     generator = np.random.default_rng(0)
-    wnids = {name: wnid for wnid, name in names().items()}
+    wnids = {name.replace(" ", "_"): wnid for wnid, name in names().items()}
     for name in TEN:
         folder = root / "train" / wnids[name]
         folder.mkdir(parents=True)
@@ -66,7 +65,11 @@ def streamed(root: Path) -> str:
 
 def mapped(root: Path) -> str:
     """Return the id of the basis of the set in the cache."""
-    return rs.patch_moments(imagenet("train", root=root).images, PATCH).basis().basis_id
+    return (
+        rs.patch_moments(repsim_imagenet.imagenet("train", root=root).images, PATCH)
+        .basis()
+        .basis_id
+    )
 
 
 def compared(root: Path) -> str:

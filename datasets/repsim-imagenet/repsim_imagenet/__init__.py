@@ -1,8 +1,4 @@
-"""ImageNet for repsim-energy: ``imagenet:root=DIR``, and all of it straight from the files.
-
->>> import repsim_energy as rs, repsim_imagenet
->>> moments = rs.patch_moments(repsim_imagenet.batches("ILSVRC2012", classes=["all"]), (7, 7))
-"""
+"""ImageNet for repsim-energy: ``imagenet:root=DIR``, and all of it straight from the files."""
 
 from __future__ import annotations
 
@@ -12,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from repsim_energy import hookimpl
 
 if TYPE_CHECKING:
-    from repsim_imagenet.images import batches, chunks
+    from repsim_imagenet.images import batches, chunks, imagenet
 
-__all__ = ["batches", "chunks", "repsim_datasets"]
+__all__ = ["batches", "chunks", "imagenet", "repsim_datasets"]
 
 
 @hookimpl
@@ -25,6 +21,6 @@ def repsim_datasets() -> dict[str, str]:
 
 def __getattr__(name: str) -> Any:
     """Import what reads images when it is first asked for: listing names takes no time."""
-    if name not in ("batches", "chunks"):
+    if name not in ("batches", "chunks", "imagenet"):
         raise AttributeError(f"module 'repsim_imagenet' has no attribute '{name}'")
     return getattr(importlib.import_module("repsim_imagenet.images"), name)

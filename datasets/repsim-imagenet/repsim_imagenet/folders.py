@@ -22,10 +22,10 @@ FOLDERS = {"train": "train", "test": "val"}
 ALL = "all"
 
 TEN = (
-    "tench", "English springer", "cassette player", "chain saw", "church", "French horn",
-    "garbage truck", "gas pump", "golf ball", "parachute",
+    "tench", "English_springer", "cassette_player", "chain_saw", "church", "French_horn",
+    "garbage_truck", "gas_pump", "golf_ball", "parachute",
 )  # fmt: skip
-"""The classes of Imagenette, which are easy to tell apart."""
+"""The classes of Imagenette, which are easy to tell apart; as users type them."""
 
 WNID = re.compile(r"n\d{8}")
 

@@ -15,9 +15,13 @@ from torch import nn
 from torchvision import datasets, transforms
 
 import repsim_imagenet
-from repsim_imagenet.folders import TEN, names
-from repsim_imagenet.images import imagenet
+from repsim_imagenet import imagenet
+from repsim_imagenet.folders import names
 
+TEN = (
+    "tench", "English springer", "cassette player", "chain saw", "church", "French horn",
+    "garbage truck", "gas pump", "golf ball", "parachute",
+)  # fmt: skip
 USUAL = transforms.Compose(
     [transforms.Resize(32), transforms.CenterCrop(28), transforms.PILToTensor()]
 )
@@ -148,9 +152,9 @@ def truncate(path):
         ("train", lambda r: shutil.rmtree(r / "train"), rs.UsageError, "no folder at '.*/train'"),
         ("test", flat_val, rs.UsageError, "'.*/val' has no folders named by WordNet ids"),
         ("train", lambda r: shutil.rmtree(r / "train" / WNIDS[3]), rs.UsageError,
-         "class 'chain saw' has no folder 'n03000684' in '.*/train'.*of the 11 .* classes=all"),
+         "class 'chain_saw' has no folder 'n03000684' in '.*/train'.*of the 11 .* classes=all"),
         ("test", lambda r: shutil.rmtree(r / "val" / WNIDS[3]), rs.UsageError,
-         "class 'chain saw' has no folder 'n03000684' in '.*/val'"),
+         "class 'chain_saw' has no folder 'n03000684' in '.*/val'"),
         ("train", lambda r: empty(r / "train" / WNIDS[4]), rs.DataError,
          "n03028079' holds no images"),
         ("train", lambda r: truncate(r / "train" / WNIDS[5] / f"{WNIDS[5]}_2.JPEG"), rs.FileError,
