@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import repsim_energy as rs
 import torch
-from conftest import SMILING
 from PIL import Image
 from repsim_energy.testing import check_dataset
+from specs import SMILING
 from torch import nn
 from torchvision import datasets
 from torchvision.transforms import functional

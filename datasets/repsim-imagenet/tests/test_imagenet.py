@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import repsim_energy as rs
 import torch
-from conftest import LATER, OTHER, WNIDS
 from PIL import Image
 from repsim_energy.testing import check_dataset
+from specs import LATER, OTHER, WNIDS
 from torch import nn
 from torchvision import datasets, transforms
 
