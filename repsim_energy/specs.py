@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,12 +166,35 @@ def bind_options(
 
 
 def _parameters(target: Callable[..., Any], skip: int) -> dict[str, inspect.Parameter]:
+    names = _names_around(target)
+    parameters = list(inspect.signature(target).parameters.values())[skip:]
+    return {
+        p.name: p.replace(annotation=_evaluated(p.annotation, names))
+        for p in parameters
+        if p.kind is not p.VAR_POSITIONAL
+    }
+
+
+def _names_around(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the names of the module that a function, class or callable object is written in."""
+    while isinstance(target, partial):
+        target = target.func
+    if inspect.isclass(target):
+        target = target.__init__
+    elif not inspect.isroutine(target):
+        target = type(target).__call__
+    names: dict[str, Any] = getattr(inspect.unwrap(target), "__globals__", {})
+    return names
+
+
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """Return an annotation; text that only a type checker can read stays text."""
+    if not isinstance(annotation, str):
+        return annotation
     try:
-        signature = inspect.signature(target, eval_str=True)
-    except Exception:  # annotations that cannot be evaluated here: fall back on the defaults
-        signature = inspect.signature(target)
-    parameters = list(signature.parameters.values())[skip:]
-    return {p.name: p for p in parameters if p.kind is not p.VAR_POSITIONAL}
+        return eval(annotation, names)  # noqa: S307 (the code of whoever wrote the signature)
+    except Exception:
+        return annotation
 
 
 def _convert(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from repsim_energy import hookimpl
-from torch import nn
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def build(num_classes: int, in_channels: int, *, width: int = 32) -> nn.Module:
@@ -15,6 +18,8 @@ def build(num_classes: int, in_channels: int, *, width: int = 32) -> nn.Module:
     ----------
     width : channels of both convolutions
     """
+    from torch import nn  # here, so that listing names stays fast
+
     return nn.Sequential(
         nn.Conv2d(in_channels, width, 3, padding=1),
         nn.ReLU(),

@@ -1,7 +1,8 @@
 """From text to things: the grammar, the binding of options, names and families."""
 
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from hypothesis import given
@@ -61,6 +62,37 @@ def test_options_take_the_type_of_their_annotation():
         "flag": True, "count": 7, "rate": 1e-3, "path": Path("C:/x"), "kind": "b",
         "maybe": None, "names": ("cat", "dog"),
     }  # fmt: skip
+
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def written_as_text(n: "int", *, maybe: "int | None" = None, kind: 'Literal["a"]' = "a",
+                    layer: "nn.Module" = None) -> "nn.Module":  # fmt: skip
+    """Take options whose annotations are text, one of which only a type checker can read."""
+
+
+class Callable:
+    def __init__(self, *, maybe: "int | None" = None):
+        """Take an option."""
+
+    def __call__(self, n, *, maybe: "float | None" = None):
+        """Take another."""
+
+
+@pytest.mark.parametrize(
+    ("called", "skip", "found"),
+    [(written_as_text, 1, 3), (partial(written_as_text, 1), 0, 3), (Callable, 0, 3),
+     (Callable(), 1, 3.0)],
+)  # fmt: skip
+def test_annotations_in_text_are_read_where_they_can_be(called, skip, found):
+    bound = bind_options(called, {"maybe": "3"}, skip=skip, what="t")
+    assert bound["maybe"] == found
+    assert type(bound["maybe"]) is type(found)
+    with pytest.raises(UsageError, match="got 'x', expected"):
+        bind_options(called, {"maybe": "x"}, skip=skip, what="t")
+    assert bind_options(written_as_text, {"layer": "conv"}, skip=1, what="t")["layer"] == "conv"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ def test_a_new_plugin_passes_its_own_test_and_the_check(kind, tmp_path, install)
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
     )  # fmt: skip
     assert own.returncode == 0, own.stdout
+    listing = f"import sys, my_{kind}; sys.exit('torch' in sys.modules)"
+    light = subprocess.run([sys.executable, "-c", listing], cwd=folder, check=False)
+    assert light.returncode == 0, "listing names imports torch"
     install(f"my-{kind}", (folder / f"my_{kind}.py").read_text(), module=f"my_{kind}")
     (report,) = check_plugin(load_registry(), f"my-{kind}")
     assert not report.broken
