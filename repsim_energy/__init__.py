@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from repsim_energy.comparison import Step, compare
+    from repsim_energy.data.pictures import batches_of_files, images_of_files, open_picture
     from repsim_energy.errors import (
         DataError,
         FileError,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         RepsimWarning,
         ShapeError,
         UsageError,
+        unknown_name,
     )
     from repsim_energy.hookspecs import hookimpl
     from repsim_energy.interfaces import (
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "comparison": ("Step", "compare"),
+    "data.pictures": ("batches_of_files", "images_of_files", "open_picture"),
     "errors": (
         "DataError",
         "FileError",
@@ -70,6 +73,7 @@ _HOMES = {
         "RepsimWarning",
         "ShapeError",
         "UsageError",
+        "unknown_name",
     ),
     "hookspecs": ("hookimpl",),
     "interfaces": (
@@ -136,6 +140,7 @@ __all__ = [
     "autocorrelation",
     "average_patches",
     "average_shuffled_patches",
+    "batches_of_files",
     "cka",
     "class_correlations",
     "compare",
@@ -144,9 +149,11 @@ __all__ = [
     "fit_profile",
     "fit_profiles",
     "hookimpl",
+    "images_of_files",
     "lag_moments",
     "linear_cnn_descent",
     "linear_cnn_filters",
+    "open_picture",
     "open_result",
     "patch_energies",
     "patch_moments",
@@ -158,6 +165,7 @@ __all__ = [
     "save_result",
     "theoretical_profile",
     "tile_patches",
+    "unknown_name",
     "whitening_filters",
 ]
 

@@ -20,6 +20,9 @@ __all__ = [
     "unknown_name",
 ]
 
+MOST = 50
+"""Known names that an error lists."""
+
 
 class RepsimError(Exception):
     """Something failed; the command ends with :attr:`exit_code` and this message in one line."""
@@ -80,6 +83,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     unknown metric 'enegry'; did you mean 'energy'? known: cka, energy
     """
     names = sorted(known)
+    shown = ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if names[MOST:] else "")
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" did you mean '{close[0]}'?" if close else ""
-    return UsageError(f"unknown {kind} '{name}';{hint} known: {', '.join(names) or 'none'}")
+    return UsageError(f"unknown {kind} '{name}';{hint} known: {shown or 'none'}")

@@ -122,9 +122,13 @@ class ImageSet:
 
 
 def _digest(tensor: Tensor) -> str:
-    array = tensor.detach().cpu().contiguous().numpy()
-    head = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(head + array.tobytes()).hexdigest()
+    """Return the SHA-256 of type, shape and values; nothing of a contiguous tensor is copied."""
+    array = tensor.detach().cpu().numpy()
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    whole = array.ndim < 2 or array.flags.c_contiguous
+    for part in [array] if whole else array:
+        digest.update(part.reshape(-1).view("uint8").data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,7 +103,7 @@ def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
     """Return the options of a callable, without its first ``skip`` parameters."""
     parameters = _parameters(target, skip)
     return [
-        Option(p.name, _type_name(p.annotation), "" if p.default is p.empty else str(p.default))
+        Option(p.name, _type_name(p.annotation), "" if p.default is p.empty else _typed(p.default))
         for p in parameters.values()
         if p.kind is not p.VAR_KEYWORD
     ]
@@ -112,6 +112,11 @@ def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
 def takes_train(variant: Callable[..., Any]) -> bool:
     """Return whether a variant asks for the training split, in a second parameter ``train``."""
     return list(_parameters(variant, 1))[:1] == ["train"]
+
+
+def _typed(value: Any) -> str:
+    """Return a value as users type it."""
+    return "/".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def bind_options(

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
+from repsim_energy.data.pictures import open_picture
 from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import DataError, FileError, UsageError
+from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet
 
 __all__ = ["folder"]
@@ -63,11 +64,7 @@ def _split_folder(path: Path, split: str) -> Path | None:
 
 
 def _read(path: Path, size: int | None) -> Tensor:
-    try:
-        with Image.open(path) as picture:
-            rgb = picture.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise FileError(f"'{path}' cannot be read as an image; remove or replace it") from error
+    rgb = open_picture(path)
     if size is not None:
         rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()

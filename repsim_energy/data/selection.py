@@ -13,6 +13,9 @@ from repsim_energy.interfaces import ImageSet
 
 __all__ = ["balanced_prefix", "select"]
 
+AT_ONCE = 256
+"""Images that are resized at once."""
+
 
 def select(
     images: ImageSet,
@@ -36,14 +39,19 @@ def select(
                 raise unknown_name("class", name, names)
         numbers = torch.tensor([names.index(name) for name in classes])
         member = labels[:, None] == numbers
-        kept = member.any(1)
-        pixels, labels, names = pixels[kept], member[kept].int().argmax(1), tuple(classes)
+        kept = member.any(1).nonzero()[:, 0]
+        pixels, labels, names = _at(pixels, kept), member[kept].int().argmax(1), tuple(classes)
     if limit is not None:
         chosen = balanced_prefix(labels, limit)
-        pixels, labels = pixels[chosen], labels[chosen]
+        pixels, labels = _at(pixels, chosen), labels[chosen]
     if size is not None:
         pixels = _resized(pixels, size)
     return replace(images, images=pixels, labels=labels, classes=names)
+
+
+def _at(pixels: Tensor, ascending: Tensor) -> Tensor:
+    """Return the images at these places; all of them as they are, not copied."""
+    return pixels if len(ascending) == len(pixels) else pixels[ascending]
 
 
 def balanced_prefix(labels: Tensor, limit: int | None) -> Tensor:
@@ -69,12 +77,10 @@ def balanced_prefix(labels: Tensor, limit: int | None) -> Tensor:
 def _resized(pixels: Tensor, size: int) -> Tensor:
     if size < 1:
         raise UsageError(f"size is {size}, expected pixels, at least 1")
+    scaled = pixels.new_empty((len(pixels), pixels.shape[1], size, size))
     if len(pixels) == 0:
-        return pixels.new_empty((0, pixels.shape[1], size, size))
-    scaled = [
-        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
-        for part in pixels.split(1024)
-    ]
-    if pixels.dtype == torch.uint8:
-        scaled = [part.round().clamp(0, 255) for part in scaled]
-    return torch.cat([part.to(pixels.dtype) for part in scaled])
+        return scaled
+    for source, target in zip(pixels.split(AT_ONCE), scaled.split(AT_ONCE), strict=True):
+        part = F.interpolate(source.float(), (size, size), mode="bilinear", antialias=True)
+        target.copy_(part.round().clamp(0, 255) if pixels.dtype == torch.uint8 else part)
+    return scaled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import signal
@@ -19,6 +20,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from repsim_energy.data.mapped import file_of, map_images
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.scheduling.batched import make_batched
 from repsim_energy.scheduling.tasks import Key, Outcomes, Task, Tasks, that_others_can_make
@@ -121,7 +123,7 @@ def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[P
     """Give processes that know the tasks; they end with the work, and at once when it is left."""
     others = set(active_children())
     with ProcessPoolExecutor(
-        processes, get_context("spawn"), _begin, (pickle.dumps(tasks or {}),)
+        processes, get_context("spawn"), _begin, (_told(tasks or {}),)
     ) as pool:
         try:
             yield pool
@@ -130,6 +132,20 @@ def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[P
             for worker in set(active_children()) - others:
                 worker.terminate()
             raise
+
+
+class _Teller(pickle.Pickler):
+    """Tells another process of this machine where mapped images are, instead of copying them."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        path = file_of(thing) if isinstance(thing, torch.Tensor) else None
+        return NotImplemented if path is None else (map_images, (path,))
+
+
+def _told(tasks: Mapping[Key, Task]) -> bytes:
+    content = io.BytesIO()
+    _Teller(content).dump(tasks)
+    return content.getvalue()
 
 
 @contextmanager

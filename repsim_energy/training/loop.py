@@ -31,6 +31,9 @@ __all__ = [
 
 EVALUATION_BATCH = 250
 
+PART, PART_BYTES = 1024, 1024 * 3 * 64 * 64
+"""Images, and bytes of uint8 images, that are summed at once; up to 64x64 pixels it is PART."""
+
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps planned."""
 
@@ -42,17 +45,22 @@ def normalisation_of(images: ImageSet) -> Normalisation:
     """
     _check_images(images)
     channels = images.images.shape[1]
-    total, square, count = torch.zeros(channels).double(), 0.0, 0
-    for part in images.images.split(1024):
-        values = _unit(part).double()
-        total += values.sum((0, 2, 3))
-        square += float(values.square().sum())
-        count += values[:, 0].numel()
+    total, square, count = torch.zeros(channels).double(), 0.0, images.images[:, 0].numel()
+    for part in _parts(images.images):
+        sums, squares = _sums(part)
+        total += sums
+        square += squares
     mean = total / count
     variance = square / (count * channels) - float(mean.square().mean())
     if not variance > 1e-12:
         raise DataError(f"the images of '{images.name}' are constant, expected images that differ")
     return Normalisation(tuple(mean.tolist()), (float(variance**0.5),) * channels)
+
+
+def _sums(part: Tensor) -> tuple[Tensor, float]:
+    """Return the (c,) sums of the channels' values, and the sum of all squares."""
+    values = _unit(part).double()
+    return values.sum((0, 2, 3)), float(values.square_().sum())
 
 
 def _check_images(images: ImageSet) -> None:
@@ -61,8 +69,17 @@ def _check_images(images: ImageSet) -> None:
             f"'{images.name}' holds no images to train on, expected at least one; "
             "check its path, classes= and limit="
         )
-    if images.images.is_floating_point() and not torch.isfinite(images.images).all():
+    if images.images.is_floating_point() and not all(
+        torch.isfinite(part).all() for part in _parts(images.images)
+    ):
         raise DataError(f"the images of '{images.name}' hold NaN or infinite values; clean them")
+
+
+def _parts(images: Tensor) -> tuple[Tensor, ...]:
+    """Return the images in parts whose copies take little memory, however large an image is."""
+    size = max(1, images.shape[1:].numel())
+    parts: tuple[Tensor, ...] = images.split(max(1, min(PART, PART_BYTES // size)))
+    return parts
 
 
 def _unit(images: Tensor) -> Tensor:
@@ -196,7 +213,7 @@ def evaluate(
         return float("nan"), float("nan")
     module.to(device).eval()
     chosen = balanced_prefix(images.labels, recipe.test_images)
-    pixels, labels = images.images[chosen], images.labels[chosen].to(device)
-    parts = pixels.split(EVALUATION_BATCH)
-    outputs = torch.cat([module(as_input(part.to(device), normalisation)) for part in parts])
+    labels = images.labels[chosen].to(device)
+    parts = (images.images[part].to(device) for part in chosen.split(EVALUATION_BATCH))
+    outputs = torch.cat([module(as_input(part, normalisation)) for part in parts])
     return float(loss_of(outputs, labels, recipe)), float(hits_of(outputs, labels))

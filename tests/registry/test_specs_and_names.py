@@ -17,7 +17,7 @@ from repsim_energy.registry import (
     resolve_metric,
     resolve_model,
 )
-from repsim_energy.specs import bind_options, parse_chain, parse_spec, split_list
+from repsim_energy.specs import bind_options, options_of, parse_chain, parse_spec, split_list
 
 words = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,6}", fullmatch=True)
 values = st.from_regex(r"[A-Za-z0-9_./-]{0,8}", fullmatch=True)
@@ -43,6 +43,16 @@ def target(
     names: tuple[str, ...] = (),
 ):
     """Take one option of each kind."""
+
+
+def test_defaults_are_shown_as_users_type_them():
+    def target(*, classes: tuple[str, ...] = ("cat", "dog"), limit: int | None = None, size: int):
+        """Take options with defaults and without."""
+
+    shown = {option.name: (option.type, option.default) for option in options_of(target, 0)}
+    assert shown == {
+        "classes": ("str/...", "cat/dog"), "limit": ("int or none", "None"), "size": ("int", ""),
+    }  # fmt: skip
 
 
 def test_options_take_the_type_of_their_annotation():

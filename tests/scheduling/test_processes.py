@@ -2,11 +2,16 @@
 
 import multiprocessing
 import os
+import pickle
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import repsim_energy as rs
+from repsim_energy.data.mapped import file_of, map_images
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.scheduling import processes
 from repsim_energy.training.runs import is_cached
@@ -65,6 +70,34 @@ def test_two_processes_give_the_result_of_one_and_keep_it(data, tmp_path, monkey
     monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse_processes)
     again = rs.compare(models[:2], data, recipe=RECIPE, jobs=2)
     assert again.similarity.identical(two.similarity[:, :2, :, :, :2])
+
+
+@pytest.fixture
+def mapped(data, tmp_path):
+    np.save(tmp_path / "images.npy", data.train.images.numpy())
+    images = replace(data.train, images=map_images(tmp_path / "images.npy"))
+    return replace(data, train=images, test=images)
+
+
+def test_mapped_images_are_told_by_the_name_of_their_file(data, mapped):
+    tasks = {(0, 0, seed): (NAMED, mapped, seed, RECIPE) for seed in range(3)}
+    content = processes._told(tasks)
+    assert len(content) < 8000 < mapped.train.images.nbytes < len(pickle.dumps(tasks))
+    told = pickle.loads(content)[0, 0, 1][1]
+    assert told.train.fingerprint == data.train.fingerprint
+    assert file_of(told.train.images) == file_of(mapped.train.images)
+    mapped.train.images[0, 0, 0, 0] += 1
+    told = pickle.loads(processes._told(tasks))[0, 0, 1][1]
+    assert torch.equal(told.train.images, mapped.train.images)
+
+
+def test_processes_that_map_the_images_train_the_same(data, mapped, tmp_path, monkeypatch):
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "one"))
+    one = rs.compare([NAMED], data, recipe=RECIPE)
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "two"))
+    assert (
+        rs.compare([NAMED], mapped, recipe=RECIPE, jobs=2).drop_attrs().identical(one.drop_attrs())
+    )
 
 
 def test_runs_that_are_kept_start_no_process(data, fresh_cache, no_processes):

@@ -13,7 +13,7 @@ from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.numerics.linear_cnn import linear_cnn_filters
 from repsim_energy.training import kept
-from repsim_energy.training.loop import as_input, evaluate, normalisation_of
+from repsim_energy.training.loop import _parts, as_input, evaluate, normalisation_of
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
 from repsim_energy.training.runs import make_run, run_key
 
@@ -259,3 +259,21 @@ def test_recipes_are_read_from_text():
     }.items():  # fmt: skip
         with pytest.raises(UsageError, match=words.replace("(", r"\(")):
             parse_recipe(text)
+
+
+def at_once(images):
+    """The normalisation of images in memory, by the definition."""
+    pixels = images.double() / 255
+    return pixels.mean((0, 2, 3)), pixels.sub(pixels.mean((0, 2, 3), keepdim=True)).square().mean()
+
+
+@pytest.mark.parametrize(("count", "size"), [(1030, 8), (200, 160)])
+def test_images_are_normalised_part_by_part(count, size):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 3, size, size), generator=generator).to(torch.uint8)
+    images = ImageSet(pixels, torch.zeros(count, dtype=torch.int64), ("a",), "noise")
+    assert len(_parts(pixels)) == 2
+    found = normalisation_of(images)
+    mean, variance = at_once(pixels)
+    torch.testing.assert_close(torch.tensor(found.mean).double(), mean, rtol=1e-6, atol=0)
+    assert found.std[0] ** 2 == pytest.approx(float(variance), rel=1e-6)
