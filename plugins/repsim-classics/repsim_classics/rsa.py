@@ -125,8 +125,6 @@ def _rsatoolbox() -> ModuleType:
         import rsatoolbox
         import rsatoolbox.rdm
     except ModuleNotFoundError as error:
-        raise rs.UsageError(
-            f"rsa needs rsatoolbox ({error}); pip install 'repsim-classics[rsa]'"
-        ) from error
+        raise rs.UsageError(f"rsa needs rsatoolbox ({error}); pip install rsatoolbox") from error
     found: ModuleType = rsatoolbox
     return found

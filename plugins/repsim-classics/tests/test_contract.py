@@ -40,4 +40,4 @@ def test_without_rsatoolbox_rsa_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.count("\n") == 1
-    assert "pip install 'repsim-classics[rsa]'" in done.stdout
+    assert "pip install rsatoolbox" in done.stdout

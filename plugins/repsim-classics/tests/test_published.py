@@ -1,7 +1,5 @@
 """Numbers that others printed, and other people's code on the same data."""
 
-import importlib.metadata
-
 import numpy as np
 import pytest
 from cases import measure
@@ -30,7 +28,7 @@ def test_whitened_rsa_is_the_linear_cka_of_the_demo(demo):
 def kisungyou():
     """PyPI's repsim, a C++ library; two other projects are imported by the same name."""
     repsim = pytest.importorskip("repsim", reason="pip install repsim==0.1.5 for a second opinion")
-    if importlib.metadata.version("repsim") != "0.1.5":
+    if not hasattr(repsim, "pwcca"):
         pytest.skip("another project of this name is installed, not PyPI's repsim 0.1.5")
     return repsim
 
