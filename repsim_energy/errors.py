@@ -17,6 +17,7 @@ __all__ = [
     "TrainingError",
     "UndefinedSimilarityWarning",
     "UsageError",
+    "reason_of",
     "unknown_name",
 ]
 
@@ -72,6 +73,20 @@ class FlatProfileWarning(UndefinedSimilarityWarning):
 
 class PluginWarning(RepsimWarning):
     """A plugin was left out, wholly or in part."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong, in one short line; of an error that is not ours with its type.
+
+    Examples
+    --------
+    >>> reason_of(UsageError("got 3")), reason_of(KeyError("x")), reason_of(AssertionError())
+    ('got 3', "KeyError: 'x'", 'AssertionError')
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, RepsimError) and text:
+        return text
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

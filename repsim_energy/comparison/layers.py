@@ -14,7 +14,7 @@ from torch import Tensor
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
 from repsim_energy.training.activations import layer_names, layer_sizes, observe
 from repsim_energy.training.build import NETWORK_ERRORS, build
@@ -198,6 +198,5 @@ def _naming(label: str) -> Iterator[None]:
         yield
     except NETWORK_ERRORS as error:
         raise RepsimError(
-            f"'{label}' failed on the images ({' '.join(str(error).split())[:200]}); "
-            "try another size="
+            f"'{label}' failed on the images ({reason_of(error)}); try another size="
         ) from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repsim_energy.errors import PluginError, RepsimError, UndefinedSimilarityWarning
+from repsim_energy.errors import PluginError, RepsimError, UndefinedSimilarityWarning, reason_of
 from repsim_energy.interfaces import Direction, Metric, OperatesOn, Subject
 
 __all__ = ["PluginMetric"]
@@ -55,11 +55,14 @@ class PluginMetric:
         return found
 
     def compare(self, a: Array, b: Array) -> float:
-        """Return the metric's value, which has to be a number; NaN is worth a warning."""
+        """Return the metric's value, which has to be a number.
+
+        NaN is worth a warning, unless a representation has said already that it is undefined.
+        """
         found = self._call("compare", self.plain.compare, a, b)
         if not isinstance(found, float | int | np.floating):
             raise self._wrong("compare", found, "a float")
-        if math.isnan(found):
+        if math.isnan(found) and not (np.isnan(a).any() or np.isnan(b).any()):
             message = f"{self._what} gives NaN where it is undefined; {self._remedy}"
             warnings.warn(message, UndefinedSimilarityWarning, stacklevel=2)
         return float(found)
@@ -77,9 +80,8 @@ class PluginMetric:
         except (RepsimError, MemoryError):
             raise
         except Exception as error:
-            text = " ".join(str(error).split())[:200]
             raise PluginError(
-                f"{self._what} failed in {name} ({type(error).__name__}: {text}); {self._remedy}"
+                f"{self._what} failed in {name} ({reason_of(error)}); {self._remedy}"
             ) from error
 
     def _wrong(self, name: str, found: Any, expected: str) -> PluginError:

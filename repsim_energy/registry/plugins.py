@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pluggy
 
 from repsim_energy import hookspecs
-from repsim_energy.errors import PluginError, PluginWarning, RepsimError, unknown_name
+from repsim_energy.errors import PluginError, PluginWarning, reason_of, unknown_name
 
 __all__ = ["Entry", "Kind", "Plugin", "Registry", "load_registry"]
 
@@ -84,7 +84,7 @@ class Entry:
         except BaseException as error:
             raise PluginError(
                 f"{self.kind} '{self.name}' of {self.plugin.distribution} cannot be loaded from "
-                f"'{self.thing}': {_reason(error)}; repair or remove that distribution"
+                f"'{self.thing}': {reason_of(error)}; repair or remove that distribution"
             ) from error
         return target
 
@@ -234,15 +234,8 @@ def _guarded(plugin: Plugin, what: str, call: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit included: no plugin may end the program
-        plugin.problems.append(f"{what}: {_reason(error)}")
+        plugin.problems.append(f"{what}: {reason_of(error)}")
         return FAILED
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, RepsimError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _misspelt(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from repsim_energy.errors import DataError, PluginError, RepsimError, UsageError
+from repsim_energy.errors import DataError, PluginError, RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import (
     Architecture,
     Dataset,
@@ -194,9 +194,7 @@ def _call(entry: Entry, call: Callable[[], Any]) -> Any:
             raise
         raise type(error)(f"{what}: {error}") from error
     except Exception as error:
-        raise PluginError(
-            f"{what} failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        ) from error
+        raise PluginError(f"{what} failed ({reason_of(error)})") from error
 
 
 def describe(registry: Registry, kind: Kind, name: str) -> tuple[str, list[Option]]:

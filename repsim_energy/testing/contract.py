@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import PluginError, RepsimError, RepsimWarning
+from repsim_energy.errors import PluginError, RepsimError, RepsimWarning, reason_of
 
 __all__ = [
     "Broken",
@@ -86,8 +86,7 @@ def _problem(test: Callable[..., None], arguments: Sequence[Any]) -> str | None:
     except (Broken, RepsimError) as said:
         return str(said)
     except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        return f"raises {type(error).__name__}{f' ({text})' if text else ''}"
+        return f"raises {reason_of(error)}"
     return None
 
 

@@ -13,7 +13,7 @@ import filelock
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import TrainingError, UsageError
+from repsim_energy.errors import TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.storage import cache_folder
@@ -194,5 +194,5 @@ def _trained(
         size = "x".join(str(s) for s in data.train.images.shape[2:])
         raise TrainingError(
             f"{called(spec)} failed on {size} images "
-            f"({' '.join(str(error).split())[:200]}); try another size= or model"
+            f"({reason_of(error)}); try another size= or model"
         ) from error

@@ -123,7 +123,7 @@ METRICS = {
     Backwards: {"null band": "gives (1.0, -1.0)"},
     Other: {"at once": "compare_all differs"},
     Boasts: {"how large": "expected about 216"},
-    Raises: {"within its bounds": "raises KeyError ('oops')"},
+    Raises: {"within its bounds": "raises KeyError: 'oops'"},
     Nothing: {"whole interface": "lacks operates_on, direction"},
 }
 

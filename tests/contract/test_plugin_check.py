@@ -86,7 +86,7 @@ LIARS = {
                "s.__class__(s.filters.mul_(2)))", "work on a copy", None),
     "imports": ("metric", "def __init__(self): import no_such_package", "no_such_package",
                 "No module named 'no_such_package'"),
-    "raises": ("metric", "def compare(self, a, b): raise KeyError('oops')", "KeyError ('oops')",
+    "raises": ("metric", "def compare(self, a, b): raise KeyError('oops')", "KeyError: 'oops'",
                "failed in compare (KeyError: 'oops')"),
     "lacks": ("metric", "compare = property()", "lacks compare", "lacks compare"),
     "text": ("metric", "compare = lambda self, a, b: 'alike'", "compare gives str",
