@@ -218,7 +218,10 @@ class Architecture(Protocol):
 
 
 class ModelFamily(Protocol):
-    """Many architectures behind one prefix, registered under ``prefix/*``."""
+    """Many architectures behind one prefix, registered under ``prefix/*``.
+
+    An attribute ``example`` may name the member that a check of the plugin tries.
+    """
 
     def names(self) -> Iterable[str]:
         """Return the member names, without the prefix."""

@@ -52,9 +52,17 @@ def test_every_public_name_can_be_imported_and_has_a_docstring():
 
 
 def test_links_between_pages_lead_somewhere():
-    for page in [ROOT / "README.md", *DOCS.rglob("*.md"), *ROOT.glob("*/README.md")]:
+    for page in [
+        ROOT / "README.md",
+        *DOCS.rglob("*.md"),
+        *ROOT.glob("*/README.md"),
+        *ROOT.glob("[pd]*/*/README.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page}: {target}"
+            to = (page.parent / target).resolve()
+            missing = [d for d in ("plugins", "datasets") if not (ROOT / d).exists()]
+            away = any(to.is_relative_to(ROOT / d) for d in missing)  # core stands by itself
+            assert to.exists() or away, f"{page}: {target}"
 
 
 def test_the_plugin_of_the_how_to_is_what_the_command_writes(tmp_path):

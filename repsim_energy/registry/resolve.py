@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from repsim_energy.errors import PluginError, RepsimError, UsageError
+from repsim_energy.errors import DataError, PluginError, RepsimError, UsageError
 from repsim_energy.interfaces import (
     Architecture,
     Dataset,
@@ -171,7 +171,10 @@ def _image_set(entry: Entry, found: Any) -> ImageSet:
             f"{entry.kind} '{entry.name}' of {entry.plugin.distribution} returned "
             f"{type(found).__name__}, expected an ImageSet"
         )
-    if problem := found.problem():
+    problem = found.problem()
+    if problem and entry.built_in:  # which give what is in the user's files
+        raise DataError(f"{entry.kind} '{entry.name}': {problem}; mend the file")
+    if problem:
         raise PluginError(
             f"{entry.kind} '{entry.name}' of {entry.plugin.distribution}: {problem}; see "
             f"repsim plugin check {entry.plugin.distribution}"

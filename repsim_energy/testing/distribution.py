@@ -89,11 +89,13 @@ def _entry_of(spec: str, entries: Sequence[Entry]) -> Entry:
 
 
 def _first(entry: Entry) -> str:
-    """Return a spec to try where none is given; for a family its first member."""
+    """Return a spec to try where none is given; for a family its example, or its first member."""
     if not entry.name.endswith("/*"):
         return entry.name
     try:
-        return f"{entry.name[:-1]}{min(entry.load().names())}"
+        family = entry.load()
+        member = getattr(family, "example", None) or min(family.names())
+        return f"{entry.name[:-1]}{member}"
     except RepsimError:
         return entry.name  # which is then tried, and says why it cannot be loaded
 

@@ -11,7 +11,14 @@ from repsim_energy.models.layers import see_transformed_patches
 
 __all__ = ["NETWORK_ERRORS", "build", "called"]
 
-NETWORK_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
+NETWORK_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    AssertionError,
+)
 """What a network's own code raises on images that it was not made for."""
 
 

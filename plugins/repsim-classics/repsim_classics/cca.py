@@ -1,0 +1,187 @@
+"""Canonical correlations: their mean, of leading directions alone, and weighted."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import repsim_energy as rs
+import scipy.linalg
+
+from repsim_classics.activations import Array, read_rows
+from repsim_classics.coordinates import nuclear_norm, principal_coordinates, quick_nuclear_norm
+from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
+
+__all__ = ["CCA", "PWCCA", "SVCCA"]
+
+Statistic = Literal["mean", "r2"]
+
+CONSTANT = "activations are the same for all images"
+
+
+class _Canonical(ShuffledMetric):
+    """What is made of the canonical correlations of two orthonormal bases (n, r)."""
+
+    name: str
+    remedy = "show more images, or use svcca or procrustes"
+
+    def compare(self, a: Array, b: Array) -> float:
+        """Return the value of two representations; NaN where one is undefined.
+
+        Two spaces of dimension r1 and r2 among n centred images meet in r1 + r2 - (n - 1)
+        directions whatever they are, where this is positive; a warning then says so.
+        """
+        value = super().compare(a, b)
+        if not math.isnan(value):
+            n, ranks = len(a), [self._basis(x).shape[1] for x in (a, b)]
+            if (forced := sum(ranks) - (n - 1)) > 0:
+                warnings.warn(
+                    f"{forced} of {min(ranks)} canonical correlations are 1 whatever the networks, "
+                    f"because {ranks[0]} and {ranks[1]} directions do not fit side by side into "
+                    f"{n} images; show more than {sum(ranks)} images",
+                    rs.RepsimWarning,
+                    stacklevel=2,
+                )
+        return value
+
+    def _basis(self, representation: Array) -> Array:
+        return representation
+
+    def _none(self, n: int, rank: int) -> str | None:
+        """Return why directions of this number among n images have no canonical correlations."""
+        if rank == 0:
+            return CONSTANT
+        if rank >= n - 1:
+            return (
+                f"{self.name} of {n} images is 1 whatever the networks where activations have "
+                f"{rank} directions; {self.remedy}"
+            )
+        return None
+
+
+class CCA(_Canonical):
+    r"""Mean canonical correlation.
+
+    With orthonormal bases Q_X and Q_Y of centred activations of rank r1 and r2, ``mean`` is
+    :math:`\bar\rho = \|Q_X^\top Q_Y\|_* / \min(r_1, r_2)` and ``r2`` is
+    :math:`R^2 = \|Q_X^\top Q_Y\|_F^2 / \min(r_1, r_2)`, the mean of squared correlations. NaN, with
+    a warning, where a network has n - 1 directions for n images: every correlation is then 1.
+
+    Parameters
+    ----------
+    statistic : mean, or r2 for the mean of squared correlations
+
+    Source: Kornblith et al. (2019), Table 1.
+    """
+
+    name = "cca"
+    invariances = frozenset({"permutation", "scale", "orthogonal", "translation", "linear"})
+
+    def __init__(self, *, statistic: Statistic = "mean") -> None:
+        check_choice("statistic", statistic, Statistic)
+        self.statistic = statistic
+
+    def represent(self, subject: rs.Subject) -> Array:
+        """Return an orthonormal basis of what (n, ...) activations span: (n, r)."""
+        rows = read_rows(subject, self.name, least=3)
+        return self._defined(principal_coordinates(rows)[0])
+
+    def _defined(self, basis: Array) -> Array:
+        if why := self._none(*basis.shape):
+            return undefined((len(basis), 1), why)
+        return basis
+
+    def _value(self, a: Array, b: Array) -> float:
+        return self._statistic(a, b, nuclear_norm)
+
+    def _quick(self, a: Array, b: Array) -> float:
+        return self._statistic(a, b, quick_nuclear_norm)
+
+    def _statistic(self, a: Array, b: Array, norm: Callable[[Array], float]) -> float:
+        products: Array = a.T @ b
+        total = norm(products) if self.statistic == "mean" else float(np.square(products).sum())
+        return float(min(total / min(products.shape), 1.0))
+
+
+class SVCCA(CCA):
+    r"""Mean canonical correlation of the leading principal components of each network.
+
+    Kept are the fewest components that hold the fraction ``variance`` of the sum of squared
+    singular values; their canonical correlations are averaged.
+
+    Parameters
+    ----------
+    variance : the fraction of variance that is kept, above 0 and at most 1
+    statistic : mean, or r2 for the mean of squared correlations
+
+    Source: Raghu et al. (2017); Kornblith et al. (2019), Table 1.
+    """
+
+    name = "svcca"
+    remedy = "show more images, or keep less variance"
+    invariances = frozenset({"permutation", "scale", "orthogonal", "translation"})
+
+    def __init__(self, *, variance: float = 0.99, statistic: Statistic = "mean") -> None:
+        super().__init__(statistic=statistic)
+        if not 0 < variance <= 1:
+            raise rs.UsageError(f"variance is {variance}, expected above 0 and at most 1")
+        self.variance = variance
+
+    def represent(self, subject: rs.Subject) -> Array:
+        """Return the leading left singular vectors of centred (n, ...) activations: (n, r)."""
+        rows = read_rows(subject, self.name, least=3)
+        basis, sizes = principal_coordinates(rows)
+        held = np.cumsum(sizes**2) / np.sum(sizes**2)
+        kept = int((held < self.variance - 1e-12).sum()) + 1
+        return self._defined(np.ascontiguousarray(basis[:, :kept]))
+
+
+class PWCCA(_Canonical):
+    r"""Canonical correlations weighted by how much of the activations each direction carries.
+
+    :math:`\sum_i \alpha_i \rho_i / \sum_i \alpha_i` with
+    :math:`\alpha_i = \sum_j |\langle h_i, x_j \rangle|`, where h_i are the canonical directions and
+    x_j the centred features of one network. Weights of the other network give another number; the
+    mean of both is taken, so that the order of networks does not count. The absolute values make
+    it depend on the axes: rotated features have other weights.
+
+    NaN, with a warning, for layers with as many features as images.
+
+    Source: Morcos, Raghu and Bengio (2018).
+    """
+
+    name = "pwcca"
+    invariances = frozenset({"permutation", "scale", "translation"})
+
+    def represent(self, subject: rs.Subject) -> Array:
+        """Return an orthonormal basis, filled up with zeros, and centred features: (n, 2, d)."""
+        rows = read_rows(subject, self.name, least=3)
+        n, d = rows.shape
+        if d >= n and rows.vary():
+            return undefined(
+                (n, 1),
+                f"pwcca of {n} images and {d} features is undefined, expected fewer features than "
+                f"images; {self.remedy}",
+            )
+        basis, _ = principal_coordinates(rows) if d < n else (np.empty((n, 0)), None)
+        if why := self._none(*basis.shape):
+            return undefined((n, 1), why)
+        features = np.hstack([block - block.mean(0) for block in rows.blocks()])
+        return np.stack((np.pad(basis, ((0, 0), (0, d - basis.shape[1]))), features), axis=1)
+
+    def _basis(self, representation: Array) -> Array:
+        padded = representation[:, 0]
+        return padded[:, padded.any(axis=0)]
+
+    def _value(self, a: Array, b: Array) -> float:
+        p, q = self._basis(a), self._basis(b)
+        left, correlations, right = scipy.linalg.svd(
+            p.T @ q, full_matrices=False, check_finite=False
+        )
+        directions = ((p @ left, a[:, 1]), (q @ right.T, b[:, 1]))
+        weights = [np.abs(h.T @ features).sum(axis=1) for h, features in directions]
+        means = [np.average(correlations, weights=weight) for weight in weights]
+        return min(float(np.mean(means)), 1.0)

@@ -1,0 +1,103 @@
+"""Mutual nearest neighbours."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+import repsim_energy as rs
+
+from repsim_classics.activations import Array, read_rows
+from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
+
+__all__ = ["MutualKNN"]
+
+Distance = Literal["cosine", "euclidean"]
+
+
+class MutualKNN(ShuffledMetric):
+    r"""The fraction of nearest neighbours that both networks give an image.
+
+    :math:`\frac{1}{n k} \sum_i |N_X(i) \cap N_Y(i)|`, where N(i) are the k images nearest to i.
+    Unrelated networks share k / (n - 1) of them on average.
+
+    Parameters
+    ----------
+    k : neighbours of an image, at least 1 and at most two fewer than there are images
+    distance : cosine as in the source, or euclidean, which does not depend on where zero is
+
+    Source: Huh, Cheung, Wang and Isola (2024), whose code makes activations of unit length first.
+    """
+
+    name = "mutual_knn"
+
+    def __init__(self, *, k: int = 10, distance: Distance = "cosine") -> None:
+        check_choice("distance", distance, Distance)
+        if k < 1:
+            raise rs.UsageError(f"k is {k}, expected at least 1 neighbour")
+        self.k = k
+        self.distance = distance
+        self.invariances = frozenset({"permutation", "scale", "orthogonal"}) | (
+            {"translation"} if distance == "euclidean" else set()
+        )
+
+    def represent(self, subject: rs.Subject) -> Array:
+        """Return the indices of the k nearest neighbours of each of n images: (n, k).
+
+        Where several images are equally near in the last place one is taken, with a warning.
+        """
+        rows = read_rows(subject, self.name, least=3)
+        n = rows.shape[0]
+        if self.k > n - 2:
+            raise rs.UsageError(
+                f"k is {self.k} of {n} images, expected at most {n - 2}: all others are neighbours "
+                "in any network; use a smaller k or show more images"
+            )
+        if not rows.vary():
+            return undefined((n, 1), "activations are the same for all images")
+        near = rows.gram("images" if self.distance == "euclidean" else "nothing")
+        lengths = np.sqrt(near.diagonal())
+        if self.distance == "euclidean":
+            near = 2 * near - np.square(lengths)  # minus the distance, up to a number for each row
+        elif missing := int((lengths == 0).sum()):
+            return undefined(
+                (n, 1),
+                f"{missing} of {n} images have activations of zero alone, which have no direction; "
+                "use mutual_knn:distance=euclidean",
+            )
+        else:
+            near /= lengths * lengths[:, None]
+        np.fill_diagonal(near, -np.inf)
+        return self._nearest(near)
+
+    def _nearest(self, near: Array) -> Array:
+        order = np.argsort(-near, axis=1, kind="stable")
+        last = np.take_along_axis(near, order[:, self.k - 1 : self.k + 1], axis=1)
+        close = last[:, 0] - last[:, 1] <= 1e-12 * np.abs(near[np.isfinite(near)]).max()
+        if close.any():
+            warnings.warn(
+                f"{int(close.sum())} of {len(near)} images have several images that are equally "
+                f"near in place {self.k}; one of them was taken",
+                rs.RepsimWarning,
+                stacklevel=3,
+            )
+        return order[:, : self.k].astype(np.float64)
+
+    def representation_bytes(self, images: int) -> int:
+        """Return how large a representation of so many activations of one layer is."""
+        return 8 * images * self.k
+
+    def _value(self, a: Array, b: Array) -> float:
+        return float((_mask(a) & _mask(b)).sum()) / a.size
+
+    def _shuffled(self, b: Array, generator: np.random.Generator) -> Array:
+        order = generator.permutation(len(b))
+        return np.argsort(order)[b[order].astype(np.intp)].astype(np.float64)
+
+
+def _mask(neighbours: Array) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    n = len(neighbours)
+    mask = np.zeros((n, n), dtype=np.bool_)
+    np.put_along_axis(mask, neighbours.astype(np.intp), True, axis=1)
+    return mask

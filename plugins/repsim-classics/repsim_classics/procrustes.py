@@ -1,0 +1,61 @@
+"""Orthogonal Procrustes distance."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import repsim_energy as rs
+
+from repsim_classics.activations import Array, read_rows
+from repsim_classics.coordinates import nuclear_norm, principal_coordinates, quick_nuclear_norm
+from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
+
+__all__ = ["Procrustes"]
+
+Form = Literal["squared", "angular"]
+
+
+class Procrustes(ShuffledMetric):
+    r"""Orthogonal Procrustes distance of centred activations of unit norm.
+
+    ``squared``: :math:`d = \min_Q \|X - Y Q\|_F^2 = 2 - 2 \|X^\top Y\|_*` over orthogonal Q, the
+    features of the narrower network filled up with zeros: 0 where a rotation of features takes one
+    to the other, 2 where no feature of one correlates with any of the other. ``angular``:
+    :math:`\theta = \arccos \|X^\top Y\|_*`, which obeys the triangle inequality.
+
+    Parameters
+    ----------
+    form : squared or angular
+
+    Source: Ding, Denain and Steinhardt (2021) for ``squared``; Williams, Kunz, Kornblith and
+    Linderman (2021) for ``angular``.
+    """
+
+    name = "procrustes"
+    direction: Literal["similarity", "distance"] = "distance"
+    invariances = frozenset({"permutation", "scale", "orthogonal", "translation"})
+
+    def __init__(self, *, form: Form = "squared") -> None:
+        check_choice("form", form, Form)
+        self.form = form
+        self.bounds = (0.0, 2.0) if form == "squared" else (0.0, math.pi / 2)
+
+    def represent(self, subject: rs.Subject) -> Array:
+        """Return the principal coordinates of (n, ...) activations, of unit norm: (n, r)."""
+        rows = read_rows(subject, self.name, least=3)
+        basis, sizes = principal_coordinates(rows)
+        if not len(sizes):
+            return undefined((rows.shape[0], 1), "activations are the same for all images")
+        return basis * (sizes / np.linalg.norm(sizes))
+
+    def _value(self, a: Array, b: Array) -> float:
+        return self._distance(nuclear_norm(a.T @ b))
+
+    def _quick(self, a: Array, b: Array) -> float:
+        return self._distance(quick_nuclear_norm(a.T @ b))
+
+    def _distance(self, cosine: float) -> float:
+        cosine = min(cosine, 1.0)
+        return 2 - 2 * cosine if self.form == "squared" else math.acos(cosine)

@@ -1,0 +1,13 @@
+"""Every timm model as ``timm/NAME`` in repsim-energy."""
+
+from __future__ import annotations
+
+from repsim_energy import hookimpl
+
+__all__ = ["repsim_models"]
+
+
+@hookimpl
+def repsim_models() -> dict[str, str]:
+    """Return the family ``timm/*``; timm is imported when a member is asked for."""
+    return {"timm/*": "repsim_timm.family:family"}

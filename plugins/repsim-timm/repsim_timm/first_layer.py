@@ -1,0 +1,106 @@
+"""The convolution of a timm model that sees the image."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import repsim_energy as rs
+import torch
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.std_conv import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
+from timm.models import get_model_input_config
+from torch import Tensor, nn
+
+__all__ = [
+    "expect_size",
+    "first_layer",
+    "fold_standardisation",
+    "standardises",
+    "warn_of_standardisation",
+]
+
+
+def first_layer(net: nn.Module, name: str, channels: int) -> tuple[str, nn.Conv2d]:
+    """Return the first convolution of a network, which sees images of so many channels.
+
+    Raises
+    ------
+    UsageError
+        For networks that see the image through something else.
+    """
+    try:
+        place, layer = rs.find_layer(net)
+    except rs.UsageError as error:
+        raise rs.UsageError(
+            f"timm/{name} has no convolution, its image patches go through a linear layer; "
+            "expected a first Conv2d; use another model such as timm/vit_base_patch16_224"
+        ) from error
+    if layer.in_channels != channels:
+        raise rs.UsageError(
+            f"the first convolution '{place}' of timm/{name} sees {layer.in_channels} channels "
+            f"that the network makes of the image's {channels}, expected the image itself; use "
+            "another model such as timm/resnet18"
+        )
+    return place, layer
+
+
+def expect_size(net: nn.Module, name: str) -> None:
+    """Let a network of a fixed size refuse other images in one line."""
+    config = get_model_input_config(net)
+    if not config["fixed_input_size"]:
+        return
+    size = tuple(config["input_size"][1:])
+
+    def check(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        rows, columns = inputs[0].shape[-2:]
+        if (rows, columns) != size:
+            raise rs.ShapeError(
+                f"timm/{name} sees {size[0]}x{size[1]} images, got {rows}x{columns}; give the "
+                f"model img_size={rows} or the data set size={size[0]}"
+            )
+
+    net.register_forward_pre_hook(check)
+
+
+def standardises(layer: nn.Module) -> bool:
+    """Return whether a convolution applies other filters than its weights: standardised ones."""
+    return isinstance(layer, (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame))
+
+
+def warn_of_standardisation(layer: nn.Conv2d, name: str) -> None:
+    """Say that the weights of a layer are not yet the filters that it applies."""
+    if standardises(layer):
+        warnings.warn(
+            f"timm/{name} standardises its first filters when it applies them "
+            f"({type(layer).__name__}); what is compared is the weights before that",
+            rs.RepsimWarning,
+            stacklevel=2,
+        )
+
+
+@torch.no_grad()
+def fold_standardisation(net: nn.Module, place: str) -> None:
+    r"""Replace a convolution that standardises its weights by one of the filters that it applies.
+
+    Each filter w is applied as :math:`g\,(w - \bar w) / \sqrt{\operatorname{var} w + \epsilon}`,
+    with g = 1, or a trained gain over the square root of the number of inputs.
+
+    Source: Qiao et al., Weight Standardization, arXiv:1903.10520; with a gain Brock et al.,
+    arXiv:2101.08692; both as timm.layers.std_conv computes them.
+    """
+    layer: Any = net.get_submodule(place)
+    if not standardises(layer):
+        return
+    gain = layer.gain.flatten() * layer.scale if hasattr(layer, "gain") else None
+    kind: type[nn.Conv2d] = Conv2dSame if getattr(layer, "same_pad", False) else nn.Conv2d
+    plain = kind(
+        layer.in_channels, layer.out_channels, layer.kernel_size, stride=layer.stride,
+        padding=layer.padding, dilation=layer.dilation, bias=layer.bias is not None,
+    )  # fmt: skip
+    rows: Tensor = layer.weight.reshape(1, layer.out_channels, -1)
+    applied = F.batch_norm(rows, None, None, weight=gain, training=True, eps=layer.eps)
+    plain.weight.copy_(applied.view_as(layer.weight))
+    plain.bias = layer.bias
+    net.set_submodule(place, plain)

@@ -1,0 +1,79 @@
+"""timm's pretrained networks, downloaded by timm or from a file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import repsim_energy as rs
+import timm
+from safetensors import SafetensorError
+from torch import nn
+
+from repsim_timm.first_layer import expect_size, first_layer, fold_standardisation
+
+__all__ = ["take_pretrained"]
+
+
+def take_pretrained(name: str, weights: Path | None, img_size: int | None) -> rs.TrainedModel:
+    """Return a pretrained network as it is, with the normalisation that it was trained with.
+
+    Parameters
+    ----------
+    name : an architecture, with a tag or with timm's default tag
+    weights : a file in the layout that timm publishes; ``None`` lets timm download it
+    img_size : rows and columns of the images, where they are not those of the training
+
+    Raises
+    ------
+    UsageError
+        Where timm has no weights, or there is no such file.
+    RepsimError
+        Where they cannot be downloaded.
+    FileError
+        For a file that is damaged, brings code, or is of another network.
+    """
+    net = _download(name, img_size) if weights is None else _read(name, weights, img_size)
+    config: Any = net.pretrained_cfg
+    place, _ = first_layer(net, name, config["input_size"][0])
+    fold_standardisation(net, place)
+    expect_size(net, name)
+    normalisation = rs.Normalisation(tuple(config["mean"]), tuple(config["std"]))
+    return rs.TrainedModel(net, layer=place, normalisation=normalisation)
+
+
+def _download(name: str, img_size: int | None) -> nn.Module:
+    if not timm.is_model_pretrained(name):
+        raise rs.UsageError(
+            f"timm publishes no weights of '{name}', expected a model that it has weights of; "
+            "give a file with weights=, or leave out pretrained="
+        )
+    try:
+        return timm.create_model(name, pretrained=True, img_size=img_size)
+    except OSError as error:
+        config: Any = timm.get_pretrained_cfg(name)
+        hub = config.hf_hub_id and f"https://huggingface.co/{config.hf_hub_id}"
+        raise rs.RepsimError(
+            f"weights of timm/{name} cannot be downloaded ({type(error).__name__}), expected them "
+            f"at {hub or config.url}; fetch the file on another machine and give weights=PATH"
+        ) from error
+
+
+def _read(name: str, weights: Path, img_size: int | None) -> nn.Module:
+    if not weights.is_file():
+        raise rs.UsageError(f"no weights at '{weights}', expected a .safetensors file; check it")
+    place = {"file": str(weights)}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickles that are then refused
+            return timm.create_model(
+                name, pretrained=True, img_size=img_size, pretrained_cfg_overlay=place
+            )
+    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise rs.FileError(
+            f"'{weights}' cannot be read as weights of timm/{name} ({reason}); expected the file "
+            "that timm publishes, best .safetensors; a network that you trained is "
+            f"checkpoint:path=FILE:arch=timm/{name.partition('.')[0]}"
+        ) from error
