@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Subject,
         TrainedModel,
     )
-    from repsim_energy.models.layers import find_layer, read_filters
+    from repsim_energy.models.layers import find_layer, prepare_first_layer, read_filters
     from repsim_energy.numerics.autocorrelation import (
         Autocorrelation,
         LagMoments,
@@ -87,7 +87,7 @@ _HOMES = {
         "Subject",
         "TrainedModel",
     ),
-    "models.layers": ("find_layer", "read_filters"),
+    "models.layers": ("find_layer", "prepare_first_layer", "read_filters"),
     "numerics.autocorrelation": (
         "Autocorrelation",
         "LagMoments",
@@ -159,6 +159,7 @@ __all__ = [
     "patch_moments",
     "patch_moments_of_chunks",
     "pearson_null_band",
+    "prepare_first_layer",
     "profile_similarities",
     "profile_similarity",
     "read_filters",

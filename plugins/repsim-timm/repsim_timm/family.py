@@ -82,12 +82,7 @@ class _Timm:
             drop_path_rate=drop_path_rate,
         )
         _, layer = first_layer(net, name, in_channels)
-        if sigma is not None:
-            if sigma < 0:
-                raise rs.UsageError(f"sigma is {sigma}, expected a standard deviation >= 0")
-            nn.init.normal_(layer.weight, std=sigma)
-        if frozen:
-            layer.requires_grad_(False)
+        rs.prepare_first_layer(net, frozen=frozen, sigma=sigma)
         warn_of_standardisation(layer, name)
         expect_size(net, name)
         return net

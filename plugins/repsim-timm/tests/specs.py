@@ -1,4 +1,4 @@
-"""Print small members to try, one of them from a file: the first by name has 1.2e9 weights."""
+"""Print small members to try, one of them from a file."""
 
 import sys
 from pathlib import Path
