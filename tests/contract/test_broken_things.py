@@ -189,7 +189,6 @@ def always_colour(classes, channels):
 
 def unseeded(classes, channels):
     built = net(classes, channels)
-    nn.init.constant_(built[0].weight, 0.5)
     for parameter in built.parameters():
         nn.init.constant_(parameter, 0.5)
     return built

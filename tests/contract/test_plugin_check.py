@@ -110,9 +110,10 @@ LIARS = {
 """Kind, what is changed, what the check says of it, what compare says (None: it cannot know)."""
 
 
-def write(install, name):
+def write(install, name, thing="changed"):
     kind, body, *_ = LIARS[name]
-    install(name, textwrap.dedent(KINDS[kind]).replace("BODY", body))
+    source = textwrap.dedent(KINDS[kind]).replace("BODY", body)
+    install(name, source.replace('"changed"', f'"{thing}"'))
     return kind
 
 
@@ -153,9 +154,8 @@ def test_a_comparison_says_it_in_a_line_with_the_name(name, install, pictures_np
 
 
 def test_commands_go_on_beside_all_of_them(install, repsim, pictures_npz):
-    for name, (kind, body, *_) in LIARS.items():
-        source = textwrap.dedent(KINDS[kind]).replace("BODY", body)
-        install(name, source.replace('"changed"', f'"{name}"'))
+    for name in LIARS:
+        write(install, name, thing=name)
     for args in (["--help"], ["plugins"]):
         assert repsim(*args).returncode == 0, args
     compare = ["compare", "--models", "linear_cnn:filters=4", "--recipe", "quick:steps=2", "-q",

@@ -4,16 +4,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import repsim_energy as rs
 from repsim_energy.errors import UsageError
 from repsim_energy.registry import load_registry
-from repsim_energy.scaffold import KINDS, write_plugin
+from repsim_energy.registry.plugins import Kind
+from repsim_energy.scaffold import write_plugin
 from repsim_energy.testing.distribution import check_plugin
 
 ROOT = Path(__file__).parents[2]
+KINDS = get_args(Kind)
 
 
 def written(folder):
