@@ -30,6 +30,7 @@ __all__ = [
     "Stage",
     "Subject",
     "TrainedModel",
+    "missing_of",
 ]
 
 Stage = Literal["init", "trained", "change"]
@@ -92,12 +93,20 @@ class ImageSet:
         """Return the number of images."""
         return len(self.images)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether no pixel is NaN or infinite; looked through in parts of about 16 million."""
+        if not self.images.is_floating_point():
+            return True
+        size = max(1, self.images.shape[1:].numel())
+        return all(part.isfinite().all() for part in self.images.split(max(1, 2**24 // size)))
+
     def problem(self) -> str | None:
         """Return what is wrong with the content, which is looked through whole; or ``None``."""
         pixels, labels, count = self.images, self.labels, len(self.classes)
         if str(pixels.dtype) != "torch.uint8" and not pixels.is_floating_point():
             return f"images are {pixels.dtype}, expected uint8 (0 to 255) or float"
-        if pixels.is_floating_point() and not all(p.isfinite().all() for p in pixels.split(1000)):
+        if not self.is_finite:
             return "images hold NaN or infinite numbers, expected finite ones"
         if str(labels.dtype) != "torch.int64":
             return f"labels are {labels.dtype}, expected int64 indices into the classes"
@@ -207,6 +216,12 @@ class Metric(Protocol):
     def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
         """Return the central 95% of ``compare`` for unrelated networks of these sizes."""
         ...
+
+
+def missing_of(metric: object) -> list[str]:
+    """Return what something lacks to be a :class:`Metric`."""
+    wanted = [*Metric.__annotations__, "represent", "compare", "null_band"]
+    return [name for name in wanted if not hasattr(metric, name)]
 
 
 class Architecture(Protocol):

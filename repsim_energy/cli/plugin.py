@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import rich_click as click
 
 from repsim_energy.cli.app import registry_of
+from repsim_energy.registry.plugins import Kind
 
 __all__ = ["plugin"]
 
@@ -20,10 +22,7 @@ def plugin() -> None:
 
 @plugin.command()
 @click.argument("name")
-@click.option(
-    "--kind", type=click.Choice(["model", "metric", "dataset", "variant"]), required=True,
-    help="What it offers.",
-)  # fmt: skip
+@click.option("--kind", type=click.Choice(get_args(Kind)), required=True, help="What it offers.")
 @click.option(
     "--into", type=click.Path(file_okay=False, path_type=Path), default=Path(),
     help="The folder to make its own in.  [default: here]",

@@ -34,7 +34,7 @@ from repsim_energy.comparison.profiles import (
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
-from repsim_energy.registry import Registry, load_registry, resolve_metric
+from repsim_energy.registry import Registry, load_registry, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.chunks import moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
@@ -198,8 +198,7 @@ def _with_activations(
 def _options(metric: Metric) -> dict[str, Any]:
     """Return what distinguishes this instance of a metric from another of its class."""
     declared = ("name", "operates_on", "direction", "bounds", "invariances")
-    metric = getattr(metric, "plain", metric)  # what stands behind the checks of a plugin
-    return {k: v for k, v in vars(metric).items() if k not in declared}
+    return {k: v for k, v in vars(unchecked(metric)).items() if k not in declared}
 
 
 def _paired(dims: tuple[str, ...]) -> tuple[str, ...]:

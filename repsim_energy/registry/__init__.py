@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from repsim_energy.registry.plugin_metric import unchecked
 from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry, load_registry
 from repsim_energy.registry.resolve import (
     describe,
@@ -22,4 +23,5 @@ __all__ = [
     "resolve_metric",
     "resolve_model",
     "resolve_variant",
+    "unchecked",
 ]

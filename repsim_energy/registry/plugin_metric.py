@@ -6,17 +6,19 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from repsim_energy.errors import PluginError, RepsimError, UndefinedSimilarityWarning, reason_of
 from repsim_energy.interfaces import Direction, Metric, OperatesOn, Subject
+from repsim_energy.registry.plugins import Entry
 
-__all__ = ["PluginMetric"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+    Array = NDArray[np.float64]
+
+__all__ = ["PluginMetric", "unchecked"]
 
 
 class PluginMetric:
@@ -25,8 +27,7 @@ class PluginMetric:
     Parameters
     ----------
     metric : of a plugin; what else it has, such as ``batch``, is passed on
-    what : what to call it
-    distribution : that it comes from
+    entry : where it comes from
     """
 
     name: str
@@ -35,10 +36,10 @@ class PluginMetric:
     bounds: tuple[float, float]
     invariances: frozenset[str]
 
-    def __init__(self, metric: Metric, what: str, distribution: str) -> None:
+    def __init__(self, metric: Metric, entry: Entry) -> None:
         self.plain = metric
-        self._what = f"{what} of {distribution}"
-        self._remedy = f"see repsim plugin check {distribution}"
+        self._what = entry.called
+        self._remedy = f"see repsim plugin check {entry.plugin.distribution}"
 
     def __getattr__(self, name: str) -> Any:
         """Pass on what the metric declares, and what it may have beyond its interface."""
@@ -49,6 +50,8 @@ class PluginMetric:
 
     def represent(self, subject: Subject) -> Array:
         """Return the metric's representation, which has to be an array of numbers."""
+        import numpy as np  # here, so that listing names stays fast
+
         found = self._call("represent", self.plain.represent, subject)
         if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
             raise self._wrong("represent", found, "a NumPy array of numbers")
@@ -59,6 +62,8 @@ class PluginMetric:
 
         NaN is worth a warning, unless a representation has said already that it is undefined.
         """
+        import numpy as np
+
         found = self._call("compare", self.plain.compare, a, b)
         if not isinstance(found, float | int | np.floating):
             raise self._wrong("compare", found, "a float")
@@ -87,3 +92,8 @@ class PluginMetric:
     def _wrong(self, name: str, found: Any, expected: str) -> PluginError:
         got = type(found).__name__
         return PluginError(f"{self._what}: {name} gave {got}, expected {expected}; {self._remedy}")
+
+
+def unchecked(metric: Metric) -> Metric:
+    """Return the metric that stands behind the checks; one that has none as it is."""
+    return metric.plain if isinstance(metric, PluginMetric) else metric

@@ -70,6 +70,11 @@ class Entry:
         """Whether it comes with this package."""
         return self.plugin.distribution == OWN
 
+    @property
+    def called(self) -> str:
+        """What to call it in an error, with where it comes from."""
+        return f"{self.kind} '{self.name}' of {self.plugin.distribution}"
+
     def load(self) -> Any:
         """Return the object, importing it now where it is a ``"module:attribute"`` string."""
         if not isinstance(self.thing, str):
@@ -83,8 +88,8 @@ class Entry:
             raise
         except BaseException as error:
             raise PluginError(
-                f"{self.kind} '{self.name}' of {self.plugin.distribution} cannot be loaded from "
-                f"'{self.thing}': {reason_of(error)}; repair or remove that distribution"
+                f"{self.called} cannot be loaded from '{self.thing}': {reason_of(error)}; repair "
+                "or remove that distribution"
             ) from error
         return target
 

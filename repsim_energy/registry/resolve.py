@@ -14,6 +14,7 @@ from repsim_energy.interfaces import (
     ImageSet,
     Metric,
     ModelSpec,
+    missing_of,
 )
 from repsim_energy.registry.plugin_metric import PluginMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
@@ -47,15 +48,11 @@ def resolve_metric(registry: Registry, text: str) -> Metric:
     elif spec.options:
         raise UsageError(f"metric '{spec.name}' has no options, got '{text}'")
     if not isinstance(thing, Metric):
-        wanted = [*Metric.__annotations__, "represent", "compare", "null_band"]
-        missing = [name for name in wanted if not hasattr(thing, name)]
         raise PluginError(
-            f"metric '{spec.name}' of {entry.plugin.distribution} lacks {', '.join(missing)}; "
-            "see the interface repsim_energy.Metric"
+            f"{entry.called} lacks {', '.join(missing_of(thing))}; see the interface "
+            "repsim_energy.Metric"
         )
-    if entry.built_in:
-        return thing
-    return PluginMetric(thing, f"metric '{spec.name}'", entry.plugin.distribution)
+    return thing if entry.built_in else PluginMetric(thing, entry)
 
 
 def resolve_model(registry: Registry, text: str) -> ModelSpec:
@@ -167,24 +164,20 @@ def _select() -> Callable[..., ImageSet]:
 
 def _image_set(entry: Entry, found: Any) -> ImageSet:
     if not isinstance(found, ImageSet):
-        raise PluginError(
-            f"{entry.kind} '{entry.name}' of {entry.plugin.distribution} returned "
-            f"{type(found).__name__}, expected an ImageSet"
-        )
+        got = type(found).__name__
+        raise PluginError(f"{entry.called} returned {got}, expected an ImageSet")
     problem = found.problem()
     if problem and entry.built_in:  # which give what is in the user's files
         raise DataError(f"{entry.kind} '{entry.name}': {problem}; mend the file")
     if problem:
         raise PluginError(
-            f"{entry.kind} '{entry.name}' of {entry.plugin.distribution}: {problem}; see "
-            f"repsim plugin check {entry.plugin.distribution}"
+            f"{entry.called}: {problem}; see repsim plugin check {entry.plugin.distribution}"
         )
     return found
 
 
 def _call(entry: Entry, call: Callable[[], Any]) -> Any:
     """Call into a plugin; its own exceptions become one line that names it."""
-    what = f"{entry.kind} '{entry.name}' of {entry.plugin.distribution}"
     try:
         return call()
     except MemoryError:
@@ -192,9 +185,9 @@ def _call(entry: Entry, call: Callable[[], Any]) -> Any:
     except RepsimError as error:
         if entry.built_in:
             raise
-        raise type(error)(f"{what}: {error}") from error
+        raise type(error)(f"{entry.called}: {error}") from error
     except Exception as error:
-        raise PluginError(f"{what} failed ({reason_of(error)})") from error
+        raise PluginError(f"{entry.called} failed ({reason_of(error)})") from error
 
 
 def describe(registry: Registry, kind: Kind, name: str) -> tuple[str, list[Option]]:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from repsim_energy.scaffold.distribution import KINDS, write_plugin
+from repsim_energy.scaffold.distribution import write_plugin
 
-__all__ = ["KINDS", "write_plugin"]
+__all__ = ["write_plugin"]

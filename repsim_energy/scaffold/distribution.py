@@ -12,9 +12,7 @@ from string import Template
 from repsim_energy.errors import UsageError
 from repsim_energy.storage import atomic_path
 
-__all__ = ["KINDS", "write_plugin"]
-
-KINDS = ("model", "metric", "dataset", "variant")
+__all__ = ["write_plugin"]
 
 FILES = {
     "pyproject.toml": "pyproject.toml",

@@ -23,6 +23,7 @@ __all__ = [
     "hold",
     "other_randomness",
     "same_bits",
+    "titled",
 ]
 
 Rules = Mapping[str, Callable[..., None]]
@@ -56,6 +57,11 @@ class ContractError(PluginError):
 
 class Broken(Exception):  # noqa: N818 (a finding, which never leaves this room)
     """A rule does not hold."""
+
+
+def titled(kind: str, thing: object, name: str | None) -> str:
+    """Return what to call something, by default by its own name."""
+    return f"{kind} '{name or getattr(thing, '__name__', type(thing).__name__)}'"
 
 
 def demand(holds: bool, problem: str) -> None:

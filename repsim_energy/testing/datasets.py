@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.testing.contract import Finding, Rules, demand, hold
+from repsim_energy.testing.contract import Finding, Rules, demand, hold, titled
 
-__all__ = ["check_dataset"]
+__all__ = ["Splits", "check_dataset", "check_splits"]
 
 
 def check_dataset(
@@ -27,51 +29,69 @@ def check_dataset(
     ContractError
         Which rules are broken, and what to do about each.
     """
-    what = f"data set '{name or getattr(load, '__name__', type(load).__name__)}'"
 
     def splits() -> list[ImageSet]:
         return [load(split, **options) for split in ("train", "test")]
 
-    first = hold(what, {"gives both splits": _gives_both}, splits)
-    return first + hold(what, RULES, splits(), splits)
+    return check_splits(titled("data set", load, name), Splits(splits))
 
 
-def _gives_both(splits: Callable[[], list[ImageSet]]) -> None:
-    for split, found in zip(("train", "test"), splits(), strict=True):
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """What loads the training and the test split, and what it gave first."""
+
+    load: Callable[[], list[ImageSet]]
+
+    @cached_property
+    def first(self) -> list[ImageSet]:
+        """Both splits, loaded once."""
+        return self.load()
+
+
+def check_splits(what: str, splits: Splits) -> list[Finding]:
+    """Do what :func:`check_dataset` does with splits that come together."""
+    both = hold(what, {"gives both splits": _gives_both}, splits)
+    return both + hold(what, RULES, splits)
+
+
+def _gives_both(splits: Splits) -> None:
+    for split, found in zip(("train", "test"), splits.first, strict=True):
         got = type(found).__name__
         demand(isinstance(found, ImageSet), f"gives {got} for '{split}', expected an ImageSet")
 
 
-def _has_images(splits: list[ImageSet], _: object) -> None:
-    demand(len(splits[0]) > 0, "the training split has no image; check the files and options")
-    for images in splits:
+def _has_images(splits: Splits) -> None:
+    demand(len(splits.first[0]) > 0, "the training split has no image; check the files and options")
+    for images in splits.first:
         problem = images.problem()
         demand(problem is None, str(problem))
 
 
-def _splits_agree(splits: list[ImageSet], _: object) -> None:
-    train, test = splits
+def _splits_agree(splits: Splits) -> None:
+    train, test = splits.first
     demand(train.classes == test.classes, "the splits have different classes, or another order")
     if len(test):
-        shapes = [tuple(images.images.shape[1:]) for images in splits]
+        shapes = [tuple(images.images.shape[1:]) for images in (train, test)]
         demand(shapes[0] == shapes[1], f"images are {shapes[0]} and {shapes[1]} in the two splits")
 
 
-def _has_classes(splits: list[ImageSet], _: object) -> None:
-    classes = splits[0].classes
+def _has_classes(splits: Splits) -> None:
+    classes = splits.first[0].classes
     demand(
         len(set(classes)) == len(classes) > 0 and all(classes),
         f"classes are {classes}, expected names, each once",
     )
 
 
-def _is_the_same_again(splits: list[ImageSet], load: Callable[[], list[ImageSet]]) -> None:
-    same = [a.fingerprint == b.fingerprint for a, b in zip(splits, load(), strict=True)]
-    demand(all(same), "gives other images, labels or order when asked again; sort and seed it")
+def _is_the_same_again(splits: Splits) -> None:
+    pairs = zip(splits.first, splits.load(), strict=True)
+    same = all(a.fingerprint == b.fingerprint for a, b in pairs)
+    demand(same, "gives other images, labels or order when asked again; sort and seed it")
 
 
-def _splits_differ(splits: list[ImageSet], _: object) -> None:
-    same = splits[0].image_fingerprint == splits[1].image_fingerprint
+def _splits_differ(splits: Splits) -> None:
+    train, test = splits.first
+    same = train.image_fingerprint == test.image_fingerprint
     demand(not same, "the test images are the training images; give none for no test split")
 
 

@@ -14,11 +14,12 @@ from repsim_energy.registry import (
     resolve_metric,
     resolve_model,
     resolve_variant,
+    unchecked,
 )
 from repsim_energy.registry.plugins import HOOKS
 from repsim_energy.specs import parse_spec
 from repsim_energy.testing.contract import ContractError, Finding
-from repsim_energy.testing.datasets import check_dataset
+from repsim_energy.testing.datasets import Splits, check_splits
 from repsim_energy.testing.metrics import check_metric
 from repsim_energy.testing.models import check_model
 from repsim_energy.testing.variants import check_variant
@@ -111,8 +112,7 @@ def _findings(registry: Registry, entry: Entry, spec: str) -> Sequence[Finding]:
 
 
 def _check_metric(registry: Registry, spec: str) -> list[Finding]:
-    metric = resolve_metric(registry, spec)
-    return check_metric(getattr(metric, "plain", metric))
+    return check_metric(unchecked(resolve_metric(registry, spec)))
 
 
 def _check_model(registry: Registry, spec: str) -> list[Finding]:
@@ -120,12 +120,13 @@ def _check_model(registry: Registry, spec: str) -> list[Finding]:
 
 
 def _check_dataset(registry: Registry, spec: str) -> list[Finding]:
-    def load(split: str) -> ImageSet:
+    def load() -> list[ImageSet]:
         loaded = load_dataset(registry, spec)
-        return loaded.train if split == "train" else loaded.test
+        return [loaded.train, loaded.test]
 
-    load("train")  # what is wrong with the options is said by itself
-    return check_dataset(load, name=spec)
+    splits = Splits(load)
+    _ = splits.first  # what is wrong with the options is said by itself
+    return check_splits(f"data set '{spec}'", splits)
 
 
 def _check_variant(registry: Registry, spec: str) -> list[Finding]:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from repsim_energy.errors import RepsimError
-from repsim_energy.interfaces import Metric
+from repsim_energy.interfaces import Metric, missing_of
 from repsim_energy.testing.contract import (
     Finding,
     Rules,
@@ -55,8 +55,7 @@ def check_metric(metric: Metric) -> list[Finding]:
 
 
 def _interface(metric: Metric) -> None:
-    wanted = [*Metric.__annotations__, "represent", "compare", "null_band"]
-    missing = [name for name in wanted if not hasattr(metric, name)]
+    missing = missing_of(metric)
     demand(not missing, f"lacks {', '.join(missing)}; see repsim_energy.Metric")
     for name, known in (
         ("operates_on", ("filters", "activations")), ("direction", ("similarity", "distance")),

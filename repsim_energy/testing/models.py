@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models.layers import find_layer
-from repsim_energy.testing.contract import Broken, Finding, Rules, demand, hold, same_bits
+from repsim_energy.testing.contract import Broken, Finding, Rules, demand, hold, same_bits, titled
 
 __all__ = ["check_model"]
 
@@ -45,7 +45,7 @@ def check_model(
         Which rules are broken, and what to do about each.
     """
     model = _Model(partial(build, **options), size)
-    what = f"model '{name or getattr(build, '__name__', type(build).__name__)}'"
+    what = titled("model", build, name)
     first = hold(what, {"is built for classes and channels": _built}, model)
     rules = GIVEN_RULES if isinstance(model.build(*CASES[0]), TrainedModel) else RULES
     return first + hold(what, rules, model)

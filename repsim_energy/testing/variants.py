@@ -11,7 +11,7 @@ import torch
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.specs import takes_train
-from repsim_energy.testing.contract import Finding, Rules, demand, hold, other_randomness
+from repsim_energy.testing.contract import Finding, Rules, demand, hold, other_randomness, titled
 
 __all__ = ["check_variant"]
 
@@ -35,7 +35,7 @@ def check_variant(
     ContractError
         Which rules are broken, and what to do about each.
     """
-    what = f"variant '{name or getattr(change, '__name__', type(change).__name__)}'"
+    what = titled("variant", change, name)
     given = 2 if takes_train(change) else 1
 
     def changed(images: ImageSet, train: ImageSet) -> ImageSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.layers import see_transformed_patches
 
@@ -39,8 +39,7 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             raise
         except Exception as error:
             raise UsageError(
-                f"{called(spec)} cannot be built ({type(error).__name__}: {error}); "
-                "check its options"
+                f"{called(spec)} cannot be built ({reason_of(error)}); check its options"
             ) from error
     if not isinstance(built, nn.Module | TrainedModel):
         raise UsageError(f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module")

@@ -69,9 +69,7 @@ def _check_images(images: ImageSet) -> None:
             f"'{images.name}' holds no images to train on, expected at least one; "
             "check its path, classes= and limit="
         )
-    if images.images.is_floating_point() and not all(
-        torch.isfinite(part).all() for part in _parts(images.images)
-    ):
+    if not images.is_finite:
         raise DataError(f"the images of '{images.name}' hold NaN or infinite values; clean them")
 
 
