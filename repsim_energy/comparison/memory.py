@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 from repsim_energy.comparison.layers import Layers, batches_of, groups_of
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
+from repsim_energy.scheduling.memory import available_memory
 
-__all__ = ["available_memory", "check_memory", "needed_memory"]
+__all__ = ["check_memory", "needed_memory"]
 
 WORTH_SAYING = 2 * 2**30
 """Bytes from which on the memory that a comparison needs is said beforehand."""
@@ -68,21 +66,6 @@ def needed_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[i
             totals = (4 * at_once * sum(sizes[layer] for layer in group) for group in groups)
             activations = max(activations, *totals)
     return int(kept + work + activations)
-
-
-def available_memory() -> float:
-    """Return how many bytes this process can still have, as far as the system says."""
-    free = [float("inf")]
-    with_limit = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    with contextlib.suppress(OSError, ValueError):  # there is no such limit
-        free.append(int(with_limit[0].read_text()) - int(with_limit[1].read_text()))
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free += [1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable")]
-    except OSError:
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            free.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(free)
 
 
 def _gigabytes(size: float) -> str:
