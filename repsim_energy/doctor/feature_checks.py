@@ -1,0 +1,148 @@
+"""CKA and its null band against their definitions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import cache, partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from repsim_energy.doctor import references
+from repsim_energy.doctor.checks import Check, Deviations, on
+from repsim_energy.doctor.pictures import features
+from repsim_energy.interfaces import Subject
+from repsim_energy.metrics.cka import LinearCKA
+from repsim_energy.numerics.cka import CKAMoments, cka
+from repsim_energy.numerics.grams import Estimator, centered_gram, cka_from_grams
+from repsim_energy.numerics.permutation import INVARIANTS
+from repsim_energy.numerics.products import SETTLED
+
+__all__ = ["checks"]
+
+Array = NDArray[np.float64]
+Sizes = tuple[int, int, int]
+Compute = Callable[[Tensor, Tensor, Estimator], float]
+
+ESTIMATORS: tuple[Estimator, ...] = ("debiased", "biased")
+
+FEW, MANY = (150, 20, 30), (140, 300, 200)
+"""Examples and features of two layers: fewer features than examples, and more."""
+
+WIDE = (910, 140, 130)
+"""Features enough to be multiplied in float32."""
+
+BATCHES = 7
+"""Into how many parts examples are cut."""
+
+OFTEN = 2 * (SETTLED // WIDE[0] // 2 + 1)
+"""How often examples are shown until their sums go from float32 into float64."""
+
+
+def checks(device: torch.device) -> list[Check]:
+    """Return the checks of CKA on a device."""
+    ways: dict[str, tuple[Compute, list[Sizes]]] = {
+        "whole": (_whole, [FEW, MANY]),
+        "in batches": (_in_batches, [FEW, WIDE]),
+        "from Gram matrices": (_from_grams, [FEW, MANY]),
+    }
+    expected = "its definition in float64"
+    found = []
+    for dtype, allowed in ((torch.float64, 1e-11), (torch.float32, 2e-7)):
+        kind = str(dtype).removeprefix("torch.")
+        for way, (compute, sizes) in ways.items():
+            measure = partial(_measure, compute, sizes, dtype, device)
+            found.append(Check(f"CKA of {kind}, {way}", expected, allowed, measure))
+    found += [
+        Check(
+            "CKA of examples shown often",
+            "that of showing them once",
+            2e-7,
+            partial(_often, device),
+        ),
+        Check("CKA metric, summed over batches", expected, 2e-7, partial(_metric, device)),
+    ]
+    if device.type == "cpu":
+        found.append(Check("band of unrelated features", "all orders of 6 examples", 1e-4, _band))
+    return found
+
+
+def _measure(
+    compute: Compute, sizes: list[Sizes], dtype: torch.dtype, device: torch.device
+) -> Deviations:
+    for size in sizes:
+        x, y = (on(device, part).to(dtype) for part in features(*size))
+        for estimator in ESTIMATORS:
+            case = f"{estimator}, {size[0]} examples of {size[1]} and {size[2]} features"
+            yield case, abs(compute(x, y, estimator) - _expected(size, estimator))
+
+
+@cache
+def _expected(size: Sizes, estimator: Estimator) -> float:
+    return references.cka(*features(*size), estimator)
+
+
+def _whole(x: Tensor, y: Tensor, estimator: Estimator) -> float:
+    return cka(x, y, estimator=estimator)
+
+
+def _in_batches(x: Tensor, y: Tensor, estimator: Estimator) -> float:
+    moments = CKAMoments()
+    for rows in zip(x.chunk(BATCHES), y.chunk(BATCHES), strict=True):
+        moments.update(*rows)
+    return moments.cka(estimator)
+
+
+def _from_grams(x: Tensor, y: Tensor, estimator: Estimator) -> float:
+    return cka_from_grams(centered_gram(x), centered_gram(y), estimator)
+
+
+def _often(device: torch.device) -> Deviations:
+    """Biased CKA of examples is that of the same ones shown any number of times."""
+    shown = [on(device, part).float().repeat(OFTEN // 2, 1) for part in features(*WIDE)]
+    moments = CKAMoments().update(*shown).update(*shown)
+    yield f"{OFTEN} times", abs(moments.cka("biased") - _expected(WIDE, "biased"))
+
+
+def _metric(device: torch.device) -> Deviations:
+    """Show activations (n, c, h, w) in batches, side by side in memory and not."""
+    metric, (count, channels, side) = LinearCKA(batch=130), (260, 10, 4)
+    x, y = features(count, channels * side**2, channels * side**2)
+    batches = [(x[at : at + 130], y[at : at + 130]) for at in range(0, count, 130)]
+    expected = references.cka_of_batches(batches, "debiased")
+    for order in (torch.contiguous_format, torch.channels_last):
+        stacks = []
+        for part in zip(*batches, strict=True):
+            maps = (on(device, rows).float().view(-1, channels, side, side) for rows in part)
+            shown = (m.contiguous(memory_format=order) for m in maps)
+            stacks.append(np.stack([metric.represent(Subject(activations=m)) for m in shown]))
+        yield str(order).removeprefix("torch."), abs(metric.compare(*stacks) - expected)
+
+
+def _band() -> Deviations:
+    """Take the moments of CKA over all orders, and the gamma distribution that has them."""
+    metric, rows = LinearCKA(), features(6, 40, 30)
+    a, b = (metric.represent(Subject(activations=torch.from_numpy(part))) for part in rows)
+    k, m = (part[INVARIANTS:].reshape(6, 6) for part in (a, b))
+    values = [(k * m[np.ix_(order, order)]).sum() for order in itertools.permutations(range(6))]
+    correlations = np.array(values) / np.sqrt((k * k).sum() * (m * m).sum())
+    yield "mean", abs(correlations.mean())
+    spread = math.sqrt((correlations**2).mean())
+    skewness = float((correlations**3).mean()) / spread**3
+    for end, share in zip(metric.null_band(a, b), (0.025, 0.975), strict=True):
+        yield f"{share:.1%} below", abs(_share_below(end / spread, skewness) - share)
+
+
+def _share_below(value: float, skewness: float) -> float:
+    """Return the share of a standardized gamma distribution below a value, by the midpoint rule."""
+    shape = 4 / skewness**2
+    end = math.copysign(1, skewness) * value * math.sqrt(shape) + shape
+    edges = np.linspace(0, end, 100_001)
+    middle = (edges[1:] + edges[:-1]) / 2
+    density = np.exp((shape - 1) * np.log(middle) - middle - math.lgamma(shape))
+    below = float(density.mean()) * end
+    return below if skewness > 0 else 1 - below

@@ -1,0 +1,135 @@
+"""What is computed from whole images against sums over their patches, place by place."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from repsim_energy.data.deadleaves import render_canvas
+from repsim_energy.doctor import references
+from repsim_energy.doctor.checks import Check, Deviations, away, relatively_away
+from repsim_energy.doctor.pictures import noise, pictures
+from repsim_energy.doctor.stored import stored
+from repsim_energy.interfaces import PatchBasis, PatchTransform
+from repsim_energy.numerics.autocorrelation import MOST_PIXELS, autocorrelation, lag_moments
+from repsim_energy.numerics.image_statistics import (
+    average_patches,
+    average_shuffled_patches,
+    class_correlations,
+    patch_energies,
+)
+from repsim_energy.numerics.tiles import tile_patches
+
+__all__ = ["checks", "leaves"]
+
+LARGE = math.isqrt(MOST_PIXELS) + 2
+"""The side of images whose autocorrelation is taken from spectra."""
+
+KIND = (3, 2, 3)
+"""The patches (c, kh, kw) of most checks."""
+
+
+def checks(device: torch.device) -> list[Check]:
+    """Return the checks of what is computed from images, on the CPU alone."""
+    if device.type != "cpu":
+        return []
+    direct = "direct sums over all pairs of places"
+    return [
+        Check("autocorrelation of images and maps", direct, 1e-12, _autocorrelation),
+        Check("lag moments of small images", direct, 1e-12, _small_lags),
+        Check("lag moments of large images", direct, 1e-12, _large_lags),
+        Check("average patches and patch energies", "sums of unfolded patches", 1e-12, _statistics),
+        Check("class correlations", "Python's statistics.correlation", 1e-12, _classes),
+        Check("patches written side by side", "each patch in its place", 1e-6, _tiles),
+        Check("images of dead leaves", "stored gray levels", 0.05, _leaves),
+    ]
+
+
+def _as_floats(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return images / 255
+
+
+def _autocorrelation() -> Deviations:
+    images = pictures(4, 3, 9, 14)
+    maps = noise(3, 5, 10, 8).astype(np.float32) / 100
+    for case, given, read in (("images", images, images / 255), ("maps", maps, maps)):
+        found = autocorrelation(torch.from_numpy(given), max_shift=4)
+        expected = references.autocorrelation(read.astype(float), 4)
+        yield case, away(found.lags, expected)
+        mean = (expected[4, 4:] + expected[4:, 4]) / 2
+        yield f"{case}, mean of both axes", away(found.curve, mean)
+
+
+def _small_lags() -> Deviations:
+    images = pictures(5, KIND[0], 8, 9)
+    for case, given in (("bytes", images), ("float64", images / 255)):
+        yield case, _lags(given, KIND[1:], 3)
+
+
+def _large_lags() -> Deviations:
+    yield "bytes", _lags(pictures(2, 1, LARGE, LARGE), (2, 2), 2)
+
+
+def _lags(images: NDArray[Any], patch: tuple[int, int], max_shift: int) -> float:
+    read = images / 255 if images.dtype == np.uint8 else images
+    found = lag_moments(torch.from_numpy(images), patch, max_shift=max_shift)
+    return relatively_away(found.lags, references.lag_moments(read, patch, max_shift))
+
+
+def _statistics() -> Deviations:
+    images, patch = pictures(6, KIND[0], 7, 8), KIND[1:]
+    patches = references.patches_of(images / 255, patch)
+    given = torch.from_numpy(images)
+    averages = patches.mean(1)
+    yield "average patches", relatively_away(average_patches(given, patch), averages)
+    shuffled = average_shuffled_patches(given, patch)
+    yield "mean of shuffled patches", relatively_away(shuffled.mean(0), averages.mean(0))
+    d = patches.shape[-1]
+    mixing, mean = noise(d, d) / 128 - 1, patches.mean((0, 1))
+    nothing = torch.zeros(d, dtype=torch.float64)
+    basis = PatchBasis(torch.from_numpy(mixing), nothing, torch.from_numpy(mean), KIND, True, 1)
+    along = references.multiply((patches - mean).reshape(-1, d), mixing.T)
+    expected = (along**2).reshape(len(images), -1, d).sum(1)
+    yield "patch energies", relatively_away(patch_energies(given, basis), expected)
+
+
+def _classes() -> Deviations:
+    values, labels = noise(60, 4) / 256, noise(60, seed=1) % 3
+    found = class_correlations(torch.from_numpy(values), torch.from_numpy(labels).long(), 3)
+    for label in range(3):
+        member = (labels == label).astype(float).tolist()
+        for column in range(4):
+            expected = statistics.correlation(member, values[:, column].tolist())
+            yield f"class {label}", abs(float(found[label, column]) - expected)
+
+
+def _tiles() -> Deviations:
+    (channels, kh, kw), d = KIND, math.prod(KIND)
+    images = pictures(2, channels, 6, 7).astype(np.float32) / np.float32(255)
+    matrix = noise(d, d) / 128 - 1
+    patches = references.patches_of(images, (kh, kw))
+    changed = references.multiply(patches.reshape(-1, d), matrix.T)
+    rows, columns = 6 - kh + 1, 7 - kw + 1
+    order = changed.reshape(2, rows, columns, channels, kh, kw).transpose(0, 3, 1, 4, 2, 5)
+    expected = order.reshape(2, channels, rows * kh, columns * kw)
+    transform = PatchTransform(torch.from_numpy(matrix), KIND)
+    yield (
+        "2 images 6x7",
+        relatively_away(tile_patches(torch.from_numpy(images), transform), expected),
+    )
+
+
+def leaves() -> NDArray[np.float64]:
+    """Return the (3, 4, 4) mean gray levels of the parts of a small picture of dead leaves."""
+    picture = render_canvas("disc", np.random.default_rng(0), 64).astype(float)
+    means: NDArray[np.float64] = picture.reshape(4, 16, 4, 16, 3).mean((1, 3)).transpose(2, 0, 1)
+    return means
+
+
+def _leaves() -> Deviations:
+    yield "a picture of 64x64 pixels", away(leaves(), stored()["leaves"])

@@ -1,0 +1,102 @@
+"""Ten steps of training against the stored outcome of the same steps in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repsim_energy.doctor.checks import Check, Deviations, relatively_away
+from repsim_energy.doctor.stored import stored
+from repsim_energy.doctor.ten_steps import RECIPE, SEEDS, data, network
+from repsim_energy.interfaces import ModelSpec
+from repsim_energy.models.layers import find_layer, read_filters
+from repsim_energy.training.build import build
+from repsim_energy.training.loop import normalisation_of
+from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.runs import make_run
+from repsim_energy.training.together import train_together
+
+__all__ = ["checks"]
+
+SPEC = ModelSpec("ten steps", network, None)
+
+ON_CPU, ELSEWHERE, BFLOAT16 = 2e-5, 0.05, 0.2
+"""Allowed of the largest change of a filter: in float32, up to 1e-6 was seen on processors with and
+without AVX2 and AVX-512. Elsewhere convolutions may round their factors to 11 digits (TF32), which
+makes 0.007; in bfloat16 it is 0.03."""
+
+
+def checks(device: torch.device) -> list[Check]:
+    """Return the checks of training on a device."""
+    stored_outcome = "the stored outcome of the same steps in float64"
+    allowed = ON_CPU if device.type == "cpu" else ELSEWHERE
+    reduced = replace(RECIPE, precision="bfloat16")
+    found = [
+        Check(name, stored_outcome, limit, measure)
+        for name, limit, measure in (
+            ("ten training steps", allowed, partial(_alone, RECIPE, device)),
+            ("ten training steps in bfloat16", BFLOAT16, partial(_alone, reduced, device)),
+            ("ten training steps, two seeds at once", allowed, partial(_together, device)),
+        )
+    ]
+    if device.type == "cpu":
+        found.insert(0, Check("initial weights of a seed", "stored ones", 1e-6, _initial))
+    return found
+
+
+def _initial() -> Deviations:
+    for seed in SEEDS:
+        yield f"seed {seed}", relatively_away(_filters(_new(seed)), _stored(seed)["init"])
+
+
+def _stored(seed: int) -> dict[str, Any]:
+    outcome: dict[str, Any] = stored()["ten_steps"][SEEDS.index(seed)]
+    return outcome
+
+
+def _new(seed: int) -> nn.Module:
+    module = build(SPEC, data(), seed)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def _filters(module: nn.Module) -> Tensor:
+    return read_filters(find_layer(module)[1])
+
+
+def _alone(recipe: Recipe, device: torch.device) -> Deviations:
+    for seed in SEEDS:
+        run = make_run(SPEC, data(), seed, recipe, device)
+        yield from _compare(seed, {**run.filters, "test_loss": run.filters["evaluations"][0, 0]})
+
+
+def _together(device: torch.device) -> Deviations:
+    modules = [_new(seed) for seed in SEEDS]
+    initial = [_filters(module) for module in modules]
+    train, test = data().train, data().test
+    histories = train_together(
+        modules, "0", train, test, normalisation_of(train), RECIPE, SEEDS, device
+    )
+    for seed, module, init, history in zip(SEEDS, modules, initial, histories, strict=True):
+        if isinstance(history, Exception):
+            raise history
+        found = {"init": init, "trained": _filters(module), "loss": history.loss}
+        yield from _compare(seed, {**found, "test_loss": history.evaluations[0, 0]})
+
+
+def _compare(seed: int, found: Mapping[str, Tensor]) -> Deviations:
+    """Compare what training changed, beside the largest change, and the losses."""
+    expected = {name: np.array(values) for name, values in _stored(seed).items()}
+    change = found["trained"].double() - found["init"].double()
+    yield f"filters, seed {seed}", relatively_away(change, expected["trained"] - expected["init"])
+    yield f"training loss, seed {seed}", relatively_away(found["loss"], expected["loss"])
+    yield (
+        f"loss on test images, seed {seed}",
+        relatively_away(found["test_loss"], expected["test_loss"]),
+    )
