@@ -26,6 +26,7 @@ COMMANDS = {
     "variants": "listing:variants",
     "plugins": "plugins:plugins",
     "plugin": "plugin:plugin",
+    "doctor": "doctor:doctor",
 }
 """Where each command stands; it is imported when it is called."""
 
