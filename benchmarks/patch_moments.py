@@ -7,6 +7,7 @@ images and its time multiplied, marked (e).
 """
 
 import statistics
+from unittest import mock
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from measure import alternate, limits, options, peak_memory, ratio, report
 from pictures import pictures
 
+from repsim_energy.numerics import checked_products
 from repsim_energy.numerics.patches import patch_moments
 
 SIZES = ((10_000, 32), (500, 224))
@@ -105,6 +107,46 @@ def shares_of_limit(rounds):
         yield {"k": k, "giga_operations_per_s": rate, "share_of_int8_peak": rate / peak["int8"]}
 
 
+class Unchecked:
+    """Takes the place of the check of products: nothing is looked at, everything holds."""
+
+    def __init__(self, *_):
+        pass
+
+    def add(self, rows):
+        pass
+
+    def holds(self, *_):
+        return True
+
+
+def costs_of_the_check(rounds):
+    """Return by how much checking the products makes patch moments slower."""
+    for floats in (False, True):
+        images = pictures(10_000, 32, floats)
+
+        def without(k, images=images):
+            with mock.patch.object(checked_products, "_Projections", Unchecked):
+                patch_moments(images, (k, k))
+
+        for k in (3, 7):
+            taken = alternate(
+                {
+                    "checked": lambda k=k, images=images: patch_moments(images, (k, k)),
+                    "unchecked": lambda k=k: without(k),
+                },
+                max(rounds, 15),
+            )
+            median, low, high = ratio(taken["checked"], taken["unchecked"])
+            yield {
+                "check": "float32" if floats else "uint8",
+                "k": k,
+                "checked_to_unchecked": median,
+                "lowest": low,
+                "highest": high,
+            }
+
+
 def peers(rounds):
     for count, size in SIZES:
         for k in KERNELS:
@@ -122,7 +164,11 @@ def peers(rounds):
 
 def main():
     chosen = options(__doc__)
-    rows = [*shares_of_limit(chosen.rounds), *peers(chosen.rounds)]
+    rows = [
+        *costs_of_the_check(chosen.rounds),
+        *shares_of_limit(chosen.rounds),
+        *peers(chosen.rounds),
+    ]
     for k in (3, 11):
         for count in (10_000, 1_000_000):
             rows.append({"memory_mb": peak_memory(memory_of, count, k), "images": count, "k": k})

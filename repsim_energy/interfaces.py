@@ -152,6 +152,8 @@ class PatchBasis:
     patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
     centered : whether the mean was removed before the eigenvectors were taken
     count : the number of patches behind it
+    products : how the matrix products behind it were taken, where that is known: ``int8``,
+        ``float32`` or ``float64``; does not enter ``basis_id``
     """
 
     components: Tensor
@@ -160,6 +162,7 @@ class PatchBasis:
     patch: tuple[int, int, int]
     centered: bool
     count: int
+    products: frozenset[str] = frozenset()
 
     @cached_property
     def basis_id(self) -> str:

@@ -34,6 +34,7 @@ from repsim_energy.comparison.profiles import (
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
+from repsim_energy.numerics.self_check import self_check
 from repsim_energy.registry import Registry, load_registry, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.chunks import moments_of_images
@@ -101,6 +102,7 @@ def compare(
     RepsimError
         In one line: what was got, what was expected, what to do.
     """
+    self_check()
     where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
     measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
@@ -154,6 +156,7 @@ def _with_filters(
         "stage": stage,
         "basis_id": ",".join(ids),
         "centered": str(bases[0].centered).lower(),
+        "patch_products": ",".join(sorted(frozenset().union(*(b.products for b in bases)))),
         "first_layers": ",".join(
             next((n.layer for (_, m, _), n in networks.items() if m == model), "")
             for model in range(len(plan.models))
@@ -234,6 +237,7 @@ def _result(
         "direction": metric.direction,
         "dataset_fingerprint": ",".join(data.train.fingerprint for data in plan.datasets),
         "failures": "\n".join(failures),
+        "self_check": self_check(),
         "command": shlex.join(sys.argv),
         **extra,
     }

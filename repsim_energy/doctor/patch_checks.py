@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from repsim_energy.doctor.checks import Check, Deviations, away, on
 from repsim_energy.doctor.pictures import noise, pictures
 from repsim_energy.doctor.references import patch_sums
+from repsim_energy.numerics.checked_products import MAX_TERMS
 from repsim_energy.numerics.patch_sums import CHUNK_BYTES
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
-from repsim_energy.numerics.whole_products import MOST_TERMS
 
 __all__ = ["checks"]
 
@@ -110,7 +110,7 @@ def _many(make: Make) -> Iterator[Case]:
     size = make(1, 1, 64, 64)
     count = CHUNK_BYTES // size.nbytes + 30
     if size.dtype == np.uint8:
-        height = MOST_TERMS // 8
+        height = MAX_TERMS // 8
         yield f"20 images {height}x3", make(20, 1, height, 3), (3, 3)
     else:
         yield f"{count} images 64x64", make(count, 1, 64, 64), (2, 2)

@@ -12,7 +12,7 @@ from torch import Tensor
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.numerics.image_statistics import average_patches
 from repsim_energy.numerics.lag_sums import lag_sums, pair_counts
-from repsim_energy.numerics.patches import check_batch, pixel_unit
+from repsim_energy.numerics.patches import check_batch, no_images, pixel_unit
 
 __all__ = ["Autocorrelation", "LagMoments", "autocorrelation", "lag_moments"]
 
@@ -103,14 +103,16 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
         For shifts at which no pair of patches is left, and for moments that take too much memory:
         large patches of large images.
     DataError
-        For images without variance, or with NaN.
+        For no images, images without variance, or with NaN.
     """
     check_batch(images, patch)
+    if len(images) == 0:
+        raise no_images()
     height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
     _check_shift(max_shift, height, width)
     small = images.shape[1:].numel() <= MOST_PIXELS
     sums = (lag_sums if small else _lag_sums_by_spectra)(images, patch, max_shift)
-    variance = float(sums[max_shift, max_shift].trace()) / max(1, height * width * len(images))
+    variance = float(sums[max_shift, max_shift].trace()) / (height * width * len(images))
     size_of_mean = average_patches(images[:64], patch).mean(0).square().sum()  # a few tell it
     _check_variance(variance, float(size_of_mean))
     pairs = pair_counts(height, width, max_shift) * len(images)
@@ -190,6 +192,8 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     [1.0, -1.0, 1.0]
     """
     check_batch(maps, (1, 1))
+    if len(maps) == 0:
+        raise no_images()
     height, width = maps.shape[2:]
     _check_shift(max_shift, height, width)
     size = (height + max_shift, width + max_shift)
@@ -199,7 +203,7 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     for chunk in maps.split(max(1, CHUNK_BYTES // (16 * len(mean) * power.numel()))):
         centered = chunk.double() * unit - mean[:, None, None]
         power += torch.fft.rfft2(centered, s=size).abs().square().sum((0, 1))
-    lags = _shifted(torch.fft.irfft2(power, s=size), max_shift) / max(1, len(maps))
+    lags = _shifted(torch.fft.irfft2(power, s=size), max_shift) / len(maps)
     lags = lags / pair_counts(height, width, max_shift)
     _check_variance(float(lags[max_shift, max_shift]), float(mean.square().sum()))
     return _normalised(lags)

@@ -45,7 +45,7 @@ def basis_from_moments(
     eigenvalues = eigenvalues.flip(0).clamp_min(0.0)
     components = vectors.flip(1).T.contiguous()
     # A constant set leaves rounding noise of the size of the squared mean, no structure.
-    if eigenvalues[0] <= 1e-12 * max(1e-12, float(mean.square().max())):
+    if eigenvalues[0] <= 1e-12 * float(mean.square().max()):
         raise DataError(
             "images are constant, their patches have no variance and no principal components; "
             "expected images that differ"

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from repsim_energy.numerics.checked_products import MAX_TERMS, row_products
 from repsim_energy.numerics.patch_sums import cumulative
 from repsim_energy.numerics.patches import pixel_unit
-from repsim_energy.numerics.whole_products import MOST_TERMS, multiply
 
 __all__ = ["lag_sums", "pair_counts"]
 
@@ -59,22 +59,21 @@ def _pixel_sums(images: Tensor) -> tuple[Tensor, Tensor]:
 
     int64 for uint8, whose constant is 128; else float64, less each channel's mean.
     """
-    pixels = images.shape[1:].numel()
-    offset, kind, size = None, torch.int64, 1
+    pixels, size, offset = images.shape[1:].numel(), 1, None
     if images.is_floating_point():
-        offset, kind, size = images.mean((0, 2, 3), True, dtype=torch.float64), torch.float64, 8
-    total = torch.zeros(pixels, dtype=kind)
-    second = torch.zeros(pixels, pixels, dtype=kind)
-    part = torch.empty(pixels, pixels, dtype=torch.int32 if offset is None else kind)
-    for chunk in images.split(max(1, min(MOST_TERMS, CHUNK_BYTES // (size * pixels)))):
+        size, offset = 8, images.mean((0, 2, 3), True, dtype=torch.float64)
+
+    def row(part: Tensor) -> Tensor:
+        """Return the images as rows of pixels: (1, n, 1, p)."""
         if offset is None:
-            values = chunk.flatten(1).bitwise_xor(128).view(torch.int8)
+            values = part.flatten(1).bitwise_xor(128).view(torch.int8)
         else:
-            values = (chunk.double() - offset).flatten(1)
-        total += values.sum(0, dtype=kind)
-        multiply(values, values, part)
-        second += part
-    return total, second
+            values = (part.double() - offset).flatten(1)
+        return values[None, :, None]
+
+    chunk = max(1, min(MAX_TERMS, CHUNK_BYTES // (size * pixels)))
+    total, second, _ = row_products(lambda: map(row, images.split(chunk)), slice(None), [(0, 1)], 1)
+    return total[0], second[0, 0]
 
 
 def _over_places(pairs: Tensor, k: int, lowest: int, highest: int) -> Tensor:

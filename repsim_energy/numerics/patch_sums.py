@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from repsim_energy.numerics.whole_products import MOST_TERMS, multiply
+from repsim_energy.numerics.checked_products import MAX_TERMS, row_products, wide_type
 
 __all__ = ["cumulative", "patch_sums"]
 
@@ -25,7 +25,7 @@ CHUNK_BYTES = 8 * 2**20
 """The most memory that a copy of a part of the images takes."""
 
 
-def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor, set[str]]:
     """Return the sum and the second moment of all overlapping patches of a batch.
 
     Parameters
@@ -36,20 +36,22 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
     Returns
     -------
     (d,) and (d, d) with d = c * kh * kw, channel-first: int64 for uint8, else float64. Products of
-    floats are taken in their own precision, of half ones in float32.
+    floats are taken in their own precision, of half ones in float32. The names of the ways in
+    which products were taken come third; see
+    :func:`~repsim_energy.numerics.checked_products.row_products`.
     """
     (kh, kw), (count, channels, height, width) = patch, images.shape
     offset = _offset(images)
     step = width if width <= 1.5 * TILE else TILE
     tiles = [_tile(images, offset, x, min(x + step, width), patch) for x in range(0, width, step)]
-    columns, bands = (torch.cat(parts) for parts in zip(*tiles, strict=True))
+    columns, bands = (torch.cat(parts) for parts in zip(*(tile[:2] for tile in tiles), strict=True))
     total = _over_windows(columns, kw).permute(2, 1, 0).flatten()
     second = _window_products(bands, patch)
     places = count * (height - kh + 1) * (width - kw + 1)
     shift = offset.to(total.dtype)[:, None].expand(channels, kh * kw).flatten()
     cross = torch.outer(total, shift)
     second = second + cross + cross.T + places * torch.outer(shift, shift)
-    return total + places * shift, second
+    return total + places * shift, second, {way for _, _, way in tiles}
 
 
 def _offset(images: Tensor) -> Tensor:
@@ -67,11 +69,6 @@ def _own(images: Tensor) -> torch.dtype:
     return torch.promote_types(images.dtype, torch.float32)
 
 
-def _wide(values: Tensor) -> torch.dtype:
-    """Return the type that sums are kept in."""
-    return torch.float64 if values.is_floating_point() else torch.int64
-
-
 def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
     """Return a copy (h, n, c, w) less the offset: the same row of all images together."""
     order = (2, 0, 1, 3)
@@ -79,7 +76,8 @@ def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
     if images.is_floating_point():
         rows = images.to(_own(images)).permute(order).clone(memory_format=contiguous)
         return rows.sub_(offset[:, None])
-    if images.is_contiguous() and images.shape[3] % 8 == 0:  # eight bytes at once
+    if images.is_contiguous() and images.shape[3] % 8 == 0 and images.data_ptr() % 8 == 0:
+        # Eight bytes at once.
         words = images.view(torch.int64).permute(order).clone(memory_format=contiguous)
         return words.view(torch.uint8).bitwise_xor_(128).view(torch.int8)
     rows = images.permute(order).clone(memory_format=contiguous)
@@ -101,7 +99,7 @@ def _groups(height: int, kh: int) -> list[tuple[int, int]]:
 
 def _tile(
     images: Tensor, offset: Tensor, x: int, end: int, patch: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, str]:
     """Return sums of the columns x to end, and of their products with pixels at most a patch away.
 
     Returns
@@ -110,47 +108,37 @@ def _tile(
     bands : (x, dx, a, dy, c, c') of products of pixels (c, x) and (c', x + dx) dy rows below,
         summed likewise; dx runs from -(kw - 1) to kw - 1. Where x + dx or the rows below lie
         outside the image stands anything: no patch reaches there.
+    way : how the products were taken
     """
     channels, width = images.shape[1], images.shape[3]
     kh, halo = patch[0], patch[1] - 1
     low, high = max(x - halo, 0), min(end + halo, width)
-    sums, products = _row_products(images[..., low:high], offset, slice(x - low, end - low), kh)
+    sums, products, way = _row_products(
+        images[..., low:high], offset, slice(x - low, end - low), kh
+    )
     columns = torch.arange(x, end)
     across = (columns[:, None] + torch.arange(-halo, halo + 1)).clamp(low, high - 1) - low
     bands = _over_windows(products, kh).view(kh, kh, channels, end - x, channels, high - low)
     totals = _over_windows(sums.view(-1, channels, end - x), kh)
-    return totals.movedim(2, 0), bands[:, :, :, (columns - x)[:, None], :, across]
+    return totals.movedim(2, 0), bands[:, :, :, (columns - x)[:, None], :, across], way
 
 
-def _row_products(images: Tensor, offset: Tensor, inner: slice, kh: int) -> tuple[Tensor, Tensor]:
+def _row_products(
+    images: Tensor, offset: Tensor, inner: slice, kh: int
+) -> tuple[Tensor, Tensor, str]:
     """Return (g, m) sums of the inner columns and their (g, dy, m, n) products with all columns.
 
-    g is the group of rows, m counts the inner (c, x), n all (c, x), those dy rows below.
+    g is the group of rows, m counts the inner (c, x), n all (c, x), those dy rows below. With them
+    comes how the products were taken.
     """
     channels, height, width = images.shape[1:]
     groups = _groups(height, kh)
     most_rows = max(last - first for first, last in groups)
     image_bytes = channels * height * width * images.element_size()
-    chunk = max(1, min(CHUNK_BYTES // image_bytes, MOST_TERMS // most_rows))
-    m, n = channels * (inner.stop - inner.start), channels * width
-    wide = _wide(images)
-    kind = torch.int32 if wide is torch.int64 else _own(images)
-    sums = torch.zeros(len(groups), m, dtype=wide, device=images.device)
-    products = torch.zeros(len(groups), kh, m, n, dtype=wide, device=images.device)
-    product = torch.empty(m, n, dtype=kind, device=images.device)
-    column = torch.empty(1, m, dtype=kind, device=images.device)
-    for part in images.split(chunk):
-        right = _rows_first(part, offset)
-        left = right[..., inner].contiguous().flatten(2)
-        right = right.flatten(2)
-        for group, (first, last) in enumerate(groups):
-            upper = left[first:last].flatten(0, 1)
-            multiply(left.new_ones(len(upper), 1), upper, column)  # far faster than summing
-            sums[group] += column[0]
-            for dy in range(min(kh, height - last + 1)):
-                multiply(upper, right[first + dy : last + dy].flatten(0, 1), product)
-                products[group, dy] += product
-    return sums, products
+    chunk = max(1, min(CHUNK_BYTES // image_bytes, MAX_TERMS // most_rows))
+    return row_products(
+        lambda: (_rows_first(part, offset) for part in images.split(chunk)), inner, groups, kh
+    )
 
 
 def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:
@@ -172,10 +160,10 @@ def _over_windows(values: Tensor, k: int) -> Tensor:
     edge = k - 1
     before = cumulative(values[:edge])
     after = cumulative(values[len(values) - edge :].flip(0)).flip(0)
-    return values.sum(0, dtype=_wide(values)) - before - after
+    return values.sum(0, dtype=wide_type(values)) - before - after
 
 
 def cumulative(values: Tensor) -> Tensor:
     """Return the sums of the first 0, 1, ... entries along the first axis, int64 or float64."""
-    sums = values.cumsum(0, dtype=_wide(values))
+    sums = values.cumsum(0, dtype=wide_type(values))
     return torch.cat([sums.new_zeros(1, *values.shape[1:]), sums])

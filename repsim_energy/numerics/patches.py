@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.numerics.components import basis_from_moments
 from repsim_energy.numerics.patch_sums import patch_sums
+from repsim_energy.numerics.self_check import self_check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     Images = Tensor | NDArray[Any]
 
-__all__ = ["PatchMoments", "check_batch", "patch_moments", "pixel_unit"]
+__all__ = ["PatchMoments", "check_batch", "no_images", "patch_moments", "pixel_unit"]
 
 CHUNK_BYTES = 64 * 2**20
 """How much of an array is read at once."""
@@ -42,6 +43,8 @@ class PatchMoments:
     patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
     unit : the value of one step: 1/255 for uint8 images, 1 for float images. uint8 moments are
         thus whole numbers, exact and independent of the order of merging up to 2**53.
+    products : how matrix products were taken: ``int8``, ``float32`` or ``float64``, several where
+        a way failed its check on this machine and another was taken
     """
 
     count: int
@@ -49,6 +52,7 @@ class PatchMoments:
     second: Tensor
     patch: tuple[int, int, int]
     unit: float = 1.0
+    products: frozenset[str] = frozenset()
 
     def __add__(self, other: PatchMoments) -> PatchMoments:
         """Return the moments of both sets of patches together."""
@@ -66,6 +70,7 @@ class PatchMoments:
             self.second + other.second.to(self.second),
             self.patch,
             self.unit,
+            self.products | other.products,
         )
 
     @property
@@ -89,9 +94,9 @@ class PatchMoments:
         DataError
             With fewer patches than components, or patches without any variance.
         """
-        return basis_from_moments(
-            self.covariance(center=center), self.mean, self.patch, center, self.count
-        )
+        covariance = self.covariance(center=center)
+        basis = basis_from_moments(covariance, self.mean, self.patch, center, self.count)
+        return replace(basis, products=self.products)
 
 
 def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> PatchMoments:
@@ -119,6 +124,14 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
         For images that are not (n, c, h, w), or smaller than the patch.
     DataError
         For no images at all, or values that are not finite.
+    RepsimError
+        Where this machine's matrix products are wrong in every way that was tried.
+
+    Warns
+    -----
+    RepsimWarning
+        Once, where the fastest way of multiplying gives wrong sums on this machine; they are taken
+        in another way, and :attr:`PatchMoments.products` names it.
 
     Examples
     --------
@@ -127,10 +140,11 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
     >>> moments.count, moments.mean[0].item()
     (4, 2.5)
     """
+    self_check()
     parts = (_moments_of_batch(batch, patch) for batch in _batches(images))
     moments = next((part for part in parts if part is not None), None)
     if moments is None:
-        raise DataError("got no images, expected at least one; check the data set and its limit=")
+        raise no_images()
     for part in parts:
         if part is not None:
             moments = moments + part
@@ -154,13 +168,21 @@ def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> PatchMoments | N
     check_batch(batch, patch)
     if len(batch) == 0:
         return None
-    total, second = (sums.double() for sums in patch_sums(batch, patch))
+    total, second, ways = patch_sums(batch, patch)
+    total, second = total.double(), second.double()
     if not (torch.isfinite(total).all() and torch.isfinite(second).all()):
         raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
     channels, height, width = batch.shape[1:]
     places = (height - patch[0] + 1) * (width - patch[1] + 1)
     kind = (channels, *patch)
-    return PatchMoments(len(batch) * places, total, second, kind, pixel_unit(batch))
+    return PatchMoments(
+        len(batch) * places, total, second, kind, pixel_unit(batch), frozenset(ways)
+    )
+
+
+def no_images() -> DataError:
+    """Return the error for a set of no images."""
+    return DataError("got no images, expected at least one; check the data set and its limit=")
 
 
 def pixel_unit(images: Tensor) -> float:

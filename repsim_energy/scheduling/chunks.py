@@ -150,7 +150,10 @@ class _Sums:
         if self._path is None or self.moments is None or self.chunks == self._written[0]:
             return
         sums = self.moments
-        state = {"chunks": self.chunks, "count": sums.count, "patch": sums.patch, "unit": sums.unit}
+        state = {
+            "chunks": self.chunks, "count": sums.count, "patch": sums.patch, "unit": sums.unit,
+            "products": sorted(sums.products),
+        }  # fmt: skip
         with atomic_path(self._path) as temporary:
             tensors = {"total": sums.total, "second": sums.second}
             save_file(tensors, temporary, {"state": json.dumps(state)})
@@ -171,6 +174,7 @@ class _Sums:
                 f"{tuple(patch)}; delete it or name another"
             )
         self.chunks = state["chunks"]
+        products = frozenset(state.get("products", ()))
         self.moments = PatchMoments(
-            state["count"], total, second, tuple(state["patch"]), state["unit"]
+            state["count"], total, second, tuple(state["patch"]), state["unit"], products
         )

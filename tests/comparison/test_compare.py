@@ -52,6 +52,8 @@ def test_a_result_follows_the_schema(result, tmp_path):
         assert "units" in variable.attrs, name
     assert result.attrs["stage"] == "change"
     assert result.attrs["first_layers"] == "conv,0"
+    assert result.attrs["self_check"] == "passed"
+    assert set(result.attrs["patch_products"].split(",")) <= {"int8", "float32", "float64"}
     assert all(isinstance(value, str | int) for value in result.attrs.values())
     assert json.loads(result.attrs["configuration"])["recipe"]["steps"] == 6
     rs.save_result(result, tmp_path / "r.nc")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from repsim_energy.errors import DataError, ShapeError
-from repsim_energy.numerics import patch_sums, patches, whole_products
+from repsim_energy.numerics import checked_products, patch_sums, patches
 from repsim_energy.numerics.patches import patch_moments
 
 
@@ -156,21 +156,9 @@ def test_moments_of_bytes_are_exact_for_every_shape(shape, patch, values, rng):
     assert torch.equal(moments.second, second)
 
 
-@pytest.mark.parametrize(("shape", "patch"), [((1100, 1, 6, 5), (3, 2)), *ODD[:4]])
-def test_both_ways_of_multiplying_bytes_give_the_same_bits(shape, patch, rng, monkeypatch):
-    """Processors without whole-number products add exact parts in float32."""
-    images = torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
-    found = []
-    for whole in (True, False):
-        monkeypatch.setattr(whole_products, "_int8_is_exact", lambda whole=whole: whole)
-        found.append(patch_moments(images, patch))
-    assert torch.equal(found[0].second, found[1].second)
-    assert torch.equal(found[0].total, found[1].total)
-
-
 def test_as_many_products_as_are_multiplied_at_once_do_not_overflow():
     """One more than fits: the brightest images possible, beside the darkest."""
-    count = whole_products.MOST_TERMS + 5
+    count = checked_products.MAX_TERMS + 5
     for value in (0, 255):
         images = torch.full((1, 1, 1, 2), value, dtype=torch.uint8).expand(count, -1, -1, -1)
         moments = patch_moments(images, (1, 2))

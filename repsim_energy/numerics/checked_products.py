@@ -1,0 +1,266 @@
+r"""Sums of products of image rows, each checked against projections of the rows.
+
+A product :math:`X = A^\top B` satisfies :math:`u^\top X v = (Au)^\top (Bv)` for all vectors u, v.
+The right side needs two numbers of every row, which serve all products that the row takes part in,
+so that the check costs little beside the products. Of whole numbers both sides are exact: with
+fixed vectors of odd numbers an error in one entry is always found, and any other unless it happens
+to be orthogonal to :math:`u v^\top`. A way of multiplying that fails is not used again.
+
+Source: Freivalds (1977), "Probabilistic machines can use less running time"; Huang & Abraham
+(1984), "Algorithm-based fault tolerance for matrix operations".
+"""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import chain, islice
+
+import torch
+from torch import Tensor
+
+from repsim_energy.errors import RepsimError, RepsimWarning
+
+__all__ = ["MAX_TERMS", "row_products", "wide_type"]
+
+EXACT_TERMS = 1024
+"""So many products of int8 add up exactly in float32: 1024 * 2**14 = 2**24."""
+
+MAX_TERMS = 2**17 - 1
+"""So many products of int8 add up in int32."""
+
+SAMPLE = 128
+"""Rows of a part whose projections are computed again, by multiplying entry by entry."""
+
+Multiply = Callable[[Tensor, Tensor, Tensor], None]
+"""Writes the (m, n) product of (k, m) and (k, n) columns into its third argument."""
+
+_rejected: set[tuple[str, str, torch.dtype]] = set()
+"""Ways that failed a check in this process, each on a type of device for a type of number."""
+
+
+def row_products(
+    parts: Callable[[], Iterable[Tensor]],
+    columns: slice,
+    groups: Sequence[tuple[int, int]],
+    depth: int,
+) -> tuple[Tensor, Tensor, str]:
+    r"""Return sums of rows of images, and of their products with the rows below.
+
+    Parameters
+    ----------
+    parts : gives, each time it is called, the images once more in parts (h, n, c, w) of int8 or
+        float; the same row of all images lies together. n * h is at most ``MAX_TERMS`` for int8
+    columns : those of w that are summed, and multiplied with all w
+    groups : (first, last) row of each group whose products are added up
+    depth : how many rows are multiplied with each: itself, the next one, ...
+
+    Returns
+    -------
+    sums : (g, m) of each group's rows, m counting (c, column)
+    products : (g, depth, m, n) of each group's rows with those so many rows below, n counting
+        (c, w); zero where there are no such rows
+    way : how the products were taken: ``int8``, ``float32`` or ``float64``
+
+    int64 and exact for int8, else float64.
+
+    Warns
+    -----
+    RepsimWarning
+        Where a way fails its check; another one is taken.
+
+    Raises
+    ------
+    RepsimError
+        Where every way fails.
+    """
+    stream = iter(parts())
+    first = next(stream)
+    for way, multiply in _ways(first):
+        check = _Projections(first, columns, depth, multiply)
+        sums, products = _sum_up(first, stream, columns, groups, depth, multiply, check)
+        if check.holds(sums, products, groups):
+            return sums, products, way
+        if check.fits_float32:
+            _reject(way, first)
+        stream = islice(parts(), 1, None)
+    raise RepsimError(
+        f"{_machine()} multiplies matrices of {first.dtype} wrongly in every way that was tried; "
+        "run repsim doctor, and use another version of torch and NumPy"
+    )
+
+
+def wide_type(values: Tensor) -> torch.dtype:
+    """Return the type that sums are kept in."""
+    return torch.float64 if values.is_floating_point() else torch.int64
+
+
+def _sum_up(
+    first: Tensor,
+    rest: Iterable[Tensor],
+    columns: slice,
+    groups: Sequence[tuple[int, int]],
+    depth: int,
+    multiply: Multiply,
+    check: _Projections,
+) -> tuple[Tensor, Tensor]:
+    kind, wide = _type_of_products(first, multiply), wide_type(first)
+    m, n = first[0, 0, :, columns].numel(), first[0, 0].numel()
+    sums = first.new_zeros(len(groups), m, dtype=wide)
+    products = first.new_zeros(len(groups), depth, m, n, dtype=wide)
+    pair, product = first.new_zeros(2, m, dtype=kind), first.new_zeros(m, n, dtype=kind)
+    for part in chain([first], rest):
+        left, right = part[..., columns].contiguous().flatten(2), part.flatten(2)
+        check.add(right)
+        for group, (top, bottom) in enumerate(groups):
+            upper = left[top:bottom].flatten(0, 1)
+            # Twice the same: products with a single row are wrong in torch 2.10 to 2.14.1.
+            multiply(upper.new_ones(len(upper), 2), upper, pair)
+            sums[group] += pair[0]
+            for dy in range(min(depth, len(right) - bottom + 1)):
+                multiply(upper, right[top + dy : bottom + dy].flatten(0, 1), product)
+                products[group, dy] += product
+    return sums, products
+
+
+class _Projections:
+    """Two projections of every row, and the sums of their products."""
+
+    def __init__(self, part: Tensor, columns: slice, depth: int, multiply: Multiply) -> None:
+        height, _, channels, width = part.shape
+        self._wide, self._multiply = wide_type(part), multiply
+        generator = torch.Generator().manual_seed(0)
+        vectors = torch.randint(0, 128, (2, channels, width), generator=generator) * 2 - 127
+        self._u, self._v = (
+            t.flatten().to(part.device, self._wide) for t in (vectors[0][:, columns], vectors[1])
+        )
+        outside = torch.ones(width, dtype=torch.bool)
+        outside[columns] = False
+        vectors[0][:, outside] = 0  # so that both are of whole rows
+        self._vectors = vectors.flatten(1).to(part.device, part.dtype)
+        self._sums = part.new_zeros(height, dtype=self._wide)
+        self._products = part.new_zeros(depth, height, dtype=self._wide)
+        self._rounding = torch.finfo(part.dtype).eps if part.is_floating_point() else 0.0
+        self._sizes = [0.0, 0.0]
+        self._right = True
+        self.fits_float32 = True
+
+    def add(self, rows: Tensor) -> None:
+        """Look at a part (h, k, n)."""
+        height, count, n = rows.shape
+        flat = rows.flatten(0, 1)
+        found = rows.new_zeros(2, len(flat), dtype=_type_of_products(rows, self._multiply))
+        self._multiply(self._vectors.T, flat.T, found)
+        u, v = found.view(2, height, count).to(self._wide)
+        self._sums += u.sum(1)
+        for dy in range(min(len(self._products), height)):
+            self._products[dy, : height - dy] += (u[: height - dy] * v[dy:]).sum(1)
+        largest = 127 * n * float(torch.stack(rows.aminmax()).abs().max()) if self._rounding else 0
+        if self._rounding and not 1e-12 < largest < 1e15:
+            self.fits_float32 = False  # squares vanish, or are infinite
+        self._sizes[0] += len(flat) * largest
+        self._sizes[1] += len(flat) * largest**2
+        sample = slice(None, None, max(1, len(flat) // SAMPLE))
+        trusted = (flat[sample].to(self._wide) * self._vectors[:, None].to(self._wide)).sum(2)
+        self._demand_equal(found[:, sample].to(self._wide), trusted, largest)
+
+    def holds(self, sums: Tensor, products: Tensor, groups: Sequence[tuple[int, int]]) -> bool:
+        """Return whether the sums and products agree with the projections."""
+        for group, (top, bottom) in enumerate(groups):
+            found = (sums[group] * self._u).sum()
+            self._demand_equal(found, self._sums[top:bottom].sum(), self._sizes[0])
+            for dy in range(min(len(self._products), len(self._sums) - bottom + 1)):
+                found = ((products[group, dy] * self._v).sum(1) * self._u).sum()
+                self._demand_equal(found, self._products[dy, top:bottom].sum(), self._sizes[1])
+        return self._right
+
+    def _demand_equal(self, found: Tensor, expected: Tensor, size: float) -> None:
+        """Compare whole numbers exactly, others up to the rounding of numbers of that size.
+
+        Images with NaN or infinite values are for the caller to refuse.
+        """
+        if not self._rounding:
+            self._right &= torch.equal(found, expected)
+        elif torch.isfinite(expected).all():
+            close = (found - expected).abs() <= 8 * self._rounding * size
+            self._right &= bool(close.all())
+
+
+def _type_of_products(part: Tensor, multiply: Multiply) -> torch.dtype:
+    if not part.is_floating_point():
+        return torch.int32
+    return torch.float64 if multiply is _with_numpy else part.dtype
+
+
+def _ways(part: Tensor) -> list[tuple[str, Multiply]]:
+    """Return the ways of multiplying such parts, the fastest first; the last is always there."""
+    ways: list[tuple[str, Multiply]] = [("float64", _with_numpy)]
+    if part.is_floating_point():
+        ways.insert(0, (str(part.dtype).removeprefix("torch."), _directly))
+    else:
+        ways.insert(0, ("float32", _in_exact_parts))
+        if part.device.type == "cpu" and _has_int8():
+            ways.insert(0, ("int8", _as_int8))
+    kept = [w for w in ways[:-1] if (w[0], part.device.type, part.dtype) not in _rejected]
+    return [*kept, ways[-1]]
+
+
+@cache
+def _has_int8() -> bool:
+    """Return whether products of int8 are worth trying on this processor.
+
+    Without oneDNN they are far slower than those of float32. And oneDNN documents that processors
+    without an instruction for them add pairs of products in 16 bits, where large ones saturate.
+    """
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch, "_int_mm")):
+        return False
+    largest = torch.tensor([-128, 127, -128, 127], dtype=torch.int8).repeat(16, 4)
+    exact = []
+    for values in (largest, largest // 16):
+        found = torch.zeros(16, 16, dtype=torch.int32)
+        try:
+            _as_int8(values, values, found)
+        except RuntimeError:
+            return False
+        exact.append(torch.equal(found.double(), values.double().T @ values.double()))
+    saturates = exact == [False, True]
+    return not saturates
+
+
+def _as_int8(left: Tensor, right: Tensor, out: Tensor) -> None:
+    torch._int_mm(left.T, right, out=out)
+
+
+def _directly(left: Tensor, right: Tensor, out: Tensor) -> None:
+    torch.mm(left.T, right, out=out)
+
+
+def _in_exact_parts(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Multiply so few int8 at a time that float32 holds their sum."""
+    whole = len(left) - len(left) % EXACT_TERMS
+    parts = [t[:whole].float().unflatten(0, (-1, EXACT_TERMS)) for t in (left, right)]
+    rest = left[whole:].float().T @ right[whole:].float()
+    out.copy_(torch.bmm(parts[0].mT, parts[1]).sum(0, dtype=torch.float64).add_(rest))
+
+
+def _with_numpy(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Multiply in float64, with the BLAS of another library than torch's."""
+    a, b = (t.double().cpu().numpy() for t in (left, right))
+    out.copy_(torch.from_numpy(a.T @ b))
+
+
+def _reject(way: str, part: Tensor) -> None:
+    _rejected.add((way, part.device.type, part.dtype))
+    warnings.warn(
+        f"{_machine()} got a product of matrices of {part.dtype} wrong by way of {way}; it is "
+        "taken in a slower way from now on, and the numbers are right; see repsim doctor",
+        RepsimWarning,
+        stacklevel=2,
+    )
+
+
+def _machine() -> str:
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__} on this processor ({platform.machine()}, {capability})"
