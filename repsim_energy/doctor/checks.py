@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import RepsimWarning, reason_of
+from repsim_energy.numerics.threads import one_thread
 
 __all__ = ["Check", "Deviations", "Finding", "away", "hold", "on", "relatively_away"]
 
@@ -31,12 +33,15 @@ class Check:
     expected : what the answer is compared with
     allowed : the largest deviation that rounding explains
     measure : runs the kernel on one input after another
+    all_threads : whether inputs are large enough to be shared out among threads; others are
+        computed in one, because waiting for several takes long on a busy machine
     """
 
     name: str
     expected: str
     allowed: float
     measure: Callable[[], Deviations]
+    all_threads: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Finding:
     ----------
     name, expected, allowed : of the check
     device : such as ``cpu`` or ``cuda:0``
+    threads : in which the CPU's part was computed
     deviation : the largest one; ``None`` where there was no answer
     seconds : that it took
     problem : what is wrong, in one line; ``None`` where nothing is
@@ -55,6 +61,7 @@ class Finding:
 
     name: str
     device: str
+    threads: int
     expected: str
     deviation: float | None
     allowed: float
@@ -76,8 +83,10 @@ class Finding:
 def hold(check: Check, device: str) -> Finding:
     """Run a check; whatever a kernel raises is a finding too."""
     deviation, problem, started = None, None, time.perf_counter()
-    with warnings.catch_warnings(record=True) as raised:
+    threads = contextlib.nullcontext() if check.all_threads else one_thread()
+    with threads, warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
+        number = torch.get_num_threads()
         try:
             case, deviation = max(check.measure(), key=lambda found: _size(found[1]))
             if not deviation <= check.allowed:
@@ -89,7 +98,7 @@ def hold(check: Check, device: str) -> Finding:
     )
     seconds = round(time.perf_counter() - started, 3)
     return Finding(
-        check.name, device, check.expected, deviation, check.allowed, seconds, problem,
+        check.name, device, number, check.expected, deviation, check.allowed, seconds, problem,
         tuple(dict.fromkeys(said)),
     )  # fmt: skip
 

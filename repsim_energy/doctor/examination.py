@@ -18,8 +18,8 @@ from repsim_energy.doctor import (
     training_checks,
 )
 from repsim_energy.doctor.checks import Check, Finding, hold
-from repsim_energy.doctor.facts import Facts, facts_of_machine
-from repsim_energy.doctor.report import line_of, lines_of_facts, summary_of
+from repsim_energy.doctor.facts import Facts, facts_of_kernels, facts_of_machine
+from repsim_energy.doctor.report import line_of, lines_of_facts, paragraph, summary_of
 from repsim_energy.errors import PluginWarning
 from repsim_energy.registry import load_registry
 from repsim_energy.registry.plugins import Plugin
@@ -90,8 +90,10 @@ def examine(*, plugins: bool = True, show: Callable[[str], None] | None = None) 
     for device, check in known_answers():
         findings.append(hold(check, device))
         tell(line_of(findings[-1]))
-    tell(summary_of(findings))
-    return Examination(facts, found, tuple(findings))
+    ways = facts_of_kernels()
+    for line in ("", paragraph("kernels", ways), summary_of(findings)):
+        tell(line)
+    return Examination({**facts, "kernels": ways}, found, tuple(findings))
 
 
 def devices() -> list[torch.device]:

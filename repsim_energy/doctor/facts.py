@@ -20,12 +20,13 @@ import torch
 from repsim_energy.doctor.processor import processor_features, processor_name
 from repsim_energy.doctor.requirements import versions
 from repsim_energy.errors import reason_of
+from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.scheduling.memory import available_memory
 from repsim_energy.scheduling.processes import usable_cores
 from repsim_energy.storage import cache_folder
 from repsim_energy.training.kept import MANIFEST
 
-__all__ = ["Facts", "facts_of_machine"]
+__all__ = ["Facts", "facts_of_kernels", "facts_of_machine"]
 
 Facts = dict[str, dict[str, str]]
 """Topic -> what is asked -> the answer."""
@@ -78,6 +79,11 @@ def facts_of_machine() -> Facts:
     return {"versions": versions(), **answers, "environment": _environment()}
 
 
+def facts_of_kernels() -> dict[str, str]:
+    """Return how this process takes products, after those that failed a check were put aside."""
+    return {"products of bytes": _told(_way_of_bytes)}
+
+
 def _told(ask: Callable[[], object]) -> str:
     try:
         return str(ask())
@@ -111,6 +117,12 @@ def _stated_by_torch(pattern: str) -> str:
 def _blas(configuration: Any) -> str:
     blas = configuration["Build Dependencies"]["blas"]
     return f"{blas['name']} {blas['version']}"
+
+
+def _way_of_bytes() -> str:
+    """Return how matrix products of bytes are taken here."""
+    moments = patch_moments(torch.arange(60, dtype=torch.uint8).view(1, 1, 6, 10), (2, 2))
+    return " and ".join(sorted(moments.products))
 
 
 def _gpus() -> dict[str, Callable[[], object]]:

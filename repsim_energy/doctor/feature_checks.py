@@ -63,6 +63,7 @@ def checks(device: torch.device) -> list[Check]:
             "that of showing them once",
             2e-7,
             partial(_often, device),
+            all_threads=True,
         ),
         Check("CKA metric, summed over batches", expected, 2e-7, partial(_metric, device)),
     ]

@@ -32,14 +32,14 @@ ODD = [
     ((3, 1, 7, 8), (7, 2)),
     ((4, 2, 11, 13), (5, 5)),
     ((2, 4, 6, 5), (1, 1)),
-    ((40, 3, 32, 32), (3, 3)),
     ((4, 3, 32, 32), (7, 7)),
+    ((40, 3, 32, 32), (3, 3)),
 ]
 ONE = [((1, 1, 5, 5), (5, 5)), ((1, 3, 12, 12), (3, 3)), ((1, 1, 3, 40), (3, 3))]
-WIDE = [((3, 3, 8, 70), (3, 3)), ((2, 2, 9, 131), (3, 5)), ((1, 1, 12, 112), (4, 20))]
+WIDE = [((3, 3, 8, 70), (3, 3)), ((2, 2, 6, 83), (2, 5)), ((1, 1, 4, 70), (2, 20))]
 """Images (n, c, h, w) and the patches that are taken of them; wide ones are cut into tiles."""
 
-CALLS = 20
+CALLS = 5
 """How often the same sums are asked for: some faults come and go."""
 
 
@@ -57,12 +57,13 @@ def checks(device: torch.device) -> list[Check]:
         expected = f"sums of unfolded patches in {'int64' if kind == 'bytes' else 'float64'}"
         for name, cases in inputs.items():
             measure = partial(_measure, cases, kind, device)
-            found.append(Check(f"patch moments of {kind}, {name}", expected, allowed, measure))
+            title = f"patch moments of {kind}, {name}"
+            found.append(Check(title, expected, allowed, measure, all_threads=cases is _many))
     return [
         *found,
         Check(
             "patch moments of float64", "sums of unfolded patches in float64", 1e-12,
-            partial(_measure, partial(_of_shapes, ODD + WIDE), "float64", device),
+            partial(_measure, partial(_of_shapes, ODD[:3] + WIDE[:1]), "float64", device),
         ),
         Check(
             "patch moments of bytes 0 and 255 alone", "sums of unfolded patches in int64", 0.0,

@@ -25,6 +25,7 @@ from repsim_energy.numerics.energy import energy_profile, profile_similarities
 from repsim_energy.numerics.inference import pearson_null_band
 from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_filters
 from repsim_energy.numerics.profile_fit import fit_profile
+from repsim_energy.numerics.self_check import self_check
 
 __all__ = ["checks"]
 
@@ -39,6 +40,7 @@ def checks(device: torch.device) -> list[Check]:
     if device.type != "cpu":
         return []
     return [
+        Check("self-check of every process", "no problem", 0.0, _self_check),
         Check("patch basis", "C u = e u, orthonormal, in descending order", 1e-12, _bases),
         Check("energy profiles", "sums over filters one by one", 1e-12, _profiles),
         Check("correlations of profiles", "Python's statistics.correlation", 1e-12, _correlations),
@@ -47,6 +49,11 @@ def checks(device: torch.device) -> list[Check]:
         Check("fit of the theoretical profile", "the steps it was made with", 1e-5, _fits),
         Check("filters of a linear CNN", "gradient descent step by step", 1e-10, _linear_cnn),
     ]
+
+
+def _self_check() -> Deviations:
+    self_check()  # raises where it finds one
+    yield "all kernels", 0.0
 
 
 def _basis(kind: tuple[int, int, int]) -> tuple[Array, PatchBasis]:

@@ -36,17 +36,18 @@ def checks(device: torch.device) -> list[Check]:
     """Return the checks of training on a device."""
     stored_outcome = "the stored outcome of the same steps in float64"
     allowed = ON_CPU if device.type == "cpu" else ELSEWHERE
-    reduced = replace(RECIPE, precision="bfloat16")
+    alone, together = partial(_alone, RECIPE, device), partial(_together, device)
+    reduced = partial(_alone, replace(RECIPE, precision="bfloat16"), device)
     found = [
-        Check(name, stored_outcome, limit, measure)
-        for name, limit, measure in (
-            ("ten training steps", allowed, partial(_alone, RECIPE, device)),
-            ("ten training steps in bfloat16", BFLOAT16, partial(_alone, reduced, device)),
-            ("ten training steps, two seeds at once", allowed, partial(_together, device)),
-        )
+        Check("ten training steps", stored_outcome, allowed, alone),
+        Check("ten training steps in bfloat16", stored_outcome, BFLOAT16, reduced),
+        Check("ten training steps, two seeds at once", stored_outcome, allowed, together),
     ]
     if device.type == "cpu":
-        found.insert(0, Check("initial weights of a seed", "stored ones", 1e-6, _initial))
+        found += [
+            Check("initial weights of a seed", "stored ones", 1e-6, _initial),
+            Check("ten training steps, all threads", stored_outcome, allowed, alone, True),
+        ]
     return found
 
 
