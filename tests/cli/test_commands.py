@@ -243,6 +243,7 @@ def test_names_and_help_need_no_torch():
         "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'xarray', 'scipy') if m in sys.modules])"
     )
-    for args in (["--help"], ["plugins"], ["models"], ["compare", "--help"]):
+    for args in (["--help"], ["plugins"], ["models"], ["compare", "--help"],
+                 ["doctor", "--help"]):  # fmt: skip
         done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
         assert done.stdout.strip().splitlines()[-1] == "[]", args
