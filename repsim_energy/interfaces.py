@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -286,11 +286,18 @@ class Normalisation:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The two splits of a data set after its variants; ``test`` may hold no image."""
+    """The two splits of a data set after its variants; ``test`` may hold no image.
+
+    Parameters
+    ----------
+    label : the name in results
+    origin : distribution -> version of the plugins that made it, built-ins included
+    """
 
     label: str
     train: ImageSet
     test: ImageSet
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,8 +310,10 @@ class ModelSpec:
     build : ``(num_classes, in_channels)`` -> a new network, or a trained one
     identity : what a cached training is keyed by; ``None`` where nothing identifies the code,
         such as a function handed over in Python, whose trainings are not cached
+    origin : distribution -> version of the plugins that offer it, built-ins included
     """
 
     label: str
     build: Callable[[int, int], nn.Module | TrainedModel]
     identity: Mapping[str, Any] | None
+    origin: Mapping[str, str] = field(default_factory=dict)

@@ -34,7 +34,7 @@ from repsim_energy.comparison.profiles import (
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
-from repsim_energy.registry import Registry, load_registry, resolve_metric, unchecked
+from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.chunks import moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
@@ -237,4 +237,5 @@ def _result(
         "command": shlex.join(sys.argv),
         **extra,
     }
-    return assemble(variables, coords, configuration, attributes)
+    origins = [spec.origin for spec in plan.models] + [data.origin for data in plan.datasets]
+    return assemble(variables, coords, configuration, attributes, origin_of(metric), *origins)

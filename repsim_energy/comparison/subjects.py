@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,7 @@ def as_models(
         if any(spec.label == other.label for other in specs):
             if isinstance(model, str):
                 raise UsageError(f"model '{spec.label}' stands twice, expected each once")
-            spec = ModelSpec(f"{spec.label}#{len(specs)}", spec.build, spec.identity)
+            spec = replace(spec, label=f"{spec.label}#{len(specs)}")
         specs.append(spec)
     if not specs:
         raise UsageError("got no models, expected at least one such as vgg11")
@@ -105,7 +105,7 @@ def as_models(
 def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSpec:
     if isinstance(model, str):
         spec = resolve_model(registry, model)
-        return ModelSpec(name or model, spec.build, spec.identity)
+        return replace(spec, label=name or model)
     if isinstance(model, ModelSpec):
         return model
     if isinstance(model, nn.Module):
