@@ -1,0 +1,39 @@
+"""NumPy arrays of any layout as tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from repsim_energy.errors import DataError
+
+__all__ = ["tensor_of"]
+
+
+def tensor_of(array: NDArray[Any]) -> Tensor:
+    """Return the numbers of an array as a tensor, copied only where torch cannot share them.
+
+    Torch shares memory that is writable, in the byte order of the machine and with positive
+    strides.
+
+    Raises
+    ------
+    DataError
+        For arrays of a type that torch does not have, such as text or objects.
+
+    Examples
+    --------
+    >>> tensor_of(np.array([1, 2, 3], dtype=">i4")[::-1]).tolist()
+    [3, 2, 1]
+    """
+    native = array.dtype.newbyteorder("=")
+    if min(array.strides, default=0) < 0 or not array.flags.writeable or array.dtype != native:
+        array = np.array(array, dtype=native, order="C")
+    try:
+        return torch.from_numpy(array)
+    except TypeError as error:
+        raise DataError(f"got an array of {array.dtype}, expected numbers; convert it") from error
