@@ -6,12 +6,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from repsim_energy.errors import DataError
 
-__all__ = ["tensor_of"]
+__all__ = ["array_of", "tensor_of"]
+
+
+def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
+    """Return numbers as float64; those of a tensor of any type, on any device, with any graph.
+
+    Examples
+    --------
+    >>> array_of(torch.ones(2, dtype=torch.bfloat16, requires_grad=True))
+    array([1., 1.])
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().to(device="cpu", dtype=torch.float64).numpy()
+    return np.asarray(values, dtype=np.float64)
 
 
 def tensor_of(array: NDArray[Any]) -> Tensor:

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.interfaces import PatchBasis, PatchTransform
+from repsim_energy.numerics.settings import own_settings
 from repsim_energy.numerics.threads import one_thread
 
 __all__ = ["basis_from_moments", "transform_basis"]
 
 
+@own_settings()
 def basis_from_moments(
     covariance: Tensor, mean: Tensor, patch: tuple[int, int, int], centered: bool, count: int
 ) -> PatchBasis:
@@ -55,6 +57,7 @@ def basis_from_moments(
     return PatchBasis(components, eigenvalues, mean.cpu(), patch, centered, count)
 
 
+@own_settings()
 def transform_basis(basis: PatchBasis, transform: PatchTransform) -> PatchBasis:
     r"""Return the basis of patches Tp, with the components in their original order.
 

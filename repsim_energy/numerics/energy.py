@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import FlatProfileWarning, ShapeError
+from repsim_energy.numerics.arrays import array_of
+from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["energy_profile", "profile_similarities", "profile_similarity"]
 
 
+@own_settings()
 def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     r"""Return how strongly a filter bank responds to each principal component.
 
@@ -102,7 +105,7 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
     >>> round(profile_similarity([1.0, 2.0, 4.0], [2.0, 4.0, 8.0]), 12)
     1.0
     """
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    x, y = array_of(a), array_of(b)
     if x.ndim != 1 or x.shape != y.shape:
         raise ShapeError(
             f"profiles have shapes {x.shape} and {y.shape}, expected two of one length; "
@@ -111,6 +114,7 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
     return float(profile_similarities(np.stack([x, y]))[0, 1])
 
 
+@own_settings()
 def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     """Return the Pearson correlations of all pairs of (m, d) profiles on one basis.
 
@@ -125,7 +129,7 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
            [ 1.,  1., -1.],
            [-1., -1.,  1.]])
     """
-    x = np.asarray(profiles, dtype=np.float64)
+    x = array_of(profiles)
     if x.ndim != 2:
         raise ShapeError(f"profiles have shape {x.shape}, expected (m, d), one a row")
     centered = x - x.mean(1, keepdims=True)
@@ -135,7 +139,7 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
         warnings.warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
             FlatProfileWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     unit = centered / np.where(varies, norms, np.nan)[:, None]
     correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)

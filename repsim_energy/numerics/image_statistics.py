@@ -11,6 +11,7 @@ from torch import Tensor
 
 from repsim_energy.errors import ShapeError
 from repsim_energy.numerics.patches import check_batch, pixel_unit
+from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
@@ -21,6 +22,7 @@ BATCH = 256
 """Images that are held in float64 at once."""
 
 
+@own_settings()
 def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     r"""Return each image's average patch, :math:`\bar p(x) = \frac1J \sum_j p_j(x)`.
 
@@ -47,6 +49,7 @@ def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     return torch.cat(averages).flatten(1)
 
 
+@own_settings()
 def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: int = 0) -> Tensor:
     r"""Return average patches of images that got the patches of the whole set at random.
 
@@ -77,6 +80,7 @@ def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: in
     return totals / places
 
 
+@own_settings()
 def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     r"""Return each image's total patch energy along each component.
 
@@ -111,6 +115,7 @@ def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     )
 
 
+@own_settings()
 def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     r"""Return the Pearson correlation of each class, one against all, with each column.
 

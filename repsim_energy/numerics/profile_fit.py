@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.errors import ShapeError
+from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.energy import profile_similarity
+from repsim_energy.numerics.settings import own_settings
 from repsim_energy.numerics.theory import (
     SMALLEST_EIGENVALUE,
     check_eigenvalues,
@@ -85,9 +87,10 @@ def fit_profile(
     >>> round(fit.correlation, 9), round(fit.steps), fit.at_bound
     (1.0, 300, False)
     """
-    return fit_profiles(np.asarray(profile)[None], eigenvalues, step_size=step_size)[0]
+    return fit_profiles(array_of(profile)[None], eigenvalues, step_size=step_size)[0]
 
 
+@own_settings()
 def fit_profiles(
     profiles: ArrayLike, eigenvalues: ArrayLike, *, step_size: float | None = None
 ) -> list[ProfileFit]:
@@ -96,7 +99,7 @@ def fit_profiles(
     The curves are computed once for all.
     """
     variance = check_eigenvalues(eigenvalues)
-    measured = np.asarray(profiles, dtype=np.float64)
+    measured = array_of(profiles)
     if measured.ndim != 2 or measured.shape[1:] != variance.shape:
         raise ShapeError(
             f"profile has shape {measured.shape[1:]} but there are {len(variance)} eigenvalues; "
