@@ -14,6 +14,9 @@ from repsim_energy.numerics.threads import one_thread
 
 __all__ = ["basis_from_moments", "transform_basis"]
 
+TIE = 1e-6
+"""Entries of a component are equal in size where they differ by less than this part of it."""
+
 
 @own_settings()
 def basis_from_moments(
@@ -21,8 +24,9 @@ def basis_from_moments(
 ) -> PatchBasis:
     r"""Return the eigenvectors of a patch covariance, :math:`C u_i = \lambda_i^2 u_i`.
 
-    Source: Chowers & Weiss (2023), Definition 2.1. The sign of a component is free; here its
-    entry of largest magnitude is positive, so that equal data give an equal basis.
+    Source: Chowers & Weiss (2023), Definition 2.1. The sign of a component is free; here the first
+    of its entries of largest magnitude is positive. Entries count as equal where rounding alone
+    tells them apart, as in the components of mirrored images, which are symmetric.
 
     Parameters
     ----------
@@ -52,7 +56,8 @@ def basis_from_moments(
             "images are constant, their patches have no variance and no principal components; "
             "expected images that differ"
         )
-    largest = components.abs().argmax(dim=1, keepdim=True)
+    size = components.abs()
+    largest = (size > (1 - TIE) * size.amax(1, keepdim=True)).int().argmax(1, keepdim=True)
     components = components * components.gather(1, largest).sign()
     return PatchBasis(components, eigenvalues, mean.cpu(), patch, centered, count)
 

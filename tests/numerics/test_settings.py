@@ -304,3 +304,19 @@ def test_the_last_of_several_threads_puts_the_precision_back():
     leave.set()
     other.join()
     assert torch.get_float32_matmul_precision() == "medium"
+
+
+def test_a_component_has_the_same_sign_whatever_rounding_does():
+    """Mirrored images have symmetric components, whose largest entries come in pairs."""
+    images = IMAGES["bytes"]
+    mirrored = torch.cat([images, images.flip(3), images.flip(2), images.flip(2, 3)])
+    moments = rs.patch_moments(mirrored, PATCH)
+    basis = moments.basis()
+    noise = torch.randn(27, 27, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for seed in range(5):
+        rounding = 1e-14 * moments.second * (noise + noise.T).roll(seed, 0).roll(seed, 1)
+        other = rs.PatchMoments(
+            moments.count, moments.total, moments.second + rounding, moments.patch, moments.unit
+        ).basis()
+        alike = (basis.components * other.components).sum(1)
+        assert alike.min() > 0.99
