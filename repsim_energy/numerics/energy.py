@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from repsim_energy.interfaces import PatchBasis
 
-__all__ = ["energy_profile", "profile_similarities", "profile_similarity"]
+__all__ = ["energy_profile", "profile_similarities", "profile_similarity", "split_defined"]
 
 
 @own_settings()
@@ -132,15 +132,25 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     x = array_of(profiles)
     if x.ndim != 2:
         raise ShapeError(f"profiles have shape {x.shape}, expected (m, d), one a row")
-    centered = x - x.mean(1, keepdims=True)
-    norms = np.linalg.norm(centered, axis=1)
-    varies = norms > 8 * np.finfo(np.float64).eps * np.linalg.norm(x, axis=1)  # more than rounding
+    x, varies = split_defined(x)
     if not varies.all():
         warnings.warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
             FlatProfileWarning,
             stacklevel=3,
         )
+    centered = x - x.mean(1, keepdims=True)
+    norms = np.linalg.norm(centered, axis=1)
     unit = centered / np.where(varies, norms, np.nan)[:, None]
     correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)
     return correlations
+
+
+def split_defined(
+    profiles: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return (m, d) profiles, zero where they are not finite or constant, and (m,) where not."""
+    finite = np.where(np.isfinite(profiles).all(1, keepdims=True), profiles, 0.0)
+    deviation = np.linalg.norm(finite - finite.mean(1, keepdims=True), axis=1)
+    varies = deviation > 8 * np.finfo(np.float64).eps * np.linalg.norm(finite, axis=1)
+    return np.where(varies[:, None], finite, 0.0), varies
