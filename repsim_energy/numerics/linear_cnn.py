@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import ShapeError
+from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.settings import own_settings
 
@@ -108,6 +108,8 @@ def linear_cnn_filters(
             f"filters {start.shape}, second moment {a.shape} and cross moment {b.shape} do not "
             "fit, expected (k, d), (d, d) and (d,)"
         )
+    if not np.allclose(a, a.T, rtol=1e-9, atol=1e-9 * np.abs(a).max(initial=0.0)):
+        raise DataError("the second moment is not symmetric, expected the mean of products p pᵀ")
     curvature, vectors = np.linalg.eigh(a)
     rate = 2 * step_size * len(start) * curvature
     slow = np.minimum(rate, 0.5)  # where the power is close to 1, its distance needs expm1
