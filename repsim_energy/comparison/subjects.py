@@ -139,7 +139,7 @@ def _bank(weights: Tensor) -> TrainedModel:
     if weights.ndim != 4:
         raise ShapeError(f"filters have shape {tuple(weights.shape)}, expected (k, c, kh, kw)")
     k, c, kh, kw = weights.shape
-    conv = nn.Conv2d(c, k, (kh, kw), bias=False)
+    conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
     with torch.no_grad():
         conv.weight.copy_(weights)
     return TrainedModel(nn.Sequential(conv), network=False)

@@ -123,7 +123,7 @@ def observe(
             answered.clear()
             rows = len(shown)
             with contextlib.suppress(_AllAnswered):
-                module(as_input(shown.to(device), normalisation))
+                module(as_input(shown.to(device), normalisation, module))
             if unused := layers.keys() - answered:
                 raise UsageError(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
