@@ -116,7 +116,7 @@ def observe(
         return hook
 
     hooks = [modules[name].register_forward_hook(hook_of(key)) for key, name in layers.items()]
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     try:
         module.to(device).eval()
         for shown in images.split(batch):
@@ -132,7 +132,8 @@ def observe(
     finally:
         for hook in hooks:
             hook.remove()
-        module.train(was_training)
+        for part, was_training in modes:
+            part.training = was_training
 
 
 def layer_sizes(
