@@ -127,13 +127,18 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 of pixels, labels and class names: what a training depends on."""
         text = "\n".join((self.image_fingerprint, _digest(self.labels), *self.classes))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _digest(tensor: Tensor) -> str:
     """Return the SHA-256 of type, shape and values; nothing of a contiguous tensor is copied."""
-    array = tensor.detach().cpu().numpy()
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    tensor, kind = tensor.detach().cpu(), ""
+    if str(tensor.dtype) == "torch.bfloat16":  # which NumPy does not have
+        from torch import int16  # here, so that listing names stays fast
+
+        tensor, kind = tensor.view(int16), "bfloat16"
+    array = tensor.numpy()
+    digest = hashlib.sha256(f"{kind or array.dtype.str}{array.shape}".encode())
     whole = array.ndim < 2 or array.flags.c_contiguous
     for part in [array] if whole else array:
         digest.update(part.reshape(-1).view("uint8").data)
