@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from repsim_energy.comparison import Step, compare
     from repsim_energy.data.pictures import batches_of_files, images_of_files, open_picture
     from repsim_energy.errors import (
@@ -137,6 +138,7 @@ __all__ = [
     "Subject",
     "TrainedModel",
     "UsageError",
+    "__version__",
     "autocorrelation",
     "average_patches",
     "average_shuffled_patches",
@@ -172,7 +174,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that commands start fast."""
+    """Import a public name, or look up the version, when it is first asked for.
+
+    Commands start fast so. The version of a source tree that is not installed is
+    ``0+not.installed``.
+    """
+    if name == "__version__":
+        from repsim_energy.versions import OWN, version_of
+
+        return version_of(OWN)
     if name not in _MODULES:
         raise AttributeError(f"module 'repsim_energy' has no attribute '{name}'")
     return getattr(importlib.import_module(f"repsim_energy.{_MODULES[name]}"), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -127,13 +127,18 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 of pixels, labels and class names: what a training depends on."""
         text = "\n".join((self.image_fingerprint, _digest(self.labels), *self.classes))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _digest(tensor: Tensor) -> str:
     """Return the SHA-256 of type, shape and values; nothing of a contiguous tensor is copied."""
-    array = tensor.detach().cpu().numpy()
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    tensor, kind = tensor.detach().cpu(), ""
+    if str(tensor.dtype) == "torch.bfloat16":  # which NumPy does not have
+        from torch import int16  # here, so that listing names stays fast
+
+        tensor, kind = tensor.view(int16), "bfloat16"
+    array = tensor.numpy()
+    digest = hashlib.sha256(f"{kind or array.dtype.str}{array.shape}".encode())
     whole = array.ndim < 2 or array.flags.c_contiguous
     for part in [array] if whole else array:
         digest.update(part.reshape(-1).view("uint8").data)
@@ -289,11 +294,18 @@ class Normalisation:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The two splits of a data set after its variants; ``test`` may hold no image."""
+    """The two splits of a data set after its variants; ``test`` may hold no image.
+
+    Parameters
+    ----------
+    label : the name in results
+    origin : distribution -> version of the plugins that made it, built-ins included
+    """
 
     label: str
     train: ImageSet
     test: ImageSet
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,8 +318,10 @@ class ModelSpec:
     build : ``(num_classes, in_channels)`` -> a new network, or a trained one
     identity : what a cached training is keyed by; ``None`` where nothing identifies the code,
         such as a function handed over in Python, whose trainings are not cached
+    origin : distribution -> version of the plugins that offer it, built-ins included
     """
 
     label: str
     build: Callable[[int, int], nn.Module | TrainedModel]
     identity: Mapping[str, Any] | None
+    origin: Mapping[str, str] = field(default_factory=dict)

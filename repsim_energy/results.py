@@ -8,7 +8,6 @@ import json
 import platform
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.errors import FileError, UsageError
 from repsim_energy.storage import atomic_path, check_writable
+from repsim_energy.versions import OWN, version_of
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -73,6 +73,7 @@ def assemble(
     coords: Mapping[str, Any],
     configuration: Mapping[str, Any],
     attributes: Mapping[str, str],
+    *origins: Mapping[str, str],
 ) -> xr.Dataset:
     """Return a result of this schema.
 
@@ -82,6 +83,7 @@ def assemble(
     coords : dimension -> labels
     configuration : all that was asked for; stored as one JSON string
     attributes : further attributes, text only (netCDF holds no None, bool or dict)
+    origins : distribution -> version of the plugins that took part
     """
     result = xr.Dataset(
         {
@@ -90,7 +92,9 @@ def assemble(
         },
         coords=dict(coords),
     )
-    versions = {name: metadata.version(name) for name in ("torch", "numpy", "xarray")}
+    versions = {name: version_of(name) for name in ("torch", "numpy", "xarray", OWN)}
+    for origin in origins:
+        versions |= origin
     result.attrs = {
         "schema_version": SCHEMA_VERSION,
         **attributes,

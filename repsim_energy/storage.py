@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,7 +19,13 @@ from repsim_energy.errors import RepsimError, UsageError
 __all__ = ["atomic_path", "cache_folder", "check_writable", "make_folder", "sha256_of"]
 
 STALE_SECONDS = 24 * 3600
-"""A temporary file older than this was left by a process that was killed."""
+"""A temporary file that was last written before so long was left by a process that was killed."""
+
+PREFIX = ".repsim-tmp-"
+"""What every temporary name starts with; a UUID and the name of the target follow."""
+
+IN_CACHE = re.compile(r"\.(repsim-)?tmp-[0-9a-f]{32}-.+", re.DOTALL)
+"""Temporary names in the cache, those of version 0.1 (without ``repsim-``) included."""
 
 
 def cache_folder(*parts: str) -> Path:
@@ -28,8 +36,12 @@ def cache_folder(*parts: str) -> Path:
     UsageError
         Where it cannot be made or written.
     """
-    root = os.environ.get("REPSIM_CACHE") or platformdirs.user_cache_dir("repsim-energy")
-    return make_folder(Path(root, *parts), "set REPSIM_CACHE to a folder that can be written")
+    folder = _cache_root().joinpath(*parts)
+    return make_folder(folder, "set REPSIM_CACHE to a folder that can be written")
+
+
+def _cache_root() -> Path:
+    return Path(os.environ.get("REPSIM_CACHE") or platformdirs.user_cache_dir("repsim-energy"))
 
 
 def make_folder(folder: Path, remedy: str) -> Path:
@@ -65,17 +77,23 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     A file or a folder may be written. Whatever happens, ``target`` is the old one or the whole
     new one. A folder that is already at ``target`` (another process was faster) is kept.
+
+    A process that is killed leaves its temporary file behind. The next one to write ``target``
+    removes it after a day; in the cache it removes all that are so old, whatever their target.
     """
-    _sweep(target.parent)
-    temporary = target.with_name(f".tmp-{uuid.uuid4().hex}-{target.name}")
+    _sweep(target)
+    temporary = target.with_name(f"{PREFIX}{uuid.uuid4().hex}-{target.name}")
     try:
         yield temporary
         for path in sorted(temporary.rglob("*")) if temporary.is_dir() else [temporary]:
             if path.is_file():
                 with path.open("rb+") as file:
                     os.fsync(file.fileno())
-        if not (temporary.is_dir() and target.exists()):
+        try:
             os.replace(temporary, target)
+        except OSError:
+            if not (temporary.is_dir() and target.is_dir()):
+                raise
     except OSError as error:
         raise RepsimError(
             f"'{target}' could not be written ({error.strerror or error}); what was there before "
@@ -85,20 +103,28 @@ def atomic_path(target: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def _sweep(folder: Path) -> None:
-    for path in folder.glob(".tmp-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+def _sweep(target: Path) -> None:
+    """Remove what killed processes left of ``target``, and in the cache what they left at all."""
+    of_target = re.compile(rf"{re.escape(PREFIX)}[0-9a-f]{{32}}-{re.escape(target.name)}")
+    in_cache = target.parent.resolve().is_relative_to(_cache_root().resolve())
+    ours = IN_CACHE if in_cache else of_target
+    for path in target.parent.glob(".*tmp-*"):
+        with contextlib.suppress(OSError):  # another process may be at it too
+            if ours.fullmatch(path.name) and _age(path) > STALE_SECONDS:
                 _remove(path)
 
 
+def _age(path: Path) -> float:
+    """Return how many seconds ago a file, or anything in a folder, was written."""
+    written = [p.lstat().st_mtime for p in (path, *path.rglob("*"))]
+    return time.time() - max(written)
+
+
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            for child in path.iterdir():
-                child.unlink()
-            path.rmdir()
-        else:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
 

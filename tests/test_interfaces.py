@@ -41,6 +41,17 @@ def test_a_fingerprint_is_the_hash_of_type_shape_and_values_in_order(images):
     assert image_set(images).image_fingerprint == expected
 
 
+def test_what_numpy_and_utf_8_do_not_have_is_hashed_too():
+    half = BYTES.bfloat16()
+    expected = b"bfloat16(2, 3, 4, 5)" + half.view(torch.int16).numpy().tobytes()
+    assert image_set(half).image_fingerprint == hashlib.sha256(expected).hexdigest()
+    assert image_set(half).image_fingerprint != image_set(half.view(torch.int16)).image_fingerprint
+    named = [
+        ImageSet(BYTES, torch.zeros(2).long(), (name,), "x") for name in ("a\udcff", "a\udcfe")
+    ]
+    assert named[0].fingerprint != named[1].fingerprint
+
+
 def test_hashing_copies_no_images():
     images = torch.zeros(64, 3, 256, 256, dtype=torch.uint8)
     for given in (images, images.permute(0, 1, 3, 2)):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 
 import pytest
 
@@ -55,13 +56,119 @@ def test_a_writer_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     assert target.read_text() == "old"
 
 
-def test_what_killed_writers_left_is_swept_away(tmp_path):
-    stale = tmp_path / ".tmp-1-x"
-    stale.write_text("half")
-    os.utime(stale, (0, 0))
-    with atomic_path(tmp_path / "file") as path:
+def left_behind(folder, target, *, days=2, prefix=".repsim-tmp-"):
+    """A folder with a file in a folder, as a writer that was killed so long ago leaves it."""
+    path = folder / f"{prefix}{uuid.uuid4().hex}-{target}"
+    inner = path / "tests"
+    inner.mkdir(parents=True)
+    (inner / "half").write_text("half")
+    for part in (inner / "half", inner, path):
+        os.utime(part, (time.time() - days * 24 * 3600,) * 2)
+    return path
+
+
+def write(target):
+    with atomic_path(target) as path:
         path.write_text("new")
-    assert not stale.exists()
+
+
+def test_nothing_of_the_user_is_swept_away(tmp_path):
+    """Only what has our prefix, a UUID and the name of the file that is being written is ours."""
+    foreign = [
+        left_behind(tmp_path, "file", prefix=".tmp-"),
+        left_behind(tmp_path, "other"),
+        left_behind(tmp_path, "file.nc"),
+        tmp_path / ".tmp-notes",
+        tmp_path / ".repsim-tmp-notes-file",
+        tmp_path / ".repsim-tmp-file",
+    ]
+    for path in foreign[3:]:
+        path.write_text("mine")
+        os.utime(path, (0, 0))
+    write(tmp_path / "file")
+    assert set(tmp_path.iterdir()) == {*foreign, tmp_path / "file"}
+
+
+def test_what_was_left_of_the_same_file_is_removed_whole_after_a_day(tmp_path):
+    old, new = left_behind(tmp_path, "file"), left_behind(tmp_path, "file", days=0.9)
+    growing = left_behind(tmp_path, "file")
+    os.utime(growing / "tests" / "half")
+    write(tmp_path / "file")
+    assert not old.exists()
+    assert new.exists()
+    assert growing.exists()
+
+
+def test_the_cache_is_swept_of_everything_that_is_ours(fresh_cache):
+    folder = cache_folder("runs")
+    stale = [
+        left_behind(folder, "one"),
+        left_behind(folder, "two", prefix=".tmp-"),  # of version 0.1
+    ]
+    kept = [
+        left_behind(folder, "three", days=0.9),
+        folder / ".tmp-notes",
+        left_behind(cache_folder("images"), "four"),
+    ]
+    kept[1].write_text("mine")
+    os.utime(kept[1], (0, 0))
+    write(folder / "run")
+    assert not any(path.exists() for path in stale)
+    assert all(path.exists() for path in kept)
+
+
+def test_a_link_is_removed_and_not_what_it_points_to(tmp_path, fresh_cache):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one").write_text("mine")
+    for path in (tmp_path / "photos" / "one", tmp_path / "photos"):
+        os.utime(path, (0, 0))
+    link = cache_folder("runs") / f".repsim-tmp-{uuid.uuid4().hex}-run"
+    link.symlink_to(tmp_path / "photos", target_is_directory=True)
+    os.utime(link, (0, 0), follow_symlinks=False)
+    write(cache_folder("runs") / "run")
+    assert not link.is_symlink()
+    assert (tmp_path / "photos" / "one").read_text() == "mine"
+
+
+def test_a_killed_writer_of_a_folder_leaves_what_the_next_one_knows(tmp_path):
+    """The name that a real process leaves is the one that is swept."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom repsim_energy.storage import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as path:\n"
+        "    (path / 'tests').mkdir(parents=True)\n    (path / 'tests' / 'x').write_text('half')\n"
+        "    os._exit(1)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "mine")], check=False)
+    (left,) = tmp_path.iterdir()
+    for path in (*left.rglob("*"), left):
+        os.utime(path, (0, 0))
+    with atomic_path(tmp_path / "mine") as path:
+        path.mkdir()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_of_two_writers_of_a_folder_the_first_to_finish_keeps_the_place(tmp_path):
+    target = tmp_path / "run"
+    with atomic_path(target) as slow:
+        slow.mkdir()
+        (slow / "who").write_text("slow")
+        with atomic_path(target) as fast:
+            fast.mkdir()
+            (fast / "who").write_text("fast")
+    assert (target / "who").read_text() == "fast"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_does_not_pass_for_written_where_a_file_is_in_its_place(tmp_path):
+    (tmp_path / "run").write_text("old")
+
+    def write_folder():
+        with atomic_path(tmp_path / "run") as path:
+            path.mkdir()
+
+    with pytest.raises(RepsimError, match="unchanged"):
+        write_folder()
+    assert (tmp_path / "run").read_text() == "old"
 
 
 def test_places_that_cannot_be_written_are_refused(tmp_path, monkeypatch):

@@ -186,7 +186,7 @@ class _Kept:
 
 def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
     """Return space for so many rows, in the answer's order of memory: copied much faster."""
-    space = torch.empty(rows, *answer.shape[1:])
+    space = torch.empty(rows, *answer.shape[1:], dtype=answer.dtype, device="cpu")
     last = answer.ndim == 4 and answer.is_contiguous(memory_format=torch.channels_last)
     return space.contiguous(memory_format=torch.channels_last) if last else space
 

@@ -35,7 +35,7 @@ from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
 from repsim_energy.numerics.self_check import self_check
-from repsim_energy.registry import Registry, load_registry, resolve_metric, unchecked
+from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.chunks import moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
@@ -49,14 +49,14 @@ __all__ = ["compare"]
 
 
 def compare(
-    models: Sequence[ModelLike] | Mapping[str, ModelLike],
+    models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike],
     dataset: DatasetLike | Sequence[DatasetLike] = "deadleaves",
     metric: str | Metric = "energy",
     *,
     seeds: int | Sequence[int] = 2,
     recipe: str | Recipe = "quick",
     stage: str = "auto",
-    layers: Sequence[str] = (FIRST,),
+    layers: str | Sequence[str] = (FIRST,),
     images: int = 1000,
     device: str = "auto",
     jobs: int | None = None,
@@ -70,9 +70,9 @@ def compare(
     Parameters
     ----------
     models : specs such as ``"vgg11"``; trained ``nn.Module`` s; filters (k, c, kh, kw); functions
-        ``(num_classes, in_channels) -> Module``; or a mapping from label to any of these
+        ``(num_classes, in_channels) -> Module``; one, a list, or a mapping from label to such
     dataset : a spec such as ``"cifar10+random_labels"``, an ``ImageSet``, images (n, c, h, w) or
-        (images, labels); or a list of such
+        the pair (images, labels (n,)), tensors or arrays; or a list or tuple of such
     metric : a spec such as ``"energy"`` or ``"cka:estimator=biased"``, or a ``Metric``
     seeds : how many (0, 1, ...), or which
     recipe : how to train, such as ``"quick:epochs=20"``
@@ -106,15 +106,13 @@ def compare(
     where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
     measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
-    several = isinstance(dataset, Sequence) and not isinstance(dataset, str | tuple)
-    datasets: Sequence[Any] = dataset if several else [dataset]  # type: ignore[assignment]
-    plan = make_plan(registry, models, datasets, seeds, recipe, device)
+    plan = make_plan(registry, models, dataset, seeds, recipe, device)
     on_filters = measure.operates_on == "filters"
     if on_filters:
         used = choose_stage(stage, plan)
         bases = patch_bases(plan, partial(moments_of_images, where))
     else:
-        found = plan_layers(plan, layers)
+        found = plan_layers(plan, [layers] if isinstance(layers, str) else layers)
         shown = choose_images(plan, images, measure)
         check_memory(plan, measure, found, [len(chosen) for chosen in shown])
     networks, failures = train_networks(plan, progress, where, announce)
@@ -241,4 +239,5 @@ def _result(
         "command": shlex.join(sys.argv),
         **extra,
     }
-    return assemble(variables, coords, configuration, attributes)
+    origins = [spec.origin for spec in plan.models] + [data.origin for data in plan.datasets]
+    return assemble(variables, coords, configuration, attributes, origin_of(metric), *origins)

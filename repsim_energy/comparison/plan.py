@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING
 
-from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_dataset, as_models
+from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_datasets, as_models
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import (
     Dataset,
@@ -86,8 +87,8 @@ class Plan:
 
 def make_plan(
     registry: Registry,
-    models: Sequence[ModelLike] | Mapping[str, ModelLike],
-    datasets: Sequence[DatasetLike],
+    models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike],
+    datasets: DatasetLike | Sequence[DatasetLike],
     seeds: int | Sequence[int],
     recipe: str | Recipe,
     device: str,
@@ -95,15 +96,12 @@ def make_plan(
     """Resolve every name, load the images and build every model once."""
     place = choose_device(device)
     how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(how, Recipe):
+        raise UsageError(f"got a recipe of type {type(how).__name__}, expected a name or a Recipe")
     how = choose_precision(how, place)
     specs = as_models(registry, models)
-    sets = [as_dataset(registry, data) for data in datasets]
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
-    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
-        raise UsageError(f"got seeds {numbers}, expected at least one, each once, none negative")
-    labels = [data.label for data in sets]
-    if len(set(labels)) < len(labels):
-        raise UsageError(f"got datasets {', '.join(labels)}, expected each once")
+    sets = as_datasets(registry, datasets)
+    numbers = _as_seeds(seeds)
     trained, patches = {}, {}
     for d, data in enumerate(sets):
         normalisation_of(data.train)  # refuses empty, constant and infinite images
@@ -113,6 +111,20 @@ def make_plan(
                 trained[d, m] = built
             patches[d, m] = _patch(built, spec, data)
     return Plan(sets, specs, numbers, how, place, trained, patches)
+
+
+def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
+    """Return the seeds 0, 1, ... of a number, or those that are given."""
+    try:
+        given = seeds if isinstance(seeds, Iterable) else range(index(seeds))
+        numbers = [index(seed) for seed in given]
+    except TypeError as error:
+        raise UsageError(
+            f"got seeds {seeds!r}, expected how many, or a list of whole numbers"
+        ) from error
+    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
+        raise UsageError(f"got seeds {numbers}, expected at least one, each once, none negative")
+    return numbers
 
 
 def _patch(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> Patch:

@@ -31,4 +31,6 @@ def map_images(path: Path) -> Tensor:
 def file_of(tensor: Tensor) -> Path | None:
     """Return the file that holds what a tensor holds, where it was mapped and not written to."""
     path: Path | None = _files.get(tensor)
-    return path if path is not None and tensor._version == 0 and path.is_file() else None
+    if path is None or tensor.is_inference():  # which does not know whether it was written to
+        return None
+    return path if tensor._version == 0 and path.is_file() else None

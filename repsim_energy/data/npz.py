@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.errors import DataError, FileError, UsageError
 from repsim_energy.interfaces import ImageSet
+from repsim_energy.numerics.arrays import tensor_of
 
 __all__ = ["npz"]
 
@@ -72,7 +73,7 @@ def _image_set(arrays: dict[str, NDArray[np.generic]], split: str, path: Path) -
         )
     channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return ImageSet(
-        torch.from_numpy(channels_first),
+        tensor_of(channels_first),
         torch.from_numpy(labels.astype(np.int64)),
         tuple(classes),
         path.stem,

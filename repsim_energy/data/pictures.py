@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -174,7 +175,7 @@ def _key(files: Sequence[Path], shape: Shape, version: str) -> str:
             raise FileError(
                 f"'{file}' cannot be read ({error.strerror}), expected an image; put it there"
             ) from error
-        digest.update(f"{file}\n{state.st_size} {state.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(file) + f"\n{state.st_size} {state.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
 
 

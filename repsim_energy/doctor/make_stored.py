@@ -33,4 +33,4 @@ def _rounded(values: Any) -> Any:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(answers()) + "\n")
+    FILE.write_text(json.dumps(answers()) + "\n", encoding="utf-8")

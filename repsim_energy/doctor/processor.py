@@ -44,7 +44,7 @@ def _of_linux(field: str) -> str:
     """Return what Linux says of its first processor; nothing elsewhere."""
     if not CPUINFO.is_file():
         return ""
-    match = re.search(rf"^{field}\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
+    match = re.search(rf"^{field}\s*:\s*(.+)$", CPUINFO.read_text(encoding="utf-8"), re.MULTILINE)
     return match[1].strip() if match else ""
 
 

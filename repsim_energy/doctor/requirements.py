@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["required", "versions"]
+from repsim_energy.versions import NOT_INSTALLED, OWN, version_of
 
-OWN = "repsim-energy"
+__all__ = ["required", "versions"]
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 """Where a source tree that is not installed states its dependencies."""
@@ -23,11 +23,11 @@ def versions() -> dict[str, str]:
 
     Of optional dependencies, those that are installed.
     """
-    found = {"python": platform.python_version(), OWN: _version(OWN) or "not installed"}
+    found = {"python": platform.python_version(), OWN: version_of(OWN)}
     for name, optional in required().items():
-        version = _version(name)
-        if version or not optional:
-            found[name] = version or "not installed"
+        version = version_of(name)
+        if version != NOT_INSTALLED or not optional:
+            found[name] = version
     return found | {"torch": str(torch.__version__)}  # which names its build, such as +cpu
 
 
@@ -51,13 +51,8 @@ def _stated() -> list[str]:
     try:
         return metadata.requires(OWN) or []
     except metadata.PackageNotFoundError:
-        project = tomllib.loads(PROJECT.read_text())["project"] if PROJECT.is_file() else {}
-        stated: list[str] = project.get("dependencies", [])
+        if not PROJECT.is_file():
+            return []
+        project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+        stated: list[str] = project["dependencies"]
         return stated
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

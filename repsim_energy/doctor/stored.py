@@ -15,5 +15,5 @@ FILE = Path(__file__).with_name("stored.json")
 @functools.cache
 def stored() -> dict[str, Any]:
     """Return what is stored: name -> numbers in lists."""
-    content: dict[str, Any] = json.loads(FILE.read_text())
+    content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return content

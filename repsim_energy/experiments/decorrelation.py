@@ -152,7 +152,7 @@ def _keep(setting: Setting, outcome: Outcome, source: str, found: Found) -> None
     }
     coords: dict[str, Any] = {"bank": [name for name, _ in banks], "shift": range(MAX_SHIFT + 1)}
     coords |= {"shift_y": shifts, "shift_x": shifts}
-    outcome.keep(source, setting.result(variables, coords))
+    outcome.keep(source, setting.result(variables, coords, source))
 
 
 def _draw(panels: Sequence[Axes], source: str, found: Found) -> None:

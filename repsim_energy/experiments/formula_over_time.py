@@ -44,7 +44,7 @@ def run(setting: Setting) -> Outcome:
         "autocorrelation": (("t", "shift"), curves),
     }
     coords = {"t": list(STEPS), "component": range(len(variance)), "shift": range(curves.shape[1])}
-    outcome.keep("", setting.result(variables, coords))
+    outcome.keep("", setting.result(variables, coords, "cifar10"))
     middle = len(lags.lags) // 2
     whitened = _correlations(whitening_filters(basis).flatten(1), lags.lags[middle, middle])
     outcome.add(

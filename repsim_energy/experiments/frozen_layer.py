@@ -29,7 +29,7 @@ def run(setting: Setting) -> Outcome:
     for name, network in found.items():  # the training itself refuses to go on if it were not so
         assert not name.endswith(frozen[0]) or _unchanged(network)
     curves = {name: _curves(network) for name, network in found.items()}
-    outcome.keep("", setting.result(*_variables(curves)))
+    outcome.keep("", setting.result(*_variables(curves), "cifar10"))
     for depth in reversed(DEPTHS):
         pair = [setting.scale.model(depth, extra=extra) for extra in frozen]
         if all(name in curves for name in pair):

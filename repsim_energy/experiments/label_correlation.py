@@ -41,7 +41,7 @@ def run(setting: Setting) -> Outcome:
         dims = ("class", "component")
         variables = {f"{name}_correlation": (dims, values) for name, values in found.items()}
         coords = {"class": list(images.classes), "component": range(len(basis.eigenvalues))}
-        outcome.keep(source, setting.result(variables, coords))
+        outcome.keep(source, setting.result(variables, coords, source))
         chance = math.sqrt(2 / (math.pi * len(images)))
         for offset, (name, values) in enumerate(found.items()):
             key = f"fig5/{source}"

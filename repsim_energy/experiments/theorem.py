@@ -103,7 +103,7 @@ def run(setting: Setting) -> Outcome:
     }
     coords = {"case": list(profiles), "images": list(single)}
     coords |= {"sigma": list(SIGMAS), "width": list(WIDTHS)}
-    outcome.keep("", setting.result(variables, coords))
+    outcome.keep("", setting.result(variables, coords, "cifar10"))
     _draw(outcome, profiles, net, patches, starts)
     return outcome
 

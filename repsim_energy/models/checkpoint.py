@@ -74,7 +74,7 @@ def _filters(tensors: dict[str, Tensor], layer: str | None, path: Path) -> tuple
 
 def _filters_alone(name: str, weights: Tensor) -> nn.Module:
     k, c, kh, kw = weights.shape
-    conv = nn.Conv2d(c, k, (kh, kw), bias=False)
+    conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
     with torch.no_grad():
         conv.weight.copy_(weights)
     module = nn.Module()

@@ -24,6 +24,7 @@ from repsim_energy.numerics.products import (
     row_lengths,
     typical_row,
 )
+from repsim_energy.numerics.settings import own_settings
 
 __all__ = ["CKAMoments", "Estimator", "cka"]
 
@@ -31,6 +32,7 @@ CHUNK = 2048
 """Rows that are multiplied at once."""
 
 
+@own_settings()
 def cka(
     x: Tensor, y: Tensor, *, kernel: str = "linear", estimator: Estimator = "debiased"
 ) -> float:
@@ -111,6 +113,7 @@ class CKAMoments:
             pair: RowProducts(symmetric=pair != "xy", repeated=True) for pair in ("xx", "yy", "xy")
         }
 
+    @own_settings()
     def update(self, x: Tensor, y: Tensor) -> CKAMoments:
         """Add a batch of (n, d1) and (n, d2) features and return self."""
         check_rows(x, y)
@@ -134,6 +137,7 @@ class CKAMoments:
         self._count += len(x)
         return self
 
+    @own_settings()
     def cka(self, estimator: Estimator = "debiased") -> float:
         """Return the CKA of everything seen so far."""
         check_estimator(estimator, self._count)

@@ -9,18 +9,24 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.interfaces import PatchBasis, PatchTransform
+from repsim_energy.numerics.settings import own_settings
 from repsim_energy.numerics.threads import one_thread
 
 __all__ = ["basis_from_moments", "transform_basis"]
 
+TIE = 1e-6
+"""Entries of a component are equal in size where they differ by less than this part of it."""
 
+
+@own_settings()
 def basis_from_moments(
     covariance: Tensor, mean: Tensor, patch: tuple[int, int, int], centered: bool, count: int
 ) -> PatchBasis:
     r"""Return the eigenvectors of a patch covariance, :math:`C u_i = \lambda_i^2 u_i`.
 
-    Source: Chowers & Weiss (2023), Definition 2.1. The sign of a component is free; here its
-    entry of largest magnitude is positive, so that equal data give an equal basis.
+    Source: Chowers & Weiss (2023), Definition 2.1. The sign of a component is free; here the first
+    of its entries of largest magnitude is positive. Entries count as equal where rounding alone
+    tells them apart, as in the components of mirrored images, which are symmetric.
 
     Parameters
     ----------
@@ -50,11 +56,13 @@ def basis_from_moments(
             "images are constant, their patches have no variance and no principal components; "
             "expected images that differ"
         )
-    largest = components.abs().argmax(dim=1, keepdim=True)
+    size = components.abs()
+    largest = (size > (1 - TIE) * size.amax(1, keepdim=True)).int().argmax(1, keepdim=True)
     components = components * components.gather(1, largest).sign()
     return PatchBasis(components, eigenvalues, mean.cpu(), patch, centered, count)
 
 
+@own_settings()
 def transform_basis(basis: PatchBasis, transform: PatchTransform) -> PatchBasis:
     r"""Return the basis of patches Tp, with the components in their original order.
 

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import FlatProfileWarning, ShapeError
+from repsim_energy.numerics.arrays import array_of
+from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from repsim_energy.interfaces import PatchBasis
 
-__all__ = ["energy_profile", "profile_similarities", "profile_similarity"]
+__all__ = ["energy_profile", "profile_similarities", "profile_similarity", "split_defined"]
 
 
+@own_settings()
 def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     r"""Return how strongly a filter bank responds to each principal component.
 
@@ -102,7 +105,7 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
     >>> round(profile_similarity([1.0, 2.0, 4.0], [2.0, 4.0, 8.0]), 12)
     1.0
     """
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    x, y = array_of(a), array_of(b)
     if x.ndim != 1 or x.shape != y.shape:
         raise ShapeError(
             f"profiles have shapes {x.shape} and {y.shape}, expected two of one length; "
@@ -111,6 +114,7 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
     return float(profile_similarities(np.stack([x, y]))[0, 1])
 
 
+@own_settings()
 def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     """Return the Pearson correlations of all pairs of (m, d) profiles on one basis.
 
@@ -125,18 +129,28 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
            [ 1.,  1., -1.],
            [-1., -1.,  1.]])
     """
-    x = np.asarray(profiles, dtype=np.float64)
+    x = array_of(profiles)
     if x.ndim != 2:
         raise ShapeError(f"profiles have shape {x.shape}, expected (m, d), one a row")
-    centered = x - x.mean(1, keepdims=True)
-    norms = np.linalg.norm(centered, axis=1)
-    varies = norms > 8 * np.finfo(np.float64).eps * np.linalg.norm(x, axis=1)  # more than rounding
+    x, varies = split_defined(x)
     if not varies.all():
         warnings.warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
             FlatProfileWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
+    centered = x - x.mean(1, keepdims=True)
+    norms = np.linalg.norm(centered, axis=1)
     unit = centered / np.where(varies, norms, np.nan)[:, None]
     correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)
     return correlations
+
+
+def split_defined(
+    profiles: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return (m, d) profiles, zero where they are not finite or constant, and (m,) where not."""
+    finite = np.where(np.isfinite(profiles).all(1, keepdims=True), profiles, 0.0)
+    deviation = np.linalg.norm(finite - finite.mean(1, keepdims=True), axis=1)
+    varies = deviation > 8 * np.finfo(np.float64).eps * np.linalg.norm(finite, axis=1)
+    return np.where(varies[:, None], finite, 0.0), varies

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
 from repsim_energy.numerics.products import RowProducts, as_floating, typical_row
+from repsim_energy.numerics.settings import own_settings
 
 __all__ = [
     "ROUNDING",
@@ -35,6 +36,7 @@ COLUMNS = 4096
 """Features that are multiplied at once; a wide layer is never copied whole."""
 
 
+@own_settings()
 def centered_gram(features: Tensor) -> Tensor:
     r"""Return :math:`K = \tilde X \tilde X^\top` of centred features: (n, d) -> (n, n) float64.
 
@@ -70,6 +72,7 @@ def _deviations(features: Tensor) -> Tensor:
     return x
 
 
+@own_settings()
 def unbiased_gram(gram: Tensor) -> Tensor:
     r"""Return the unbiased form of a centred Gram matrix.
 
@@ -89,6 +92,7 @@ def unbiased_gram(gram: Tensor) -> Tensor:
     return (gram + shares).add_(shares[:, None]).fill_diagonal_(0)
 
 
+@own_settings()
 def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
     """Return a matrix whose product, entry by entry, with another's is the estimate of HSIC.
 
@@ -103,6 +107,7 @@ def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
     return unbiased_gram(gram).div_(math.sqrt(len(gram) * (len(gram) - 3)))
 
 
+@own_settings()
 def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debiased") -> float:
     """Return the linear CKA of two centred Gram matrices (n, n) of the same n examples.
 
@@ -140,7 +145,7 @@ def ratio(xy: float, xx: float, yy: float) -> float:
             "a network's features have no variance (or too few examples to estimate it), their "
             "CKA is undefined and reported as NaN",
             UndefinedSimilarityWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return math.nan
     return xy / math.sqrt(xx * yy)

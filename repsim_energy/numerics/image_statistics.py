@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repsim_energy.errors import ShapeError
+from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.numerics.patches import check_batch, pixel_unit
+from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
@@ -21,6 +22,7 @@ BATCH = 256
 """Images that are held in float64 at once."""
 
 
+@own_settings()
 def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     r"""Return each image's average patch, :math:`\bar p(x) = \frac1J \sum_j p_j(x)`.
 
@@ -47,6 +49,7 @@ def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     return torch.cat(averages).flatten(1)
 
 
+@own_settings()
 def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: int = 0) -> Tensor:
     r"""Return average patches of images that got the patches of the whole set at random.
 
@@ -77,6 +80,7 @@ def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: in
     return totals / places
 
 
+@own_settings()
 def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     r"""Return each image's total patch energy along each component.
 
@@ -111,6 +115,7 @@ def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     )
 
 
+@own_settings()
 def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     r"""Return the Pearson correlation of each class, one against all, with each column.
 
@@ -126,12 +131,29 @@ def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     -------
     (classes, m) float64; NaN for a class without images, or a constant column
 
+    Raises
+    ------
+    ShapeError
+        For labels that do not belong to the rows.
+    DataError
+        For labels that are no numbers of classes.
+
     Examples
     --------
     >>> class_correlations(torch.tensor([[0.0], [0.0], [3.0]]), torch.tensor([0, 0, 1]), 2).tolist()
     [[-1.0], [1.0]]
     """
-    member = F.one_hot(labels, classes).double()
+    if values.ndim != 2 or labels.shape != values.shape[:1]:
+        raise ShapeError(
+            f"values have shape {tuple(values.shape)} and labels {tuple(labels.shape)}, expected "
+            "(n, m) and (n,)"
+        )
+    if labels.is_floating_point() or not all(0 <= int(one) < classes for one in labels.unique()):
+        raise DataError(
+            f"labels are {labels.dtype} with values {labels.unique().tolist()[:5]}, expected whole "
+            f"numbers from 0 to {classes - 1}"
+        )
+    member = F.one_hot(labels.to(torch.int64), classes).double()
     member, values = member - member.mean(0), values.double() - values.double().mean(0)
     norms = torch.outer(member.norm(dim=0), values.norm(dim=0))
     correlation: Tensor = (member.T @ values / norms).clamp(-1.0, 1.0)

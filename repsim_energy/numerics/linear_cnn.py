@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import ShapeError
+from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.numerics.arrays import array_of
+from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["linear_cnn_descent", "linear_cnn_filters"]
 
 
+@own_settings()
 def linear_cnn_descent(
     initial: ArrayLike,
     average_patches: ArrayLike,
@@ -47,8 +50,8 @@ def linear_cnn_descent(
     >>> linear_cnn_descent([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
     array([[0.75]])
     """
-    filters = np.asarray(initial, dtype=np.float64).copy()
-    patches, wanted = (np.asarray(v, dtype=np.float64) for v in (average_patches, targets))
+    filters = array_of(initial).copy()
+    patches, wanted = array_of(average_patches), array_of(targets)
     if filters.ndim != 2 or patches.shape != (len(wanted), filters.shape[1]):
         raise ShapeError(
             f"filters {filters.shape}, average patches {patches.shape} and targets {wanted.shape} "
@@ -60,6 +63,7 @@ def linear_cnn_descent(
     return filters
 
 
+@own_settings()
 def linear_cnn_filters(
     initial: ArrayLike,
     second_moment: ArrayLike,
@@ -98,13 +102,14 @@ def linear_cnn_filters(
     >>> linear_cnn_filters([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
     array([[0.75]])
     """
-    start = np.asarray(initial, dtype=np.float64)
-    a, b = (np.asarray(m, dtype=np.float64) for m in (second_moment, cross_moment))
+    start, a, b = array_of(initial), array_of(second_moment), array_of(cross_moment)
     if start.ndim != 2 or a.shape != 2 * start.shape[1:] or b.shape != start.shape[1:]:
         raise ShapeError(
             f"filters {start.shape}, second moment {a.shape} and cross moment {b.shape} do not "
             "fit, expected (k, d), (d, d) and (d,)"
         )
+    if not np.allclose(a, a.T, rtol=1e-9, atol=1e-9 * np.abs(a).max(initial=0.0)):
+        raise DataError("the second moment is not symmetric, expected the mean of products p pᵀ")
     curvature, vectors = np.linalg.eigh(a)
     rate = 2 * step_size * len(start) * curvature
     slow = np.minimum(rate, 0.5)  # where the power is close to 1, its distance needs expm1

@@ -61,7 +61,7 @@ def _offset(images: Tensor) -> Tensor:
     """
     if images.dtype == torch.uint8:
         return torch.full(images.shape[1:2], 128, device=images.device)
-    return images[:8].to(_own(images)).mean((0, 2, 3))
+    return images[:8].double().mean((0, 2, 3)).to(_own(images))  # however they lie in memory
 
 
 def _own(images: Tensor) -> torch.dtype:
@@ -76,8 +76,8 @@ def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
     if images.is_floating_point():
         rows = images.to(_own(images)).permute(order).clone(memory_format=contiguous)
         return rows.sub_(offset[:, None])
-    if images.is_contiguous() and images.shape[3] % 8 == 0 and images.data_ptr() % 8 == 0:
-        # Eight bytes at once.
+    aligned = images.storage_offset() % 8 == images.data_ptr() % 8 == images.shape[3] % 8 == 0
+    if images.is_contiguous() and aligned:  # eight bytes at once
         words = images.view(torch.int64).permute(order).clone(memory_format=contiguous)
         return words.view(torch.uint8).bitwise_xor_(128).view(torch.int8)
     rows = images.permute(order).clone(memory_format=contiguous)

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.components import basis_from_moments
 from repsim_energy.numerics.patch_sums import patch_sums
 from repsim_energy.numerics.self_check import self_check
+from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +56,7 @@ class PatchMoments:
     unit: float = 1.0
     products: frozenset[str] = frozenset()
 
+    @own_settings()
     def __add__(self, other: PatchMoments) -> PatchMoments:
         """Return the moments of both sets of patches together."""
         if not isinstance(other, PatchMoments):
@@ -74,10 +77,12 @@ class PatchMoments:
         )
 
     @property
+    @own_settings()
     def mean(self) -> Tensor:
         """The mean patch, (d,) float64."""
         return self.total * (self.unit / self.count)
 
+    @own_settings()
     def covariance(self, *, center: bool = True) -> Tensor:
         r"""Return :math:`M/n - \mu\mu^\top`, or :math:`M/n` with ``center=False``; (d, d)."""
         second = self.second / self.count
@@ -158,12 +163,13 @@ def _batches(images: Images | Iterable[Any]) -> Iterator[Tensor]:
     elif isinstance(images, np.ndarray):
         step = max(1, CHUNK_BYTES * len(images) // max(1, images.nbytes))
         for start in range(0, len(images), step):
-            yield torch.from_numpy(np.array(images[start : start + step]))
+            yield tensor_of(np.array(images[start : start + step]))
     else:
         for batch in images:
             yield from _batches(batch[0] if isinstance(batch, tuple | list) else batch)
 
 
+@own_settings()
 def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> PatchMoments | None:
     check_batch(batch, patch)
     if len(batch) == 0:

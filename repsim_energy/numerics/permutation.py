@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 from torch import Tensor
 
+from repsim_energy.numerics.settings import own_settings
+
 __all__ = ["FEWEST", "INVARIANTS", "permutation_band", "permutation_invariants", "shuffled_band"]
 
 INVARIANTS = 4
@@ -21,6 +23,7 @@ FEWEST = 6
 Array = NDArray[np.float64]
 
 
+@own_settings()
 def permutation_invariants(matrix: Tensor) -> Tensor:
     r"""Return what shuffling leaves of a matrix: (n, n) -> (4,) float64.
 
@@ -35,6 +38,7 @@ def permutation_invariants(matrix: Tensor) -> Tensor:
     return torch.stack((squares.new_tensor(len(matrix)), squares.sum(), cubes, triangles))
 
 
+@own_settings()
 def permutation_band(a: Array, b: Array) -> tuple[float, float]:
     r"""Return the central 95% of debiased CKA when the examples of one network are shuffled.
 
@@ -87,6 +91,7 @@ def permutation_moments(a: Array, b: Array) -> tuple[Array, Array]:
         return 2 * squares * squares_b / (n * (n - 3)), third / orders
 
 
+@own_settings()
 def shuffled_band(
     a: Tensor, b: Tensor, *, shuffles: int = 100, seed: int = 0
 ) -> tuple[float, float]:
@@ -108,7 +113,8 @@ def shuffled_band(
         order = torch.randperm(len(b), generator=generator)
         products = a * b.index_select(0, order).index_select(1, order)
         values.append(products.sum(dtype=torch.float64))
-    low, high = torch.stack(values).quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    levels = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = torch.stack(values).quantile(levels).tolist()
     return (low, high)
 
 

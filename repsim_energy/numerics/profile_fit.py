@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.errors import ShapeError
-from repsim_energy.numerics.energy import profile_similarity
+from repsim_energy.numerics.arrays import array_of
+from repsim_energy.numerics.energy import profile_similarity, split_defined
+from repsim_energy.numerics.settings import own_settings
 from repsim_energy.numerics.theory import (
     SMALLEST_EIGENVALUE,
     check_eigenvalues,
@@ -46,7 +48,8 @@ class ProfileFit:
     steps : the number of gradient steps t of the best curve (real-valued)
     step_size : the step size that was held fixed
     profile : (d,) the best curve, scaled to a maximum of 1
-    at_bound : True where the best t is the first one searched, or lies beyond convergence
+    at_bound : True where the best t is the first one searched, or lies beyond convergence;
+        False where there is no best t
     """
 
     correlation: float
@@ -76,7 +79,7 @@ def fit_profile(
     Returns
     -------
     ProfileFit
-        With a correlation of NaN (and a FlatProfileWarning) for a flat profile.
+        All NaN, with a FlatProfileWarning, for a profile that is constant or not finite.
 
     Examples
     --------
@@ -85,9 +88,10 @@ def fit_profile(
     >>> round(fit.correlation, 9), round(fit.steps), fit.at_bound
     (1.0, 300, False)
     """
-    return fit_profiles(np.asarray(profile)[None], eigenvalues, step_size=step_size)[0]
+    return fit_profiles(array_of(profile)[None], eigenvalues, step_size=step_size)[0]
 
 
+@own_settings()
 def fit_profiles(
     profiles: ArrayLike, eigenvalues: ArrayLike, *, step_size: float | None = None
 ) -> list[ProfileFit]:
@@ -96,7 +100,7 @@ def fit_profiles(
     The curves are computed once for all.
     """
     variance = check_eigenvalues(eigenvalues)
-    measured = np.asarray(profiles, dtype=np.float64)
+    measured = array_of(profiles)
     if measured.ndim != 2 or measured.shape[1:] != variance.shape:
         raise ShapeError(
             f"profile has shape {measured.shape[1:]} but there are {len(variance)} eigenvalues; "
@@ -107,12 +111,14 @@ def fit_profiles(
     converged, last = np.log(np.log([CONVERGED, LIMIT]) / np.log1p(-slowest))
     grid = np.append(np.linspace(0.0, converged, GRID_POINTS), last)
     directions = _unit(theoretical_profile(variance, step_size=eta, steps=np.exp(grid)))
+    searched, defined = split_defined(measured)
     best = [
         _best(part, variance, eta, grid, directions)
-        for part in np.split(measured, range(AT_ONCE, len(measured), AT_ONCE))
+        for part in np.split(searched, range(AT_ONCE, len(searched), AT_ONCE))
     ]
     log_steps = np.concatenate(best)
     curves = theoretical_profile(variance, step_size=eta, steps=np.exp(log_steps))
+    log_steps[~defined], curves[~defined] = np.nan, np.nan
     at_bound = ((log_steps < 1e-3) | (log_steps > converged - 1e-3)).tolist()
     return [
         ProfileFit(profile_similarity(p, curve), float(np.exp(t)), eta, curve / curve.max(), bound)

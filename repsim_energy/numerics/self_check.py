@@ -44,8 +44,8 @@ def self_check() -> str:
     if wrong:
         raise RepsimError(
             f"torch {torch.__version__} computes wrongly on this machine ({', '.join(wrong)}), "
-            "expected what plain arithmetic gives; run repsim doctor, and use another version of "
-            "torch"
+            "expected what plain arithmetic gives; run repsim doctor, unset what chooses other "
+            "kernels (such as ONEDNN_DEFAULT_FPMATH_MODE), or use another version of torch"
         )
     return PASSED
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
+from repsim_energy.numerics.arrays import array_of
+from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,7 @@ SMALLEST_EIGENVALUE = 1e-12
 """Relative to the largest; a component below it never converges and does not set the range."""
 
 
+@own_settings()
 def theoretical_profile(
     eigenvalues: ArrayLike, *, step_size: float, steps: ArrayLike
 ) -> NDArray[np.float64]:
@@ -54,7 +57,7 @@ def theoretical_profile(
             f"step size {step_size:.4g} gives {step_size * variance.max():.4g} times the largest "
             f"eigenvalue, expected between 0 and 1; use less than {1 / variance.max():.4g}"
         )
-    t = np.asarray(steps, dtype=np.float64)
+    t = array_of(steps)
     if not np.all(t >= 0):
         raise UsageError("steps hold a negative number or NaN, expected numbers >= 0")
     x = step_size * variance
@@ -64,6 +67,7 @@ def theoretical_profile(
     return curve
 
 
+@own_settings()
 def whitening_filters(basis: PatchBasis) -> Tensor:
     r"""Return the filter bank of the limit :math:`t \to \infty`: :math:`w_i = u_i / \lambda_i`.
 
@@ -95,7 +99,7 @@ def whitening_filters(basis: PatchBasis) -> Tensor:
 
 def check_eigenvalues(eigenvalues: ArrayLike) -> NDArray[np.float64]:
     """Return (d,) float64 eigenvalues, refusing what cannot be those of a patch basis."""
-    variance = np.asarray(eigenvalues, dtype=np.float64)
+    variance = array_of(eigenvalues)
     if variance.ndim != 1 or len(variance) == 0:
         raise ShapeError(f"eigenvalues have shape {variance.shape}, expected (d,)")
     if not (np.isfinite(variance).all() and variance.min() >= 0 and variance.max() > 0):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from repsim_energy.errors import ShapeError
 from repsim_energy.numerics.patches import check_batch
+from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchTransform
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["tile_patches"]
 
 
+@own_settings()
 def tile_patches(images: Tensor, transform: PatchTransform) -> Tensor:
     """Return images in which the transformed overlapping patches stand side by side.
 
@@ -28,7 +31,8 @@ def tile_patches(images: Tensor, transform: PatchTransform) -> Tensor:
 
     Returns
     -------
-    (n, c, kh * (h - kh + 1), kw * (w - kw + 1)), of the type of the images
+    (n, c, kh * (h - kh + 1), kw * (w - kw + 1)), of the type of the images; half ones are
+    multiplied in float32
 
     Raises
     ------
@@ -43,6 +47,7 @@ def tile_patches(images: Tensor, transform: PatchTransform) -> Tensor:
             "the kind it was made on"
         )
     height, width = (s - k + 1 for s, k in zip(images.shape[2:], (kh, kw), strict=True))
-    patches = transform.matrix.to(images) @ F.unfold(images, (kh, kw))
+    values = images.to(torch.promote_types(images.dtype, torch.float32))
+    patches = transform.matrix.to(values) @ F.unfold(values, (kh, kw))
     size = (kh * height, kw * width)
-    return F.fold(patches, size, (kh, kw), stride=(kh, kw))
+    return F.fold(patches, size, (kh, kw), stride=(kh, kw)).to(images.dtype)

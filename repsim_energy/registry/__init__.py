@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repsim_energy.registry.plugin_metric import unchecked
+from repsim_energy.registry.plugin_metric import origin_of, unchecked
 from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry, load_registry
 from repsim_energy.registry.resolve import (
     describe,
@@ -20,6 +20,7 @@ __all__ = [
     "describe",
     "load_dataset",
     "load_registry",
+    "origin_of",
     "resolve_metric",
     "resolve_model",
     "resolve_variant",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["PluginMetric", "unchecked"]
+__all__ = ["PluginMetric", "origin_of", "unchecked"]
 
 
 class PluginMetric:
@@ -38,6 +38,7 @@ class PluginMetric:
 
     def __init__(self, metric: Metric, entry: Entry) -> None:
         self.plain = metric
+        self.plugin = entry.plugin
         self._what = entry.called
         self._remedy = f"see repsim plugin check {entry.plugin.distribution}"
 
@@ -97,3 +98,8 @@ class PluginMetric:
 def unchecked(metric: Metric) -> Metric:
     """Return the metric that stands behind the checks; one that has none as it is."""
     return metric.plain if isinstance(metric, PluginMetric) else metric
+
+
+def origin_of(metric: Metric) -> dict[str, str]:
+    """Return distribution -> version of the plugin that offers the metric, where one does."""
+    return metric.plugin.origin if isinstance(metric, PluginMetric) else {}

@@ -17,6 +17,7 @@ import pluggy
 
 from repsim_energy import hookspecs
 from repsim_energy.errors import PluginError, PluginWarning, reason_of, unknown_name
+from repsim_energy.versions import OWN, version_of
 
 __all__ = ["Entry", "Kind", "Plugin", "Registry", "load_registry"]
 
@@ -32,9 +33,6 @@ HOOKS: dict[str, Kind] = {
 FAILED = object()
 """What a guarded call gives that raised; a hook may well return None."""
 
-OWN = "repsim-energy"
-"""The distribution that the built-ins come from."""
-
 BUILT_IN = ("repsim_energy.metrics", "repsim_energy.models", "repsim_energy.data")
 
 
@@ -47,6 +45,11 @@ class Plugin:
     version: str
     provides: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Distribution -> version, as results record it."""
+        return {self.distribution: self.version}
 
     @property
     def status(self) -> str:
@@ -173,7 +176,7 @@ def load_registry(*, plugins: bool = True, strict: bool | None = None) -> Regist
     registry = Registry()
     for module in BUILT_IN:
         _take_in(
-            registry, manager, Plugin(module.split(".")[-1], OWN, _version()),
+            registry, manager, Plugin(module.split(".")[-1], OWN, version_of(OWN)),
             partial(importlib.import_module, module),
         )  # fmt: skip
     for point in _entry_points() if plugins else []:
@@ -190,13 +193,6 @@ def load_registry(*, plugins: bool = True, strict: bool | None = None) -> Regist
 def _entry_points() -> list[metadata.EntryPoint]:
     found = metadata.entry_points(group=hookspecs.GROUP)
     return sorted(found, key=lambda point: (point.dist.name if point.dist else "", point.name))
-
-
-def _version() -> str:
-    try:
-        return metadata.version(OWN)
-    except metadata.PackageNotFoundError:  # a source tree on the path
-        return "unknown"
 
 
 def _take_in(

@@ -69,14 +69,16 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
         options,
         skip=GIVEN["model"],
         what=f"model '{name}'",
-        converters={Architecture: partial(_architecture, registry)},
+        converters={Architecture: partial(_Named, registry)},
     )
     identity = {
         "name": name,
         "options": {key: str(value) for key, value in bound.items()},
         "distribution": f"{entry.plugin.distribution} {_code_version(entry)}",
     }
-    return ModelSpec(label, partial(_built, thing, bound), identity)
+    named = [value for value in bound.values() if isinstance(value, _Named)]
+    origin = _joined(entry.plugin.origin, *(value.origin for value in named))
+    return ModelSpec(label, partial(_built, thing, bound), identity, origin)
 
 
 def _built(
@@ -99,14 +101,24 @@ def _code_version(entry: Entry) -> str:
     return "built-in" if entry.built_in else entry.plugin.version
 
 
-def _architecture(registry: Registry, name: str) -> Callable[..., Any]:
-    """Return a builder for an option that names an architecture."""
+class _Named:
+    """A builder for an option that names an architecture, such as ``arch=resnet20``."""
 
-    def build(num_classes: int, in_channels: int, **options: Any) -> Any:
-        return _model(registry, name, name, options).build(num_classes, in_channels)
+    def __init__(self, registry: Registry, name: str) -> None:
+        self._registry, self._name = registry, name
+        self.origin = registry.entry("model", name).plugin.origin
 
-    registry.entry("model", name)
-    return build
+    def __call__(self, num_classes: int, in_channels: int, **options: Any) -> Any:
+        """Return a new network."""
+        spec = _model(self._registry, self._name, self._name, options)
+        return spec.build(num_classes, in_channels)
+
+    def __str__(self) -> str:  # what a run's key and a result hold of it
+        return self._name
+
+
+def _joined(*origins: Mapping[str, str]) -> dict[str, str]:
+    return {name: version for origin in origins for name, version in origin.items()}
 
 
 def load_dataset(registry: Registry, text: str) -> Dataset:
@@ -121,6 +133,7 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     options = bind_options(factory, rest, skip=GIVEN["dataset"], what=what)
     chosen = bind_options(_select(), common, skip=1, what=what)
     changes = [_variant(registry, spec) for spec in variants]
+    plugins = [entry.plugin, *(registry.entry("variant", spec.name).plugin for spec in variants)]
 
     def split(name: str) -> ImageSet:
         images = _image_set(entry, _call(entry, partial(factory, name, **options)))
@@ -129,7 +142,7 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     train, test = split("train"), split("test")
     for change in changes:
         train, test = change(train, train), change(test, train)
-    return Dataset(text, train, test)
+    return Dataset(text, train, test, _joined(*(plugin.origin for plugin in plugins)))
 
 
 def resolve_variant(registry: Registry, text: str) -> Callable[[ImageSet, ImageSet], ImageSet]:

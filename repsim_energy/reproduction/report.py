@@ -33,7 +33,7 @@ tolerance away from zero (|·| ≤), else as near as the tolerance (±).
 def _published() -> dict[str, dict[str, Any]]:
     """Return key -> where it is published, value, sd, rule and tolerance."""
     file = resources.files(__package__).joinpath("published.json")
-    table: dict[str, dict[str, Any]] = json.loads(file.read_text())
+    table: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     return table
 
 
@@ -73,7 +73,7 @@ def read_rows(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        rows: dict[str, Any] = json.loads(path.read_text())["experiments"]
+        rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["experiments"]
         page(rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(
@@ -87,9 +87,10 @@ def write_rows(folder: Path, rows: dict[str, Any]) -> None:
     """Write all rows as JSON and as the page."""
     with atomic_path(folder / JSON) as temporary:
         content = {"schema_version": 1, "experiments": rows}
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
     with atomic_path(folder / MARKDOWN) as temporary:
-        temporary.write_text(page(rows))
+        temporary.write_text(page(rows), encoding="utf-8")
 
 
 def page(rows: dict[str, Any]) -> str:

@@ -179,15 +179,17 @@ class Setting:
                 outcome.failures.append(str(error))
         return results
 
-    def result(self, variables: Mapping[str, Any], coords: Mapping[str, Any]) -> xr.Dataset:
-        """Return what was measured without comparing networks, in the result schema."""
+    def result(
+        self, variables: Mapping[str, Any], coords: Mapping[str, Any], source: str
+    ) -> xr.Dataset:
+        """Return what was measured on a data set without comparing networks, in the schema."""
         configuration = {
             "sources": dict(self.sources),
             "seeds": list(self.seeds),
             "recipe": self.recipe,
             "scale": self.scale.name,
         }
-        return assemble(variables, coords, configuration, {})
+        return assemble(variables, coords, configuration, {}, self.data(source).origin)
 
 
 def make_setting(

@@ -62,10 +62,10 @@ def write_plugin(name: str, kind: str, into: Path = Path()) -> list[Path]:
         for place, template in FILES.items():
             path = temporary / Template(place).substitute(words)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_template(template, words).substitute(words))
+            path.write_text(_template(template, words).substitute(words), encoding="utf-8")
     return [folder / Template(place).substitute(words) for place in FILES]
 
 
 def _template(name: str, words: dict[str, str]) -> Template:
     file = Template(name).substitute(words) + ".txt"
-    return Template((resources.files(__package__) / "templates" / file).read_text())
+    return Template((resources.files(__package__) / "templates" / file).read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from repsim_energy.errors import DataError, FileError, RepsimError, UsageError
+from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.scheduling.processes import Local
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
@@ -117,7 +118,7 @@ def _moments_of_chunk(numbered: tuple[int, Chunk], patch: tuple[int, int]) -> Pa
 
 
 def _read(path: str | Path) -> Tensor:
-    return torch.from_numpy(np.load(path, allow_pickle=False)).permute(0, 3, 1, 2)
+    return tensor_of(np.load(path, allow_pickle=False)).permute(0, 3, 1, 2)
 
 
 class _Sums:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import ModelSpec
-from repsim_energy.scheduling.on_worker import refusal, version_of
+from repsim_energy.scheduling.on_worker import refusal
+from repsim_energy.versions import OWN, version_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -126,7 +127,7 @@ class Connection:
 
     def _refuse_scheduler(self, versions: Mapping[str, str]) -> None:
         """Refuse a scheduler that could not read the names of what it hands on."""
-        ours = {"repsim-energy": versions["repsim-energy"]}
+        ours = {OWN: versions[OWN]}
         try:
             reason = self._client.run_on_scheduler(refusal, ours)
         except Exception as error:  # whatever its environment raises
@@ -163,7 +164,7 @@ def _in_words(reason: str | Exception) -> str:
 
 def _versions(specs: Iterable[ModelSpec]) -> dict[str, str]:
     """Return distribution -> version of all whose code decides a run."""
-    versions = {"repsim-energy": version_of("repsim-energy")}
+    versions = {OWN: version_of(OWN)}
     for spec in specs:
         name, _, version = str((spec.identity or {}).get("distribution", "")).rpartition(" ")
         if version and version != "built-in":

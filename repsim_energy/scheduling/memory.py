@@ -14,9 +14,12 @@ def available_memory() -> float:
     free = [float("inf")]
     with_limit = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     with contextlib.suppress(OSError, ValueError):  # there is no such limit
-        free.append(int(with_limit[0].read_text()) - int(with_limit[1].read_text()))
+        free.append(
+            int(with_limit[0].read_text(encoding="utf-8"))
+            - int(with_limit[1].read_text(encoding="utf-8"))
+        )
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free += [1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable")]
     except OSError:
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 from repsim_energy.errors import UsageError
@@ -15,8 +14,9 @@ from repsim_energy.training.device import choose_device
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.runs import make_run
 from repsim_energy.training.transfer import files_of
+from repsim_energy.versions import version_of
 
-__all__ = ["call", "make", "refusal", "version_of"]
+__all__ = ["call", "make", "refusal"]
 
 _turn = threading.Lock()
 """Tasks take turns in a process: initial weights come from the one random state of torch."""
@@ -51,11 +51,3 @@ def refusal(versions: Mapping[str, str], specs: Sequence[bytes] = ()) -> str | N
         except Exception as error:
             return f"cannot load a model ({type(error).__name__}: {error})"
     return None
-
-
-def version_of(distribution: str) -> str:
-    """Return the version of an installed distribution, or ``none``."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "none"

@@ -38,7 +38,7 @@ def usable_cores() -> int:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     try:
-        quota, period = (int(number) for number in QUOTA.read_text().split())
+        quota, period = (int(number) for number in QUOTA.read_text(encoding="utf-8").split())
     except (OSError, ValueError):  # no such file, or no limit
         return cores
     return max(1, min(cores, quota // period))

@@ -116,14 +116,14 @@ def observe(
         return hook
 
     hooks = [modules[name].register_forward_hook(hook_of(key)) for key, name in layers.items()]
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     try:
         module.to(device).eval()
         for shown in images.split(batch):
             answered.clear()
             rows = len(shown)
             with contextlib.suppress(_AllAnswered):
-                module(as_input(shown.to(device), normalisation))
+                module(as_input(shown.to(device), normalisation, module))
             if unused := layers.keys() - answered:
                 raise UsageError(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
@@ -132,7 +132,8 @@ def observe(
     finally:
         for hook in hooks:
             hook.remove()
-        module.train(was_training)
+        for part, was_training in modes:
+            part.training = was_training
 
 
 def layer_sizes(

@@ -79,7 +79,7 @@ def cached_run(key: str) -> Run | None:
     if not folder.exists():
         return None
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         filters = _checked(folder, FILES[0])
         if not (folder / FILES[1]).is_file():
             raise FileError(f"'{folder / FILES[1]}' is missing")
@@ -136,13 +136,15 @@ def keep_run(
             "threads": torch.get_num_threads(),
             "sha256": {name: sha256_of(temporary / name) for name in FILES},
         }
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
+        (temporary / MANIFEST).write_text(
+            json.dumps(manifest, indent=1, default=str), encoding="utf-8"
+        )
 
 
 def _checked(folder: Path, name: str) -> dict[str, Tensor]:
     """Return the tensors of a cached file after comparing its hash with the manifest."""
     path = folder / name
-    expected = json.loads((folder / MANIFEST).read_text())["sha256"][name]
+    expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"][name]
     content = path.read_bytes()  # hashed and parsed from memory: the file may change meanwhile
     if hashlib.sha256(content).hexdigest() != expected:
         raise FileError(f"'{path}' is not what was written; delete its folder to train it anew")

@@ -45,7 +45,8 @@ def normalisation_of(images: ImageSet) -> Normalisation:
     """
     _check_images(images)
     channels = images.images.shape[1]
-    total, square, count = torch.zeros(channels).double(), 0.0, images.images[:, 0].numel()
+    count, square = images.images[:, 0].numel(), 0.0
+    total = torch.zeros(channels, dtype=torch.float64, device=images.images.device)
     for part in _parts(images.images):
         sums, squares = _sums(part)
         total += sums
@@ -84,14 +85,21 @@ def _unit(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
-def as_input(images: Tensor, normalisation: Normalisation) -> Tensor:
-    """Return (n, c, h, w) network input of a batch of uint8 or float images."""
+def as_input(
+    images: Tensor, normalisation: Normalisation, module: nn.Module | None = None
+) -> Tensor:
+    """Return (n, c, h, w) network input of a batch of uint8 or float images.
+
+    Computed in float32, and given in the dtype of the network's weights where it is named.
+    """
     mean, std = (
-        torch.tensor(values, device=images.device).view(-1, 1, 1)
+        torch.tensor(values, dtype=torch.float32, device=images.device).view(-1, 1, 1)
         for values in (normalisation.mean, normalisation.std)
     )
     scaled = (_unit(images) - mean) / std
-    return scaled.contiguous(memory_format=torch.channels_last)
+    weights = () if module is None else (p for p in module.parameters() if p.is_floating_point())
+    dtype = next((p.dtype for p in weights), torch.float32)
+    return scaled.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 def train(

@@ -171,6 +171,11 @@ def _start(spec: ModelSpec, data: Dataset, seed: int) -> _New:
     if isinstance(module, TrainedModel):
         raise UsageError(f"model '{spec.label}' is trained already, expected an architecture")
     name, layer = find_layer(module)
+    if layer.weight.dtype != torch.float32:
+        raise UsageError(
+            f"{called(spec)} has weights of {layer.weight.dtype}, expected torch.float32; other "
+            "weights are drawn of other types, so leave torch.set_default_dtype as it is"
+        )
     return _New(module, name, read_filters(layer), normalisation_of(data.train))
 
 

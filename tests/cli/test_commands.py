@@ -184,7 +184,7 @@ def test_ctrl_c_is_130_and_finished_runs_stay(data, fresh_cache):
     with started("compare", *args) as process:
         assert interrupted(process, fresh_cache, 2).startswith("interrupted: ")
     assert len(list(fresh_cache.glob("runs/*/run.json"))) == 1
-    assert not list(fresh_cache.glob("runs/.tmp-*"))
+    assert not list(fresh_cache.glob("runs/.*"))
 
 
 def test_an_interruption_ends_training_in_other_processes_at_once(data, fresh_cache):

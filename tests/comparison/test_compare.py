@@ -223,3 +223,44 @@ def test_seeds_agree_and_theory_fits_on_real_images(cifar_subset):
     )
     assert float(summarise(found)["mean"][0, 0]) >= 0.88
     assert float(found.fit_correlation.sel(stage="change").mean()) >= 0.88
+
+
+@pytest.fixture(params=[torch.float64, torch.float16, torch.bfloat16])
+def default_dtype(request):
+    """Another default dtype than torch starts with, as scripts set it."""
+    before = torch.get_default_dtype()
+    yield lambda: torch.set_default_dtype(request.param)
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("metric", ["energy", "cka"])
+def test_networks_that_are_given_compare_alike_under_any_default_dtype(
+    metric, default_dtype, pictures, tmp_path
+):
+    first, second = small_cnn(3, 3), small_cnn(3, 3)
+    torch.save(second.state_dict(), tmp_path / "second.pt")
+    models = [first, second] + [f"checkpoint:path={tmp_path}/second.pt"] * (metric == "energy")
+    models += [first[0].weight.detach()] * (metric == "energy")
+    expected = rs.compare(models, pictures, metric, layers=["0", "output"])
+    default_dtype()
+    found = rs.compare(models, pictures, metric, layers=["0", "output"])
+    np.testing.assert_array_equal(found.similarity, expected.similarity)
+    if metric == "energy":
+        np.testing.assert_array_equal(found.energy, expected.energy)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_networks_of_any_dtype_are_shown_images(dtype, pictures):
+    first, second = small_cnn(3, 3), small_cnn(3, 3)
+    expected = rs.compare([first, second], pictures, "cka")
+    found = rs.compare([first.to(dtype), second.to(dtype)], pictures, "cka")
+    np.testing.assert_allclose(found.similarity, expected.similarity, atol=0.02)
+
+
+def test_nothing_is_trained_or_cached_from_weights_of_another_dtype(
+    default_dtype, data, fresh_cache
+):
+    default_dtype()
+    with pytest.raises(UsageError, match="set_default_dtype"):
+        rs.compare([TINY], data, recipe=RECIPE, seeds=1)
+    assert not list(fresh_cache.glob("runs/*"))

@@ -13,6 +13,7 @@ from repsim_energy.data.npz import npz
 from repsim_energy.data.torchvision_sets import cifar10
 from repsim_energy.errors import DataError, FileError, RepsimError, UsageError
 from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.scheduling import patch_moments_of_chunks
 
 
 def test_npz_is_read_channel_first(pictures_npz):
@@ -50,6 +51,17 @@ IMAGES = np.zeros((4, 8, 8, 3), np.uint8)
 def test_arrays_that_do_not_fit_are_refused(arrays, error, words, tmp_path):
     with pytest.raises(error, match=words):
         npz("train", path=write(tmp_path / "x.npz", **arrays))
+
+
+@pytest.mark.parametrize("kind", ["<f4", ">f4", ">f8", "u1"])
+def test_arrays_of_any_byte_order_are_read(kind, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(kind)
+    path = write(tmp_path / "x.npz", train_images=images, train_labels=np.zeros(4, ">i2"))
+    found = npz("train", path=path)
+    np.testing.assert_array_equal(found.images.numpy().transpose(0, 2, 3, 1), images)
+    np.save(tmp_path / "x.npy", images)
+    moments = patch_moments_of_chunks([tmp_path / "x.npy"], (3, 3))
+    assert torch.equal(moments.second, patch_moments(found.images, (3, 3)).second)
 
 
 def test_damaged_and_missing_files_are_refused(pictures_npz, tmp_path):

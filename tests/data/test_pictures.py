@@ -104,6 +104,21 @@ def test_a_broken_picture_is_named_and_leaves_nothing_behind(photos, fresh_cache
     assert cached(fresh_cache) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux alone")
+def test_names_that_are_no_text_are_names(tmp_path, fresh_cache):
+    names = [tmp_path / os.fsdecode(name) for name in (b"\xff.png", b"\xfe.png")]
+    for number, path in enumerate(names):
+        Image.fromarray(np.full((6, 8, 3), number, np.uint8)).save(path)
+    assert image_set(names).images[:, 0, 0, 0].tolist() == [0, 1]
+    assert image_set(names[::-1]).images[:, 0, 0, 0].tolist() == [1, 0]
+
+
+def test_images_that_may_have_been_written_to_are_copied(photos, fresh_cache):
+    """Tensors of inference mode do not count how often they are written to."""
+    with torch.inference_mode():
+        assert file_of(image_set(photos).images) is None
+
+
 def test_what_is_written_to_the_images_stays_in_memory(photos, fresh_cache):
     found = image_set(photos)
     (path,) = cached(fresh_cache)

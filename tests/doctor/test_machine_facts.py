@@ -11,6 +11,7 @@ from repsim_energy.doctor import facts, processor, report, requirements
 from repsim_energy.doctor.checks import Finding
 from repsim_energy.doctor.facts import facts_of_machine
 from repsim_energy.registry.plugins import Plugin
+from repsim_energy.versions import NOT_INSTALLED
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +30,7 @@ def test_every_dependency_has_its_version(monkeypatch):
     found = requirements.versions()
     assert names | {"python", "repsim-energy"} <= found.keys()
     assert found["torch"] == torch.__version__
-    assert not {name for name in names if found[name] == "not installed"}
+    assert not {name for name in names if found[name] == NOT_INSTALLED}
 
 
 def test_an_installed_distribution_states_its_dependencies_itself(monkeypatch):
@@ -40,7 +41,7 @@ def test_an_installed_distribution_states_its_dependencies_itself(monkeypatch):
         "torch": False, "no-such-thing": False, "pytest": True, "neither-this": True,
     }  # fmt: skip
     found = requirements.versions()
-    assert found["no-such-thing"] == "not installed"
+    assert found["no-such-thing"] == NOT_INSTALLED
     assert "neither-this" not in found
     assert found["pytest"] == pytest.__version__
 

@@ -136,6 +136,17 @@ def test_a_class_without_images_and_a_constant_column_have_no_correlation(rng):
     assert class_correlations(values, torch.zeros(10, dtype=torch.int64), 1).isnan().all()
 
 
+def test_labels_are_whole_numbers_of_classes(rng):
+    values, labels = torch.randn(6, 2, generator=rng), torch.tensor([0, 0, 1, 1, 2, 2])
+    expected = class_correlations(values, labels, 3)
+    for dtype in (torch.int8, torch.uint8, torch.int32):
+        assert torch.equal(class_correlations(values, labels.to(dtype), 3), expected)
+    for wrong, error in ((labels - 1, DataError), (labels + 1, DataError), (labels / 2, DataError),
+                         (labels[:3], ShapeError)):  # fmt: skip
+        with pytest.raises(error, match="labels"):
+            class_correlations(values, wrong, 3)
+
+
 @pytest.mark.parametrize(("count", "value"), [(3, 0.1), (17, 0.3), (24, 0.7)])
 def test_a_constant_column_has_no_correlation_whatever_its_value(count, value):
     column = torch.full((count, 1), value, dtype=torch.float64)

@@ -118,11 +118,22 @@ def test_fit_finds_the_steps_and_says_when_it_ran_into_a_bound():
     assert fit_profile(CIFAR_LIKE**2, CIFAR_LIKE).at_bound
 
 
-def test_fit_of_a_flat_profile_is_nan():
+@pytest.mark.parametrize(
+    "value", [np.ones(27), np.zeros(27), np.full(27, np.nan), np.r_[np.inf, np.ones(26)]]
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_has_no_fit_is_nan_and_leaves_the_others_alone(value, place):
+    profiles = [CIFAR_LIKE, CIFAR_LIKE[::-1]]
+    profiles.insert(place, value)
     with pytest.warns(FlatProfileWarning):
-        flat, other = fit_profiles([np.ones(27), CIFAR_LIKE], CIFAR_LIKE)
-    assert np.isnan(flat.correlation)
-    assert other.correlation == fit_profile(CIFAR_LIKE, CIFAR_LIKE).correlation
+        fits = fit_profiles(profiles, CIFAR_LIKE)
+    undefined = fits.pop(place)
+    assert np.isnan([undefined.correlation, undefined.steps, *undefined.profile]).all()
+    assert not undefined.at_bound
+    for fit, profile in zip(fits, (CIFAR_LIKE, CIFAR_LIKE[::-1]), strict=True):
+        assert fit.steps == fit_profile(profile, CIFAR_LIKE).steps
+    with pytest.warns(FlatProfileWarning):
+        assert np.isnan(fit_profile(value, CIFAR_LIKE).steps)
 
 
 def test_bad_input_is_refused():
@@ -132,6 +143,8 @@ def test_bad_input_is_refused():
         theoretical_profile([2.0, 1.0], step_size=0.1, steps=-1)
     with pytest.raises(DataError, match="eigenvalues"):
         theoretical_profile([1.0, np.nan], step_size=0.1, steps=3)
+    with pytest.raises(DataError, match="not symmetric"):
+        linear_cnn_filters(np.zeros((1, 2)), [[1, 0.5], [0, 1]], [1, 1], step_size=0.1, steps=3)
     with pytest.raises(ShapeError, match="27 eigenvalues"):
         fit_profile(np.ones(3), CIFAR_LIKE)
     with pytest.raises(ShapeError, match="do not fit"):

@@ -232,7 +232,7 @@ def test_workers_that_cannot_do_the_work_are_refused(cluster, data, tmp_path, mo
         rs.compare([unknown], data, recipe=RECIPE, scheduler=cluster)
     monkeypatch.undo()
     other = ModelSpec("other", MARKED.build, {"name": "x", "distribution": "repsim-tiny 9.9"})
-    with pytest.raises(UsageError, match=r"has repsim-tiny none, expected 9\.9"):
+    with pytest.raises(UsageError, match=r"has repsim-tiny 0\+not\.installed, expected 9\.9"):
         rs.compare([other], data, recipe=RECIPE, scheduler=cluster)
 
 

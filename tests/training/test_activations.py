@@ -58,6 +58,17 @@ def test_answers_are_those_of_the_layers_before_an_inplace_relu(images):
     assert not any(module._forward_hooks for module in net.modules())
 
 
+def test_a_network_keeps_the_mode_of_each_of_its_parts(images):
+    """Such as a batch norm that is frozen while the rest is trained."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.Dropout(0.5)))
+    net[1].eval()
+    before = [module.training for module in net.modules()]
+    state = {name: values.clone() for name, values in net.state_dict().items()}
+    seen(net, ["output"], images, batch=4)
+    assert [module.training for module in net.modules()] == before
+    assert all(torch.equal(values, state[name]) for name, values in net.state_dict().items())
+
+
 def test_a_network_is_left_once_all_layers_have_answered(images):
     class Last(nn.Module):
         def forward(self, maps):

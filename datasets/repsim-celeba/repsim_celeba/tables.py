@@ -76,7 +76,7 @@ def read_partition(folder: Path) -> dict[str, int]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().rstrip().splitlines()
+        return path.read_text(encoding="utf-8").rstrip().splitlines()
     except FileNotFoundError as error:
         raise UsageError(
             f"no '{path.name}' in '{path.parent}', expected it beside img_align_celeba; "

@@ -42,7 +42,7 @@ class Pictures:
 @cache
 def names() -> dict[str, str]:
     """Return WordNet id -> name of the thousand classes of ILSVRC2012, named as by torchvision."""
-    wnids = (files(__package__) / "wnids.txt").read_text().split()
+    wnids = (files(__package__) / "wnids.txt").read_text(encoding="utf-8").split()
     return dict(zip(wnids, ResNet18_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
 
 

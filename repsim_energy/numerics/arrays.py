@@ -1,0 +1,52 @@
+"""NumPy arrays of any layout as tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from repsim_energy.errors import DataError
+
+__all__ = ["array_of", "tensor_of"]
+
+
+def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
+    """Return numbers as float64; those of a tensor of any type, on any device, with any graph.
+
+    Examples
+    --------
+    >>> array_of(torch.ones(2, dtype=torch.bfloat16, requires_grad=True))
+    array([1., 1.])
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().to(device="cpu", dtype=torch.float64).numpy()
+    return np.asarray(values, dtype=np.float64)
+
+
+def tensor_of(array: NDArray[Any]) -> Tensor:
+    """Return the numbers of an array as a tensor, copied only where torch cannot share them.
+
+    Torch shares memory that is writable, in the byte order of the machine and with positive
+    strides.
+
+    Raises
+    ------
+    DataError
+        For arrays of a type that torch does not have, such as text or objects.
+
+    Examples
+    --------
+    >>> tensor_of(np.array([1, 2, 3], dtype=">i4")[::-1]).tolist()
+    [3, 2, 1]
+    """
+    native = array.dtype.newbyteorder("=")
+    if min(array.strides, default=0) < 0 or not array.flags.writeable or array.dtype != native:
+        array = np.array(array, dtype=native, order="C")
+    try:
+        return torch.from_numpy(array)
+    except TypeError as error:
+        raise DataError(f"got an array of {array.dtype}, expected numbers; convert it") from error

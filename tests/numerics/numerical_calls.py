@@ -1,0 +1,146 @@
+"""Calls of every public numerical function; each is given a layout that its inputs are put in."""
+
+import torch
+from torch.nn.functional import avg_pool2d
+
+import repsim_energy as rs
+from repsim_energy.interfaces import PatchTransform
+from repsim_energy.metrics.cka import LinearCKA
+from repsim_energy.numerics.components import transform_basis
+from repsim_energy.numerics.grams import centered_gram, cka_from_grams
+
+PATCH = (3, 3)
+
+
+def drawn(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+PIXELS = avg_pool2d(drawn(40, 3, 16, 16), 5, stride=1).sigmoid()
+IMAGES = {
+    "bytes": (255 * PIXELS).to(torch.uint8),
+    "float64": PIXELS,
+    "float32": PIXELS.float(),
+    "float16": PIXELS.half(),
+    "bfloat16": PIXELS.bfloat16(),
+}
+LARGE = (255 * drawn(3, 3, 48, 44).sigmoid()).to(torch.uint8)
+BASIS = rs.patch_moments(IMAGES["bytes"], PATCH).basis()
+LAGS = rs.lag_moments(IMAGES["bytes"], PATCH, max_shift=3)
+TRANSFORM = PatchTransform(BASIS.components.T @ BASIS.components.roll(1, 0), (3, 3, 3))
+BANK = drawn(16, 3, 3, 3, dtype=torch.float32)
+AVERAGES = rs.average_patches(IMAGES["bytes"], PATCH)
+SECOND, CROSS = AVERAGES.T @ AVERAGES / 40, AVERAGES.mean(0)
+LABELS = torch.arange(40) % 3
+PROFILES = drawn(5, 27).abs()
+FEATURES = {
+    "narrow": (drawn(400, 90, dtype=torch.float32), drawn(400, 80, seed=1, dtype=torch.float32)),
+    "wide": (drawn(60, 900, dtype=torch.float32), drawn(60, 800, seed=1, dtype=torch.float32)),
+    "few": (drawn(12, 5), drawn(12, 4, seed=1)),
+    "half": (drawn(400, 90).half(), drawn(400, 80, seed=1).half()),
+}
+OTHERS = drawn(40, 30, seed=2)
+
+
+def _moments(found):
+    return [found.count, found.total, found.second, found.mean, found.covariance()]
+
+
+def _basis(found):
+    return [found.components, found.eigenvalues, found.mean]
+
+
+def _autocorrelation(found):
+    return [found.curve, found.along_rows, found.along_columns, found.lags]
+
+
+def _fits(found):
+    return [[f.correlation, f.steps, f.step_size, float(f.at_bound), *f.profile] for f in found]
+
+
+def _in_batches(x, y):
+    state = rs.CKAMoments()
+    for a, b in zip(x.split(130), y.split(130), strict=True):
+        state.update(a, b)
+    return [state.cka(), state.cka("biased")]
+
+
+def _metric(estimator, activations):
+    metric = LinearCKA(estimator=estimator)
+    mine, other = (metric.represent(rs.Subject(activations=a)) for a in (activations, OTHERS))
+    return [mine, metric.compare(mine, other), metric.null_band(mine, other)]
+
+
+def _of_images(kind):
+    images = IMAGES[kind]
+    calls = {
+        "patch_moments": lambda lay: _moments(rs.patch_moments(lay(images), PATCH)),
+        "PatchMoments": lambda lay: _moments(
+            rs.patch_moments(lay(images[:9]), PATCH) + rs.patch_moments(lay(images[9:]), PATCH)
+        ),
+        "autocorrelation": lambda lay: _autocorrelation(
+            rs.autocorrelation(lay(images), max_shift=3)
+        ),
+        "lag_moments": lambda lay: [rs.lag_moments(lay(images), PATCH, max_shift=3).lags],
+        "average_patches": lambda lay: [rs.average_patches(lay(images), PATCH)],
+        "average_shuffled_patches": lambda lay: [rs.average_shuffled_patches(lay(images), PATCH)],
+        "patch_energies": lambda lay: [rs.patch_energies(lay(images), BASIS)],
+    }
+    if kind != "bytes":
+        calls["tile_patches"] = lambda lay: [rs.tile_patches(lay(images), TRANSFORM)]
+    return {f"{name} of {kind}": call for name, call in calls.items()}
+
+
+def _of_features(kind):
+    x, y = FEATURES[kind]
+    calls = {
+        "cka": lambda lay: [rs.cka(lay(x), lay(y)), rs.cka(lay(x), lay(y), estimator="biased")],
+        "CKAMoments": lambda lay: _in_batches(lay(x), lay(y)),
+        "cka_from_grams": lambda lay: [
+            cka_from_grams(lay(centered_gram(lay(x))), centered_gram(lay(y)))
+        ],
+    }
+    return {f"{name} of {kind}": call for name, call in calls.items()}
+
+
+def _stages(lay):
+    """Return a basis of moments of three batches, changed, and what whitens it."""
+    parts = [lay(part) for part in IMAGES["bytes"].split(15)]
+    basis = rs.patch_moments(parts, PATCH).basis()
+    return [*_basis(basis), *_basis(transform_basis(basis, TRANSFORM)), rs.whitening_filters(basis)]
+
+
+ETA = 0.5 / float(BASIS.eigenvalues.max())
+
+CALLS = {
+    **{name: call for kind in IMAGES for name, call in _of_images(kind).items()},
+    **{name: call for kind in FEATURES for name, call in _of_features(kind).items()},
+    "patch_moments of large": lambda lay: _moments(rs.patch_moments(lay(LARGE), PATCH)),
+    "lag_moments of large": lambda lay: [rs.lag_moments(lay(LARGE), (2, 2), max_shift=2).lags],
+    "basis, whitening_filters": _stages,
+    "energy_profile": lambda lay: [rs.energy_profile(lay(BANK), BASIS)],
+    "LagMoments": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
+    "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],
+    "profile_similarity": lambda lay: [rs.profile_similarity(lay(PROFILES[0]), lay(PROFILES[1]))],
+    "fit_profiles": lambda lay: _fits(rs.fit_profiles(lay(PROFILES), lay(BASIS.eigenvalues))),
+    "fit_profile": lambda lay: _fits([rs.fit_profile(lay(PROFILES[0]), [0.0, *range(26)])]),
+    "theoretical_profile": lambda lay: [
+        rs.theoretical_profile(lay(BASIS.eigenvalues), step_size=ETA, steps=[0, 1, 1e3, 1e300])
+    ],
+    "class_correlations": lambda lay: [rs.class_correlations(lay(AVERAGES), lay(LABELS), 3)],
+    "linear_cnn_descent": lambda lay: [
+        rs.linear_cnn_descent(
+            lay(BANK.flatten(1)), lay(AVERAGES), lay(LABELS.double()), step_size=0.01, steps=9
+        )
+    ],
+    "linear_cnn_filters": lambda lay: [
+        rs.linear_cnn_filters(
+            lay(BANK.flatten(1)), lay(SECOND), lay(CROSS), step_size=0.001, steps=steps
+        )
+        for steps in (9, 10**6)
+    ],
+    "pearson_null_band": lambda lay: [rs.pearson_null_band(27)],
+    "metric cka": lambda lay: _metric("debiased", lay(PIXELS.float())),
+    "metric cka biased": lambda lay: _metric("biased", lay(PIXELS.float())),
+}
+"""Name -> function of a layout; what it returns is a list of numbers, arrays and tensors."""
