@@ -42,6 +42,7 @@ def test_what_cannot_be_meant_is_refused(text, jobs, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.process
 def test_dask_is_imported_for_a_cluster_alone_and_its_absence_is_said():
     code = (
         "import sys\nfrom repsim_energy.scheduling import scheduler_of\n"
