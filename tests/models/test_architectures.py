@@ -4,12 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.models.resnet import BasicBlock, conv1x1
 
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.models.layers import find_layer
 from repsim_energy.models.lenet import lenet5
 from repsim_energy.models.linear_cnn import linear_cnn
-from repsim_energy.models.resnet import resnet18, resnet20, resnet34
+from repsim_energy.models.resnet import Block, resnet18, resnet20, resnet34
 from repsim_energy.models.torchvision_zoo import zoo
 from repsim_energy.models.vgg import vgg11, vgg13, vgg16, vgg19
 
@@ -40,6 +41,28 @@ def test_sizes_are_the_published_ones():
         convolutions = parameters(zoo(name, 10, 3).features)
         biases = sum(m.out_channels for m in ours(10, 3).modules() if isinstance(m, nn.Conv2d))
         assert parameters(ours(10, 3).features) == convolutions - biases
+
+
+@pytest.mark.parametrize(("before", "after", "stride"), [(6, 6, 1), (6, 10, 1), (6, 6, 2)])
+def test_a_block_is_that_of_torchvision(before, after, stride):
+    """The same weights from a seed, under the same names, with the same answers and gradients."""
+    torch.manual_seed(0)
+    ours, project = Block(before, after, stride), None
+    torch.manual_seed(0)
+    if (before, stride) != (after, 1):
+        project = nn.Sequential(conv1x1(before, after, stride), nn.BatchNorm2d(after))
+    theirs = BasicBlock(before, after, stride, project)
+    maps = torch.rand(3, before, 8, 8, generator=torch.Generator().manual_seed(0))
+    answers = [block(maps) for block in (ours, theirs)]
+    for answer in answers:
+        answer.square().sum().backward()
+    assert torch.equal(*answers)
+    pairs = zip(ours.named_parameters(), theirs.named_parameters(), strict=True)
+    for (name, p), (same, q) in pairs:
+        assert name == same
+        assert torch.equal(p, q)
+        assert torch.equal(p.grad, q.grad)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
 
 
 @pytest.mark.parametrize("build", [vgg11, resnet20, lenet5, linear_cnn])
