@@ -20,18 +20,18 @@ IMAGES = "REPSIM_TEST_IMAGES"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def all_threads():
-    """One thread, unless OMP_NUM_THREADS says otherwise; gives how many torch would take.
+def _one_thread():
+    """Compute in one thread, here and in processes, unless OMP_NUM_THREADS says otherwise.
 
-    The networks of these tests are so small that threads mostly wait for each other, and on a
-    machine with other work to do ten times as long as the work takes.
+    What these tests compute is so little that threads mostly wait for each other, and on a machine
+    with other work to do ten times as long as the work takes.
     """
     number = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as session:
         if "OMP_NUM_THREADS" not in os.environ:
-            session.setenv("OMP_NUM_THREADS", "1")  # for the processes that tests start
+            session.setenv("OMP_NUM_THREADS", "1")
             torch.set_num_threads(1)
-        yield number
+        yield
     torch.set_num_threads(number)
 
 
