@@ -1,10 +1,9 @@
 """Fixtures that many tests share: a cache of their own, threads, images, plugins."""
 
-import importlib
 import multiprocessing
 import os
 import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 import torch
 from commands import repsim_here
 from PIL import Image
-from samples import smooth_images
+from samples import smooth_images, write_distribution
 
 from repsim_energy.interfaces import Dataset
 
@@ -122,24 +121,11 @@ def cifar_subset():
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Write a distribution with one module and its entry point, and put it on the path."""
+    """Put a folder on the path; gives a function that writes distributions into it."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
-
-    def write(name, source, entry=None, module=None):
-        module = module or f"plugin_{name.replace('-', '_')}"
-        sys.modules.pop(module, None)
-        (folder / f"{module}.py").write_text(source)
-        info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        target = entry or module
-        (info / "entry_points.txt").write_text(f"[repsim_energy]\n{name} = {target}\n")
-        importlib.invalidate_caches()
-        return folder
-
-    return write
+    return partial(write_distribution, folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
-"""Networks, images and recipes that the tests share."""
+"""Networks, images, recipes and distributions that the tests share."""
 
+import importlib
 import multiprocessing
 import os
+import sys
 import time
 import uuid
 from itertools import pairwise
@@ -100,6 +102,16 @@ def marked_batch(batch):
     return batch
 
 
+MARKING = """
+from repsim_energy import hookimpl
+
+@hookimpl
+def repsim_models():
+    return {"marked": "samples:marked"}
+"""
+"""A plugin with the network that leaves marks."""
+
+
 def leave_mark():
     """Leave a file named after this process, where a folder is named for it."""
     if MARKS not in os.environ:
@@ -116,3 +128,15 @@ def marks_in(folder):
     """The marks left so far, in the order in which they were left."""
     left = [path for path in folder.iterdir() if path.name != WATCHED]
     return sorted(left, key=lambda path: path.stat().st_mtime_ns)
+
+
+def write_distribution(folder, name, source, entry=None, module=None):
+    """Write a distribution of version 1.0 with one module and its entry point."""
+    module = module or f"plugin_{name.replace('-', '_')}"
+    (folder / f"{module}.py").write_text(source)
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[repsim_energy]\n{name} = {entry or module}\n")
+    sys.modules.pop(module, None)
+    importlib.invalidate_caches()

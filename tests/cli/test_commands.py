@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from commands import interrupt, needs_signals, repsim_process, started, wait_until
-from samples import MARKS, TINY, marks_in
+from samples import MARKING, MARKS, TINY, marks_in
 
 import repsim_energy as rs
 from repsim_energy.cli.app import COMMANDS
@@ -212,11 +212,7 @@ def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(repsim, source, t
 @pytest.fixture
 def marks(install, tmp_path, monkeypatch):
     """A folder where trainings of the model ``marked`` leave a mark when they begin."""
-    install(
-        "marking",
-        "from repsim_energy import hookimpl\n\n@hookimpl\ndef repsim_models():\n"
-        "    return {'marked': 'samples:marked'}\n",
-    )
+    install("marking", MARKING)
     folder = tmp_path / "marks"
     folder.mkdir()
     monkeypatch.setenv(MARKS, str(folder))

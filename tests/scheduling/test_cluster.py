@@ -18,7 +18,7 @@ import torch
 from commands import interrupt, needs_signals, started, wait_until
 from PIL import Image
 from safetensors.torch import load_file
-from samples import MARKS, RECIPE, TINY, WATCHED, marks_in
+from samples import MARKING, MARKS, RECIPE, TINY, WATCHED, marks_in, write_distribution
 
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan
@@ -37,7 +37,6 @@ pytestmark = [pytest.mark.process, pytest.mark.cluster, needs_signals]
 MARKED = ModelSpec("marked", samples.marked, {"name": "marked"})
 DEADLY = ModelSpec("deadly", samples.deadly, {"name": "deadly"})
 ROOT = Path(__file__).parents[2]
-PATH = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
 
 
 def free_port():
@@ -77,7 +76,21 @@ def marks(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, marks):
+def site(tmp_path_factory):
+    """A folder with the distribution ``marking``, which the workers have."""
+    folder = tmp_path_factory.mktemp("site")
+    write_distribution(folder, "marking", MARKING)
+    return folder
+
+
+def importable(*folders):
+    """The environment of a process that can import what lies there, and the tests' own modules."""
+    known = [*map(str, folders), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(known)}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, marks, site):
     """A scheduler and two workers of one thread, each with a cache of its own."""
     with contextlib.ExitStack() as stack:
         address, _ = stack.enter_context(scheduler())
@@ -87,7 +100,7 @@ def cluster(tmp_path_factory, marks):
                     "distributed.cli.dask_worker", address, "--nthreads", "1",
                     "--host", "127.0.0.1", "--local-directory", str(tmp_path_factory.mktemp("w")),
                     REPSIM_CACHE=str(tmp_path_factory.mktemp(f"worker-{number}")),
-                    PYTHONPATH=PATH,
+                    **importable(site),
                     **{MARKS: str(marks)},
                 )
             )  # fmt: skip
@@ -187,19 +200,34 @@ def forgets_all(address):
         wait_until(lambda: tasks() == 0, "no tasks left")
 
 
-def test_a_driver_that_is_interrupted_comes_back(cluster, pictures_npz, fresh_cache):
-    recipe, data = "quick:steps=200:batch=20", f"npz:path={pictures_npz}"
-    args = ["train", "--models", TINY, "--dataset", data, "--seeds", "5", "--recipe", recipe]
-    with started(*args, "--scheduler", cluster) as first:
-        wait_until(lambda: list(fresh_cache.glob("runs/[!.]*/run.json")), "the first run is kept")
+def test_a_driver_that_is_interrupted_comes_back(
+    cluster, site, marks, pictures_npz, fresh_cache, monkeypatch
+):
+    """Interrupted when one of five runs is kept, and the next ones wait for being seen."""
+    monkeypatch.syspath_prepend(str(site))
+    data, recipe = f"npz:path={pictures_npz}", "quick:steps=6:batch=20"
+
+    def kept():
+        return {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/[!.]*/run.json")}
+
+    before = set(marks_in(marks))
+    (marks / WATCHED).touch()
+    with started(
+        "train", "--models", "marked", "--dataset", data, "--seeds", "5", "--recipe", recipe,
+        "--scheduler", cluster,
+    ) as first:  # fmt: skip
+        wait_until(lambda: set(marks_in(marks)) - before, "the first run is begun")
+        next(mark for mark in marks_in(marks) if mark not in before).write_text("seen")
+        wait_until(kept, "the first run is kept")
         assert interrupt(first).startswith("interrupted: ")
-    kept = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/[!.]*/run.json")}
+    finished = kept()
+    assert len(finished) == 1
+    (marks / WATCHED).unlink()
     forgets_all(cluster)
-    assert 1 <= len(kept) < 5
-    rs.compare([TINY], data, recipe=recipe, seeds=5, scheduler=cluster)
-    runs = list(fresh_cache.glob("runs/[!.]*/run.json"))
+    rs.compare(["marked"], data, recipe=recipe, seeds=5, scheduler=cluster)
+    runs = kept()
     assert len(runs) == 5
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+    assert finished.items() <= runs.items()
     assert {json.loads(path.read_text())["threads"] for path in runs} == {1}
 
 
@@ -252,7 +280,7 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
     done = subprocess.run(
         [sys.executable, "patch_statistics.py", "photos", cluster],
         capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        env={**os.environ, "PYTHONPATH": PATH},
+        env={**os.environ, **importable()},
     )  # fmt: skip
     here = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7))
     assert f"{here.count} patches" in done.stdout, done.stderr
