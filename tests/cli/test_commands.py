@@ -199,13 +199,13 @@ def test_a_process_ends_with_the_code_of_the_command(args, code, said):
 def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(repsim, source, tmp_path):
     """A network whose poolings leave nothing of 9x9 images beside one that works."""
     out = tmp_path / "part.nc"
-    models = f"{TINY},torchvision/vgg11"
+    models = f"{TINY},torchvision/squeezenet1_1"
     done = repsim(
         "compare", "-q", "--models", models, "--dataset", f"{source}:size=9", *FAST, "--seeds", "1",
         "-o", str(out),
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
-    assert "failed: torchvision/vgg11 seed 0" in done.stderr
+    assert "failed: torchvision/squeezenet1_1 seed 0" in done.stderr
     assert rs.open_result(out).similarity.sel(model=TINY, model_ref=TINY).notnull().all()
 
 

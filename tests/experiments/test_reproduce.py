@@ -252,6 +252,7 @@ def test_pretrained_networks_take_part(module, monkeypatch):
     monkeypatch.setattr(module, "KERNELS", {7: ("resnet18",)})
     monkeypatch.setattr(families, "VGG", ("vgg11",))
     monkeypatch.setattr(formula_fit, "PAIRS", ())
+    monkeypatch.setattr(decorrelation, "IMAGENET_DRAWS", 2)
     outcome = module.run(small_setting())
     assert outcome.figure is not None
     assert not any("pretrained" in what for what in outcome.missing)

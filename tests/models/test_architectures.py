@@ -32,15 +32,16 @@ def test_networks_answer_with_one_number_per_class(build, channels):
 
 def test_sizes_are_the_published_ones():
     """ResNet-20 has 0.27 M (He et al., 2016); torchvision's ResNets differ in the stem alone."""
-    assert parameters(resnet20(10, 3)) == pytest.approx(0.27e6, rel=0.02)
-    for name, ours in {"resnet18": resnet18, "resnet34": resnet34}.items():
-        theirs = zoo(name, 10, 3)
-        stem = 64 * 3 * (7 * 7 - 3 * 3)
-        assert parameters(ours(10, 3)) == parameters(theirs) - stem
-    for name, ours in {"vgg11_bn": vgg11, "vgg16_bn": vgg16}.items():
-        convolutions = parameters(zoo(name, 10, 3).features)
-        biases = sum(m.out_channels for m in ours(10, 3).modules() if isinstance(m, nn.Conv2d))
-        assert parameters(ours(10, 3).features) == convolutions - biases
+    with torch.device("meta"):  # sizes without numbers
+        assert parameters(resnet20(10, 3)) == pytest.approx(0.27e6, rel=0.02)
+        for name, ours in {"resnet18": resnet18, "resnet34": resnet34}.items():
+            theirs = zoo(name, 10, 3)
+            stem = 64 * 3 * (7 * 7 - 3 * 3)
+            assert parameters(ours(10, 3)) == parameters(theirs) - stem
+        for name, ours in {"vgg11_bn": vgg11, "vgg16_bn": vgg16}.items():
+            convolutions = parameters(zoo(name, 10, 3).features)
+            biases = sum(m.out_channels for m in ours(10, 3).modules() if isinstance(m, nn.Conv2d))
+            assert parameters(ours(10, 3).features) == convolutions - biases
 
 
 @pytest.mark.parametrize(("before", "after", "stride"), [(6, 6, 1), (6, 10, 1), (6, 6, 2)])
@@ -100,7 +101,8 @@ def test_the_first_layer_is_found_by_order_or_by_name():
     net = resnet20(10, 3)
     assert find_layer(net)[0] == "conv1"
     assert find_layer(net, "blocks.0.conv2")[0] == "blocks.0.conv2"
-    assert find_layer(zoo("vit_b_32", 10, 3))[0] == "conv_proj"
+    with torch.device("meta"):
+        assert find_layer(zoo("vit_b_32", 10, 3))[0] == "conv_proj"
     with pytest.raises(UsageError, match="did you mean 'conv1'"):
         find_layer(net, "conv")
     with pytest.raises(UsageError, match="no Conv2d"):
