@@ -1,27 +1,48 @@
-"""Fixtures that many tests share: a cache of their own, images, plugins, the command."""
+"""Fixtures that many tests share: a cache of their own, threads, images, plugins."""
 
-import importlib
+import multiprocessing
 import os
 import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import repsim_here
+from PIL import Image
+from samples import smooth_images, write_distribution
 
-from repsim_energy.interfaces import ImageSet
+from repsim_energy.interfaces import Dataset
 
-REAL_IMAGES = Path(__file__).parents[2] / "shared" / "data"
+IMAGES = "REPSIM_TEST_IMAGES"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or writes the user's cache; tests of one session share rendered images."""
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Compute in one thread, here and in processes, unless OMP_NUM_THREADS says otherwise.
+
+    What these tests compute is so little that threads mostly wait for each other, and on a machine
+    with other work to do ten times as long as the work takes.
+    """
+    number = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as session:
+        if "OMP_NUM_THREADS" not in os.environ:
+            session.setenv("OMP_NUM_THREADS", "1")
+            torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(number)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory):
+    """No test reads or writes the user's cache; those of a session share rendered images."""
     cache = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv("REPSIM_CACHE", str(cache))
-    monkeypatch.delenv("REPSIM_NO_PLUGINS", raising=False)
-    monkeypatch.delenv("REPSIM_STRICT_PLUGINS", raising=False)
+    with pytest.MonkeyPatch.context() as session:
+        session.setenv("REPSIM_CACHE", str(cache))
+        session.delenv("REPSIM_NO_PLUGINS", raising=False)
+        session.delenv("REPSIM_STRICT_PLUGINS", raising=False)
+        yield cache
 
 
 @pytest.fixture
@@ -31,6 +52,19 @@ def fresh_cache(tmp_path, monkeypatch):
     return cache
 
 
+@pytest.fixture(autouse=True)
+def _processes_are_marked(request, monkeypatch):
+    """A test that starts a process says so, so that it can be left out."""
+    if request.node.get_closest_marker("process"):
+        return
+
+    def refuse(*_, **__):
+        pytest.fail("this test starts a process: mark it with pytest.mark.process")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+
+
 @pytest.fixture
 def rng():
     return torch.Generator().manual_seed(0)
@@ -38,11 +72,12 @@ def rng():
 
 @pytest.fixture
 def pictures(rng):
-    """60 correlated colour images of 12x12 pixels in three classes."""
-    noise = torch.randn(60, 3, 16, 16, generator=rng)
-    smooth = torch.nn.functional.avg_pool2d(noise, 5, stride=1)
-    pixels = ((smooth - smooth.min()) / (smooth.max() - smooth.min()) * 255).to(torch.uint8)
-    return ImageSet(pixels, torch.arange(60) % 3, ("a", "b", "c"), "pictures")
+    return smooth_images(rng)
+
+
+@pytest.fixture
+def data(pictures):
+    return Dataset("pictures", pictures, pictures)
 
 
 @pytest.fixture
@@ -61,45 +96,39 @@ def pictures_npz(tmp_path):
     return path
 
 
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of both splits with two classes of six 12x10 pictures each."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for i in range(6):
+                pixels = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "photos" / split / name / f"{i}.png")
+    return tmp_path / "photos"
+
+
 @pytest.fixture(scope="session")
 def cifar_subset():
-    """5,170 real CIFAR-10 images; REPSIM_TEST_IMAGES names a folder that holds the file."""
-    folder = Path(os.environ.get("REPSIM_TEST_IMAGES", REAL_IMAGES))
-    path = folder / "cifar10-subset.npz"
-    if not path.is_file():
-        pytest.skip("no real images: set REPSIM_TEST_IMAGES to a folder with cifar10-subset.npz")
+    """5,170 real CIFAR-10 images."""
+    if IMAGES not in os.environ:
+        pytest.skip(f"no real images: set {IMAGES} to a folder with cifar10-subset.npz")
+    path = Path(os.environ[IMAGES], "cifar10-subset.npz")
+    assert path.is_file(), f"{IMAGES} names a folder without cifar10-subset.npz"
     return path
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Write a distribution with one module and its entry point, and put it on the path."""
+    """Put a folder on the path; gives a function that writes distributions into it."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
-
-    def write(name, source, entry=None, module=None):
-        module = module or f"plugin_{name.replace('-', '_')}"
-        sys.modules.pop(module, None)
-        (folder / f"{module}.py").write_text(source)
-        info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        target = entry or module
-        (info / "entry_points.txt").write_text(f"[repsim_energy]\n{name} = {target}\n")
-        importlib.invalidate_caches()
-        return folder
-
-    return write
+    return partial(write_distribution, folder)
 
 
-@pytest.fixture
-def repsim(install):
-    def run(*args, **env):
-        path = os.pathsep.join([sys.path[0], *sys.path[1:]])
-        return subprocess.run(
-            [sys.executable, "-m", "repsim_energy", *args], capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": path, **env},
-        )  # fmt: skip
-
-    return run
+@pytest.fixture(scope="session")
+def repsim():
+    """The command, called in this process: a function of its arguments and of variables to set."""
+    return repsim_here

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import repsim_energy
 
 PACKAGE = Path(repsim_energy.__file__).parent
@@ -22,6 +24,7 @@ write_rows(folder, read_rows(folder))
 """
 
 
+@pytest.mark.process
 def test_pages_are_written_where_the_locale_has_no_such_letters(tmp_path):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     path = os.pathsep.join([str(PACKAGE.parent), *sys.path])

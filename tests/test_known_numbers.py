@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from commands import repsim_process
 from known_numbers import MODELS, PATH, close, data, exact, of_result, pictures, trained
 
 import repsim_energy as rs
@@ -37,7 +38,8 @@ def test_networks_trained_for_five_steps_are_the_same_up_to_rounding():
     check_trained(trained())
 
 
-def test_the_command_gives_these_numbers_and_the_same_bits_again(repsim, tmp_path):
+@pytest.mark.process
+def test_the_command_gives_these_numbers_and_the_same_bits_again(tmp_path):
     pair = data()
     file = tmp_path / "pictures.npz"
     arrays = {}
@@ -48,7 +50,7 @@ def test_the_command_gives_these_numbers_and_the_same_bits_again(repsim, tmp_pat
     results = []
     for jobs in (1, 2):
         output = tmp_path / f"{jobs}.nc"
-        done = repsim(
+        done = repsim_process(
             "compare", "--models", ",".join(MODELS), "--dataset", f"npz:path={file}",
             "--recipe", "quick:lr=0.003:steps=5:snapshots=2", "--jobs", str(jobs),
             "-o", str(output), REPSIM_CACHE=str(tmp_path / f"cache{jobs}"), OMP_NUM_THREADS="1",

@@ -1,44 +1,66 @@
 """Files are the old one or the whole new one, also when the writer is killed."""
 
 import os
-import signal
+import re
 import subprocess
 import sys
 import time
 import uuid
 
 import pytest
+from commands import needs_signals
 
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.storage import atomic_path, cache_folder, check_writable
 
-WRITER = """
-import sys
+KILLED = """
+import os, signal, sys
 from pathlib import Path
 from repsim_energy.storage import atomic_path
-target = Path(sys.argv[1])
-for number in range(10**9):
-    with atomic_path(target) as path:
-        path.write_bytes(bytes([number % 256]) * 3_000_000)
-    if number == 0:
-        print("ready", flush=True)
+
+target, size, left = Path(sys.argv[1]), 100_000, None
+
+def step(*_):
+    # Die where no step is left: before a call of the system, or with a part written.
+    global left
+    if left is not None:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def write(byte):
+    with atomic_path(target) as path, path.open("wb") as file:
+        for _ in range(3):
+            file.write(byte * size)
+            file.flush()
+            step()
+
+sys.addaudithook(step)
+write(b"a")
+steps = ended = 0
+while not ended:
+    writer = os.fork()
+    if not writer:
+        left = steps
+        write(b"b")
+        os._exit(0)
+    ended = os.waitpid(writer, 0)[1] == 0
+    steps += 1
+    for half in target.parent.glob(".repsim-tmp-*"):
+        half.unlink()  # each would be a step more to the next writer, who looks at its age
+    content = target.read_bytes()
+    print((content[:1] if content in (b"a" * 3 * size, b"b" * 3 * size) else b"?").decode(), end="")
 """
 
 
-def test_a_killed_writer_leaves_a_whole_file(tmp_path):
-    target = tmp_path / "file"
-    for delay in range(12):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE, text=True
-        )
-        process.stdout.readline()
-        time.sleep(0.003 * delay)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        content = target.read_bytes()
-        assert len(content) == 3_000_000
-        assert len(set(content)) == 1
+@needs_signals
+@pytest.mark.process
+def test_a_writer_that_is_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "file")], capture_output=True, text=True,
+        timeout=100,
+    )  # fmt: skip
+    assert re.fullmatch("aaaa+b+", done.stdout), done.stderr
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -130,6 +152,7 @@ def test_a_link_is_removed_and_not_what_it_points_to(tmp_path, fresh_cache):
     assert (tmp_path / "photos" / "one").read_text() == "mine"
 
 
+@pytest.mark.process
 def test_a_killed_writer_of_a_folder_leaves_what_the_next_one_knows(tmp_path):
     """The name that a real process leaves is the one that is swept."""
     code = (

@@ -132,6 +132,7 @@ print([name for name in ("torch", "numpy", "pluggy") if name in sys.modules])
 """
 
 
+@pytest.mark.process
 def test_the_version_is_that_of_the_distribution_and_loads_nothing(tmp_path):
     info = tmp_path / "repsim_energy-9.9.dist-info"
     info.mkdir()
@@ -139,6 +140,7 @@ def test_the_version_is_that_of_the_distribution_and_loads_nothing(tmp_path):
     assert run(VERSION, tmp_path, PACKAGE) == ["9.9", "[]"]
 
 
+@pytest.mark.process
 def test_a_source_tree_says_that_it_is_not_installed():
     hidden = (
         "from importlib import metadata\n"

@@ -46,7 +46,7 @@ def facts_of_machine() -> Facts:
     topics: dict[str, Mapping[str, Callable[[], object]]] = {
         "libraries": _libraries(),
         "machine": {
-            "system": platform.platform,
+            "system": lambda: f"{platform.system()} {platform.release()} {platform.machine()}",
             "processor": processor_name,
             "features": processor_features,
             "kernels of torch": torch.backends.cpu.get_cpu_capability,

@@ -1,11 +1,10 @@
-"""CIFAR-style ResNet: a 3x3 stem with stride 1 and no pooling before torchvision's blocks."""
+"""CIFAR-style ResNet: a 3x3 stem with stride 1 and no pooling before the usual basic blocks."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, conv1x1
 
 from repsim_energy.models.layers import prepare_first_layer
 from repsim_energy.models.scaling import channels, initialise
@@ -18,6 +17,35 @@ STAGES = {
     34: ((64, 3), (128, 4), (256, 6), (512, 3)),
 }
 """Channels and blocks of each stage (He et al., 2016: Table 1, and section 4.2 for depth 20)."""
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions whose result is added to what they see.
+
+    Where the shapes differ, what they see passes a 1x1 convolution (He et al., 2016, option B).
+    The layers are named, and drawn in the order, as in torchvision's basic block.
+    """
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        project = None
+        if stride != 1 or before != after:
+            project = nn.Sequential(
+                nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
+            )
+        self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+        self.downsample = project
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (n, after, h / stride, w / stride) maps of (n, before, h, w) ones."""
+        changed = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(maps)))))
+        changed += maps if self.downsample is None else self.downsample(maps)
+        answer: Tensor = self.relu(changed)
+        return answer
 
 
 class ResNet(nn.Module):
@@ -34,7 +62,7 @@ class ResNet(nn.Module):
         for index, (planes, count) in enumerate(stages):
             for block in range(count):
                 stride = 2 if index > 0 and block == 0 else 1
-                blocks.append(_block(filters, planes, stride))
+                blocks.append(Block(filters, planes, stride))
                 filters = planes
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -45,13 +73,6 @@ class ResNet(nn.Module):
         maps = self.blocks(self.relu(self.bn1(self.conv1(images))))
         logits: Tensor = self.fc(self.pool(maps).flatten(1))
         return logits
-
-
-def _block(inplanes: int, planes: int, stride: int) -> BasicBlock:
-    project = None
-    if stride != 1 or inplanes != planes:
-        project = nn.Sequential(conv1x1(inplanes, planes, stride), nn.BatchNorm2d(planes))
-    return BasicBlock(inplanes, planes, stride, project)
 
 
 def _resnet(

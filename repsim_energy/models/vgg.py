@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor, nn
-from torchvision.ops import Conv2dNormActivation
 
 from repsim_energy.models.layers import prepare_first_layer
 from repsim_energy.models.scaling import channels, initialise
@@ -32,11 +31,10 @@ class VGG(nn.Module):
         self, widths: list[list[int]], num_classes: int, in_channels: int, bn: bool
     ) -> None:
         super().__init__()
-        norm = nn.BatchNorm2d if bn else None
         layers: list[nn.Module] = []
         for stage in widths:
             for width in stage:
-                layers.append(Conv2dNormActivation(in_channels, width, 3, norm_layer=norm))
+                layers.append(_convolution(in_channels, width, bn))
                 in_channels = width
             layers.append(nn.MaxPool2d(2, ceil_mode=True))
         self.features = nn.Sequential(*layers)
@@ -47,6 +45,13 @@ class VGG(nn.Module):
         """Return (n, num_classes) logits of (n, c, h, w) images."""
         logits: Tensor = self.classifier(self.pool(self.features(images)).flatten(1))
         return logits
+
+
+def _convolution(before: int, after: int, bn: bool) -> nn.Sequential:
+    norm = [nn.BatchNorm2d(after)] if bn else []
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=not bn), *norm, nn.ReLU(inplace=True)
+    )
 
 
 def _vgg(

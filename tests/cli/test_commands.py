@@ -1,49 +1,40 @@
-"""The command as a process: output, exit codes, one line for each kind of bad input."""
+"""The command: output, exit codes, one line for each kind of bad input."""
 
-import contextlib
 import json
-import os
-import signal
+import re
 import subprocess
 import sys
-import time
+from importlib import metadata
 
 import filelock
 import numpy as np
 import pytest
 import torch
+from commands import interrupt, needs_signals, repsim_process, started, wait_until
+from samples import MARKING, MARKS, TINY, marks_in
 
 import repsim_energy as rs
+from repsim_energy.cli.app import COMMANDS
+from repsim_energy.registry import describe, load_registry
 
-TINY = "linear_cnn:filters=8:sigma=0.1"
 FAST = ["--recipe", "quick:steps=4:batch=20", "--jobs", "1"]
-
-
-def repsim(*args, **env):
-    return subprocess.run(
-        [sys.executable, "-m", "repsim_energy", *args],
-        capture_output=True, text=True, timeout=300, env={**os.environ, **env},
-    )  # fmt: skip
+ENDLESS = ["--recipe", "quick:steps=1000000:batch=2", "--quiet"]
 
 
 @pytest.fixture
-def data(pictures_npz):
+def source(pictures_npz):
     return f"npz:path={pictures_npz}"
 
 
-def test_compare_writes_what_python_returns_and_reuses_its_runs(data, tmp_path, fresh_cache):
+@pytest.mark.process
+def test_compare_writes_what_python_returns_and_reuses_its_runs(
+    repsim, source, tmp_path, fresh_cache
+):
+    """First as a process, as users run it."""
     out = tmp_path / "result.nc"
-    args = [
-        "compare",
-        "--models",
-        f"{TINY},resnet20:width=0.25",
-        "--dataset",
-        data,
-        *FAST,
-        "-o",
-        str(out),
-    ]
-    first = repsim(*args)
+    args = ["compare", "--models", f"{TINY},resnet20:width=0.25", "--dataset", source, *FAST,
+            "-o", str(out)]  # fmt: skip
+    first = repsim_process(*args)
     assert first.returncode == 0, first.stderr
     assert "resnet20:width=0.25 seed 1" in first.stdout
     assert "[4/4]" in first.stderr
@@ -58,12 +49,12 @@ def test_compare_writes_what_python_returns_and_reuses_its_runs(data, tmp_path, 
     again = rs.open_result(out)
     for name in written.data_vars:
         np.testing.assert_array_equal(written[name].values, again[name].values)
-    in_python = rs.compare([TINY, "resnet20:width=0.25"], data, recipe=FAST[1])
+    in_python = rs.compare([TINY, "resnet20:width=0.25"], source, recipe=FAST[1])
     np.testing.assert_array_equal(in_python.similarity.values, written.similarity.values)
 
 
-def test_train_makes_the_runs_that_compare_finds(data, fresh_cache):
-    args = ["--models", TINY, "--dataset", data, "--seeds", "0-1", *FAST]
+def test_train_makes_the_runs_that_compare_finds(repsim, source, fresh_cache):
+    args = ["--models", TINY, "--dataset", source, "--seeds", "0-1", *FAST]
     trained = repsim("train", *args)
     assert trained.returncode == 0, trained.stderr
     assert len(list((fresh_cache / "runs").iterdir())) == 2
@@ -71,18 +62,76 @@ def test_train_makes_the_runs_that_compare_finds(data, fresh_cache):
     assert len(list((fresh_cache / "runs").iterdir())) == 2
 
 
-def test_lists_and_help():
-    for args in (["--help"], ["compare", "--help"], ["models"], ["models", "vgg11"], ["datasets"],
-                 ["datasets", "npz"], ["metrics"], ["metrics", "energy"], ["variants"],
-                 ["variants", "random_labels"], ["plugins"], ["plugins", "--json"],
-                 ["--version"], ["--no-plugins", "models"]):  # fmt: skip
-        done = repsim(*args)
-        assert done.returncode == 0, (args, done.stderr)
-        assert done.stdout.strip(), args
-    assert "NO_COLOR" not in done.stdout
+LISTS = {"model": "vgg11", "dataset": "npz", "metric": "cka", "variant": "pca_labels"}
+"""Kinds of things that are listed, and one of each that has options."""
+
+MORE = """
+from repsim_energy import hookimpl
+
+@hookimpl
+def repsim_variants():
+    return {"more": "nowhere:more"}
+"""
 
 
-def bad_inputs(tmp_path, data):
+def cells(table):
+    """The rows of a printed table."""
+    rows = [line.split("│")[1:-1] for line in table.splitlines() if "│" in line]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_list_names_everything_and_where_it_comes_from(repsim, kind, install):
+    install("more", MORE)
+    own = [[name, "repsim-energy"] for name in load_registry(plugins=False).names(kind)]
+    assert cells(repsim("--no-plugins", f"{kind}s").stdout) == own
+    listed = cells(repsim(f"{kind}s").stdout)
+    assert (["more", "more"] in listed) == (kind == "variant")
+    assert all(row in listed for row in own)
+
+
+@pytest.mark.parametrize(("kind", "name"), LISTS.items())
+def test_a_name_is_shown_with_its_options(repsim, kind, name):
+    summary, options = describe(load_registry(), kind, name)
+    shown = repsim(f"{kind}s", name).stdout
+    assert shown.splitlines()[0] == f"{name}: {summary}"
+    assert cells(shown) == [[option.name, option.type, option.default] for option in options]
+    assert options
+
+
+def test_the_help_names_every_command_and_option(repsim):
+    page = repsim("--help").stdout
+    for name in COMMANDS:
+        assert re.search(rf"^\W*{name}\s+[A-Z]", page, re.MULTILINE), name
+    page = repsim("compare", "--help").stdout
+    for option in ("--models", "--dataset", "--seeds", "--recipe", "--device", "--scheduler",
+                   "--jobs", "--metric", "--stage", "--layer", "--images", "--output", "--json",
+                   "--quiet"):  # fmt: skip
+        assert option in page, option
+
+
+def test_plugins_are_listed_with_what_they_offer(repsim, install):
+    install("more", MORE)
+    plugins = json.loads(repsim("plugins", "--json").stdout)
+    offered = {}
+    for plugin in plugins:
+        assert (plugin["status"], plugin["problems"]) == ("ok", [])
+        for kind, names in plugin["provides"].items():
+            offered.setdefault(kind, []).extend(names)
+    registry = load_registry()
+    assert offered.keys() == LISTS.keys()
+    for kind, names in offered.items():
+        assert sorted(names) == sorted(registry.names(kind))
+    rows = {row[0]: row[1:] for row in cells(repsim("plugins").stdout)}
+    assert list(rows) == [plugin["name"] for plugin in plugins]
+    assert rows["more"] == ["more", "1.0", "ok", "1 variants"]
+
+
+def test_the_version_is_that_of_the_distribution(repsim):
+    assert repsim("--version").stdout.split()[-1] == metadata.version("repsim-energy")
+
+
+def bad_inputs(tmp_path, source):
     truncated = tmp_path / "truncated.npz"
     truncated.write_bytes((tmp_path / "pictures.npz").read_bytes()[:-400])
     foreign = tmp_path / "foreign.safetensors"
@@ -96,135 +145,143 @@ def bad_inputs(tmp_path, data):
         np.savez(tmp_path / name, train_images=pixels, train_labels=np.arange(len(pixels)) % 2)
     model = ["--models", TINY]
     return [
-        (2, "did you mean 'vgg16'", ["--models", "vgg166", "--dataset", data]),
-        (2, "did you mean 'width'", ["--models", "vgg11:widht=1", "--dataset", data]),
+        (2, "did you mean 'vgg16'", ["--models", "vgg166", "--dataset", source]),
+        (2, "did you mean 'width'", ["--models", "vgg11:widht=1", "--dataset", source]),
         (2, "unknown dataset 'cifar'", [*model, "--dataset", "cifar"]),
-        (2, "unknown variant", [*model, "--dataset", f"{data}+shuffled"]),
-        (2, "unknown metric", [*model, "--dataset", data, "--metric", "enegry"]),
-        (2, "expected NAME", ["--models", "vgg11,,", "--dataset", data]),
-        (2, "got seeds 'x'", [*model, "--dataset", data, "--seeds", "x"]),
+        (2, "unknown variant", [*model, "--dataset", f"{source}+shuffled"]),
+        (2, "unknown metric", [*model, "--dataset", source, "--metric", "enegry"]),
+        (2, "expected NAME", ["--models", "vgg11,,", "--dataset", source]),
+        (2, "got seeds 'x'", [*model, "--dataset", source, "--seeds", "x"]),
         (2, "expected one number", [*model, "--scheduler", "local:2", "--jobs", "3"]),
         (2, "expected local, local:N or tcp://", [*model, "--scheduler", "slurm"]),
         (2, "no file at", [*model, "--dataset", "npz:path=/nowhere.npz"]),
-        (2, "no checkpoint at", ["--models", "checkpoint:path=/nowhere.pt", "--dataset", data]),
-        (2, "compare models of one patch shape", ["--models", f"{TINY},lenet5", "--dataset", data]),
-        (2, "output", [*model, "--dataset", data, "-o", "/nowhere/x.nc"]),
+        (2, "no checkpoint at", ["--models", "checkpoint:path=/nowhere.pt", "--dataset", source]),
+        (2, "compare models of one patch shape",
+         ["--models", f"{TINY},lenet5", "--dataset", source]),
+        (2, "output", [*model, "--dataset", source, "-o", "/nowhere/x.nc"]),
         (2, "constant", [*model, "--dataset", f"npz:path={tmp_path}/constant.npz"]),
         (2, "no images", [*model, "--dataset", f"npz:path={tmp_path}/empty.npz"]),
         (2, "NaN", [*model, "--dataset", f"npz:path={tmp_path}/nan.npz"]),
         (2, "smaller than the 3x3 kernel", [*model, "--dataset", f"npz:path={tmp_path}/small.npz"]),
         (4, "cannot be read", [*model, "--dataset", f"npz:path={truncated}"]),
-        (4, "cannot be read", ["--models", f"checkpoint:path={foreign}", "--dataset", data]),
-        (1, "lower it", [*model, "--dataset", data, "--recipe", "quick:lr=1e30:steps=30:loss=mse"]),
+        (4, "cannot be read", ["--models", f"checkpoint:path={foreign}", "--dataset", source]),
+        (1, "lower it", [*model, "--dataset", source, "--recipe", "quick:lr=1e30:steps=30:loss=mse",
+                      "--seeds", "1"]),
     ]  # fmt: skip
 
 
-def test_bad_input_is_one_line_and_the_right_code(tmp_path, data, capsys, monkeypatch):
-    """In one process, for speed; the same ``main`` that the script calls."""
-    from repsim_energy.cli import main
-
-    for code, words, args in bad_inputs(tmp_path, data):
-        with pytest.raises(SystemExit) as stop:
-            main(["compare", *args])
-        lines = capsys.readouterr().err.strip().splitlines()
-        assert stop.value.code == code, (args, lines)
+def test_bad_input_is_one_line_and_the_right_code(repsim, tmp_path, source):
+    for code, words, args in bad_inputs(tmp_path, source):
+        done = repsim("compare", *args)
+        lines = done.stderr.strip().splitlines()
+        assert done.returncode == code, (args, lines)
         assert words in lines[-1], (args, lines)
         assert len(lines) == 1, lines
         assert lines[0].startswith("error: ")
 
 
-def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(data, tmp_path):
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["models"], 0, ""),
+        (["--models"], 2, "No such option"),
+        (["models", "vgg111"], 2, "error: unknown model 'vgg111'; did you mean 'vgg11'?"),
+    ],
+)  # fmt: skip
+def test_a_process_ends_with_the_code_of_the_command(args, code, said):
+    done = repsim_process(*args)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(repsim, source, tmp_path):
     """A network whose poolings leave nothing of 9x9 images beside one that works."""
     out = tmp_path / "part.nc"
-    models = f"{TINY},torchvision/vgg11"
+    models = f"{TINY},torchvision/squeezenet1_1"
     done = repsim(
-        "compare", "-q", "--models", models, "--dataset", f"{data}:size=9", *FAST, "--seeds", "1",
+        "compare", "-q", "--models", models, "--dataset", f"{source}:size=9", *FAST, "--seeds", "1",
         "-o", str(out),
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
-    assert "failed: torchvision/vgg11 seed 0" in done.stderr
+    assert "failed: torchvision/squeezenet1_1 seed 0" in done.stderr
     assert rs.open_result(out).similarity.sel(model=TINY, model_ref=TINY).notnull().all()
 
 
-@contextlib.contextmanager
-def started(*args):
-    """A command under way, which takes SIGINT even where this process was told to ignore it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "repsim_energy", *args],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    with process:
-        yield process
-        process.kill()
+@pytest.fixture
+def marks(install, tmp_path, monkeypatch):
+    """A folder where trainings of the model ``marked`` leave a mark when they begin."""
+    install("marking", MARKING)
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    monkeypatch.setenv(MARKS, str(folder))
+    return folder
 
 
-def under_way(folder, count):
+def under_way(marks, count):
     """Wait until so many trainings have begun."""
-    deadline = time.time() + 60
-    while len(list(folder.glob("locks/*"))) < count and time.time() < deadline:
-        time.sleep(0.1)
-    time.sleep(3)
+    wait_until(lambda: len(marks_in(marks)) >= count, f"{count} trainings under way")
 
 
-def interrupted(process, folder, count):
-    """What the command says when it is interrupted once so many trainings are under way."""
-    under_way(folder, count)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    return errors.strip().splitlines()[-1]
-
-
-def test_ctrl_c_is_130_and_finished_runs_stay(data, fresh_cache):
-    fast = repsim("train", "--models", TINY, "--dataset", data, *FAST, "--seeds", "1")
+@needs_signals
+@pytest.mark.process
+def test_ctrl_c_is_130_and_finished_runs_stay(repsim, source, marks, fresh_cache):
+    fast = repsim("train", "--models", TINY, "--dataset", source, *FAST, "--seeds", "1")
     assert fast.returncode == 0
-    args = ["--models", f"{TINY},resnet20", "--dataset", data, "--recipe", "quick:steps=1000000"]
+    args = ["--models", f"marked,{TINY}", "--dataset", source, "--jobs", "1", *ENDLESS]
     with started("compare", *args) as process:
-        assert interrupted(process, fresh_cache, 2).startswith("interrupted: ")
+        under_way(marks, 1)
+        assert interrupt(process).startswith("interrupted: ")
     assert len(list(fresh_cache.glob("runs/*/run.json"))) == 1
     assert not list(fresh_cache.glob("runs/.*"))
 
 
-def test_an_interruption_ends_training_in_other_processes_at_once(data, fresh_cache):
+@needs_signals
+@pytest.mark.process
+def test_an_interruption_ends_training_in_other_processes_at_once(source, marks, fresh_cache):
     """Only the command itself is told, as by a job scheduler; a terminal tells all of them."""
-    args = ["--models", TINY, "--dataset", data, "--seeds", "3", "--jobs", "2"]
-    with started("train", *args, "--recipe", "quick:steps=1000000:batch=2") as process:
-        assert interrupted(process, fresh_cache, 2).startswith("interrupted: ")
+    args = ["--models", "marked", "--dataset", source, "--seeds", "3", "--jobs", "2", *ENDLESS]
+    with started("train", *args) as process:
+        under_way(marks, 2)
+        assert interrupt(process).startswith("interrupted: ")
     assert not list(fresh_cache.glob("runs/*"))
 
 
-def test_no_training_outlives_a_command_that_is_killed(data, fresh_cache):
-    args = ["--models", TINY, "--dataset", data, "--seeds", "2", "--jobs", "2"]
-    with started("train", *args, "--recipe", "quick:steps=1000000:batch=2") as process:
-        under_way(fresh_cache, 2)
+@needs_signals
+@pytest.mark.process
+def test_no_training_outlives_a_command_that_is_killed(source, marks, fresh_cache):
+    args = ["--models", "marked", "--dataset", source, "--seeds", "2", "--jobs", "2", *ENDLESS]
+    with started("train", *args) as process:
+        under_way(marks, 2)
         process.kill()
-        for lock in fresh_cache.glob("locks/*"):
+        locks = list(fresh_cache.glob("locks/*"))
+        assert len(locks) == 2
+        for lock in locks:
             with filelock.FileLock(lock, timeout=20):  # held while there is training
                 pass
 
 
-def test_checkpoints_are_compared_with_their_own_architecture(data, tmp_path):
+def test_checkpoints_are_compared_with_their_own_architecture(repsim, source, tmp_path):
     from repsim_energy.models.resnet import resnet20
 
     net = resnet20(3, 3, width=0.25)
     torch.save(net.state_dict(), tmp_path / "mine.pt")
     spec = f"checkpoint:path={tmp_path}/mine.pt"
     found = repsim(
-        "compare", "--models", f"{spec},{TINY}", "--dataset", data, *FAST, "--json", "-q"
+        "compare", "--models", f"{spec},{TINY}", "--dataset", source, *FAST, "--json", "-q"
     )
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["attrs"]["stage"] == "trained"
     whole = f"{spec}:arch=resnet20:width=0.25"
-    found = repsim("compare", "--models", whole, "--dataset", data, "--metric", "cka", "-q",
+    found = repsim("compare", "--models", whole, "--dataset", source, "--metric", "cka", "-q",
                    "--layer", "first,blocks.2,output", "--json")  # fmt: skip
     assert found.returncode == 0, found.stderr
 
 
-def test_all_convolutions_are_compared_and_printed(data):
-    args = ["compare", "--models", "resnet20:width=0.25", "--dataset", data, "--seeds", "2", *FAST,
-            "--metric", "cka:batch=15", "--layer", "convs"]  # fmt: skip
+def test_all_convolutions_are_compared_and_printed(repsim, source):
+    args = ["compare", "--models", "resnet20:width=0.25", "--dataset", source, "--seeds", "2",
+            *FAST, "--metric", "cka:batch=15", "--layer", "convs"]  # fmt: skip
     shown = repsim(*args)
     assert shown.returncode == 0, shown.stderr
     rows = [line for line in shown.stdout.splitlines() if " blocks." in line or " conv1 " in line]
@@ -237,6 +294,7 @@ def test_all_convolutions_are_compared_and_printed(data):
     assert "'blocks.0.relu' is used several times" in refused.stderr
 
 
+@pytest.mark.process
 def test_names_and_help_need_no_torch():
     code = (
         "import sys\nfrom repsim_energy.cli import main\n"

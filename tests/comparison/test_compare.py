@@ -6,31 +6,16 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from torch import nn
+from samples import RECIPE, TINY, broken, small_cnn
 
 import repsim_energy as rs
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError, TrainingError, UsageError
-from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.interfaces import ImageSet
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.results import summarise, to_json
 from repsim_energy.training.loop import as_input
 from repsim_energy.training.runs import make_run
-
-RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
-TINY = "linear_cnn:filters=8:sigma=0.1"
-
-
-def small_cnn(num_classes, in_channels):
-    return nn.Sequential(
-        nn.Conv2d(in_channels, 6, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(), nn.Linear(6, num_classes),
-    )  # fmt: skip
-
-
-@pytest.fixture
-def data(pictures):
-    return Dataset("pictures", pictures, pictures)
 
 
 @pytest.fixture
@@ -157,9 +142,6 @@ def test_stages_can_be_chosen(data):
 
 
 def test_a_failed_training_leaves_the_others_and_is_named(data):
-    def broken(num_classes, in_channels):
-        return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten(), nn.Linear(7, num_classes))
-
     found = rs.compare([TINY, broken], data, recipe=RECIPE, seeds=2)
     failures = found.attrs["failures"].splitlines()
     assert len(failures) == 2

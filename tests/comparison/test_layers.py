@@ -1,8 +1,11 @@
 """Many layers in one pass: batches against a slow sum, groups against the whole, memory."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
+from samples import RECIPE, TINY, broken, small_cnn
 from torch import nn
 
 import repsim_energy as rs
@@ -14,20 +17,11 @@ from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.results import summarise
 from repsim_energy.training.loop import as_input, normalisation_of
 
-TINY = "linear_cnn:filters=8:sigma=0.1"
-RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
+LIMIT, USED = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"
 
 
 def net(*widths):
-    layers = []
-    for before, after in zip((3, *widths), widths, strict=False):
-        layers += [nn.Conv2d(before, after, 3), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 3))
-
-
-@pytest.fixture
-def data(pictures):
-    return Dataset("pictures", pictures, pictures)
+    return small_cnn(3, 3, widths=widths)
 
 
 def hsic(x, y):
@@ -136,8 +130,32 @@ def test_much_memory_is_said_beforehand(data, monkeypatch):
         rs.compare([net(5, 6)], data, "cka")
 
 
-def test_what_is_free_is_a_number_of_bytes():
-    assert 2**20 < memory.available_memory() < 2**50
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({"proc/meminfo": "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 7 kB\n"}, 7 * 1024),
+        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "5000\n", USED: "1200\n"}, 3800),
+        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "99999\n", USED: "1200\n"}, 7 * 1024),
+        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "max\n", USED: "1200\n"}, 7 * 1024),
+        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "5000\n"}, 7 * 1024),
+        ({LIMIT: "5000\n", USED: "1200\n"}, 3800),
+    ],
+    ids=["no limit", "below it", "above what there is", "max", "unknown use", "no meminfo"],
+)
+def test_what_is_free_is_what_the_system_says_and_the_container_allows(
+    files, free, tmp_path, monkeypatch
+):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.removeprefix("/"))
+    assert memory.available_memory() == free
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not say what it has")
+def test_no_more_is_free_than_there_is():
+    there_is = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < memory.available_memory() <= there_is
 
 
 @pytest.mark.parametrize(
@@ -161,8 +179,5 @@ def test_bad_input_is_refused_before_anything_is_trained(
 
 
 def test_a_model_that_fails_on_the_images_is_named(data):
-    def broken(num_classes, in_channels):
-        return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten(), nn.Linear(7, num_classes))
-
     with pytest.raises(RepsimError, match="'broken' failed on the images"):
         rs.compare([broken], data, "cka", recipe=RECIPE)

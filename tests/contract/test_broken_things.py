@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from samples import noise_images, small_cnn
 from torch import nn
 
 import repsim_energy as rs
@@ -161,12 +162,7 @@ def test_a_metric_that_breaks_nothing_passes_whatever_it_warns():
     assert not any(finding.problem for finding in check_metric(Warns()))
 
 
-def net(classes, channels, *extra):
-    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(4, classes), *extra)  # fmt: skip
-
-
-SHARED = nn.Linear(4, 10)
+SHARED = nn.Linear(6, 10)
 
 
 class Late(nn.Module):
@@ -180,29 +176,29 @@ class Late(nn.Module):
 
 
 def always_ten(classes, channels):
-    return net(10, channels)
+    return small_cnn(10, channels)
 
 
 def always_colour(classes, channels):
-    return net(classes, 3)
+    return small_cnn(classes, 3)
 
 
 def unseeded(classes, channels):
-    built = net(classes, channels)
+    built = small_cnn(classes, channels)
     for parameter in built.parameters():
         nn.init.constant_(parameter, 0.5)
     return built
 
 
 def own_numbers(classes, channels):
-    built = net(classes, channels)
+    built = small_cnn(classes, channels)
     nn.init.normal_(built[0].weight, generator=torch.Generator().manual_seed(torch.seed() % 2**31))
     return built
 
 
 def shared(classes, channels):
-    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         SHARED if classes == 10 else nn.Linear(4, classes))  # fmt: skip
+    built = small_cnn(classes, channels)
+    return nn.Sequential(*built[:-1], SHARED if classes == 10 else built[-1])
 
 
 class Detached(nn.Sequential):
@@ -211,7 +207,7 @@ class Detached(nn.Sequential):
 
 
 def detached(classes, channels):
-    return Detached(*net(classes, channels))
+    return Detached(*small_cnn(classes, channels))
 
 
 def dense(classes, channels):
@@ -223,7 +219,7 @@ def noisy(classes, channels):
         def forward(self, values):
             return values + torch.randn_like(values)
 
-    return net(classes, channels, Noise())
+    return nn.Sequential(*small_cnn(classes, channels), Noise())
 
 
 MODELS = {
@@ -248,17 +244,14 @@ def test_what_a_model_breaks_is_found(build):
 
 def test_models_that_are_none_or_stay_in_their_process_are_found():
     assert "builds str" in str(broken(check_model, lambda classes, channels: "net"))
-    local = broken(check_model, lambda classes, channels: net(classes, channels))
+    local = broken(check_model, lambda classes, channels: small_cnn(classes, channels))
     assert list(local) == ["can be built in another process"]
-    drawn = broken(check_model, lambda c, k: rs.TrainedModel(net(c, k)))
+    drawn = broken(check_model, lambda c, k: rs.TrainedModel(small_cnn(c, k)))
     assert "taken as it is" in drawn["is the same network every time"]
 
 
 def pictures(split, **changes):
-    generator = torch.Generator().manual_seed(len(split))
-    pixels = torch.randint(256, (6, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    made = {"images": pixels, "labels": torch.arange(6) % 2, "classes": ("a", "b")} | changes
-    return rs.ImageSet(**made, name="pictures")
+    return replace(noise_images(6, (3, 8, 8), seed=len(split)), **changes)
 
 
 DATASETS = {

@@ -1,9 +1,14 @@
 """Everything that is built in keeps to the rules that plugins are held to."""
 
+from copy import copy
+from dataclasses import replace
+
 import pytest
 import torch
-from PIL import Image
+from safetensors.torch import save_file
+from samples import LEAVES
 
+from repsim_energy.interfaces import TrainedModel
 from repsim_energy.registry import (
     load_dataset,
     load_registry,
@@ -11,7 +16,18 @@ from repsim_energy.registry import (
     resolve_model,
     resolve_variant,
 )
-from repsim_energy.testing import check_dataset, check_metric, check_model, check_variant
+from repsim_energy.testing import (
+    ContractError,
+    check_dataset,
+    check_metric,
+    check_model,
+    check_variant,
+    datasets,
+    metrics,
+    models,
+    variants,
+)
+from repsim_energy.testing.trial import CHANGES
 
 REGISTRY = load_registry(plugins=False)
 NARROW = [f"{name}:width=0.1" for name in REGISTRY.names("model") if name[:3] in ("vgg", "res")]
@@ -20,50 +36,116 @@ METRICS = ["energy", "cka", "cka:estimator=biased", "cka:batch=30"]
 VARIANTS = ["random_labels:seed=3", "pca_labels:component=3", "alpha_scaled:component=3:alpha=2"]
 
 
+def names(findings):
+    return [finding.rule for finding in findings]
+
+
+def broken(check, *things, **options):
+    """The rules that something breaks."""
+    with pytest.raises(ContractError) as caught:
+        check(*things, **options)
+    return [finding.rule for finding in caught.value.findings if finding.problem]
+
+
 @pytest.mark.parametrize("spec", METRICS)
 def test_a_metric_keeps_the_rules(spec):
-    assert len(check_metric(resolve_metric(REGISTRY, spec))) == 18
+    metric = resolve_metric(REGISTRY, spec)
+    declared = [
+        f"{'ignores' if change in metric.invariances else 'sees'} {change}, as declared"
+        for change in CHANGES
+    ]
+    expected = ["has the whole interface", *metrics.RULES, *declared]
+    assert names(check_metric(metric)) == expected
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("spec", METRICS)
+def test_the_opposite_of_what_a_metric_declares_is_found(spec, change):
+    metric = copy(resolve_metric(REGISTRY, spec))
+    metric.invariances = metric.invariances ^ {change}
+    kind = "ignores" if change in metric.invariances else "sees"
+    assert broken(check_metric, metric) == [f"{kind} {change}, as declared"]
 
 
 @pytest.mark.parametrize("spec", MODELS)
 def test_a_model_keeps_the_rules(spec):
     size = 64 if "torchvision" in spec else 32
-    assert len(check_model(resolve_model(REGISTRY, spec).build, name=spec, size=size)) == 8
+    found = check_model(resolve_model(REGISTRY, spec).build, name=spec, size=size)
+    assert names(found) == ["is built for classes and channels", *models.RULES]
+
+
+@pytest.mark.parametrize("spec", MODELS)
+def test_a_model_that_is_not_what_it_was_asked_for_is_found(spec):
+    """Of two classes instead of ten, and always the same network."""
+    build = resolve_model(REGISTRY, spec).build
+    size = 64 if "torchvision" in spec else 32
+
+    def of_two_classes(num_classes, in_channels):
+        return build(2, in_channels)
+
+    def seeded(num_classes, in_channels):
+        torch.manual_seed(0)
+        return build(num_classes, in_channels)
+
+    told = "can be built in another process"  # which functions of a test cannot
+    assert broken(check_model, of_two_classes, size=size) == [
+        "answers images with a number per class", "can learn", told,
+    ]  # fmt: skip
+    assert broken(check_model, seeded, size=size) == [
+        "starts from the weights that the seed gives", told,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("spec", VARIANTS)
 def test_a_variant_keeps_the_rules(spec):
-    assert len(check_variant(resolve_variant(REGISTRY, spec), name=spec)) == 6
+    change = resolve_variant(REGISTRY, spec)
+    assert names(check_variant(change, name=spec)) == list(variants.RULES)
 
 
-@pytest.fixture
-def photos(tmp_path, rng):
-    """A folder of both splits with two classes."""
-    for split in ("train", "test"):
-        for name in ("cat", "dog"):
-            (tmp_path / split / name).mkdir(parents=True)
-            for i in range(3):
-                pixels = torch.randint(256, (8, 8, 3), generator=rng, dtype=torch.uint8)
-                Image.fromarray(pixels.numpy()).save(tmp_path / split / name / f"{i}.png")
-    return tmp_path
+@pytest.mark.parametrize("spec", VARIANTS)
+def test_a_variant_that_writes_into_what_it_is_given_is_found(spec):
+    change = resolve_variant(REGISTRY, spec)
+
+    def spoils(images, train):
+        images.labels.copy_(images.labels.roll(1))
+        return change(images, train)
+
+    assert "leaves what it is given as it was" in broken(check_variant, spoils)
 
 
-@pytest.mark.parametrize("spec", ["deadleaves:count=200", "npz", "folder"])
+@pytest.mark.parametrize("spec", [LEAVES, "npz", "folder"])
 def test_a_data_set_keeps_the_rules(spec, pictures_npz, photos):
     spec += {"npz": f":path={pictures_npz}", "folder": f":path={photos}"}.get(spec, "")
 
     def load(split):
         return getattr(load_dataset(REGISTRY, spec), split)
 
-    assert len(check_dataset(load, name=spec)) == 6
+    assert names(check_dataset(load, name=spec)) == ["gives both splits", *datasets.RULES]
+
+    def only_train(split):
+        return load("train")
+
+    assert broken(check_dataset, only_train) == ["has other images to test with"]
+
+    def in_another_order(split):
+        images = load(split)
+        return replace(images, images=images.images[torch.randperm(len(images))])
+
+    assert broken(check_dataset, in_another_order) == ["is the same every time"]
 
 
 def test_a_given_network_keeps_the_rules(tmp_path):
-    from safetensors.torch import save_file
-
     save_file({"conv.weight": torch.randn(4, 3, 3, 3)}, tmp_path / "net.safetensors")
     build = resolve_model(REGISTRY, f"checkpoint:path={tmp_path / 'net.safetensors'}").build
-    assert len(check_model(build)) == 3
+    expected = ["is built for classes and channels", *models.GIVEN_RULES]
+    assert names(check_model(build)) == expected
+
+    def drawn_anew(num_classes, in_channels):
+        given = build(num_classes, in_channels)
+        torch.nn.init.normal_(next(given.module.parameters()))
+        return TrainedModel(given.module)
+
+    assert broken(check_model, drawn_anew) == list(models.GIVEN_RULES)
 
 
 def test_all_pairs_at_once_are_exactly_the_pairs_one_by_one(rng):

@@ -80,18 +80,6 @@ def test_a_missing_test_split_is_empty(tmp_path):
     assert len(npz("test", path=path)) == 0
 
 
-@pytest.fixture
-def photos(tmp_path):
-    rng = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for name in ("cat", "dog"):
-            (tmp_path / "photos" / split / name).mkdir(parents=True)
-            for i in range(6):
-                pixels = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(tmp_path / "photos" / split / name / f"{i}.png")
-    return tmp_path / "photos"
-
-
 def test_folders_are_read_with_and_without_splits(photos):
     train = folder("train", path=photos)
     assert train.classes == ("cat", "dog")

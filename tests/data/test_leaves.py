@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from samples import LEAVES
 
+from repsim_energy.data import embedded
 from repsim_energy.data.deadleaves import SHAPES, render, render_canvas
 from repsim_energy.data.embedded import deadleaves
 from repsim_energy.errors import UsageError
 from repsim_energy.numerics.patches import patch_moments
 
+FEW = int(LEAVES.rpartition("=")[2])
 CIFAR = json.loads((Path(__file__).parent / "cifar10_spectrum.json").read_text())
 
 
@@ -45,9 +48,12 @@ def test_another_seed_has_the_same_spectrum_and_other_images(sets):
     assert not (images == sets["train"][0][:1000]).all((1, 2, 3)).any()
 
 
-def test_equal_arguments_give_equal_bytes_and_numpy_has_not_changed_its_streams():
-    again = [render("test", 30, 0)[0].tobytes() for _ in range(2)]
-    assert again[0] == again[1]
+def test_equal_arguments_give_equal_bytes_and_numpy_has_not_changed_its_streams(sets):
+    """Fewer images are the first of many."""
+    for split, (images, labels) in sets.items():
+        again = deadleaves(split, count=FEW)
+        assert torch.equal(again.images, torch.from_numpy(images[:FEW]))
+        assert torch.equal(again.labels, torch.from_numpy(labels[:FEW]))
     canvas = render_canvas("disc", np.random.default_rng([0, 0, 0, 0]))
     assert canvas.shape == (512, 512, 3)
     assert hashlib.sha256(canvas.tobytes()).hexdigest() == (
@@ -83,17 +89,30 @@ def test_the_label_is_no_second_order_statistic(sets):
     assert accuracy <= 0.25
 
 
-def test_rendered_images_are_cached_and_rendered_anew_when_damaged(fresh_cache):
+def test_rendered_images_are_cached_and_rendered_anew_when_damaged(fresh_cache, sets, monkeypatch):
+    rendered = []
+
+    def render_once(split, count, seed):
+        rendered.append((split, count, seed))
+        images, labels = sets[split]
+        return images[seed : seed + count], labels[seed : seed + count]
+
+    monkeypatch.setattr(embedded.leaves, "render", render_once)
     first = deadleaves("train", count=40)
+    assert torch.equal(first.images, torch.from_numpy(sets["train"][0][:40]))
+    assert first.labels.tolist() == sets["train"][1][:40].tolist()
     path = next((fresh_cache / "data").glob("*.npz"))
     stamp = path.stat().st_mtime_ns
     assert deadleaves("train", count=40).fingerprint == first.fingerprint
     assert path.stat().st_mtime_ns == stamp
+    assert len(rendered) == 1
     path.write_bytes(path.read_bytes()[:-100])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert deadleaves("train", count=40).fingerprint == first.fingerprint
     assert deadleaves("train", count=40, seed=1).fingerprint != first.fingerprint
+    assert deadleaves("test", count=40).fingerprint != first.fingerprint
+    assert rendered == [("train", 40, 0)] * 2 + [("train", 40, 1), ("test", 40, 0)]
 
 
 def test_bad_arguments_are_refused():

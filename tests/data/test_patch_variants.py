@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from samples import LEAVES, noise_images
 from torch import nn
 
 import repsim_energy as rs
 from repsim_energy.data import patch_variants
 from repsim_energy.data.patch_variants import alpha_scaled, pca_labels
 from repsim_energy.errors import DataError, ShapeError, UsageError
-from repsim_energy.interfaces import ImageSet
 from repsim_energy.models.layers import see_transformed_patches
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.image_statistics import patch_energies
@@ -20,17 +20,13 @@ from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.registry import load_dataset, load_registry
 from repsim_energy.training.loop import as_input, normalisation_of
 
-LEAVES = "deadleaves:count=60"
-
 
 def load(text):
     return load_dataset(load_registry(plugins=False), text)
 
 
-def some_images(count, seed=0, channels=1):
-    generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (count, channels, 6, 7), generator=generator, dtype=torch.uint8)
-    return ImageSet(pixels, torch.arange(count) % 2, ("a", "b"), "some")
+def some_images(count, seed=0):
+    return noise_images(count, (1, 6, 7), seed=seed)
 
 
 def energies(images, train, component, patch):
@@ -91,7 +87,7 @@ def test_a_training_image_met_again_in_the_test_split_keeps_its_label(count):
 
 def test_labels_come_with_a_data_set_of_a_name():
     plain, found = load(LEAVES), load(f"{LEAVES}+pca_labels:component=26")
-    assert found.train.labels.bincount().tolist() == [6] * 10
+    assert found.train.labels.bincount().tolist() == [12] * 10
     assert found.train.classes == found.test.classes
     assert torch.equal(found.test.images, plain.test.images)
     expected = pca_labels(plain.test, plain.train, component=26).labels
@@ -225,7 +221,7 @@ def test_a_chain_multiplies_the_matrices(pictures):
         torch.testing.assert_close(along, expected, rtol=0, atol=1e-9)
 
 
-def small_cnn(stride, padding):
+def strided_cnn(stride, padding):
     return nn.Sequential(
         nn.Conv2d(3, 6, 3, stride=stride, padding=padding), nn.Tanh(), nn.Conv2d(6, 4, 2),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
@@ -252,7 +248,7 @@ def test_a_layer_that_sees_transformed_patches_is_a_strided_one_on_the_tiles(
     images = scaled(pictures, alpha, component=component)
     tiles = scaled(pictures, alpha, component=component, tiles=True)
     normalisation = normalisation_of(images)
-    strided, net = small_cnn(3, 0).double(), small_cnn(2, 1).double()
+    strided, net = strided_cnn(3, 0).double(), strided_cnn(2, 1).double()
     for p in strided.parameters():
         nn.init.normal_(p, std=0.3, generator=rng)
     net.load_state_dict(strided.state_dict())
@@ -262,14 +258,14 @@ def test_a_layer_that_sees_transformed_patches_is_a_strided_one_on_the_tiles(
     expected = answer(strided, as_input(tiles.images, normalisation), pictures.labels)
     found = answer(net, as_input(images.images, normalisation), pictures.labels)
     assert_close_to_largest(found, expected)
-    untouched = small_cnn(1, 0).double()
+    untouched = strided_cnn(1, 0).double()
     untouched.load_state_dict(strided.state_dict())
     plain = answer(untouched, as_input(images.images, normalisation), pictures.labels)
     assert (plain[0] - found[0]).abs().max() > 1e-3
 
 
 def test_alpha_one_is_the_layer_without_padding(pictures):
-    plain, net = small_cnn(1, 0).double(), small_cnn(1, 1).double()
+    plain, net = strided_cnn(1, 0).double(), strided_cnn(1, 1).double()
     net.load_state_dict(plain.state_dict())
     see_transformed_patches(net, scaled(pictures, 1.0).transform)
     assert net.state_dict().keys() == plain.state_dict().keys()

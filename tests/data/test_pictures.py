@@ -221,7 +221,7 @@ from pathlib import Path
 import numpy as np, torch
 import repsim_energy as rs
 from repsim_energy.data.selection import select
-from repsim_energy.training.loop import normalisation_of
+from repsim_energy.training import loop
 
 def read(path):
     return np.random.default_rng(int(path.name)).integers(0, 256, (3, 224, 224), dtype=np.uint8)
@@ -230,11 +230,12 @@ def anonymous():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(x.split()[1]) for x in lines if x.startswith("RssAnon")) / 1024
 
-folder, count = Path(sys.argv[1]), 3000
+folder, count = Path(sys.argv[1]), 2000
 files = [folder / str(i) for i in range(count)]
 for file in files:
     file.touch()
-torch.set_num_threads(2)
+torch.set_num_threads(1)
+loop.PART_BYTES //= 8  # small beside a set that is summed quickly
 rs.patch_moments(torch.zeros(8, 3, 224, 224, dtype=torch.uint8), (7, 7))
 at_rest, peak, done = anonymous(), [0.0], threading.Event()
 
@@ -250,13 +251,14 @@ images = rs.images_of_files(
 images = select(images, classes=("a",), limit=count)
 images.fingerprint
 moments = rs.patch_moments(images.images, (7, 7))
-normalisation_of(images)
+loop.normalisation_of(images)
 done.set()
 watching.join()
 print(images.images.nbytes / 2**20, peak[0] - at_rest)
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's /proc")
 def test_a_set_is_written_chosen_hashed_and_summed_without_being_held(tmp_path, fresh_cache):
     found = subprocess.run(
@@ -265,5 +267,5 @@ def test_a_set_is_written_chosen_hashed_and_summed_without_being_held(tmp_path, 
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     size, growth = map(float, found.stdout.split())
-    assert size > 400
+    assert size > 250
     assert growth < 0.5 * size

@@ -1,18 +1,19 @@
 """The options of every data set: what is chosen, and that nothing else is copied."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from samples import noise_images
 
 from repsim_energy.data.selection import AT_ONCE, select
 from repsim_energy.errors import UsageError
-from repsim_energy.interfaces import ImageSet
 
 
-def many(count, size=6, dtype=torch.uint8):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 3, size, size), generator=generator).to(dtype)
-    return ImageSet(images, torch.arange(count) % 3, ("a", "b", "c"), "many")
+def many(count, dtype=torch.uint8):
+    images = noise_images(count, (3, 6, 6), classes=3)
+    return replace(images, images=images.images.to(dtype))
 
 
 def test_a_choice_of_everything_is_the_images_themselves():

@@ -1,8 +1,7 @@
-"""All tables and figures at the smallest scale, as a process, and what is said of them."""
+"""All tables and figures at the smallest scale, and what is said of them."""
 
 import json
-import os
-import subprocess
+import shutil
 import sys
 from dataclasses import replace
 from urllib.error import URLError
@@ -11,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from samples import LEAVES
 
 import repsim_energy as rs
+from repsim_energy.data.embedded import deadleaves
 from repsim_energy.errors import FileError, UsageError
 from repsim_energy.experiments import (
     EXPERIMENTS,
@@ -36,20 +37,17 @@ ROWS = [
 ]
 
 
-def reproduce(*args, **env):
-    return subprocess.run(
-        [sys.executable, "-m", "repsim_energy", "reproduce", *args],
-        capture_output=True, text=True, timeout=600, env={**os.environ, **env},
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory):
-    """The folder that `reproduce all` wrote, its cache, and how the process ended."""
+@pytest.fixture(scope="module")
+def whole(repsim, tmp_path_factory, shared_cache):
+    """The folder that `reproduce all` wrote, its cache, and how the command ended."""
     folder = tmp_path_factory.mktemp("reproduction")
     cache = folder / "cache"
-    done = reproduce(
-        "all", "--scale", "smoke", "--celeba", "deadleaves:count=40:classes=disc/star", "-q",
+    assert SCALES["smoke"].sources["cifar10"] == LEAVES
+    for split in ("train", "test"):
+        deadleaves(split, count=120)  # rendered once in all tests
+    shutil.copytree(shared_cache / "data", cache / "data")
+    done = repsim(
+        "reproduce", "all", "--scale", "smoke", "--celeba", f"{LEAVES}:classes=disc/star", "-q",
         "-o", str(folder / "out"), REPSIM_CACHE=str(cache),
     )  # fmt: skip
     return folder / "out", cache, done
@@ -97,12 +95,12 @@ def test_the_page_lays_published_numbers_beside_ours_and_says_the_scale(whole):
     assert f"written: {folder / 'reproduction.md'}" in done.stdout
 
 
-def test_a_row_comes_from_the_cache_and_leaves_the_others_alone(whole):
+def test_a_row_comes_from_the_cache_and_leaves_the_others_alone(repsim, whole):
     folder, cache, _ = whole
     stamps = {run.name: run.stat().st_mtime_ns for run in (cache / "runs").iterdir()}
     before = rows_of(folder)
     args = ["fig20", "fig7", "--scale", "smoke", "-o", str(folder)]
-    done = reproduce(*args, REPSIM_CACHE=str(cache))
+    done = repsim("reproduce", *args, REPSIM_CACHE=str(cache))
     assert done.returncode == 3
     assert "fig2, 1 of 2" in done.stderr
     after = rows_of(folder)
@@ -144,8 +142,8 @@ def test_scaling_a_component_moves_its_eigenvalue_alone(whole):
     np.testing.assert_allclose(scaled / plain, expected, rtol=1e-9)
 
 
-def test_the_list_names_every_row():
-    done = reproduce("list")
+def test_the_list_names_every_row(repsim):
+    done = repsim("reproduce", "list")
     assert done.returncode == 0
     for name in ROWS:
         assert name in done.stdout.split()
@@ -162,19 +160,17 @@ def test_the_list_names_every_row():
         (["table1", "--seeds", "0"], "expected a number above 0"),
     ],
 )
-def test_bad_input_gets_one_line_before_any_work(args, said, tmp_path):
-    done = reproduce(*args, "--scale", "smoke", "-o", str(tmp_path / "out"))
+def test_bad_input_gets_one_line_before_any_work(repsim, args, said, tmp_path):
+    done = repsim("reproduce", *args, "--scale", "smoke", "-o", str(tmp_path / "out"))
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert len(lines) == 1
     assert said in lines[0]
 
 
-def test_without_matplotlib_nothing_is_begun(tmp_path):
-    (tmp_path / "matplotlib.py").write_text("raise ImportError('not installed')")
-    done = reproduce(
-        "fig4", "--scale", "smoke", "-o", str(tmp_path / "out"), PYTHONPATH=str(tmp_path)
-    )
+def test_without_matplotlib_nothing_is_begun(repsim, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = repsim("reproduce", "fig4", "--scale", "smoke", "-o", str(tmp_path / "out"))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "pip install 'repsim-energy[plot]'" in done.stderr
@@ -217,10 +213,10 @@ def test_names_of_one_experiment_run_it_once():
 
 
 def small_setting():
-    small = "deadleaves:count=60"
+    few = f"{LEAVES}:limit=60"
     return make_setting(
         load_registry(plugins=False), replace(SCALES["smoke"], resnets=()),
-        {"cifar10": small, "imagenet": small},
+        {"cifar10": few, "imagenet": few},
         seeds=[0], recipe=SCALES["smoke"].recipe, components=[0],
     )  # fmt: skip
 
@@ -256,6 +252,7 @@ def test_pretrained_networks_take_part(module, monkeypatch):
     monkeypatch.setattr(module, "KERNELS", {7: ("resnet18",)})
     monkeypatch.setattr(families, "VGG", ("vgg11",))
     monkeypatch.setattr(formula_fit, "PAIRS", ())
+    monkeypatch.setattr(decorrelation, "IMAGENET_DRAWS", 2)
     outcome = module.run(small_setting())
     assert outcome.figure is not None
     assert not any("pretrained" in what for what in outcome.missing)

@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 import pytest
+from commands import repsim_process
 
 from repsim_energy.errors import PluginError, PluginWarning
 from repsim_energy.registry import load_registry
@@ -108,6 +109,7 @@ def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(install):
         load_registry()
 
 
+@pytest.mark.process
 def test_commands_go_on_beside_every_kind_of_broken_plugin(install, repsim, pictures_npz):
     for name, (source, _) in BROKEN.items():
         install(name, source)
@@ -116,12 +118,15 @@ def test_commands_go_on_beside_every_kind_of_broken_plugin(install, repsim, pict
         done = repsim(*args)
         assert done.returncode == 0, (args, done.stderr)
         assert "Traceback" not in done.stderr
+    done = repsim_process("models")  # in which nothing has been imported before
+    assert done.returncode == 0, done.stderr
+    assert "tiny" in done.stdout
     listed = json.loads(repsim("plugins", "--json").stdout)
     problems = {plugin["name"]: " ".join(plugin["problems"]) for plugin in listed}
     for name, (_, words) in BROKEN.items():
         assert words in problems[name]
     compare = ["compare", "--models", "tiny:width=3", "--dataset", f"npz:path={pictures_npz}",
-               "--recipe", "quick:steps=2"]  # fmt: skip
+               "--recipe", "quick:steps=2", "--jobs", "2"]  # fmt: skip
     done = repsim(*compare)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: plugin") == len(BROKEN)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import LEAVES
 
 from repsim_energy.errors import PluginError, UsageError
 from repsim_energy.interfaces import ImageSet
@@ -185,7 +186,7 @@ def test_things_of_the_wrong_kind_name_their_distribution(registry):
     with pytest.raises(PluginError, match="lacks"):
         resolve_metric(own, "empty")
     with pytest.raises(PluginError, match="ZeroDivisionError"):
-        load_dataset(own, "deadleaves:count=20+broken")
+        load_dataset(own, f"{LEAVES}+broken")
 
 
 def test_every_built_in_loads_and_describes_itself(registry):

@@ -1,20 +1,13 @@
-"""What tests of schedulers share: sums taken in one order, and a small data set."""
+"""What tests of schedulers share: sums taken in one order."""
 
 import pytest
 import torch
 
-from repsim_energy.interfaces import Dataset
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread_whatever_the_environment_says():
     """As in other processes and on workers, so that sums are taken in the same order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def data(pictures):
-    return Dataset("pictures", pictures, pictures)

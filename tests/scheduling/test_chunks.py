@@ -35,7 +35,7 @@ def identity(batch):
     return batch
 
 
-@pytest.mark.parametrize("scheduler", [None, "local:2"])
+@pytest.mark.parametrize("scheduler", [None, pytest.param("local:2", marks=pytest.mark.process)])
 def test_files_and_functions_give_the_moments_of_the_images(images, files, scheduler):
     chunks = [files[0], str(files[1]), partial(identity, images[8:].clone())]
     found = rs.patch_moments_of_chunks(iter(chunks), PATCH, scheduler=scheduler)

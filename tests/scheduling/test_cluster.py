@@ -9,15 +9,16 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
-import marked_networks
 import pytest
+import samples
 import torch
+from commands import interrupt, needs_signals, started, wait_until
 from PIL import Image
 from safetensors.torch import load_file
+from samples import MARKING, MARKS, RECIPE, TINY, WATCHED, marks_in, write_distribution
 
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan
@@ -31,13 +32,11 @@ from repsim_energy.training.transfer import files_of, keep_files
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'repsim-energy[dist]'")
 
-RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
-TINY = "linear_cnn:filters=8:sigma=0.1"
-MARKED = ModelSpec("marked", marked_networks.marked, {"name": "marked"})
-DEADLY = ModelSpec("deadly", marked_networks.deadly, {"name": "deadly"})
-MARKS = marked_networks.MARKS
-HERE = Path(__file__).parent
-PATH = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+pytestmark = [pytest.mark.process, pytest.mark.cluster, needs_signals]
+
+MARKED = ModelSpec("marked", samples.marked, {"name": "marked"})
+DEADLY = ModelSpec("deadly", samples.deadly, {"name": "deadly"})
+ROOT = Path(__file__).parents[2]
 
 
 def free_port():
@@ -49,17 +48,17 @@ def free_port():
 @contextlib.contextmanager
 def process(*arguments, **environment):
     """A Dask command, ended with all its children."""
-    started = subprocess.Popen(
+    running = subprocess.Popen(
         [sys.executable, "-m", *arguments, "--no-dashboard"],
         env={**os.environ, **environment}, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        yield started
+        yield running
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)
-        started.wait()
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
 
 
 @contextlib.contextmanager
@@ -67,8 +66,8 @@ def scheduler():
     address = f"tcp://127.0.0.1:{free_port()}"
     arguments = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
     once = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
-    with process("distributed.cli.dask_scheduler", *arguments, **once) as started:
-        yield address, started
+    with process("distributed.cli.dask_scheduler", *arguments, **once) as running:
+        yield address, running
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,21 @@ def marks(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, marks):
+def site(tmp_path_factory):
+    """A folder with the distribution ``marking``, which the workers have."""
+    folder = tmp_path_factory.mktemp("site")
+    write_distribution(folder, "marking", MARKING)
+    return folder
+
+
+def importable(*folders):
+    """The environment of a process that can import what lies there, and the tests' own modules."""
+    known = [*map(str, folders), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(known)}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, marks, site):
     """A scheduler and two workers of one thread, each with a cache of its own."""
     with contextlib.ExitStack() as stack:
         address, _ = stack.enter_context(scheduler())
@@ -87,7 +100,7 @@ def cluster(tmp_path_factory, marks):
                     "distributed.cli.dask_worker", address, "--nthreads", "1",
                     "--host", "127.0.0.1", "--local-directory", str(tmp_path_factory.mktemp("w")),
                     REPSIM_CACHE=str(tmp_path_factory.mktemp(f"worker-{number}")),
-                    PYTHONPATH=PATH,
+                    **importable(site),
                     **{MARKS: str(marks)},
                 )
             )  # fmt: skip
@@ -110,21 +123,25 @@ def local(data, tmp_path, monkeypatch):
 
 @contextlib.contextmanager
 def killing(marks, nth):
-    """Meanwhile, kill -9 the worker that leaves the n-th new mark, which is then busy."""
-    before, killed, ended = set(marks.iterdir()), [], threading.Event()
+    """Meanwhile, kill -9 the worker that leaves the n-th new mark, which waits until it is seen."""
+    before, killed, ended = set(marks_in(marks)), [], threading.Event()
 
     def watch():
         while not ended.wait(0.01):
-            new = sorted(set(marks.iterdir()) - before, key=lambda path: path.stat().st_mtime_ns)
-            if len(new) >= nth and not killed:
-                killed.append(int(new[nth - 1].name.partition("-")[0]))
-                os.kill(killed[0], signal.SIGKILL)
+            new = [mark for mark in marks_in(marks) if mark not in before]
+            for number, mark in enumerate(new, 1):
+                if number == nth and not killed:
+                    killed.append(int(mark.name.partition("-")[0]))
+                    os.kill(killed[0], signal.SIGKILL)
+                mark.write_text("seen")
 
+    (marks / WATCHED).touch()
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         yield killed
     finally:
+        (marks / WATCHED).unlink()
         ended.set()
         watcher.join()
 
@@ -132,7 +149,7 @@ def killing(marks, nth):
 def test_a_cluster_gives_the_result_of_this_process_and_the_driver_keeps_it(
     cluster, data, local, fresh_cache
 ):
-    models = [TINY, MARKED, lambda c, i: marked_networks.marked(c, i)]
+    models = [TINY, MARKED, lambda c, i: samples.marked(c, i)]
     steps = []
     found = rs.compare(models, data, recipe=RECIPE, scheduler=cluster, progress=steps.append)
     assert found.drop_attrs().identical(local(models).drop_attrs())
@@ -149,14 +166,14 @@ def test_a_cluster_gives_the_result_of_this_process_and_the_driver_keeps_it(
 
 def test_the_runs_of_a_killed_worker_are_made_by_others(cluster, data, local, fresh_cache, marks):
     labels = []
-    before = len(list(marks.iterdir()))
+    before = len(marks_in(marks))
     with killing(marks, 3) as killed:
         found = rs.compare(
             [MARKED], data, recipe=RECIPE, seeds=range(10, 17), scheduler=cluster,
             progress=lambda step: labels.append(step.label),
         )  # fmt: skip
     assert len(killed) == 1
-    assert len(list(marks.iterdir())) - before > 7  # what it had begun was begun again
+    assert len(marks_in(marks)) - before > 7  # what it had begun was begun again
     assert found.attrs["failures"] == ""
     assert sorted(set(labels)) == [f"marked seed {seed}" for seed in range(10, 17)]
     assert len(list(fresh_cache.glob("runs/[!.]*/run.json"))) == 7
@@ -172,59 +189,53 @@ def test_a_run_that_ends_every_worker_fails_alone(cluster, data, fresh_cache):
     assert found.similarity.sel(model="marked", model_ref="marked").notnull().all()
 
 
-def repsim(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "repsim_energy", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-
-
-def tasks_of(address):
-    """The tasks that a scheduler still has, after it has had time to forget some."""
+def forgets_all(address):
+    """Wait until a scheduler has no tasks any more."""
     with connection.connected(address) as connected:
-        for _ in range(50):
-            if not (
-                count := connected._client.run_on_scheduler(
-                    lambda dask_scheduler: len(dask_scheduler.tasks)
-                )
-            ):
-                break
-            time.sleep(0.1)
-    return count
+
+        def tasks():
+            count = connected._client.run_on_scheduler
+            return count(lambda dask_scheduler: len(dask_scheduler.tasks))
+
+        wait_until(lambda: tasks() == 0, "no tasks left")
 
 
-def test_a_driver_that_is_interrupted_comes_back(cluster, pictures_npz, fresh_cache):
-    recipe = "quick:steps=200:batch=20"
-    first = repsim(
-        "train", "--models", TINY, "--dataset", f"npz:path={pictures_npz}", "--seeds", "5",
-        "--recipe", recipe, "--scheduler", cluster,
-    )  # fmt: skip
-    deadline = time.time() + 60
-    while not list(fresh_cache.glob("runs/[!.]*/run.json")) and time.time() < deadline:
-        time.sleep(0.02)
-    first.send_signal(signal.SIGINT)
-    _, errors = first.communicate(timeout=60)
-    assert first.returncode == 130, errors
-    assert errors.splitlines()[-1].startswith("interrupted: ")
-    assert "Traceback" not in errors
-    kept = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/[!.]*/run.json")}
-    assert tasks_of(cluster) == 0
-    assert 1 <= len(kept) < 5
-    rs.compare(
-        [TINY], f"npz:path={pictures_npz}", recipe=recipe, seeds=5, scheduler=cluster
-    )  # fmt: skip
-    runs = list(fresh_cache.glob("runs/[!.]*/run.json"))
+def test_a_driver_that_is_interrupted_comes_back(
+    cluster, site, marks, pictures_npz, fresh_cache, monkeypatch
+):
+    """Interrupted when one of five runs is kept, and the next ones wait for being seen."""
+    monkeypatch.syspath_prepend(str(site))
+    data, recipe = f"npz:path={pictures_npz}", "quick:steps=6:batch=20"
+
+    def kept():
+        return {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/[!.]*/run.json")}
+
+    before = set(marks_in(marks))
+    (marks / WATCHED).touch()
+    with started(
+        "train", "--models", "marked", "--dataset", data, "--seeds", "5", "--recipe", recipe,
+        "--scheduler", cluster,
+    ) as first:  # fmt: skip
+        wait_until(lambda: set(marks_in(marks)) - before, "the first run is begun")
+        next(mark for mark in marks_in(marks) if mark not in before).write_text("seen")
+        wait_until(kept, "the first run is kept")
+        assert interrupt(first).startswith("interrupted: ")
+    finished = kept()
+    assert len(finished) == 1
+    (marks / WATCHED).unlink()
+    forgets_all(cluster)
+    rs.compare(["marked"], data, recipe=recipe, seeds=5, scheduler=cluster)
+    runs = kept()
     assert len(runs) == 5
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+    assert finished.items() <= runs.items()
     assert {json.loads(path.read_text())["threads"] for path in runs} == {1}
 
 
 def test_workers_that_cannot_do_the_work_are_refused(cluster, data, tmp_path, monkeypatch):
-    (tmp_path / "only_here.py").write_text("from marked_networks import marked as build\n")
+    (tmp_path / "only_here.py").write_text("from samples import marked as build\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(marked_networks.marked, "__module__", "only_here")
-    monkeypatch.setattr(marked_networks.marked, "__qualname__", "build")
+    monkeypatch.setattr(samples.marked, "__module__", "only_here")
+    monkeypatch.setattr(samples.marked, "__qualname__", "build")
     import only_here
 
     unknown = ModelSpec("unknown", only_here.build, {"name": "unknown"})
@@ -248,7 +259,7 @@ def test_patch_bases_of_large_images_come_from_the_cluster_in_every_bit(cluster,
 
 def test_a_chunk_of_a_killed_worker_counts_once(cluster, rng, marks):
     images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8, generator=rng)
-    pieces = [partial(marked_networks.slow_batch, piece.clone()) for piece in images.split(5)]
+    pieces = [partial(samples.marked_batch, piece.clone()) for piece in images.split(5)]
     with killing(marks, 3) as killed:
         there = rs.patch_moments_of_chunks(pieces, (3, 3), scheduler=cluster)
     assert len(killed) == 1
@@ -259,7 +270,7 @@ def test_a_chunk_of_a_killed_worker_counts_once(cluster, rng, marks):
 
 def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
     """Its function stands in no module, and is sent as it is written."""
-    page = (HERE.parents[1] / "docs" / "how-to" / "cluster.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "cluster.md").read_text()
     script = re.search(r"`patch_statistics.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1]
     (tmp_path / "patch_statistics.py").write_text(script.replace("AT_ONCE = 500", "AT_ONCE = 2"))
     pixels = torch.randint(0, 256, (3, 3, 256, 256), dtype=torch.uint8, generator=rng)
@@ -269,7 +280,7 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
     done = subprocess.run(
         [sys.executable, "patch_statistics.py", "photos", cluster],
         capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        env={**os.environ, "PYTHONPATH": PATH},
+        env={**os.environ, **importable()},
     )  # fmt: skip
     here = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7))
     assert f"{here.count} patches" in done.stdout, done.stderr
@@ -278,10 +289,10 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
 
 def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatch, fresh_cache):
     monkeypatch.setattr(connection, "PATIENCE", 1)
-    with scheduler() as (address, started):
-        wait_for(address)
+    with scheduler() as (address, running):
+        wait_until(lambda: answers(address), "the scheduler answers")
         said = []
-        monkeypatch.setattr(connection, "_warn", lambda line: (said.append(line), started.kill()))
+        monkeypatch.setattr(connection, "_warn", lambda line: (said.append(line), running.kill()))
         with pytest.raises(RepsimError, match="has gone; finished runs are kept"):
             rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
     assert said == [f"no workers at '{address}' yet; waiting for them"]
@@ -289,15 +300,13 @@ def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatc
         rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
 
 
-def wait_for(address):
-    deadline = time.time() + 60
-    while time.time() < deadline:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 1),
-        ):
-            return
-        time.sleep(0.1)
+def answers(address):
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 1),
+    ):
+        return True
+    return False
 
 
 def test_a_run_travels_whole_or_not_at_all(data, tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Several processes: the same result as one, through the cache, whatever becomes of a run."""
 
-import multiprocessing
 import os
 import pickle
 from dataclasses import replace
@@ -8,16 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from samples import (
+    RECIPE,
+    TINY,
+    broken,
+    dies_in_another_process,
+    small_cnn,
+    smooth_images,
+)
 
 import repsim_energy as rs
 from repsim_energy.data.mapped import file_of, map_images
-from repsim_energy.interfaces import ModelSpec
+from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.scheduling import processes
 from repsim_energy.training.runs import is_cached
-
-RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
-TINY = "linear_cnn:filters=8:sigma=0.1"
 
 
 def refuse_processes(*_):
@@ -29,75 +32,88 @@ def no_processes(monkeypatch):
     monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse_processes)
 
 
-def small_cnn(num_classes, in_channels):
-    return nn.Sequential(
-        nn.Conv2d(in_channels, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(6, num_classes),
-    )  # fmt: skip
-
-
-def broken(num_classes, in_channels):
-    return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten(), nn.Linear(7, num_classes))
-
-
-def dies_in_another_process(num_classes, in_channels):
-    if multiprocessing.parent_process() is not None:
-        os._exit(9)
-    return small_cnn(num_classes, in_channels)
-
-
 NAMED = ModelSpec("small", small_cnn, {"name": "small"})
 BROKEN = ModelSpec("broken", broken, {"name": "broken"})
 DIES = ModelSpec("dies", dies_in_another_process, {"name": "dies"})
 
 
-def test_two_processes_give_the_result_of_one_and_keep_it(data, tmp_path, monkeypatch):
-    models = [TINY, NAMED, lambda c, i: small_cnn(c, i)]
-    arguments = {"models": models, "dataset": data, "recipe": RECIPE}
-    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "one"))
-    one = rs.compare(**arguments)
-    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "two"))
-    steps = []
-    two = rs.compare(**arguments, jobs=2, progress=steps.append)
-    assert two.drop_attrs().identical(one.drop_attrs())
-    assert two.attrs["configuration"] == one.attrs["configuration"]
-    assert (two.run_id.values != "").reshape(3, 2).all(1).tolist() == [True, True, False]
-    done = [step.label for step in steps if step.step == step.steps]
-    assert len(done) == len(set(done)) == 6
-    trained_here = {step.label for step in steps if step.steps > 1}
-    assert trained_here == {"<lambda> seed 0", "<lambda> seed 1"}
-
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse_processes)
-    again = rs.compare(models[:2], data, recipe=RECIPE, jobs=2)
-    assert again.similarity.identical(two.similarity[:, :2, :, :, :2])
-
-
-@pytest.fixture
-def mapped(data, tmp_path):
-    np.save(tmp_path / "images.npy", data.train.images.numpy())
-    images = replace(data.train, images=map_images(tmp_path / "images.npy"))
+def mapped(data, folder):
+    """The same images, mapped from a file."""
+    np.save(folder / "images.npy", data.train.images.numpy())
+    images = replace(data.train, images=map_images(folder / "images.npy"))
     return replace(data, train=images, test=images)
 
 
-def test_mapped_images_are_told_by_the_name_of_their_file(data, mapped):
-    tasks = {(0, 0, seed): (NAMED, mapped, seed, RECIPE) for seed in range(3)}
+MODELS = [TINY, NAMED, BROKEN, lambda c, i: small_cnn(c, i)]
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory):
+    """A comparison made in this process, and by two others that map half of the images.
+
+    Gives both results, the steps that the second reported, its images and its cache.
+    """
+    folder = tmp_path_factory.mktemp("ways")
+    images = smooth_images(torch.Generator().manual_seed(0))
+    flipped = replace(images, images=images.images.flip(0))
+    sets = [Dataset("pictures", images, images), Dataset("flipped", flipped, flipped)]
+    told, steps = [sets[0], mapped(sets[1], folder)], []
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setenv("REPSIM_CACHE", str(folder / "one"))
+        one = rs.compare(MODELS, sets, recipe=RECIPE)
+        elsewhere.setenv("REPSIM_CACHE", str(folder / "two"))
+        two = rs.compare(MODELS, told, recipe=RECIPE, jobs=2, progress=steps.append)
+    return one, two, steps, told, folder / "two"
+
+
+@pytest.mark.process
+def test_two_processes_give_the_result_of_one(ways):
+    one, two, steps, *_ = ways
+    assert two.drop_attrs().identical(one.drop_attrs())
+    assert two.attrs["configuration"] == one.attrs["configuration"]
+    done = [step.label for step in steps if step.step == step.steps]
+    assert len(done) == len(set(done)) == 12
+    trained_here = {step.label for step in steps if step.steps > 1}
+    assert trained_here == {
+        f"{name} <lambda> seed {seed}" for name in ("pictures", "flipped") for seed in (0, 1)
+    }
+
+
+@pytest.mark.process
+def test_a_failing_run_leaves_the_others_and_is_named(ways):
+    one, two, *_ = ways
+    failures = sorted(two.attrs["failures"].splitlines())
+    assert failures == sorted(one.attrs["failures"].splitlines())
+    names = [(data, seed) for data in ("flipped", "pictures") for seed in (0, 1)]
+    for failure, (data, seed) in zip(failures, names, strict=True):
+        assert failure.startswith(f"{data} broken seed {seed}: ")
+        assert "failed on 12x12 images" in failure
+    assert two.similarity.sel(model="broken").isnull().all()
+    others = [TINY, "small", "<lambda>"]
+    assert two.similarity.sel(model=others, model_ref=others).notnull().all()
+
+
+@pytest.mark.process
+def test_what_two_processes_made_is_kept(ways, monkeypatch, no_processes):
+    _, two, _, told, cache = ways
+    named = (two.run_id.values != "").reshape(2, 4, 2)
+    assert named.all((0, 2)).tolist() == [True, True, False, False]
+    monkeypatch.setenv("REPSIM_CACHE", str(cache))
+    again = rs.compare(MODELS[:2], told, recipe=RECIPE, jobs=2)
+    assert again.similarity.identical(two.similarity[:, :2, :, :, :2])
+
+
+def test_mapped_images_are_told_by_the_name_of_their_file(data, tmp_path):
+    of_file = mapped(data, tmp_path)
+    tasks = {(0, 0, seed): (NAMED, of_file, seed, RECIPE) for seed in range(3)}
     content = processes._told(tasks)
-    assert len(content) < 8000 < mapped.train.images.nbytes < len(pickle.dumps(tasks))
+    assert len(content) < 8000 < of_file.train.images.nbytes < len(pickle.dumps(tasks))
     told = pickle.loads(content)[0, 0, 1][1]
     assert told.train.fingerprint == data.train.fingerprint
-    assert file_of(told.train.images) == file_of(mapped.train.images)
-    mapped.train.images[0, 0, 0, 0] += 1
+    assert file_of(told.train.images) == file_of(of_file.train.images)
+    of_file.train.images[0, 0, 0, 0] += 1
     told = pickle.loads(processes._told(tasks))[0, 0, 1][1]
-    assert torch.equal(told.train.images, mapped.train.images)
-
-
-def test_processes_that_map_the_images_train_the_same(data, mapped, tmp_path, monkeypatch):
-    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "one"))
-    one = rs.compare([NAMED], data, recipe=RECIPE)
-    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "two"))
-    assert (
-        rs.compare([NAMED], mapped, recipe=RECIPE, jobs=2).drop_attrs().identical(one.drop_attrs())
-    )
+    assert torch.equal(told.train.images, of_file.train.images)
 
 
 def test_runs_that_are_kept_start_no_process(data, fresh_cache, no_processes):
@@ -143,20 +159,7 @@ def test_the_number_of_processes_is_that_of_the_cores_or_of_the_missing_runs(tmp
         assert processes.usable_cores() == expected
 
 
-def test_a_failing_run_leaves_the_others_and_is_named(data, fresh_cache):
-    found = rs.compare([BROKEN, TINY], data, recipe=RECIPE, jobs=2)
-    alone = rs.compare([BROKEN, TINY], data, recipe=RECIPE)
-    failures = sorted(found.attrs["failures"].splitlines())
-    assert failures == alone.attrs["failures"].splitlines()
-    for seed, failure in enumerate(failures):
-        assert failure.startswith(f"broken seed {seed}: ")
-        assert "failed on 12x12 images" in failure
-    assert len(failures) == 2
-    assert found.similarity.sel(model="broken").isnull().all()
-    assert found.similarity.sel(model=TINY, model_ref=TINY).notnull().all()
-    assert found.similarity.identical(alone.similarity)
-
-
+@pytest.mark.process
 def test_a_process_that_is_ended_from_outside_is_a_failed_training(data, fresh_cache):
     found = rs.compare([DIES, lambda c, i: small_cnn(c, i)], data, recipe=RECIPE, jobs=2)
     failures = found.attrs["failures"].splitlines()

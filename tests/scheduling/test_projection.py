@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from samples import RECIPE, broken, with_dropout
 
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan, train_networks
@@ -13,19 +13,6 @@ from repsim_energy.scheduling import projection
 from repsim_energy.scheduling.processes import Local
 from repsim_energy.scheduling.projection import makespan
 from repsim_energy.training.timing import step_seconds
-
-RECIPE = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3)
-
-
-def with_dropout(num_classes, in_channels):
-    return nn.Sequential(
-        nn.Conv2d(in_channels, 6, 3), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(6, num_classes),
-    )  # fmt: skip
-
-
-def broken(num_classes, in_channels):
-    return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten(), nn.Linear(7, num_classes))
 
 
 def planned(models, data, recipe=RECIPE):

@@ -1,4 +1,4 @@
-"""Which scheduler a text asks for; a wrong one is refused in one line."""
+"""Which scheduler a text asks for; a wrong one is refused in one line, a good one loads fast."""
 
 import subprocess
 import sys
@@ -42,10 +42,14 @@ def test_what_cannot_be_meant_is_refused(text, jobs, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.process
 def test_dask_is_imported_for_a_cluster_alone_and_its_absence_is_said():
+    """And torchvision, which takes as long as torch itself, for its own networks alone."""
     code = (
         "import sys\nfrom repsim_energy.scheduling import scheduler_of\n"
-        "scheduler_of('local')\nassert not {'dask', 'distributed'} & set(sys.modules)\n"
+        "from repsim_energy.models import lenet, linear_cnn, resnet, vgg\n"
+        "scheduler_of('local')\n"
+        "assert not {'dask', 'distributed', 'torchvision'} & set(sys.modules)\n"
         "sys.modules['distributed'] = None\n"
         "try: scheduler_of('tcp://127.0.0.1:1')\nexcept Exception as error: print(error)"
     )

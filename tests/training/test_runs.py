@@ -2,10 +2,12 @@
 
 import multiprocessing
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from samples import noise_images, small_cnn
 from torch import nn
 
 from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
@@ -18,18 +20,12 @@ from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
 from repsim_energy.training.runs import make_run, run_key
 
 CPU = torch.device("cpu")
-
-
-def small_cnn(num_classes, in_channels):
-    return nn.Sequential(
-        nn.Conv2d(in_channels, 6, 3), nn.BatchNorm2d(6), nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(6, num_classes),
-    )  # fmt: skip
+NETWORK = partial(small_cnn, norm=True, dropout=0.1)
 
 
 @pytest.fixture
 def spec():
-    return ModelSpec("small", small_cnn, {"name": "small"})
+    return ModelSpec("small", NETWORK, {"name": "small"})
 
 
 @pytest.fixture
@@ -78,13 +74,13 @@ def test_everything_that_decides_a_run_is_in_its_key(spec, data):
         run_key(
             spec, data, 0, Recipe(lr=0.05, batch=10, steps=8, snapshots=4, precision="bfloat16")
         ),
-        run_key(ModelSpec("small", small_cnn, {"name": "other"}), data, 0, RECIPE),
+        run_key(ModelSpec("small", NETWORK, {"name": "other"}), data, 0, RECIPE),
         run_key(spec, Dataset("pictures", relabelled, data.test), 0, RECIPE),
         run_key(spec, Dataset("pictures", data.train, data.train), 0, RECIPE),
     ]
     assert len({key, *others}) == 7
-    assert run_key(ModelSpec("other label", small_cnn, {"name": "small"}), data, 0, RECIPE) == key
-    assert run_key(ModelSpec("function", small_cnn, None), data, 0, RECIPE) is None
+    assert run_key(ModelSpec("other label", NETWORK, {"name": "small"}), data, 0, RECIPE) == key
+    assert run_key(ModelSpec("function", NETWORK, None), data, 0, RECIPE) is None
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "manifest", "missing"])
@@ -132,17 +128,16 @@ def test_a_failed_write_leaves_nothing_behind(spec, data, fresh_cache, monkeypat
 
 
 def _train_in_process(queue):
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (40, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    images = ImageSet(pixels, torch.arange(40) % 2, ("a", "b"), "noise")
+    images = noise_images(40, (3, 8, 8))
     steps = []
     run = make_run(
-        ModelSpec("small", small_cnn, {"name": "small"}), Dataset("noise", images, images), 0,
+        ModelSpec("small", NETWORK, {"name": "small"}), Dataset("noise", images, images), 0,
         RECIPE, CPU, lambda *step: steps.append(step),
     )  # fmt: skip
     queue.put((len(steps), run.filters["trained"].sum().item()))
 
 
+@pytest.mark.process
 def test_processes_that_want_the_same_run_train_it_once(fresh_cache):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -158,7 +153,7 @@ def test_processes_that_want_the_same_run_train_it_once(fresh_cache):
 
 def test_a_frozen_first_layer_stays_bitwise_and_the_rest_learns(data):
     def frozen(num_classes, in_channels):
-        net = small_cnn(num_classes, in_channels)
+        net = NETWORK(num_classes, in_channels)
         net[0].requires_grad_(False)
         return net
 
@@ -194,7 +189,7 @@ def test_the_linear_cnn_follows_its_closed_form(data):
 
 
 def test_snapshots_stand_at_log_spaced_steps(spec, data):
-    run = make_run(ModelSpec("s", small_cnn, None), data, 0, RECIPE, CPU)
+    run = make_run(ModelSpec("s", NETWORK, None), data, 0, RECIPE, CPU)
     assert run.filters["snapshot_steps"].tolist() == [0, 1, 2, 4, 8]
     assert torch.equal(run.filters["snapshots"][0], run.filters["init"])
     assert torch.equal(run.filters["snapshots"][-1], run.filters["trained"])
@@ -205,7 +200,7 @@ def test_until_accuracy_ends_after_the_epoch_that_reaches_it(pictures):
     bright[pictures.labels == 0] //= 4
     easy = ImageSet(bright, (pictures.labels > 0).long(), ("dark", "bright"), "easy")
     recipe = Recipe(lr=0.1, batch=10, epochs=200, until_accuracy=0.99)
-    run = make_run(ModelSpec("s", small_cnn, None), Dataset("easy", easy, easy), 0, recipe, CPU)
+    run = make_run(ModelSpec("s", NETWORK, None), Dataset("easy", easy, easy), 0, recipe, CPU)
     assert run.train_accuracy >= 0.99
     assert run.steps < 200 * 6
     assert run.steps % 6 == 0
@@ -214,7 +209,7 @@ def test_until_accuracy_ends_after_the_epoch_that_reaches_it(pictures):
 def test_a_loss_that_explodes_is_a_training_error(data):
     recipe = Recipe(lr=1e30, batch=10, steps=30)
     with pytest.raises(TrainingError, match="lower it"):
-        make_run(ModelSpec("s", small_cnn, None), data, 0, recipe, CPU)
+        make_run(ModelSpec("s", NETWORK, None), data, 0, recipe, CPU)
 
 
 def test_normalised_input_has_mean_zero_and_one_common_scale(pictures):
@@ -269,11 +264,9 @@ def at_once(images):
 
 @pytest.mark.parametrize(("count", "size"), [(1030, 8), (200, 160)])
 def test_images_are_normalised_part_by_part(count, size):
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, 3, size, size), generator=generator).to(torch.uint8)
-    images = ImageSet(pixels, torch.zeros(count, dtype=torch.int64), ("a",), "noise")
-    assert len(_parts(pixels)) == 2
+    images = noise_images(count, (3, size, size))
+    assert len(_parts(images.images)) == 2
     found = normalisation_of(images)
-    mean, variance = at_once(pixels)
+    mean, variance = at_once(images.images)
     torch.testing.assert_close(torch.tensor(found.mean).double(), mean, rtol=1e-6, atol=0)
     assert found.std[0] ** 2 == pytest.approx(float(variance), rel=1e-6)

@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
+from samples import noise_images
 
 from repsim_energy.errors import TrainingError
-from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.interfaces import Dataset
 from repsim_energy.models.layers import find_layer
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.history import History
@@ -20,9 +21,8 @@ SEEDS = [4, 0, 7]
 
 
 @pytest.fixture
-def images(rng):
-    pixels = torch.randint(0, 256, (90, 3, 16, 16), generator=rng, dtype=torch.uint8)
-    return ImageSet(pixels, torch.arange(90) % 3, ("a", "b", "c"), "noise")
+def images():
+    return noise_images(90, (3, 16, 16), classes=3)
 
 
 def networks(name):

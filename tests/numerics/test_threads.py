@@ -1,0 +1,77 @@
+"""Numbers do not depend on how many threads compute them: the other tests take one."""
+
+import numpy as np
+import pytest
+import torch
+from samples import noise_images
+
+from repsim_energy.numerics.autocorrelation import autocorrelation, lag_moments
+from repsim_energy.numerics.cka import cka
+from repsim_energy.numerics.energy import energy_profile
+from repsim_energy.numerics.grams import centered_gram, hsic_matrix
+from repsim_energy.numerics.image_statistics import (
+    average_patches,
+    average_shuffled_patches,
+    class_correlations,
+    patch_energies,
+)
+from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.permutation import permutation_band, permutation_invariants
+from repsim_energy.numerics.theory import whitening_filters
+
+BYTES = noise_images(60, (3, 32, 32)).images
+FLOATS = BYTES.float() / 255
+TALL, OTHER = (torch.randn(4000, d, generator=torch.Generator().manual_seed(d)) for d in (60, 90))
+WIDE = torch.randn(70, 20_000, generator=torch.Generator().manual_seed(0))
+BANK = torch.randn(64, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+
+
+def basis(k=3):
+    return patch_moments(BYTES, (k, k)).basis()
+
+
+def invariants(features):
+    return permutation_invariants(hsic_matrix(centered_gram(features)))[None].numpy()
+
+
+NUMBERS = {
+    "moments of bytes": lambda: patch_moments(BYTES, (7, 7)).second,
+    "moments of floats": lambda: patch_moments(FLOATS, (3, 3)).second,
+    "moments of doubles": lambda: patch_moments(FLOATS.double(), (3, 3)).second,
+    "components": lambda: basis(7).components,
+    "profile": lambda: energy_profile(BANK, basis()),
+    "whitening": lambda: whitening_filters(basis()).square().sum(0),
+    "lag moments": lambda: lag_moments(BYTES[:10], (2, 3), max_shift=4).lags,
+    "autocorrelation": lambda: autocorrelation(FLOATS, max_shift=8).lags,
+    "average patches": lambda: average_patches(BYTES, (3, 3)),
+    "shuffled patches": lambda: average_shuffled_patches(BYTES, (3, 3)),
+    "patch energies": lambda: patch_energies(BYTES, basis()),
+    "class correlations": lambda: class_correlations(TALL.double(), torch.arange(4000) % 9, 9),
+    "cka of features": lambda: cka(TALL, OTHER),
+    "cka of doubles": lambda: cka(TALL.double(), OTHER.double()),
+    "cka of grams": lambda: cka(WIDE, WIDE[:, ::2].square()),
+    "null band": lambda: permutation_band(invariants(WIDE), invariants(WIDE.square())),
+}
+EXACT = {"moments of bytes", "components"}
+SINGLE = {"moments of floats", "cka of features", "cka of grams", "null band"}
+"""What is multiplied in single precision."""
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_any_number_of_threads_finds_the_same(name, threads):
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, threads):
+            torch.set_num_threads(number)
+            found.append(np.asarray(NUMBERS[name]()))
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(before)
+    assert np.isfinite(found[0]).all()
+    if name in EXACT:
+        np.testing.assert_array_equal(*found)
+    else:
+        relative = 1e-6 if name in SINGLE else 1e-9
+        np.testing.assert_allclose(*found, rtol=0, atol=relative * np.abs(found[0]).max())
