@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -54,14 +55,20 @@ def fresh_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _processes_are_marked(request, monkeypatch):
-    """A test that starts a process says so, so that it can be left out."""
+    """A test that starts Python in a process says so, so that it can be left out."""
     if request.node.get_closest_marker("process"):
         return
+    start = subprocess.Popen.__init__
 
-    def refuse(*_, **__):
+    def refuse(*_):
         pytest.fail("this test starts a process: mark it with pytest.mark.process")
 
-    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    def start_others(process, args, *rest, **options):  # such as lscpu, which NumPy asks
+        if sys.executable in args:
+            refuse()
+        start(process, args, *rest, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", start_others)
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
 
 
