@@ -151,8 +151,9 @@ class PatchBasis:
 
     Parameters
     ----------
-    components : (d, d) float64, one unit eigenvector a row, descending eigenvalue
-    eigenvalues : (d,) float64, the variance of the patches along each component
+    components : (r, d) float64, one unit eigenvector a row, descending eigenvalue; r = d, except
+        where patches have no variance along some directions, which are left out
+    eigenvalues : (r,) float64, the variance of the patches along each component
     mean : (d,) float64, the mean patch
     patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
     centered : whether the mean was removed before the eigenvectors were taken
@@ -168,6 +169,11 @@ class PatchBasis:
     centered: bool
     count: int
     products: frozenset[str] = frozenset()
+
+    @property
+    def without_variance(self) -> int:
+        """How many components are left out, because the patches do not vary along them."""
+        return self.components.shape[1] - len(self.components)
 
     @cached_property
     def basis_id(self) -> str:
