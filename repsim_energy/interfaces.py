@@ -65,7 +65,7 @@ class ImageSet:
     ----------
     images : (n, c, h, w) uint8 in 0..255, or float
     labels : (n,) int64, indices into ``classes``
-    classes : the names of the labels
+    classes : the names of the labels; none for images without labels, whose labels are all 0
     name : what to call the set in results
     transform : of the patches that networks see; ``None`` for the images as they are
     """
@@ -110,7 +110,7 @@ class ImageSet:
             return "images hold NaN or infinite numbers, expected finite ones"
         if str(labels.dtype) != "torch.int64":
             return f"labels are {labels.dtype}, expected int64 indices into the classes"
-        if len(self) and not 0 <= labels.min() <= labels.max() < count:
+        if len(self) and not 0 <= labels.min() <= labels.max() < max(1, count):
             low, high = int(labels.min()), int(labels.max())
             return f"labels go from {low} to {high}, expected 0 to {count - 1} for {count} classes"
         return None
