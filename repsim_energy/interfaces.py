@@ -65,7 +65,7 @@ class ImageSet:
     ----------
     images : (n, c, h, w) uint8 in 0..255, or float
     labels : (n,) int64, indices into ``classes``
-    classes : the names of the labels
+    classes : the names of the labels; none for images without labels, whose labels are all 0
     name : what to call the set in results
     transform : of the patches that networks see; ``None`` for the images as they are
     """
@@ -110,7 +110,7 @@ class ImageSet:
             return "images hold NaN or infinite numbers, expected finite ones"
         if str(labels.dtype) != "torch.int64":
             return f"labels are {labels.dtype}, expected int64 indices into the classes"
-        if len(self) and not 0 <= labels.min() <= labels.max() < count:
+        if len(self) and not 0 <= labels.min() <= labels.max() < max(1, count):
             low, high = int(labels.min()), int(labels.max())
             return f"labels go from {low} to {high}, expected 0 to {count - 1} for {count} classes"
         return None
@@ -151,8 +151,9 @@ class PatchBasis:
 
     Parameters
     ----------
-    components : (d, d) float64, one unit eigenvector a row, descending eigenvalue
-    eigenvalues : (d,) float64, the variance of the patches along each component
+    components : (r, d) float64, one unit eigenvector a row, descending eigenvalue; r = d, except
+        where patches have no variance along some directions, which are left out
+    eigenvalues : (r,) float64, the variance of the patches along each component
     mean : (d,) float64, the mean patch
     patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
     centered : whether the mean was removed before the eigenvectors were taken
@@ -168,6 +169,11 @@ class PatchBasis:
     centered: bool
     count: int
     products: frozenset[str] = frozenset()
+
+    @property
+    def without_variance(self) -> int:
+        """How many components are left out, because the patches do not vary along them."""
+        return self.components.shape[1] - len(self.components)
 
     @cached_property
     def basis_id(self) -> str:

@@ -73,9 +73,10 @@ def draw_profiles(
     """
     for label, values in profiles.items():
         rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        rows = rows[np.isfinite(rows).all(1)]
+        known = np.isfinite(rows).any(0)  # components without variance are not drawn
+        rows = rows[np.isfinite(rows[:, known]).all(1)][:, known]
         if len(rows):
-            _draw_band(axes, np.arange(rows.shape[1]), rows / rows.max(1, keepdims=True), label)
+            _draw_band(axes, known.nonzero()[0], rows / rows.max(1, keepdims=True), label)
     if log:
         axes.set_yscale("log")
     _label(axes, title, "component", "energy / maximum")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 import warnings
@@ -148,11 +149,15 @@ def _with_filters(
         **basis_variables(bases),
         **run_variables(plan, networks),
     }
-    components = range(len(bases[0].eigenvalues))
-    coords = {**_coords(plan), "stage": list(STAGES), "component": list(components)}
+    coords = {
+        **_coords(plan),
+        "stage": list(STAGES),
+        "component": list(range(math.prod(bases[0].patch))),
+    }
     extra = {
         "stage": stage,
         "basis_id": ",".join(ids),
+        "components_without_variance": ",".join(str(basis.without_variance) for basis in bases),
         "centered": str(bases[0].centered).lower(),
         "patch_products": ",".join(sorted(frozenset().union(*(b.products for b in bases)))),
         "first_layers": ",".join(

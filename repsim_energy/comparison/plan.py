@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_datasets, as_models
+from repsim_energy.data.selection import is_gray, select
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import (
     Dataset,
@@ -109,7 +110,9 @@ def make_plan(
             built = build(spec, data, numbers[0])
             if isinstance(built, TrainedModel):
                 trained[d, m] = built
-            patches[d, m] = _patch(built, spec, data)
+            patches[d, m] = _patch(built)
+        needed = {m: patches[d, m][0] for m in range(len(specs))}
+        sets[d] = _seen_by(needed, specs, data)
     return Plan(sets, specs, numbers, how, place, trained, patches)
 
 
@@ -127,16 +130,27 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
     return numbers
 
 
-def _patch(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> Patch:
+def _patch(built: nn.Module | TrainedModel) -> Patch:
     module, name = (built.module, built.layer) if isinstance(built, TrainedModel) else (built, None)
     c, kh, kw = find_layer(module, name)[1].weight.shape[1:]
-    channels = data.train.images.shape[1]
-    if c != channels:
-        raise ShapeError(
-            f"images of '{data.label}' have {channels} channels but the filters of '{spec.label}' "
-            f"see {c}; use images with {c} channels or another model"
-        )
     return (int(c), int(kh), int(kw))
+
+
+def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Dataset) -> Dataset:
+    """Return the images for networks of so many channels each; of gray ones the one channel."""
+    channels = data.train.images.shape[1]
+    if set(needed.values()) == {1} and data.train.transform is None:
+        gray = all(is_gray(images.images) for images in (data.train, data.test))
+        if channels > 1 and gray:
+            train, test = (select(images, gray=True) for images in (data.train, data.test))
+            return replace(data, train=train, test=test)
+    for m, c in needed.items():
+        if c != channels:
+            raise ShapeError(
+                f"images of '{data.label}' have {channels} channels but the filters of "
+                f"'{specs[m].label}' see {c}; use images with {c} channels or another model"
+            )
+    return data
 
 
 def patch_bases(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,18 +42,27 @@ def choose_stage(stage: str, plan: Plan) -> str:
 def basis_variables(bases: list[PatchBasis]) -> Variables:
     """Return the components and eigenvalues of each data set."""
     patch = bases[0].patch
-    components = np.stack([b.components.numpy().reshape(-1, *patch) for b in bases])
+    size = math.prod(patch)
+    components = [_padded(b.components.numpy().T, size).T.reshape(-1, *patch) for b in bases]
+    eigenvalues = [_padded(b.eigenvalues.numpy(), size) for b in bases]
     return {
-        "eigenvalue": (("dataset", "component"), [b.eigenvalues.numpy() for b in bases]),
-        "components": (("dataset", "component", "c", "kh", "kw"), components),
+        "eigenvalue": (("dataset", "component"), np.stack(eigenvalues)),
+        "components": (("dataset", "component", "c", "kh", "kw"), np.stack(components)),
     }
+
+
+def _padded(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return (..., r) values with NaN for the components that a basis leaves out, (..., size)."""
+    padded = np.full((*values.shape[:-1], size), np.nan)
+    padded[..., : values.shape[-1]] = values
+    return padded
 
 
 def profile_variables(
     plan: Plan, networks: Mapping[Key, Network], bases: list[PatchBasis], stage: str
 ) -> Variables:
     """Return every network's profiles, their fit by theory and their course in training."""
-    components = len(bases[0].eigenvalues)
+    components = math.prod(bases[0].patch)
     most = max((len(n.snapshots) for n in networks.values()), default=0)
     shape = plan.shape
     energy = np.full((*shape, len(STAGES), components), np.nan)
@@ -65,14 +75,15 @@ def profile_variables(
             filters = network.at(name)
             if filters is None:
                 continue
-            energy[(*key, index)] = energy_profile(filters, basis)
+            energy[(*key, index)] = _padded(energy_profile(filters, basis), components)
         if "init" in network.filters:
             to_init[key] = profile_similarity(
                 energy[(*key, STAGES.index(stage))], energy[(*key, 0)]
             )
         for number, (step, filters) in enumerate(network.snapshots.items()):
             origin = network.filters["init"] if stage == "change" else 0
-            course[(*key, number)] = energy_profile(filters - origin, basis)
+            profile = energy_profile(filters - origin, basis)
+            course[(*key, number)] = _padded(profile, components)
             course_step[(*key, number)] = step
     return {
         "energy": ((*SUBJECT, "stage", "component"), energy),
@@ -88,9 +99,10 @@ def _fits(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:
     fields = ("correlation", "steps", "at_bound")
     found = np.full((len(fields), *energy.shape[:-1]), np.nan)
     for d, basis in enumerate(bases):
-        varies = np.ptp(energy[d], axis=-1) > 0
+        profiles = energy[d][..., : len(basis.eigenvalues)]
+        varies = np.ptp(profiles, axis=-1) > 0
         if varies.any():
-            fits = fit_profiles(energy[d][varies], basis.eigenvalues.numpy())
+            fits = fit_profiles(profiles[varies], basis.eigenvalues.numpy())
             found[:, d, varies] = [[getattr(fit, field) for fit in fits] for field in fields]
     return {
         f"fit_{field}": ((*SUBJECT, "stage"), values)

@@ -10,57 +10,48 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
+from repsim_energy.data.class_folders import list_pictures
 from repsim_energy.data.pictures import open_picture
-from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import DataError, UsageError
+from repsim_energy.data.selection import select
+from repsim_energy.errors import DataError
 from repsim_energy.interfaces import ImageSet
 
 __all__ = ["folder"]
 
-TEST_NAMES = ("test", "val", "valid", "validation")
-
 
 def folder(
-    split: str, *, path: Path, size: int | None = None, limit: int | None = None
+    split: str,
+    *,
+    path: Path,
+    classes: tuple[str, ...] | None = None,
+    limit: int | None = None,
+    size: int | None = None,
 ) -> ImageSet:
     """Return the images of an ImageFolder layout: ``[train|test/]CLASS/IMAGE``.
 
     Parameters
     ----------
     path : with ``train`` and ``test`` (or ``val``) folders of classes, or with the classes
-        themselves, which are then all for training
-    size : height and width in pixels: shorter side resized, centre cropped
+        themselves, which are then all for training, or with images without classes
+    classes : keep these classes, numbered in this order
     limit : read at most so many images, spread evenly over the classes
+    size : height and width in pixels: shorter side resized, centre cropped
     """
-    root = _split_folder(path, split)
-    if root is None:
-        train = folder("train", path=path, size=size, limit=1)
-        return ImageSet(train.images[:0], train.labels[:0], train.classes, train.name)
-    try:
-        classes, index = find_classes(str(root))
-        files = make_dataset(str(root), index, extensions=IMG_EXTENSIONS)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"'{root}' holds no images in class folders, expected CLASS/IMAGE.png or .jpg in each"
-        ) from error
-    labels = torch.tensor([label for _, label in files])
-    chosen = balanced_prefix(labels, limit).tolist()
+    found = list_pictures(path, split)
+    numbers = torch.arange(len(found.files)).view(-1, 1, 1, 1)
+    labels = torch.tensor(found.labels, dtype=torch.int64)
+    chosen = select(
+        ImageSet(numbers, labels, found.classes, path.name), classes=classes, limit=limit
+    )
+    files = [found.files[i] for i in chosen.images.flatten().tolist()]
+    if not files and found.example is not None:
+        files = [found.example]
     with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(partial(_read, size=size), [Path(files[i][0]) for i in chosen]))
-    _check_sizes(pictures, [files[i][0] for i in chosen])
-    return ImageSet(torch.stack(pictures), labels[chosen], tuple(classes), path.name)
-
-
-def _split_folder(path: Path, split: str) -> Path | None:
-    if not path.is_dir():
-        raise UsageError(f"no folder at '{path}', expected one with a subfolder per class")
-    names = ("train",) if split == "train" else TEST_NAMES
-    found = [path / name for name in names if (path / name).is_dir()]
-    if found:
-        return found[0]
-    return path if split == "train" else None
+        pictures = list(pool.map(partial(_read, size=size), files))
+    _check_sizes(pictures, files)
+    images = torch.stack(pictures)[: len(chosen)]
+    return ImageSet(images, chosen.labels, chosen.classes, path.name)
 
 
 def _read(path: Path, size: int | None) -> Tensor:
@@ -70,7 +61,7 @@ def _read(path: Path, size: int | None) -> Tensor:
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
 
 
-def _check_sizes(pictures: list[Tensor], files: list[str]) -> None:
+def _check_sizes(pictures: list[Tensor], files: list[Path]) -> None:
     for picture, file in zip(pictures, files, strict=True):
         if picture.shape != pictures[0].shape:
             raise DataError(

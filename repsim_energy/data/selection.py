@@ -1,4 +1,4 @@
-"""The options that every data set has: ``classes=``, ``limit=`` and ``size=``."""
+"""The options that every data set has: ``classes=``, ``limit=``, ``size=`` and ``gray=``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.errors import DataError, UsageError, unknown_name
 from repsim_energy.interfaces import ImageSet
 
-__all__ = ["balanced_prefix", "select"]
+__all__ = ["balanced_prefix", "is_gray", "select"]
 
 AT_ONCE = 256
-"""Images that are resized at once."""
+"""Images that are looked at or resized at once."""
 
 
 def select(
@@ -23,6 +23,7 @@ def select(
     classes: tuple[str, ...] | None = None,
     limit: int | None = None,
     size: int | None = None,
+    gray: bool = False,
 ) -> ImageSet:
     """Return a part of an image set.
 
@@ -31,6 +32,14 @@ def select(
     classes : keep these classes, numbered in this order
     limit : at most so many images of each split, spread evenly over the classes
     size : height and width in pixels, bilinear with antialiasing
+    gray : one channel of images whose channels are all the same, as of gray pictures in RGB
+
+    Raises
+    ------
+    UsageError
+        For classes that there are not.
+    DataError
+        For ``gray`` of images with colors.
     """
     pixels, labels, names = images.images, images.labels, images.classes
     if classes is not None:
@@ -44,9 +53,21 @@ def select(
     if limit is not None:
         chosen = balanced_prefix(labels, limit)
         pixels, labels = _at(pixels, chosen), labels[chosen]
+    if gray:
+        if not is_gray(pixels):
+            raise DataError(
+                f"images of '{images.name}' have colors, got gray=true, expected channels that are "
+                "all the same; leave gray= out, or convert the images"
+            )
+        pixels = pixels[:, :1].contiguous()
     if size is not None:
         pixels = _resized(pixels, size)
     return replace(images, images=pixels, labels=labels, classes=names)
+
+
+def is_gray(pixels: Tensor) -> bool:
+    """Return whether all channels are the same."""
+    return all(bool((part == part[:, :1]).all()) for part in pixels.split(AT_ONCE))
 
 
 def _at(pixels: Tensor, ascending: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ImageSet
 
 __all__ = ["random_labels"]
@@ -20,6 +21,8 @@ def random_labels(images: ImageSet, *, seed: int = 0) -> ImageSet:
     ----------
     seed : of the permutation
     """
+    if not images.classes:
+        raise UsageError(f"images of '{images.name}' have no labels, expected some to shuffle")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
     return replace(images, labels=images.labels[order], name=f"{images.name}+random_labels")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.errors import DataError, RepsimWarning, ShapeError
 from repsim_energy.interfaces import PatchBasis, PatchTransform
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.numerics.threads import one_thread
 
-__all__ = ["basis_from_moments", "transform_basis"]
+__all__ = ["RESOLUTION", "basis_from_moments", "transform_basis"]
+
+RESOLUTION = 1e-12
+"""A variance below this part of the patches' mean square is rounding of float64 sums."""
 
 TIE = 1e-6
 """Entries of a component are equal in size where they differ by less than this part of it."""
@@ -20,13 +24,23 @@ TIE = 1e-6
 
 @own_settings()
 def basis_from_moments(
-    covariance: Tensor, mean: Tensor, patch: tuple[int, int, int], centered: bool, count: int
+    covariance: Tensor,
+    mean: Tensor,
+    patch: tuple[int, int, int],
+    centered: bool,
+    count: int,
+    resolution: float = RESOLUTION,
 ) -> PatchBasis:
     r"""Return the eigenvectors of a patch covariance, :math:`C u_i = \lambda_i^2 u_i`.
 
     Source: Chowers & Weiss (2023), Definition 2.1. The sign of a component is free; here the first
     of its entries of largest magnitude is positive. Entries count as equal where rounding alone
     tells them apart, as in the components of mirrored images, which are symmetric.
+
+    Where patches have no variance, as along the color differences of gray pictures in three equal
+    channels, any direction is an eigenvector, and rounding alone chooses one. Components whose
+    variance is not above ``resolution`` times :math:`\operatorname{tr} C + \|\mu\|^2` are
+    therefore left out.
 
     Parameters
     ----------
@@ -35,11 +49,17 @@ def basis_from_moments(
     patch : (c, kh, kw) with d = c * kh * kw
     centered : whether ``covariance`` is about the mean
     count : the number of patches behind it
+    resolution : of the covariance: its rounding, relative to the patches' mean square
 
     Raises
     ------
     DataError
         With no more patches than components, or patches without any variance.
+
+    Warns
+    -----
+    RepsimWarning
+        Where components without variance are left out.
     """
     d = len(covariance)
     if count <= d:
@@ -50,16 +70,33 @@ def basis_from_moments(
         eigenvalues, vectors = torch.linalg.eigh(covariance.cpu())
     eigenvalues = eigenvalues.flip(0).clamp_min(0.0)
     components = vectors.flip(1).T.contiguous()
-    # A constant set leaves rounding noise of the size of the squared mean, no structure.
-    if eigenvalues[0] <= 1e-12 * float(mean.square().max()):
+    mean = mean.cpu()
+    offset = mean.square().sum() if centered else 0.0
+    noise = resolution * (eigenvalues.sum() + offset)
+    rank = int((eigenvalues > noise).sum())
+    if rank == 0:
         raise DataError(
             "images are constant, their patches have no variance and no principal components; "
             "expected images that differ"
         )
+    if rank < d:
+        _warn_of_missing(rank, d, resolution)
+        components, eigenvalues = components[:rank], eigenvalues[:rank]
     size = components.abs()
     largest = (size > (1 - TIE) * size.amax(1, keepdim=True)).int().argmax(1, keepdim=True)
     components = components * components.gather(1, largest).sign()
-    return PatchBasis(components, eigenvalues, mean.cpu(), patch, centered, count)
+    return PatchBasis(components, eigenvalues, mean, patch, centered, count)
+
+
+def _warn_of_missing(rank: int, d: int, resolution: float) -> None:
+    lost = ", or lost in the rounding of float32: give uint8 or float64 images"
+    hint = "" if resolution <= RESOLUTION else lost
+    warnings.warn(
+        f"{d - rank} of {d} components of the patches have no variance and are left out (as of "
+        f"gray pictures stored as RGB, or a constant channel){hint}",
+        RepsimWarning,
+        stacklevel=2,
+    )
 
 
 @own_settings()

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     from repsim_energy.interfaces import PatchBasis
 
-__all__ = ["energy_profile", "profile_similarities", "profile_similarity", "split_defined"]
+__all__ = [
+    "energy_profile",
+    "measured",
+    "profile_similarities",
+    "profile_similarity",
+    "split_defined",
+]
 
 
 @own_settings()
@@ -36,8 +42,9 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
 
     Returns
     -------
-    (d,) float64 amplitudes >= 0 in weight units. Unchanged by a permutation of the filters, by
-    an orthogonal mixing of them and by the signs of the components.
+    (r,) float64 amplitudes >= 0 in weight units, one for each component of the basis.
+    Unchanged by a permutation of the filters, by an orthogonal mixing of them and by the signs of
+    the components.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def _check_filters(filters: Tensor, basis: PatchBasis) -> None:
         raise ShapeError(
             f"filters have shape {tuple(filters.shape)}, expected (k, c, kh, kw) or (k, d)"
         )
-    d = len(basis.eigenvalues)
+    d = basis.components.shape[1]
     fits = tuple(filters.shape[1:]) == basis.patch if filters.ndim == 4 else filters.shape[1] == d
     if not fits:
         raise ShapeError(
@@ -88,7 +95,8 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
 
     Parameters
     ----------
-    a, b : (d,) profiles on one basis
+    a, b : (d,) profiles on one basis. Components where both are NaN are left out: results mark
+        components without variance so.
 
     Returns
     -------
@@ -132,7 +140,7 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     x = array_of(profiles)
     if x.ndim != 2:
         raise ShapeError(f"profiles have shape {x.shape}, expected (m, d), one a row")
-    x, varies = split_defined(x)
+    x, varies = split_defined(np.compress(measured(x), x, axis=1))
     if not varies.all():
         warnings.warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
@@ -144,6 +152,12 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     unit = centered / np.where(varies, norms, np.nan)[:, None]
     correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)
     return correlations
+
+
+def measured(profiles: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (d,) which components any of (m, d) profiles knows; all of them where none does."""
+    known = np.asarray(~np.isnan(profiles).all(0))
+    return known if known.any() else np.ones_like(known)
 
 
 def split_defined(

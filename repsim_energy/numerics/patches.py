@@ -13,7 +13,7 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.numerics.arrays import tensor_of
-from repsim_energy.numerics.components import basis_from_moments
+from repsim_energy.numerics.components import RESOLUTION, basis_from_moments
 from repsim_energy.numerics.patch_sums import patch_sums
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
@@ -29,6 +29,10 @@ __all__ = ["PatchMoments", "check_batch", "no_images", "patch_moments", "pixel_u
 
 CHUNK_BYTES = 64 * 2**20
 """How much of an array is read at once."""
+
+FLOAT32_RESOLUTION = 2.0**-25
+"""Of a covariance from float32 products. Measured on gray images in channels of different
+brightness, 20 to 5,170 of them, rounding is at most 1e-8 of the patches' mean square."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +96,24 @@ class PatchMoments:
         return second * self.unit**2
 
     def basis(self, *, center: bool = True) -> PatchBasis:
-        """Return the principal components of the patches.
+        """Return the principal components of the patches, without those that have no variance.
 
         Raises
         ------
         DataError
             With fewer patches than components, or patches without any variance.
+
+        Warns
+        -----
+        RepsimWarning
+            Where components without variance are left out.
         """
+        exact = self.unit != 1.0 or "float32" not in self.products
         covariance = self.covariance(center=center)
-        basis = basis_from_moments(covariance, self.mean, self.patch, center, self.count)
+        basis = basis_from_moments(
+            covariance, self.mean, self.patch, center, self.count,
+            RESOLUTION if exact else FLOAT32_RESOLUTION,
+        )  # fmt: skip
         return replace(basis, products=self.products)
 
 

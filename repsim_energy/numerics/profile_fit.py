@@ -9,7 +9,7 @@ import numpy as np
 
 from repsim_energy.errors import ShapeError
 from repsim_energy.numerics.arrays import array_of
-from repsim_energy.numerics.energy import profile_similarity, split_defined
+from repsim_energy.numerics.energy import measured, profile_similarity, split_defined
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.numerics.theory import (
     SMALLEST_EIGENVALUE,
@@ -73,7 +73,8 @@ def fit_profile(
     Parameters
     ----------
     profile : (d,) a measured energy profile
-    eigenvalues : (d,) of the basis it was measured on
+    eigenvalues : (d,) of the basis it was measured on. Components where both are NaN are left out:
+        results mark components without variance so.
     step_size : :math:`\eta`; by default :math:`1 / (2\lambda_\max^2)`
 
     Returns
@@ -99,19 +100,20 @@ def fit_profiles(
 
     The curves are computed once for all.
     """
-    variance = check_eigenvalues(eigenvalues)
-    measured = array_of(profiles)
-    if measured.ndim != 2 or measured.shape[1:] != variance.shape:
+    variance, profiles = array_of(eigenvalues), array_of(profiles)
+    if profiles.ndim != 2 or profiles.shape[1:] != variance.shape:
         raise ShapeError(
-            f"profile has shape {measured.shape[1:]} but there are {len(variance)} eigenvalues; "
+            f"profile has shape {profiles.shape[1:]} but there are {variance.size} eigenvalues; "
             "give those of the basis that the profile was measured on"
         )
+    known = measured(profiles) | ~np.isnan(variance)
+    variance, profiles = check_eigenvalues(variance[known]), np.compress(known, profiles, axis=1)
     eta = 0.5 / float(variance.max()) if step_size is None else step_size
     slowest = eta * max(variance.min(), SMALLEST_EIGENVALUE * variance.max())
     converged, last = np.log(np.log([CONVERGED, LIMIT]) / np.log1p(-slowest))
     grid = np.append(np.linspace(0.0, converged, GRID_POINTS), last)
     directions = _unit(theoretical_profile(variance, step_size=eta, steps=np.exp(grid)))
-    searched, defined = split_defined(measured)
+    searched, defined = split_defined(profiles)
     best = [
         _best(part, variance, eta, grid, directions)
         for part in np.split(searched, range(AT_ONCE, len(searched), AT_ONCE))
@@ -122,7 +124,7 @@ def fit_profiles(
     at_bound = ((log_steps < 1e-3) | (log_steps > converged - 1e-3)).tolist()
     return [
         ProfileFit(profile_similarity(p, curve), float(np.exp(t)), eta, curve / curve.max(), bound)
-        for p, curve, t, bound in zip(measured, curves, log_steps, at_bound, strict=True)
+        for p, curve, t, bound in zip(profiles, curves, log_steps, at_bound, strict=True)
     ]
 
 

@@ -89,7 +89,7 @@ def whitening_filters(basis: PatchBasis) -> Tensor:
         Where a component has no variance.
     """
     variance = basis.eigenvalues
-    if not variance.min() > SMALLEST_EIGENVALUE * variance.max():
+    if basis.without_variance or not variance.min() > SMALLEST_EIGENVALUE * variance.max():
         raise DataError(
             "a component of the patches has no variance and cannot be whitened; use more images, "
             "or images of independent channels"

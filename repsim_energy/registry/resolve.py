@@ -33,7 +33,7 @@ __all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model", "resol
 GIVEN: dict[Kind, int] = {"metric": 0, "model": 2, "dataset": 1, "variant": 1}
 """How many leading parameters of a callable are not options."""
 
-COMMON = ("classes", "limit", "size")
+COMMON = ("classes", "limit", "size", "gray")
 """Options of every data set; one that a data set declares itself goes to it."""
 
 
@@ -128,6 +128,8 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     factory = entry.load()
     own = {option.name for option in options_of(factory, GIVEN["dataset"])}
     common = {k: v for k, v in base.options.items() if k in COMMON and k not in own}
+    if "classes" in common and "limit" in base.options:  # classes are chosen before images
+        common["limit"] = base.options["limit"]
     rest = {k: v for k, v in base.options.items() if k not in common}
     what = f"data set '{base.name}'"
     options = bind_options(factory, rest, skip=GIVEN["dataset"], what=what)

@@ -34,7 +34,7 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            built = spec.build(len(data.train.classes), int(data.train.images.shape[1]))
+            built = spec.build(max(1, len(data.train.classes)), int(data.train.images.shape[1]))
         except RepsimError:
             raise
         except Exception as error:
@@ -43,6 +43,11 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             ) from error
     if not isinstance(built, nn.Module | TrainedModel):
         raise UsageError(f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module")
+    if not data.train.classes and not isinstance(built, TrainedModel):
+        raise UsageError(
+            f"images of '{data.label}' have no labels, expected some to train {called(spec)} on; "
+            "give labels (a folder for each class), or networks that are trained already"
+        )
     if data.train.transform is not None:
         if isinstance(built, TrainedModel):
             raise UsageError(

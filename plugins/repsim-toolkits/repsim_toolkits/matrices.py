@@ -91,8 +91,9 @@ def _basis_of(result: xr.Dataset) -> rs.PatchBasis:
         )
     values = result.components.values
     d, patch = values.shape[-4], values.shape[-3:]
-    components = torch.tensor(values, dtype=torch.float64).reshape(d, -1)
-    eigenvalues = torch.tensor(result.eigenvalue.values, dtype=torch.float64).flatten()
+    kept = np.isfinite(result.eigenvalue.values).flatten()  # those that have variance
+    components = torch.tensor(values.reshape(d, -1)[kept], dtype=torch.float64)
+    eigenvalues = torch.tensor(result.eigenvalue.values.flatten()[kept], dtype=torch.float64)
     centered = result.attrs.get("centered") == "true"
     mean = torch.full((d,), math.nan, dtype=torch.float64)
     return rs.PatchBasis(components, eigenvalues, mean, patch, centered, count=0)
