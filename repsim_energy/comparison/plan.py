@@ -15,7 +15,7 @@ from repsim_energy.interfaces import (
     PatchBasis,
     TrainedModel,
 )
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.layers import find_layer, read_filters, step_of
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Key", "Plan", "Step", "make_plan", "patch_bases"]
 
-Patch = tuple[int, int, int]
+Patch = tuple[int, int, int, int, int]
+"""Channels, rows and columns of the pixels that a first layer sees at once, and the step from one
+to the next, which is more than 1 in the filters of a dilated convolution."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Plan:
     Parameters
     ----------
     trained : (dataset, model) -> the network, for those that were trained elsewhere
-    patches : (dataset, model) -> the patch that the first layer sees
+    patches : (dataset, model) -> the patch that the first layer sees: channels, rows, columns and
+        the steps between rows and columns
     """
 
     datasets: list[Dataset]
@@ -129,14 +132,17 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
 
 def _patch(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> Patch:
     module, name = (built.module, built.layer) if isinstance(built, TrainedModel) else (built, None)
-    c, kh, kw = find_layer(module, name)[1].weight.shape[1:]
+    name, layer = find_layer(module, name)
+    filters = read_filters(layer, name)
+    rows, columns = step_of(layer, filters)
+    c, kh, kw = filters[:, :, ::rows, ::columns].shape[1:]
     channels = data.train.images.shape[1]
     if c != channels:
         raise ShapeError(
             f"images of '{data.label}' have {channels} channels but the filters of '{spec.label}' "
             f"see {c}; use images with {c} channels or another model"
         )
-    return (int(c), int(kh), int(kw))
+    return (int(c), int(kh), int(kw), rows, columns)
 
 
 def patch_bases(
@@ -155,7 +161,9 @@ def patch_bases(
     for data in plan.datasets:
         images = data.train
         if images.image_fingerprint not in bases:
-            basis = moments_of(images.images, patch[1:]).basis()
+            _, kh, kw, rows, columns = patch
+            window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
+            basis = moments_of(images.images, window).every(rows, columns).basis()
             if images.transform is not None:
                 basis = transform_basis(basis, images.transform)
             bases[images.image_fingerprint] = basis
@@ -163,4 +171,5 @@ def patch_bases(
 
 
 def _size(patch: Patch) -> str:
-    return f"{patch[1]}x{patch[2]}x{patch[0]}"
+    c, kh, kw, rows, columns = patch
+    return f"{kh}x{kw}x{c}" + (f" (dilated by {rows}x{columns})" if rows * columns > 1 else "")
