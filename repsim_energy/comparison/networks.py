@@ -61,7 +61,7 @@ def train_networks(
             failures.append(f"{plan.label(key)}: {error}")
             continue
         report(run.steps, run.steps)
-        networks[key] = network_of_run(run, spec, data, seed)
+        networks[key] = network_of_run(run, spec, data, seed, plan.patches[d, m][3:])
     if not networks:
         raise TrainingError(failures[0])
     return networks, failures

@@ -16,7 +16,7 @@ from repsim_energy.interfaces import (
     PatchBasis,
     TrainedModel,
 )
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.layers import find_layer, read_filters, step_of
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Key", "Plan", "Step", "make_plan", "patch_bases"]
 
-Patch = tuple[int, int, int]
+Patch = tuple[int, int, int, int, int]
+"""Channels, rows and columns of the pixels that a first layer sees at once, and the step from one
+to the next, which is more than 1 in the filters of a dilated convolution."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Plan:
     Parameters
     ----------
     trained : (dataset, model) -> the network, for those that were trained elsewhere
-    patches : (dataset, model) -> the patch that the first layer sees
+    patches : (dataset, model) -> the patch that the first layer sees: channels, rows, columns and
+        the steps between rows and columns
     """
 
     datasets: list[Dataset]
@@ -132,8 +135,11 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
 
 def _patch(built: nn.Module | TrainedModel) -> Patch:
     module, name = (built.module, built.layer) if isinstance(built, TrainedModel) else (built, None)
-    c, kh, kw = find_layer(module, name)[1].weight.shape[1:]
-    return (int(c), int(kh), int(kw))
+    name, layer = find_layer(module, name)
+    filters = read_filters(layer, name)
+    rows, columns = step_of(layer, filters)
+    c, kh, kw = filters[:, :, ::rows, ::columns].shape[1:]
+    return (int(c), int(kh), int(kw), rows, columns)
 
 
 def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Dataset) -> Dataset:
@@ -169,7 +175,9 @@ def patch_bases(
     for data in plan.datasets:
         images = data.train
         if images.image_fingerprint not in bases:
-            basis = moments_of(images.images, patch[1:]).basis()
+            _, kh, kw, rows, columns = patch
+            window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
+            basis = moments_of(images.images, window).every(rows, columns).basis()
             if images.transform is not None:
                 basis = transform_basis(basis, images.transform)
             bases[images.image_fingerprint] = basis
@@ -177,4 +185,5 @@ def patch_bases(
 
 
 def _size(patch: Patch) -> str:
-    return f"{patch[1]}x{patch[2]}x{patch[0]}"
+    c, kh, kw, rows, columns = patch
+    return f"{kh}x{kw}x{c}" + (f" (dilated by {rows}x{columns})" if rows * columns > 1 else "")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation, TrainedModel
-from repsim_energy.models.layers import find_layer, read_filters
+from repsim_energy.models.layers import find_layer, read_filters, real_filters, step_of
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
 from repsim_energy.training.kept import Run
@@ -40,6 +40,7 @@ class Network:
     module : gives the trained network, which may have to be read from the cache
     normalisation : of its input
     run : its training, where the toolkit trained it
+    step : from one row and column that the filters see to the next; holes are left out
     """
 
     filters: Mapping[str, Tensor]
@@ -47,6 +48,7 @@ class Network:
     module: Callable[[], nn.Module]
     normalisation: Normalisation
     run: Run | None = None
+    step: tuple[int, int] = (1, 1)
 
     @property
     def snapshots(self) -> dict[int, Tensor]:
@@ -54,7 +56,8 @@ class Network:
         if self.run is None:
             return {}
         kept = self.run.filters
-        return dict(zip(kept["snapshot_steps"].tolist(), kept["snapshots"], strict=True))
+        seen = _without_holes(kept["snapshots"], self.step)
+        return dict(zip(kept["snapshot_steps"].tolist(), seen, strict=True))
 
     def at(self, stage: str) -> Tensor | None:
         """Return the filters of a stage; ``change`` is trained minus init."""
@@ -65,24 +68,40 @@ class Network:
         return self.filters["trained"] - self.filters["init"]
 
 
-def network_of_run(run: Run, spec: ModelSpec, data: Dataset, seed: int) -> Network:
-    """Return the network that a run trained."""
-    stages = {stage: run.filters[stage] for stage in ("init", "trained")}
+def _without_holes(filters: Tensor, step: tuple[int, int]) -> Tensor:
+    """Return (..., kh, kw) filters without the rows and columns that a dilated one does not see."""
+    return filters[..., :: step[0], :: step[1]].contiguous()
+
+
+def network_of_run(
+    run: Run, spec: ModelSpec, data: Dataset, seed: int, step: tuple[int, int] = (1, 1)
+) -> Network:
+    """Return the network that a run trained; ``step`` is that of its dilated filters."""
+    stages = {s: _without_holes(run.filters[s], step) for s in ("init", "trained")}
     return Network(
         stages,
         run.layer,
         lambda: run.network(spec, data, seed),
         run.normalisation,
         run,
+        step,
     )
 
 
 def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
     """Return a network that was trained elsewhere."""
     layer, conv = find_layer(trained.module, trained.layer)
-    stages = {"trained": read_filters(conv)}
+    filters = read_filters(conv, layer)
+    step = step_of(conv, filters)
+    stages = {"trained": _without_holes(filters, step)}
     if trained.initial is not None:
-        stages["init"] = trained.initial.detach().float()
+        initial = real_filters(trained.initial.detach(), layer).float()
+        stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
+        if stages["init"].shape != stages["trained"].shape:
+            raise ShapeError(
+                f"layer '{layer}' applies filters {tuple(filters.shape)}, but those before "
+                f"training are {tuple(initial.shape)}; expected what read_filters gave then"
+            )
     return Network(
         stages, layer, lambda: trained.module, trained.normalisation or normalisation_of(data.train)
     )
@@ -138,7 +157,7 @@ def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSp
 def _bank(weights: Tensor) -> TrainedModel:
     if weights.ndim != 4:
         raise ShapeError(f"filters have shape {tuple(weights.shape)}, expected (k, c, kh, kw)")
-    k, c, kh, kw = weights.shape
+    k, c, kh, kw = real_filters(weights, "filters").shape
     conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
     with torch.no_grad():
         conv.weight.copy_(weights)

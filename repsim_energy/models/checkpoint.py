@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import Architecture, TrainedModel
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.layers import find_layer, real_filters
 from repsim_energy.models.weights import load_tensors
 
 __all__ = ["checkpoint"]
@@ -73,7 +73,7 @@ def _filters(tensors: dict[str, Tensor], layer: str | None, path: Path) -> tuple
 
 
 def _filters_alone(name: str, weights: Tensor) -> nn.Module:
-    k, c, kh, kw = weights.shape
+    k, c, kh, kw = real_filters(weights, name).shape
     conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
     with torch.no_grad():
         conv.weight.copy_(weights)

@@ -8,8 +8,17 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import PatchTransform
+from repsim_energy.models.impulses import impulse_response
 
-__all__ = ["find_layer", "prepare_first_layer", "read_filters", "see_transformed_patches"]
+__all__ = [
+    "applies_its_weight",
+    "find_layer",
+    "prepare_first_layer",
+    "read_filters",
+    "real_filters",
+    "see_transformed_patches",
+    "step_of",
+]
 
 
 def find_layer(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv2d]:
@@ -26,7 +35,7 @@ def find_layer(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv
     Raises
     ------
     UsageError
-        Where there is no such layer, or it is not a plain convolution.
+        Where there is no such layer.
 
     Examples
     --------
@@ -44,18 +53,95 @@ def find_layer(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv
     if name is not None and name not in convolutions:
         raise unknown_name(f"convolution of {kind}", name, convolutions)
     name = next(iter(convolutions)) if name is None else name
-    layer = convolutions[name]
-    if layer.groups != 1:
+    return name, convolutions[name]
+
+
+def read_filters(layer: nn.Conv2d, name: str = "layer") -> Tensor:
+    """Return the (k, c, kh, kw) filters that a layer applies to an image, float32 on the CPU.
+
+    Of a plain convolution these are its weights. Anything else that is a convolution (a subclass
+    that computes its weights, weight norm, pruning, dilation, groups) is shown impulses, and what
+    it answers are its filters; it is left as it was. The holes of a dilated filter are zeros, and
+    so is what a group of filters does not see.
+
+    Parameters
+    ----------
+    name : what to call the layer in errors
+
+    Raises
+    ------
+    UsageError
+        Where the filters are complex, or what the layer does is not linear or not the same
+        everywhere.
+
+    Examples
+    --------
+    >>> read_filters(nn.Conv2d(4, 8, 3, groups=2, dilation=(1, 2))).shape
+    torch.Size([8, 4, 3, 5])
+    """
+    for numbers in layer.parameters():
+        real_filters(numbers, name)
+    if applies_its_weight(layer):
+        return layer.weight.detach().float().cpu().clone(memory_format=torch.contiguous_format)
+    extent = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    rows, columns = (e + 2 * s for e, s in zip(extent, layer.stride, strict=True))
+    return impulse_response(layer, layer.in_channels, (rows, columns), name).float().contiguous()
+
+
+def applies_its_weight(layer: nn.Module) -> bool:
+    """Return whether a layer is a plain convolution, whose weights are the filters it applies.
+
+    So is one that applies them to transformed patches.
+    """
+    return (
+        isinstance(layer, nn.Conv2d)
+        and type(layer) in (nn.Conv2d, _TransformedPatchConv)
+        and type(layer._parameters.get("weight")) in (nn.Parameter, Tensor)
+        and layer.weight.is_floating_point()
+        and layer.groups == 1
+        and set(layer.dilation) == {1}
+        and not (layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
+    )
+
+
+def step_of(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
+    """Return the step in rows and columns from one pixel that filters see to the next.
+
+    It is 1 but for filters with holes, those of a dilated convolution.
+
+    Parameters
+    ----------
+    filters : (k, c, kh, kw) as :func:`read_filters` gives them, holes included
+
+    Examples
+    --------
+    >>> layer = nn.Conv2d(1, 1, 3, dilation=2)
+    >>> step_of(layer, read_filters(layer))
+    (2, 2)
+    """
+    if not isinstance(layer, nn.Conv2d):
+        return (1, 1)
+    rows, columns = layer.dilation
+    seen = filters[:, :, ::rows, ::columns]
+    whole = tuple(seen.shape[2:]) == layer.kernel_size
+    holes_are_empty = bool(torch.count_nonzero(seen) == torch.count_nonzero(filters))
+    return (rows, columns) if whole and holes_are_empty else (1, 1)
+
+
+def real_filters(weights: Tensor, name: str) -> Tensor:
+    """Return filters that are real numbers; refuse others rather than drop what they are.
+
+    Raises
+    ------
+    UsageError
+        For complex filters.
+    """
+    if weights.is_complex():
         raise UsageError(
-            f"layer '{name}' of {kind} is a convolution in {layer.groups} groups, its filters do "
-            "not see whole patches; name another one with layer="
+            f"'{name}' has filters of {weights.dtype}, expected real ones; compare their real and "
+            "imaginary parts as two banks"
         )
-    return name, layer
-
-
-def read_filters(layer: nn.Conv2d) -> Tensor:
-    """Return a copy of the (k, c, kh, kw) weights of a layer, float32 on the CPU."""
-    return layer.weight.detach().float().cpu().clone(memory_format=torch.contiguous_format)
+    return weights
 
 
 def prepare_first_layer(
@@ -107,6 +193,11 @@ def see_transformed_patches(module: nn.Module, transform: PatchTransform) -> Non
         Where the transform is of other patches.
     """
     name, layer = find_layer(module)
+    if not applies_its_weight(layer):
+        raise UsageError(
+            f"layer '{name}' computes the filters that it applies, or has holes or groups, "
+            "expected a plain convolution where the patches are transformed; use another model"
+        )
     if tuple(layer.weight.shape[1:]) != transform.patch:
         raise ShapeError(
             f"the images' patches are changed as {transform.patch} but layer '{name}' sees "

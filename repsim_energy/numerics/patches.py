@@ -95,6 +95,25 @@ class PatchMoments:
             second = second - torch.outer(mean, mean)
         return second * self.unit**2
 
+    @own_settings()
+    def every(self, rows: int, columns: int) -> PatchMoments:
+        """Return the moments of every ``rows``-th row and ``columns``-th column of the patches.
+
+        These are the patches that a dilated filter sees. A step of (1, 1) gives all of them.
+
+        Examples
+        --------
+        >>> moments = patch_moments(torch.rand(2, 1, 8, 8), (5, 3))
+        >>> moments.every(2, 1).patch
+        (1, 3, 3)
+        """
+        kept = torch.arange(len(self.total), device=self.total.device)
+        kept = kept.view(self.patch)[:, ::rows, ::columns]
+        c, kh, kw = kept.shape
+        kept = kept.flatten()
+        total, second = self.total[kept], self.second[kept][:, kept]
+        return replace(self, total=total, second=second, patch=(c, kh, kw))
+
     def basis(self, *, center: bool = True) -> PatchBasis:
         """Return the principal components of the patches, without those that have no variance.
 

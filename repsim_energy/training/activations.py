@@ -109,6 +109,11 @@ def observe(
                     f"layer '{layer}' answers {_kind(answer)}, expected a tensor with a row for "
                     f"each of {rows} images; name another one with --layer"
                 )
+            if answer.is_complex():
+                raise UsageError(
+                    f"layer '{layer}' answers complex numbers, expected real ones; compare their "
+                    "real and imaginary parts, as torch.view_as_real gives them"
+                )
             receive(layer, answer.detach().float())
             if not through and answered == layers.keys():
                 raise _AllAnswered

@@ -26,7 +26,7 @@ from repsim_energy.training.together import train_together
 
 __all__ = ["is_cached", "make_run", "make_runs_together", "run_key"]
 
-FORMAT = 1
+FORMAT = 2
 """Raised when runs of the same key would come out differently."""
 
 
@@ -147,8 +147,10 @@ class _New:
         """Return the run, now that the network is trained."""
         _, test = evaluate(self.module, data.test, self.normalisation, device, recipe)
         layer = find_layer(self.module, self.name)[1]
-        trained = read_filters(layer)
-        if not layer.weight.requires_grad and not torch.equal(self.initial, trained):
+        trained = read_filters(layer, self.name)
+        if not any(p.requires_grad for p in layer.parameters()) and not torch.equal(
+            self.initial, trained
+        ):
             raise TrainingError(f"the frozen first layer of '{spec.label}' changed; report this")
         filters = {
             "init": self.initial,
@@ -171,12 +173,12 @@ def _start(spec: ModelSpec, data: Dataset, seed: int) -> _New:
     if isinstance(module, TrainedModel):
         raise UsageError(f"model '{spec.label}' is trained already, expected an architecture")
     name, layer = find_layer(module)
-    if layer.weight.dtype != torch.float32:
+    if other := {p.dtype for p in layer.parameters()} - {torch.float32}:
         raise UsageError(
-            f"{called(spec)} has weights of {layer.weight.dtype}, expected torch.float32; other "
+            f"{called(spec)} has weights of {min(map(str, other))}, expected torch.float32; other "
             "weights are drawn of other types, so leave torch.set_default_dtype as it is"
         )
-    return _New(module, name, read_filters(layer), normalisation_of(data.train))
+    return _New(module, name, read_filters(layer, name), normalisation_of(data.train))
 
 
 def _trained(

@@ -16,6 +16,7 @@ from torch.func import functional_call, stack_module_state
 
 from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import ImageSet, Normalisation
+from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.loop import (
     as_input,
@@ -123,6 +124,8 @@ class _Stack:
 
     def filters(self, index: int, layer: str) -> Tensor:
         """Return the (k, c, kh, kw) filters of one network's layer."""
+        if not applies_its_weight(find_layer(self._base, layer)[1]):
+            return read_filters(find_layer(self.network(index), layer)[1], layer)
         weights: Tensor = self._weights[f"{layer}.weight"][index]
         return weights.detach().float().cpu().clone()
 
