@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import itertools
 import json
 import platform
+import tempfile
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +17,9 @@ import netCDF4
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from xarray.backends import NetCDF4DataStore
 
-from repsim_energy.errors import FileError, UsageError
+from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
 from repsim_energy.storage import atomic_path, check_writable
 from repsim_energy.versions import OWN, version_of
 
@@ -31,6 +34,10 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+SEAL = b"\nrepsim-energy sha256 "
+"""What follows the netCDF4 content of a file, before the SHA-256 of that content. netCDF and HDF5
+pass over bytes behind the end; of damage they notice a part, and on some they never come back."""
 
 VARIABLES: dict[str, tuple[str, str]] = {
     "energy": ("energy profile", "weight units"),
@@ -133,7 +140,26 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
     """
     path = Path(path)
     check_writable(path)
-    with atomic_path(path) as temporary:
+    try:
+        content = _as_bytes(results)
+    except (OSError, RuntimeError) as error:  # netCDF has no word for a full disk
+        raise RepsimError(
+            f"'{path}' could not be written ({reason_of(error)}), perhaps because the folder for "
+            f"temporary files '{tempfile.gettempdir()}' is full; TMPDIR names another"
+        ) from error
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.write(SEAL + hashlib.sha256(content).hexdigest().encode())
+
+
+def _as_bytes(results: Mapping[str, xr.Dataset]) -> bytes:
+    """Return the content of a file of results.
+
+    The system itself then writes it where it belongs: netCDF cannot say that a disk is full, and
+    takes no name that is not UTF-8.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "results.nc")
         for number, (group, result) in enumerate(results.items()):
             encoding: dict[Hashable, dict[str, Any]] = {
                 name: {"zlib": True, "fletcher32": True}
@@ -141,9 +167,10 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
                 if variable.dtype.kind in "fiu" and variable.ndim
             }
             result.to_netcdf(
-                temporary, mode="a" if number else "w", group=group or None, engine="netcdf4",
+                path, mode="a" if number else "w", group=group or None, engine="netcdf4",
                 format="NETCDF4", encoding=encoding,
             )  # fmt: skip
+        return path.read_bytes()
 
 
 def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
@@ -164,24 +191,51 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     if not path.is_file():
         raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
     try:
-        with netCDF4.Dataset(path) as file:
+        with netCDF4.Dataset("results.nc", memory=_unsealed(path)) as file:
             groups = list(file.groups)
-        if groups and group not in groups:
-            raise UsageError(
-                f"'{path}' holds several results, got group {group!r}, expected one of "
-                f"{', '.join(groups)}"
-            )
-        with xr.open_dataset(path, engine="netcdf4", group=group) as file:
-            result = file.load()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise FileError(f"'{path}' cannot be read as netCDF4 ({error}); make it anew") from error
-    version = result.attrs.get("schema_version")
-    if version is None or int(version) > SCHEMA_VERSION:
+            if groups and group not in groups:
+                raise UsageError(
+                    f"'{path}' holds several results, got group {group!r}, expected one of "
+                    f"{', '.join(groups)}"
+                )
+            if group is not None and not groups:
+                raise UsageError(
+                    f"'{path}' holds one result without groups, got group {group!r}; leave it out"
+                )
+            place = file.groups[group] if group is not None else file
+            store = NetCDF4DataStore(place)  # type: ignore[no-untyped-call]
+            result = xr.open_dataset(store).load()
+            version = result.attrs.get("schema_version")
+            known = version is not None and int(version) <= SCHEMA_VERSION
+    except RepsimError:
+        raise
+    except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy
+        raise FileError(
+            f"'{path}' cannot be read as netCDF4 ({reason_of(error)}); make it anew"
+        ) from error
+    if not known:
         raise FileError(
             f"'{path}' has schema version {version}, expected up to {SCHEMA_VERSION} of a "
             "repsim-energy result; update repsim-energy or choose another file"
         )
     return result
+
+
+def _unsealed(path: Path) -> bytes:
+    """Return the netCDF4 content of a file after comparing it with its SHA-256, where it has one.
+
+    Files of earlier versions, and those that other software wrote, have none.
+    """
+    data = path.read_bytes()
+    content, _, digest = data.rpartition(SEAL)
+    if not content or len(digest) != 64:
+        return data
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise FileError(
+            f"'{path}' cannot be read: it is damaged, its bytes are not those that were written; "
+            "make it anew"
+        )
+    return content
 
 
 def summarise(result: xr.Dataset) -> xr.Dataset:

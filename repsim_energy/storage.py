@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,6 +28,10 @@ PREFIX = ".repsim-tmp-"
 
 IN_CACHE = re.compile(r"\.(repsim-)?tmp-[0-9a-f]{32}-.+", re.DOTALL)
 """Temporary names in the cache, those of version 0.1 (without ``repsim-``) included."""
+
+
+WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+"""The permissions of which a file that may be replaced has at least one."""
 
 
 def cache_folder(*parts: str) -> Path:
@@ -64,11 +70,61 @@ def make_folder(folder: Path, remedy: str) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse, before any work is done, a file that could not be written in the end."""
-    folder = path.resolve().parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        reason = "is a folder" if path.is_dir() else f"cannot be written in '{folder}'"
-        raise UsageError(f"output '{path}' {reason}, expected a file in an existing folder")
+    """Refuse, before any work is done, a file that could not be written in the end.
+
+    A symbolic link stands for the file it points to. That file is a new one, or a regular one that
+    may be written. Devices, pipes and sockets are no places for a result, and a file without
+    permission to write is kept even from a user who may do everything.
+
+    Raises
+    ------
+    UsageError
+        Where nothing could be written; nothing is changed.
+    """
+    try:
+        target = _followed(path)
+        if target.exists():
+            _check_file(path, target.stat().st_mode, os.access(target, os.W_OK))
+        temporary = _temporary(target)
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"output '{path}' cannot be written ({reason}), expected a file in an existing folder"
+        ) from error
+
+
+def _check_file(path: Path, mode: int, permitted: bool) -> None:
+    if stat.S_ISDIR(mode):
+        problem, remedy = "is a folder", "a file in an existing folder"
+    elif not stat.S_ISREG(mode):
+        problem, remedy = "is a device, pipe or socket", "a file"
+    elif not (permitted and mode & WRITABLE):
+        problem, remedy = "is write-protected", "another name, or a file that may be written"
+    else:
+        return
+    raise UsageError(f"output '{path}' {problem}, expected {remedy}")
+
+
+def _followed(path: Path) -> Path:
+    """Return the file that a symbolic link stands for, which need not be there yet.
+
+    Raises
+    ------
+    OSError
+        For links in a circle.
+    """
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve(strict=path.exists())
+    except RuntimeError as error:  # what Python 3.12 and older say of a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f"{PREFIX}{uuid.uuid4().hex}-{target.name}")
 
 
 @contextlib.contextmanager
@@ -76,31 +132,44 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path to write; on success flush it to disk and rename it to ``target``.
 
     A file or a folder may be written. Whatever happens, ``target`` is the old one or the whole
-    new one. A folder that is already at ``target`` (another process was faster) is kept.
+    new one. A folder that is already at ``target`` (another process was faster) is kept. Where
+    ``target`` is a symbolic link, what it points to is written and the link stays. A file that is
+    replaced hands its permissions on.
 
     A process that is killed leaves its temporary file behind. The next one to write ``target``
     removes it after a day; in the cache it removes all that are so old, whatever their target.
     """
-    _sweep(target)
-    temporary = target.with_name(f"{PREFIX}{uuid.uuid4().hex}-{target.name}")
-    try:
-        yield temporary
-        for path in sorted(temporary.rglob("*")) if temporary.is_dir() else [temporary]:
-            if path.is_file():
-                with path.open("rb+") as file:
-                    os.fsync(file.fileno())
+    with _said(target):
+        target = _followed(target)
+        _sweep(target)
+        temporary = _temporary(target)
         try:
-            os.replace(temporary, target)
-        except OSError:
-            if not (temporary.is_dir() and target.is_dir()):
-                raise
+            yield temporary
+            for path in sorted(temporary.rglob("*")) if temporary.is_dir() else [temporary]:
+                if path.is_file():
+                    with path.open("rb+") as file:
+                        os.fsync(file.fileno())
+            if temporary.is_file() and target.is_file():
+                shutil.copymode(target, temporary)
+            try:
+                os.replace(temporary, target)
+            except OSError:
+                if not (temporary.is_dir() and target.is_dir()):
+                    raise
+        finally:
+            _remove(temporary)
+
+
+@contextlib.contextmanager
+def _said(target: Path) -> Iterator[None]:
+    """Say in one line that a file could not be written."""
+    try:
+        yield
     except OSError as error:
         raise RepsimError(
             f"'{target}' could not be written ({error.strerror or error}); what was there before "
             "is unchanged, free some space or choose another place"
         ) from error
-    finally:
-        _remove(temporary)
 
 
 def _sweep(target: Path) -> None:

@@ -2,10 +2,12 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from commands import needs_signals
@@ -192,6 +194,81 @@ def test_a_folder_does_not_pass_for_written_where_a_file_is_in_its_place(tmp_pat
     with pytest.raises(RepsimError, match="unchanged"):
         write_folder()
     assert (tmp_path / "run").read_text() == "old"
+
+
+needs_links = pytest.mark.skipif(os.name != "posix", reason="links and devices of POSIX")
+
+
+@needs_links
+def test_a_link_is_followed_and_stays(tmp_path):
+    """To a file, to one that is not there yet, by a relative name, and over another link."""
+    (tmp_path / "real").mkdir()
+    for name in ("there", "absent"):
+        (tmp_path / name).symlink_to(f"real/{name}")
+        (tmp_path / f"{name}-again").symlink_to(name)
+    (tmp_path / "real" / "there").write_text("old")
+    for name in ("there", "absent", "there-again", "absent-again"):
+        check_writable(tmp_path / name)
+        with atomic_path(tmp_path / name) as path:
+            path.write_text(name)
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "real" / name.removesuffix("-again")).read_text() == name
+    assert {p.name for p in (tmp_path / "real").iterdir()} == {"there", "absent"}
+
+
+@needs_links
+def test_links_that_lead_nowhere_are_refused(tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nowhere").symlink_to("absent/file")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for name in ("circle", "nowhere", "folder"):
+        with pytest.raises(UsageError, match=rf"output '.*{name}' "):
+            check_writable(tmp_path / name)
+        assert (tmp_path / name).is_symlink()
+    with pytest.raises(RepsimError, match="could not be written"):
+        write(tmp_path / "circle")
+
+
+@needs_links
+def test_what_is_no_regular_file_is_refused_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))  # such names are short
+        (tmp_path / "link").symlink_to(os.devnull)
+        before = {path: path.lstat() for path in tmp_path.iterdir()}
+        for path in (*before, Path(os.devnull)):
+            with pytest.raises(UsageError, match="is a device, pipe or socket"):
+                check_writable(path)
+        assert {path: path.lstat() for path in tmp_path.iterdir()} == before
+
+
+def test_a_protected_file_is_refused_and_stays(tmp_path):
+    """Also by a user who may do everything, as root may."""
+    path = tmp_path / "protected"
+    path.write_text("precious")
+    path.chmod(0o444)
+    with pytest.raises(UsageError, match="is write-protected"):
+        check_writable(path)
+    assert path.read_text() == "precious"
+
+
+@needs_links
+def test_permissions_are_handed_on(tmp_path):
+    (tmp_path / "mine").write_text("old")
+    for mode in (0o600, 0o664):
+        (tmp_path / "mine").chmod(mode)
+        write(tmp_path / "mine")
+        assert (tmp_path / "mine").stat().st_mode & 0o777 == mode
+
+
+def test_a_check_changes_nothing(tmp_path):
+    (tmp_path / "old").write_text("old")
+    for name in ("old", "new", "n" * 200):
+        check_writable(tmp_path / name)
+    assert list(tmp_path.iterdir()) == [tmp_path / "old"]
+    for name in ("n" * 255, "zero\0"):
+        with pytest.raises(UsageError, match="cannot be written"):
+            check_writable(tmp_path / name)
 
 
 def test_places_that_cannot_be_written_are_refused(tmp_path, monkeypatch):

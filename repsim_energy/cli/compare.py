@@ -8,9 +8,10 @@ from typing import Any
 import rich_click as click
 
 from repsim_energy.cli.app import registry_of
-from repsim_energy.cli.options import parse_seeds, training_options
+from repsim_energy.cli.options import parse_seeds, refuse_inputs, training_options
 from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_result
+from repsim_energy.errors import RepsimError
 from repsim_energy.specs import split_list
 from repsim_energy.storage import check_writable
 
@@ -72,6 +73,7 @@ def compare(
     Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
     """  # fmt: skip
     if output is not None:
+        refuse_inputs(output, split_list(models), split_list(dataset))
         check_writable(output)
     from repsim_energy.comparison import compare as compare_networks
     from repsim_energy.results import save_result, to_json
@@ -82,10 +84,17 @@ def compare(
             seeds=parse_seeds(seeds), progress=progress, registry=registry_of(ctx),
             scheduler=scheduler or "local", announce=announce_on_stderr(quiet), **options,
         )  # fmt: skip
-    if output is not None:
-        save_result(result, output)
+    unsaved = None
+    try:
+        if output is not None:
+            save_result(result, output)
+    except RepsimError as error:  # such as a full disk: what was computed is shown all the same
+        unsaved = error
     click.echo(to_json(result)) if as_json else print_result(result)
-    return report_failures(result.attrs["failures"].splitlines())
+    code = report_failures(result.attrs["failures"].splitlines())
+    if unsaved is not None:
+        raise unsaved
+    return code
 
 
 def report_failures(failures: list[str]) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
 from repsim_energy.errors import UsageError
+from repsim_energy.specs import parse_chain, parse_spec
 
-__all__ = ["parse_numbers", "parse_seeds", "scheduler_options", "training_options"]
+__all__ = ["parse_numbers", "parse_seeds", "refuse_inputs", "scheduler_options", "training_options"]
 
 Command = Callable[..., Any]
 
@@ -62,6 +65,30 @@ def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> 
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) -> None:
+    """Refuse to write over a file that is read, such as a picture in a folder that is read.
+
+    Parameters
+    ----------
+    models, datasets : specs; a value in them that is the name of a file or folder is one that is
+        read
+    """
+    if not output.exists():
+        return
+    specs = [parse_spec(model) for model in models]
+    specs += [part for chain in datasets for part in parse_chain(chain)]
+    written = output.resolve()
+    places = (written,) if written.suffix == ".nc" else (written, *written.parents)
+    for value in {value for spec in specs for value in spec.options.values()}:
+        with contextlib.suppress(OSError, ValueError):  # no name of a file
+            source = Path(value).expanduser()
+            if source.exists() and any(place.samefile(source) for place in places):
+                raise UsageError(
+                    f"output '{output}' is read by this command as '{value}', expected another "
+                    "file; nothing is changed"
+                )
 
 
 def parse_seeds(text: str) -> int | list[int]:
