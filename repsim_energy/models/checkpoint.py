@@ -109,13 +109,15 @@ def _initial(path: Path | None, chosen: str | None, layer: str, channels: int) -
 def _add_filters(module: nn.Module, name: str, weights: Tensor) -> str:
     """Add a convolution under the dotted name that it has in the file, and return that name.
 
-    Parts that torch keeps for itself, such as ``train``, get a line after them.
+    Parts that torch keeps for itself, such as ``train``, get a line after them; commas, which
+    separate layers in results, become lines.
     """
     k, c, kh, kw = weights.shape
     conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
     with torch.no_grad():
         conv.weight.copy_(weights)
-    parts = [f"{part}_" if not part or hasattr(module, part) else part for part in name.split(".")]
+    parts = name.replace(",", "_").split(".")
+    parts = [f"{part}_" if not part or hasattr(module, part) else part for part in parts]
     for part in parts[:-1]:
         inner = nn.Module()
         module.add_module(part, inner)

@@ -68,7 +68,7 @@ def effective_weights(tensors: Mapping[str, Tensor]) -> Effective:
     >>> effective_weights(parts).tensors
     {'0.weight': tensor([0., 3.])}
     """
-    found = dict(tensors)
+    found = {n: t if t.layout is torch.strided else t.to_dense() for n, t in tensors.items()}
     for step in (_pruned, _weight_normed, _spectral_normed):
         for name in list(found):
             step(found, name)

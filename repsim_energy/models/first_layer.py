@@ -116,7 +116,8 @@ def first_filters(weights: Weights, channels: int) -> tuple[str, Tensor]:
         banks = [name for name, t in tensors.items() if t.ndim == 4]
         raise FileError(
             f"'{weights.path}' holds no filters of a first layer, expected floating-point weights "
-            f"(k, c, kh, kw), but {_listed(banks, tensors)}; name one with layer="
+            f"(k, c, kh, kw), but {_listed(banks, tensors)}; save the weights that the network "
+            "applies, or name one with layer="
         )
     stems = _stems(filters, weights.ordered)
     fitting = [name for name in stems if tensors[name].shape[1] == channels] or stems
@@ -146,8 +147,8 @@ def _checked(weights: Weights, name: str) -> tuple[str, Tensor]:
 
 
 def _is_real(tensor: Tensor) -> bool:
-    """Return whether a tensor holds numbers as they are; 8-bit ones need scales."""
-    return tensor.is_floating_point() and tensor.element_size() > 1
+    """Return whether a tensor holds numbers as they are; 8-bit ones need scales, meta ones none."""
+    return tensor.is_floating_point() and tensor.element_size() > 1 and not tensor.is_meta
 
 
 def _is_filters(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> bool:
@@ -165,7 +166,7 @@ def _is_filters(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> boo
     bias = tensors.get(f"{layer_name(name)}.bias")
     if bias is not None and bias.ndim == 1 and len(bias) == c != k:
         return False  # a transposed convolution has a bias per second axis
-    if k == c and kw >= 4 * kh:
+    if k == c and (kw >= 4 * kh or kh >= 8):
         return False  # (kh, kw, c, k)
     return not bool(((tensor == 0) | (tensor == 1)).all())  # else a mask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickletools
 import zipfile
-from typing import IO
+from typing import IO, Any
 
 __all__ = ["foreign_kind", "pickled_kind"]
 
@@ -113,21 +113,22 @@ def _classes(stream: IO[bytes]) -> list[str]:
     """Return the classes and functions that pickles name, in their order."""
     names: list[str] = []
     texts: list[str] = []  # those on the stack
-    memo: list[str] = []
+    memo: dict[Any, str] = {}
     try:
         while True:  # the older format of torch.save is several pickles
             last = ""
             for operation, argument, _ in pickletools.genops(stream):
-                if operation.name == "GLOBAL":
+                kind = operation.name
+                if kind == "GLOBAL":
                     names.append(str(argument).replace(" ", "."))
-                elif operation.name == "STACK_GLOBAL":
+                elif kind == "STACK_GLOBAL":
                     names.append(".".join(texts[-2:]))
-                elif operation.name == "MEMOIZE":
-                    memo.append(last)
+                if kind in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
+                    memo[len(memo) if kind == "MEMOIZE" else argument] = last
                     continue
-                last = argument if isinstance(argument, str) else ""
-                if operation.name in ("BINGET", "LONG_BINGET"):
-                    last = memo[int(argument or 0)]
+                last = str(argument) if kind.endswith("UNICODE") else ""
+                if kind in ("BINGET", "LONG_BINGET"):
+                    last = memo.get(argument, "")
                 if last:
                     texts.append(last)
     except (ValueError, IndexError, EOFError, OverflowError, MemoryError):

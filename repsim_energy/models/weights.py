@@ -58,5 +58,6 @@ def load_weights(path: str | Path, chosen: str | None = None) -> Weights:
     tensors = choose_weights(content.value, chosen, str(path))
     names = list(tensors)
     ordered = content.ordered and names != sorted(names)
-    first = content.metadata.get("first_layer")
-    return Weights(path, tensors, ordered, first if first in tensors else None)
+    said = content.metadata.get("first_layer")
+    first = next((name for name in (said, f"{said}.weight") if name in tensors), None)
+    return Weights(path, tensors, ordered, first)

@@ -108,6 +108,7 @@ def test_a_generator_has_no_first_layer_that_sees_images(ordered, bias):
         ("a.weight_mask", torch.rand(8, 3, 3, 3)),
         ("a.weight", torch.randn(8, 3, 3, 3, dtype=torch.complex64)),
         ("a.weight", torch.randn(8, 3, 3, 3).to(torch.float8_e4m3fn)),
+        ("a.weight", torch.empty(8, 3, 3, 3, device="meta")),
         ("image_mean", torch.rand(1, 3, 1, 1)),
         ("pixel", torch.rand(1, 3, 1, 1)),
         ("norm.running_mean", torch.rand(1, 3, 3, 3)),
@@ -118,6 +119,7 @@ def test_a_generator_has_no_first_layer_that_sees_images(ordered, bias):
         ("a.skip.weight", torch.rand(8, 3, 1, 1)),
         ("pos_embed", torch.rand(1, 3, 8, 8)),
         ("a.kernel", torch.rand(3, 3, 3, 16)),
+        ("a.weight", torch.rand(3, 3, 16, 16)),
         ("deconv.weight", torch.rand(8, 3, 3, 3)),
         ("up1.weight", torch.rand(8, 3, 3, 3)),
     ],
@@ -202,12 +204,12 @@ def test_a_layer_is_named_with_or_without_what_it_stands_in():
         named_filters(replace(weights, tensors=twice), "conv2")
 
 
-@pytest.mark.parametrize("name", ["train.conv1", "state_dict", "a..b", "conv1", "weight"])
+@pytest.mark.parametrize("name", ["train.conv1", "state_dict", "a..b", "conv,1", "weight"])
 def test_layers_may_have_any_name(name, tmp_path):
     save_file({f"{name}.weight": bank(4, 3, 3, 3)}, tmp_path / "w.safetensors")
     found = checkpoint(2, 3, path=tmp_path / "w.safetensors")
     assert torch.equal(found.module.get_submodule(found.layer).weight, bank(4, 3, 3, 3))
-    assert found.layer.replace("_", "") == name.replace("_", "")
+    assert found.layer.replace("_", "") == name.replace("_", "").replace(",", "")
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int8, torch.float8_e5m2, torch.bool])
@@ -224,6 +226,14 @@ def test_filters_of_any_precision_are_read(dtype, tmp_path):
     torch.save({"conv1.weight": filters}, tmp_path / "w.pt")
     module = checkpoint(2, 3, path=tmp_path / "w.pt").module
     assert torch.equal(module.conv1.weight, filters.float())
+
+
+def test_sparse_filters_and_parameters_are_read(tmp_path):
+    filters = bank(8, 3, 3, 3).relu()
+    for kept in (filters.to_sparse(), nn.Parameter(filters)):
+        torch.save({"conv1.weight": kept}, tmp_path / "w.pt")
+        module = checkpoint(2, 3, path=tmp_path / "w.pt").module
+        assert torch.equal(module.conv1.weight, filters)
 
 
 @pytest.mark.slow

@@ -64,6 +64,7 @@ FILES = {
     "state_dict\\(\\)": pytorch(nn.Conv2d(3, 4, 3), _use_new_zipfile_serialization=False),
     "NumPy objects": pickle.dumps({"conv1.weight": ARRAY}),
     "pickled NumPy": pytorch({"conv1.weight": ARRAY}),
+    "pickled NumPy objects": pytorch({"model": state(), "best": np.float64(0.5)}),
     "more than tensors \\(fractions.Fraction": pytorch({"a": __import__("fractions").Fraction(1)}),
     "web page": b"\n<!DOCTYPE html><html><title>404</title></html>",
     "file itself": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
