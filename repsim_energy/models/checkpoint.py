@@ -8,21 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, ShapeError, UsageError, unknown_name
+from repsim_energy.errors import ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import Architecture, TrainedModel
-from repsim_energy.models.layers import find_layer, real_filters
-from repsim_energy.models.weights import load_tensors
+from repsim_energy.models.first_layer import first_filters, layer_name, named_filters
+from repsim_energy.models.fitting import fitted
+from repsim_energy.models.layers import find_layer, read_filters, real_filters
+from repsim_energy.models.weights import Weights, load_weights
 
 __all__ = ["checkpoint"]
 
 
 def checkpoint(
-    num_classes: int,
+    classes: int,
     in_channels: int,
+    /,
     *,
     path: Path,
     layer: str | None = None,
+    weights: str | None = None,
     arch: Architecture | None = None,
+    num_classes: int | None = None,
     init: Path | None = None,
     **arch_options: Any,
 ) -> TrainedModel:
@@ -30,70 +35,92 @@ def checkpoint(
 
     Parameters
     ----------
-    path : a .safetensors file, or a PyTorch state_dict
-    layer : the layer to read, such as features.0; by default the first that holds filters
+    path : a .safetensors file, a PyTorch checkpoint, or the index of one in several files
+    layer : the layer to read, such as features.0; by default the one that sees the image
+    weights : the container to take where the file holds several, such as model_ema
     arch : the architecture to load the weights into; without it only filters are known
+    num_classes : the outputs of the architecture; by default as many as the file has
     init : a file with the weights before training, which makes the stage ``change`` known
     **arch_options : options of the architecture
     """
-    tensors = load_tensors(path)
-    initial = None if init is None else _filters(load_tensors(init), layer, init)[1]
+    file = load_weights(path, weights)
     if arch is None:
-        if arch_options:
-            raise unknown_name("option of model 'checkpoint'", next(iter(arch_options)), _OPTIONS)
-        name, weights = _filters(tensors, layer, path)
-        module, network = _filters_alone(name, weights), False
+        if num_classes is not None or arch_options:
+            given = next(iter(arch_options), "num_classes")
+            raise unknown_name("option of model 'checkpoint' without arch=", given, _OPTIONS)
+        name, filters = _filters(file, layer, in_channels)
+        module = nn.Module()
+        shown = _add_filters(module, layer_name(name), filters)
+        initial = _initial(init, weights, name, in_channels)
+        taken = TrainedModel(module, shown, initial, network=False)
     else:
-        module, network = arch(_outputs(tensors, num_classes), in_channels, **arch_options), True
-        if isinstance(module, TrainedModel):
-            raise UsageError("arch= names a trained model, expected an architecture such as vgg11")
-        _fill(module, tensors, path)
-    _, found = find_layer(module, layer if network else None)
-    if initial is not None and initial.shape != found.weight.shape:
+        module = _network(file, arch, arch_options, (classes, in_channels), num_classes)
+        name, found = find_layer(module, layer)
+        filters, initial = read_filters(found, name), _initial(init, weights, name, in_channels)
+        taken = TrainedModel(module, layer, initial)
+    if initial is not None and initial.shape != filters.shape:
         raise ShapeError(
-            f"filters are {tuple(found.weight.shape)} in '{path}' but {tuple(initial.shape)} in "
+            f"filters are {tuple(filters.shape)} in '{path}' but {tuple(initial.shape)} in "
             f"'{init}'; expected the same layer before and after training"
         )
-    return TrainedModel(module, layer if network else None, initial, network)
+    return taken
 
 
-_OPTIONS = ("path", "layer", "arch", "init")
+_OPTIONS = ("path", "layer", "weights", "arch", "init")
 
 
-def _filters(tensors: dict[str, Tensor], layer: str | None, path: Path) -> tuple[str, Tensor]:
-    banks = {name: t for name, t in tensors.items() if t.ndim == 4}
-    if not banks:
-        raise FileError(f"'{path}' holds no (k, c, kh, kw) filters, expected those of a Conv2d")
-    if layer is None:
-        return next(iter(banks.items()))
-    for name in (layer, f"{layer}.weight"):
-        if name in banks:
-            return name, banks[name]
-    raise unknown_name(f"layer of '{path}'", layer, [n.removesuffix(".weight") for n in banks])
+def _network(
+    file: Weights,
+    arch: Architecture,
+    options: dict[str, Any],
+    images: tuple[int, int],
+    num_classes: int | None,
+) -> nn.Module:
+    classes, channels = images
+
+    def build(outputs: int) -> nn.Module:
+        built = arch(outputs, channels, **options)
+        if isinstance(built, TrainedModel):
+            raise UsageError("arch= names a trained model, expected an architecture such as vgg11")
+        return built
+
+    outputs = classes if num_classes is None else num_classes
+    return fitted(build, file, outputs, given=num_classes is not None)
 
 
-def _filters_alone(name: str, weights: Tensor) -> nn.Module:
+def _filters(file: Weights, layer: str | None, channels: int) -> tuple[str, Tensor]:
+    return first_filters(file, channels) if layer is None else named_filters(file, layer)
+
+
+def _initial(path: Path | None, chosen: str | None, layer: str, channels: int) -> Tensor | None:
+    """Return the filters before training: of the same layer, or of the first in the file."""
+    if path is None:
+        return None
+    try:
+        file = load_weights(path, chosen)
+    except UsageError:
+        file = load_weights(path)  # weights= need not be in both files
+    try:
+        return named_filters(file, layer)[1]
+    except UsageError:
+        return first_filters(file, channels)[1]
+
+
+def _add_filters(module: nn.Module, name: str, weights: Tensor) -> str:
+    """Add a convolution under the dotted name that it has in the file, and return that name.
+
+    Parts that torch keeps for itself, such as ``train``, get a line after them; commas, which
+    separate layers in results, become lines.
+    """
     k, c, kh, kw = real_filters(weights, name).shape
     conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
     with torch.no_grad():
         conv.weight.copy_(weights)
-    module = nn.Module()
-    module.add_module(name.removesuffix(".weight").replace(".", "_"), conv)
-    return module
-
-
-def _outputs(tensors: dict[str, Tensor], num_classes: int) -> int:
-    """Return the number of outputs of the last linear layer, where the file has one."""
-    linear = [t for t in tensors.values() if t.ndim == 2]
-    return len(linear[-1]) if linear else num_classes
-
-
-def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise FileError(
-            f"'{path}' does not fit the architecture ({' '.join(lines)[:200]}); "
-            "expected weights of the arch= and options given"
-        ) from error
+    parts = name.replace(",", "_").split(".")
+    parts = [f"{part}_" if not part or hasattr(module, part) else part for part in parts]
+    for part in parts[:-1]:
+        inner = nn.Module()
+        module.add_module(part, inner)
+        module = inner
+    module.add_module(parts[-1], conv)
+    return ".".join(parts)

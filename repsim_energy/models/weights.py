@@ -1,71 +1,63 @@
-"""Read tensors from files without ever running code that a file brings along."""
+"""The weights of one network in a file."""
 
 from __future__ import annotations
 
-import pickle
-import warnings
-from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from repsim_energy.errors import FileError, UsageError
+from repsim_energy.models.containers import choose_weights
+from repsim_energy.models.effective import Effective, effective_weights
+from repsim_energy.models.files import read_file
 
-__all__ = ["load_tensors"]
-
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-"""Keys under which training scripts keep the weights beside other things."""
+__all__ = ["Weights", "load_weights"]
 
 
-def load_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Return the named tensors of a ``.safetensors`` file or of a PyTorch checkpoint.
+@dataclass(frozen=True)
+class Weights:
+    """The named tensors of one network.
 
-    PyTorch files are read with ``weights_only=True`` and nothing else.
+    Parameters
+    ----------
+    path : the file
+    tensors : as they stand in the file, parts of parametrizations included
+    ordered : whether their order is that of the network
+    first_layer : the tensor that the file itself says is the first layer, or nothing
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    ordered: bool
+    first_layer: str | None = None
+
+    @cached_property
+    def effective(self) -> Effective:
+        """The tensors as the network applies them: masked, normed."""
+        return effective_weights(self.tensors)
+
+
+def load_weights(path: str | Path, chosen: str | None = None) -> Weights:
+    """Return the weights of a network from a file.
+
+    Parameters
+    ----------
+    path : a ``.safetensors`` file, a PyTorch checkpoint, or the index of one in several files
+    chosen : the container to take where the file holds several, such as ``model_ema``
 
     Raises
     ------
     UsageError
-        Where there is no such file.
+        Where there is no such file or container, or several containers and none is chosen.
     FileError
         For a file that is truncated, of another kind, or holds more than tensors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"no checkpoint at '{path}', expected a .safetensors or .pt file")
-    try:
-        content = _content(path)
-    except pickle.UnpicklingError as error:
-        raise FileError(
-            f"'{path}' holds more than tensors, or is damaged, and is not opened; "
-            "save state_dict() alone, best as .safetensors"
-        ) from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileError(
-            f"'{path}' cannot be read as a checkpoint ({reason}); expected an intact "
-            ".safetensors file or a PyTorch state_dict"
-        ) from error
-    return _tensors(content, path)
-
-
-def _content(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of pickles that are then refused
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if isinstance(content, Mapping):
-        found = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-        if found:
-            return {k.removeprefix("module."): v for k, v in found.items()}
-    raise FileError(f"'{path}' holds no named tensors, expected a state_dict; save that")
+    content = read_file(path)
+    tensors = choose_weights(content.value, chosen, str(path))
+    names = list(tensors)
+    ordered = content.ordered and names != sorted(names)
+    said = content.metadata.get("first_layer")
+    first = next((name for name in (said, f"{said}.weight") if name in tensors), None)
+    return Weights(path, tensors, ordered, first)

@@ -1,0 +1,161 @@
+"""Read tensors from files without ever running code that a file brings along."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import json
+import pickle
+import re
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_bytes
+from torch.serialization import safe_globals
+
+from repsim_energy.errors import FileError, UsageError
+from repsim_energy.models.unreadable import foreign_kind, pickled_kind
+
+__all__ = ["Content", "read_file"]
+
+SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.\w+)")
+"""The name of a file that holds a part of a network alone."""
+
+DAMAGE = (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, zlib.error)
+"""What the readers raise on files that are cut off or damaged."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was read from a file.
+
+    Parameters
+    ----------
+    value : as it stands in the file: names to tensors, or containers of such
+    ordered : whether the order is that of the network; safetensors files are alphabetical
+    metadata : texts beside the tensors of a safetensors file
+    """
+
+    value: Any
+    ordered: bool
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_file(path: Path) -> Content:
+    """Return what a file of weights holds: PyTorch's, safetensors, or the index of shards.
+
+    The content says what kind a file is, not its name. PyTorch files are read with
+    ``weights_only=True`` and nothing else; what is compressed with gzip is unpacked in memory.
+
+    Raises
+    ------
+    UsageError
+        Where there is no such file.
+    FileError
+        For a file that is truncated, of another kind, or holds more than tensors.
+    """
+    if path.is_dir():
+        raise UsageError(f"'{path}' is a folder, expected a file of weights; name one in it")
+    if not path.is_file():
+        raise UsageError(f"no checkpoint at '{path}', expected a .safetensors or .pt file")
+    try:
+        with path.open("rb") as file:
+            shards = _shards(file, path)
+            return _of_shards(shards, path) if shards else _content(file, path)
+    except DAMAGE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileError(
+            f"'{path}' cannot be read as a checkpoint ({reason[:150]}): truncated, damaged or of "
+            "another kind; expected an intact .safetensors file or a PyTorch state_dict"
+        ) from error
+
+
+def _content(file: IO[bytes], path: Path) -> Content:
+    if file.read(2) == b"\x1f\x8b":
+        file.seek(0)
+        with gzip.open(file) as packed:
+            file = io.BytesIO(packed.read())
+    file.seek(0)
+    kind = foreign_kind(file)
+    file.seek(0)
+    start = file.read(9)
+    file.seek(0)
+    if kind is None and path.suffix == ".onnx":
+        kind = "is an ONNX file, which is not read; save the state_dict() it was exported from"
+    if kind is not None:
+        raise FileError(f"'{path}' {kind}; expected .safetensors or a PyTorch state_dict")
+    pickled = start.startswith((b"PK", b"\x80"))
+    if start[8:] == b"{" or (path.suffix == ".safetensors" and not pickled):
+        return _safetensors(file)
+    return _pytorch(file, path)
+
+
+def _safetensors(file: IO[bytes]) -> Content:
+    name = getattr(file, "name", None)
+    if name is None:
+        data = file.read()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return Content(load_bytes(data), False, header.get("__metadata__", {}))
+    with safe_open(name, framework="pt", device="cpu") as opened:
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        return Content(tensors, False, opened.metadata() or {})
+
+
+def _pytorch(file: IO[bytes], path: Path) -> Content:
+    try:
+        with warnings.catch_warnings(), safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")  # of pickles that are then refused
+            return Content(torch.load(file, map_location="cpu", weights_only=True), True)
+    except pickle.UnpicklingError as error:
+        kind = pickled_kind(file)
+        raise FileError(f"'{path}' {kind}; expected tensors alone") from error
+
+
+def _shards(file: IO[bytes], path: Path) -> dict[str, str]:
+    """Return tensor -> file where this is the index of a checkpoint in several files."""
+    part = SHARD.fullmatch(path.name)
+    if part and part["count"] != "00001":
+        index = f"{part['stem']}{part['end']}.index.json"
+        raise FileError(
+            f"'{path}' is one of {int(part['count'])} files of a network, expected all of them; "
+            f"name their index, '{index}'"
+        )
+    start = file.read(200).lstrip()
+    file.seek(0)
+    if not start.startswith(b"{") or path.suffix != ".json":
+        return {}
+    found = json.loads(file.read())
+    file.seek(0)
+    shards = found.get("weight_map") if isinstance(found, dict) else None
+    return {str(k): str(v) for k, v in shards.items()} if isinstance(shards, dict) else {}
+
+
+def _of_shards(shards: Mapping[str, str], path: Path) -> Content:
+    names = sorted(set(shards.values()))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise FileError(
+            f"'{path}' names '{outside[0]}', expected files in its own folder; mend the index"
+        )
+    if missing := [name for name in names if not (path.parent / name).is_file()]:
+        raise FileError(
+            f"'{path}' is the index of {len(names)} files, of which {len(missing)} are missing "
+            f"({', '.join(missing[:3])}); put them beside it"
+        )
+    tensors: dict[str, Any] = {}
+    for name in names:
+        with (path.parent / name).open("rb") as file:
+            read = _content(file, path.parent / name).value
+        tensors |= {key: read[key] for key in read if shards.get(key) == name}
+    if absent := [key for key in shards if key not in tensors]:
+        raise FileError(
+            f"'{path}' names {len(absent)} tensors that its files do not hold ({absent[0]}); "
+            "download them again"
+        )
+    return Content(tensors, False)
