@@ -18,6 +18,7 @@ from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
 from repsim_energy.training.activations import layer_names, layer_sizes, observe
 from repsim_energy.training.build import NETWORK_ERRORS, build
+from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
 
 __all__ = ["Layers", "batches_of", "choose_images", "groups_of", "plan_layers", "represent_layers"]
@@ -119,7 +120,8 @@ def represent_layers(
     label : what to call the network when it fails
     """
     module, found = network.module(), {}
-    with _naming(label):
+    ours = network.run is not None  # built and trained where float32 was the default
+    with _naming(label), float32_by_default() if ours else contextlib.nullcontext():
         if (batch := getattr(metric, "batch", None)) is not None:
             size = batches_of(len(images), batch)[1]
             parts: dict[str, list[NDArray[np.float64]]] = {layer: [] for layer in names}

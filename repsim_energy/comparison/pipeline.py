@@ -35,6 +35,7 @@ from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
 from repsim_energy.numerics.self_check import self_check
+from repsim_energy.numerics.settings import own_settings
 from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.chunks import moments_of_images
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
+@own_settings(grad=True)
 def compare(
     models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike],
     dataset: DatasetLike | Sequence[DatasetLike] = "deadleaves",

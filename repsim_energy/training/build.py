@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.layers import see_transformed_patches
+from repsim_energy.training.isolation import seeded, training_settings
 
 __all__ = ["NETWORK_ERRORS", "build", "called"]
 
@@ -29,10 +32,20 @@ def called(spec: ModelSpec) -> str:
     return f"model '{spec.label}'" + ("" if built_in else f" of {origin}")
 
 
+_handed_out: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+"""The parameters of new networks that are still in use."""
+
+
+@training_settings()
 def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel:
-    """Return a new network for a data set, its initial weights drawn from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    """Return a new network for a data set, its initial weights drawn from the seed.
+
+    Raises
+    ------
+    UsageError
+        Where the network cannot be built, is not a module, or shares weights with one before.
+    """
+    with seeded(seed):
         try:
             built = spec.build(len(data.train.classes), int(data.train.images.shape[1]))
         except RepsimError:
@@ -41,8 +54,19 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             raise UsageError(
                 f"{called(spec)} cannot be built ({reason_of(error)}); check its options"
             ) from error
-    if not isinstance(built, nn.Module | TrainedModel):
-        raise UsageError(f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module")
+        if torch.get_default_dtype() != torch.float32:
+            changed = torch.get_default_dtype()
+            torch.set_default_dtype(torch.float32)
+            raise UsageError(
+                f"{called(spec)} sets torch's default dtype to {changed} while it is built, "
+                "expected it to be left alone; give the network its dtype with .to(dtype=...)"
+            )
+        if not isinstance(built, nn.Module | TrainedModel):
+            raise UsageError(
+                f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module"
+            )
+        if isinstance(built, nn.Module):
+            _check_new(built, spec)
     if data.train.transform is not None:
         if isinstance(built, TrainedModel):
             raise UsageError(
@@ -51,3 +75,16 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             )
         see_transformed_patches(built, data.train.transform)
     return built
+
+
+def _check_new(module: nn.Module, spec: ModelSpec) -> None:
+    """Refuse a network whose weights another one has, which would be trained twice."""
+    parameters = list(module.parameters())
+    if any(_handed_out.get(id(parameter)) is parameter for parameter in parameters):
+        raise UsageError(
+            f"{called(spec)} hands out a network whose weights it has handed out before, expected "
+            "new ones each time; build all layers inside of the function, or give the trained "
+            "module itself in place of the function"
+        )
+    for parameter in parameters:
+        _handed_out[id(parameter)] = parameter

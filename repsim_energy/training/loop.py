@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -14,6 +13,7 @@ from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import read_filters
 from repsim_energy.training.history import History, Record
+from repsim_energy.training.isolation import seeded
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "loss_of",
     "normalisation_of",
     "optimizer_of",
-    "seeded",
     "take_step",
     "train",
 ]
@@ -159,14 +158,6 @@ def take_step(
     loss.backward()
     optimizer.step()
     return loss.detach(), hits_of(output.detach(), target)
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch for what a network draws itself (dropout), and leave the global state alone."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:

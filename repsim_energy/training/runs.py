@@ -19,6 +19,7 @@ from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.storage import cache_folder
 from repsim_energy.training.build import NETWORK_ERRORS, build, called
 from repsim_energy.training.history import History
+from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.kept import Run, cached_run, keep_run, run_folder
 from repsim_energy.training.loop import Progress, evaluate, normalisation_of, train
 from repsim_energy.training.recipe import Recipe
@@ -52,6 +53,7 @@ def is_cached(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> bool
     return key is not None and run_folder(key).exists()
 
 
+@training_settings()
 def make_run(
     spec: ModelSpec,
     data: Dataset,
@@ -74,6 +76,7 @@ def make_run(
     return run
 
 
+@training_settings()
 def make_runs_together(
     spec: ModelSpec,
     data: Dataset,
@@ -171,11 +174,6 @@ def _start(spec: ModelSpec, data: Dataset, seed: int) -> _New:
     if isinstance(module, TrainedModel):
         raise UsageError(f"model '{spec.label}' is trained already, expected an architecture")
     name, layer = find_layer(module)
-    if layer.weight.dtype != torch.float32:
-        raise UsageError(
-            f"{called(spec)} has weights of {layer.weight.dtype}, expected torch.float32; other "
-            "weights are drawn of other types, so leave torch.set_default_dtype as it is"
-        )
     return _New(module, name, read_filters(layer), normalisation_of(data.train))
 
 

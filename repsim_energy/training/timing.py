@@ -14,11 +14,11 @@ from torch import nn
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.build import NETWORK_ERRORS, build
+from repsim_energy.training.isolation import seeded, training_settings
 from repsim_energy.training.loop import (
     as_input,
     normalisation_of,
     optimizer_of,
-    seeded,
     take_step,
 )
 from repsim_energy.training.recipe import Recipe
@@ -32,6 +32,7 @@ SLOWER = 2
 """How many times as long steps may take while others are taken beside them."""
 
 
+@training_settings()
 def step_seconds(
     spec: ModelSpec,
     data: Dataset,

@@ -17,6 +17,7 @@ from torch.func import functional_call, stack_module_state
 from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.training.history import History, Record
+from repsim_energy.training.isolation import seeded
 from repsim_energy.training.loop import (
     as_input,
     batches,
@@ -24,7 +25,6 @@ from repsim_energy.training.loop import (
     hits_of,
     loss_of,
     optimizer_of,
-    seeded,
 )
 from repsim_energy.training.recipe import Recipe
 
