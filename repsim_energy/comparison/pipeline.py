@@ -108,8 +108,8 @@ def compare(
     where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
     measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
-    plan = make_plan(registry, models, dataset, seeds, recipe, device)
     on_filters = measure.operates_on == "filters"
+    plan = make_plan(registry, models, dataset, seeds, recipe, device, filters=on_filters)
     if on_filters:
         used = choose_stage(stage, plan)
         bases = patch_bases(plan, partial(moments_of_images, where))
@@ -177,10 +177,11 @@ def _with_activations(
     representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
     for key, network in networks.items():
         d, m, _ = key
-        found = represent_layers(
+        found, without = represent_layers(
             metric, network, layers.names[m], layers.sizes[m], shown[d].images, plan.device,
             plan.label(key),
         )  # fmt: skip
+        failures = failures + without
         representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
     dims = (*SUBJECT, "layer")
     pairs = compare_pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from operator import index
 from typing import TYPE_CHECKING
@@ -92,8 +93,15 @@ def make_plan(
     seeds: int | Sequence[int],
     recipe: str | Recipe,
     device: str,
+    *,
+    filters: bool = True,
 ) -> Plan:
-    """Resolve every name, load the images and build every model once."""
+    """Resolve every name, load the images and build every model once.
+
+    Parameters
+    ----------
+    filters : False where filters are not compared, so that networks need not have any
+    """
     place = choose_device(device)
     how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
     if not isinstance(how, Recipe):
@@ -109,7 +117,8 @@ def make_plan(
             built = build(spec, data, numbers[0])
             if isinstance(built, TrainedModel):
                 trained[d, m] = built
-            patches[d, m] = _patch(built, spec, data)
+            with nullcontext() if filters or (d, m) not in trained else suppress(UsageError):
+                patches[d, m] = _patch(built, spec, data)
     return Plan(sets, specs, numbers, how, place, trained, patches)
 
 

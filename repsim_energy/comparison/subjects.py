@@ -40,6 +40,7 @@ class Network:
     module : gives the trained network, which may have to be read from the cache
     normalisation : of its input
     run : its training, where the toolkit trained it
+    answer : which entry of what it answers is its answer
     """
 
     filters: Mapping[str, Tensor]
@@ -47,6 +48,7 @@ class Network:
     module: Callable[[], nn.Module]
     normalisation: Normalisation
     run: Run | None = None
+    answer: str = ""
 
     @property
     def snapshots(self) -> dict[int, Tensor]:
@@ -79,12 +81,19 @@ def network_of_run(run: Run, spec: ModelSpec, data: Dataset, seed: int) -> Netwo
 
 def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
     """Return a network that was trained elsewhere."""
-    layer, conv = find_layer(trained.module, trained.layer)
-    stages = {"trained": read_filters(conv)}
+    try:
+        layer, conv = find_layer(trained.module, trained.layer)
+        stages = {"trained": read_filters(conv)}
+    except UsageError:  # compared by its activations: a plan of filters has refused it
+        layer, stages = "", {}
     if trained.initial is not None:
         stages["init"] = trained.initial.detach().float()
     return Network(
-        stages, layer, lambda: trained.module, trained.normalisation or normalisation_of(data.train)
+        stages,
+        layer,
+        lambda: trained.module,
+        trained.normalisation or normalisation_of(data.train),
+        answer=trained.answer,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -10,9 +12,10 @@ from torch import Tensor, nn
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.layers import see_transformed_patches
+from repsim_energy.training.answers import answered
 from repsim_energy.training.isolation import seeded, training_settings
 
-__all__ = ["NETWORK_ERRORS", "build", "called"]
+__all__ = ["NETWORK_ERRORS", "build", "called", "remedy_of"]
 
 NETWORK_ERRORS = (
     RuntimeError,
@@ -21,8 +24,18 @@ NETWORK_ERRORS = (
     IndexError,
     AttributeError,
     AssertionError,
+    LookupError,
+    ArithmeticError,
+    NameError,
 )
 """What a network's own code raises on images that it was not made for."""
+
+
+def remedy_of(error: Exception) -> str:
+    """Return what to do about such an error."""
+    if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
+        return "try another size= or model"
+    return "expected a network that takes images (n, c, h, w) alone; mend its forward"
 
 
 def called(spec: ModelSpec) -> str:
@@ -67,6 +80,8 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             )
         if isinstance(built, nn.Module):
             _check_new(built, spec)
+            if spec.answer:
+                built.register_forward_hook(partial(_choose, spec))
     if data.train.transform is not None:
         if isinstance(built, TrainedModel):
             raise UsageError(
@@ -88,3 +103,9 @@ def _check_new(module: nn.Module, spec: ModelSpec) -> None:
         )
     for parameter in parameters:
         _handed_out[id(parameter)] = parameter
+
+
+def _choose(spec: ModelSpec, _: nn.Module, inputs: tuple[Any, ...], answer: object) -> Tensor:
+    """Return the chosen entry of what a network answers."""
+    how = "name another entry with answer="
+    return answered(answer, len(inputs[0]), called(spec), spec.answer, how)

@@ -17,11 +17,11 @@ from repsim_energy.errors import TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.storage import cache_folder
-from repsim_energy.training.build import NETWORK_ERRORS, build, called
+from repsim_energy.training.build import NETWORK_ERRORS, build, called, remedy_of
 from repsim_energy.training.history import History
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.kept import Run, cached_run, keep_run, run_folder
-from repsim_energy.training.loop import Progress, evaluate, normalisation_of, train
+from repsim_energy.training.loop import LAYOUTS, Progress, evaluate, normalisation_of, train
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.together import train_together
 
@@ -146,9 +146,10 @@ class _New:
         data: Dataset,
         recipe: Recipe,
         device: torch.device,
+        layout: torch.memory_format = LAYOUTS[0],
     ) -> Run:
         """Return the run, now that the network is trained."""
-        _, test = evaluate(self.module, data.test, self.normalisation, device, recipe)
+        _, test = evaluate(self.module, data.test, self.normalisation, device, recipe, layout)
         layer = find_layer(self.module, self.name)[1]
         trained = read_filters(layer)
         if not layer.weight.requires_grad and not torch.equal(self.initial, trained):
@@ -185,17 +186,34 @@ def _trained(
     device: torch.device,
     progress: Progress | None,
 ) -> Run:
-    new = _start(spec, data, seed)
-    layer = find_layer(new.module, new.name)[1]
-    try:
-        history = train(
-            new.module, layer, data.train, data.test, new.normalisation, recipe, seed, device,
-            progress,
-        )  # fmt: skip
-        return new.run(spec, history, data, recipe, device)
-    except NETWORK_ERRORS as error:
-        size = "x".join(str(s) for s in data.train.images.shape[2:])
-        raise TrainingError(
-            f"{called(spec)} failed on {size} images "
-            f"({reason_of(error)}); try another size= or model"
-        ) from error
+    steps = 0
+
+    def report(step: int, planned: int) -> None:
+        nonlocal steps
+        steps = step
+        if progress is not None:
+            progress(step, planned)
+
+    for layout in LAYOUTS:
+        new = _start(spec, data, seed)
+        layer = find_layer(new.module, new.name)[1]
+        try:
+            history = train(
+                new.module, layer, data.train, data.test, new.normalisation, recipe, seed, device,
+                report, layout,
+            )  # fmt: skip
+            return new.run(spec, history, data, recipe, device, layout)
+        except UsageError as error:
+            raise UsageError(f"{called(spec)}: {error}") from error
+        except NETWORK_ERRORS as error:
+            # A network that cannot take its first step may need its images in the other layout.
+            if steps or layout == LAYOUTS[-1]:
+                raise _failure(spec, data, error) from error
+    raise AssertionError("no layout")
+
+
+def _failure(spec: ModelSpec, data: Dataset, error: Exception) -> TrainingError:
+    size = "x".join(str(s) for s in data.train.images.shape[2:])
+    return TrainingError(
+        f"{called(spec)} failed on {size} images ({reason_of(error)}); {remedy_of(error)}"
+    )

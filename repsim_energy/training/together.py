@@ -25,6 +25,7 @@ from repsim_energy.training.loop import (
     hits_of,
     loss_of,
     optimizer_of,
+    scores_of,
 )
 from repsim_energy.training.recipe import Recipe
 
@@ -66,7 +67,7 @@ def train_together(
     with seeded(seeds[0], device):
         for chosen in orders:
             batch = torch.stack(chosen).to(device)
-            inputs = as_input(pixels[batch.flatten()], normalisation)
+            inputs = as_input(pixels[batch.flatten()], normalisation, modules[0])
             losses, hits = stack.step(inputs.unflatten(0, batch.shape), labels[batch])
             for i in range(len(seeds)):
                 if i in outcomes:
@@ -108,7 +109,8 @@ class _Stack:
         """Take one step of (s, b, c, h, w) images; return (s,) losses and shares of hits."""
 
         def answer(weights: State, buffers: State, images: Tensor) -> Any:
-            return functional_call(self._base, (weights, buffers), (images,))
+            found = functional_call(self._base, (weights, buffers), (images,))
+            return scores_of(found, len(images))
 
         reduced = self._recipe.precision == "bfloat16"
         with torch.autocast(inputs.device.type, torch.bfloat16, reduced):
