@@ -267,7 +267,8 @@ class TrainedModel:
     layer : the layer whose filters to read; ``None`` finds the first convolution
     initial : (k, c, kh, kw) weights of that layer before training, where they are known
     network : False where ``module`` holds filters alone and gives no activations
-    normalisation : of the images it was trained on, where it is known
+    normalisation : of the images it was trained on, where it is known; ``dataset`` takes that of
+        the images it is shown, ``None`` too unless the network normalizes inside
     answer : which entry of what it answers is the network's answer, where it answers several
     """
 
@@ -275,7 +276,7 @@ class TrainedModel:
     layer: str | None = None
     initial: Tensor | None = None
     network: bool = True
-    normalisation: Normalisation | None = None
+    normalisation: Normalisation | Literal["dataset"] | None = None
     answer: str = ""
 
 

@@ -88,13 +88,9 @@ def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
         layer, stages = "", {}
     if trained.initial is not None:
         stages["init"] = trained.initial.detach().float()
-    return Network(
-        stages,
-        layer,
-        lambda: trained.module,
-        trained.normalisation or normalisation_of(data.train),
-        answer=trained.answer,
-    )
+    given = trained.normalisation
+    normalisation = given if isinstance(given, Normalisation) else normalisation_of(data.train)
+    return Network(stages, layer, lambda: trained.module, normalisation, answer=trained.answer)
 
 
 def as_models(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from repsim_energy.errors import FileError, ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import Architecture, TrainedModel
 from repsim_energy.models.layers import find_layer
+from repsim_energy.models.normalization import parse_normalization
 from repsim_energy.models.weights import load_tensors
 
 __all__ = ["checkpoint"]
@@ -24,6 +25,8 @@ def checkpoint(
     layer: str | None = None,
     arch: Architecture | None = None,
     init: Path | None = None,
+    normalize: str = "auto",
+    answer: str = "",
     **arch_options: Any,
 ) -> TrainedModel:
     """Return a network, or the filters of one layer alone, from a file of weights.
@@ -34,6 +37,9 @@ def checkpoint(
     layer : the layer to read, such as features.0; by default the first that holds filters
     arch : the architecture to load the weights into; without it only filters are known
     init : a file with the weights before training, which makes the stage ``change`` known
+    normalize : how images become its input: none, imagenet, cifar, dataset, MEAN/STD such as
+        0.5/0.25, or auto: none for a network that normalizes inside, else dataset
+    answer : which entry of what it answers is its answer, such as logits
     **arch_options : options of the architecture
     """
     tensors = load_tensors(path)
@@ -54,10 +60,11 @@ def checkpoint(
             f"filters are {tuple(found.weight.shape)} in '{path}' but {tuple(initial.shape)} in "
             f"'{init}'; expected the same layer before and after training"
         )
-    return TrainedModel(module, layer if network else None, initial, network)
+    normalisation = parse_normalization(normalize, in_channels)
+    return TrainedModel(module, layer if network else None, initial, network, normalisation, answer)
 
 
-_OPTIONS = ("path", "layer", "arch", "init")
+_OPTIONS = ("path", "layer", "arch", "init", "normalize", "answer")
 
 
 def _filters(tensors: dict[str, Tensor], layer: str | None, path: Path) -> tuple[str, Tensor]:

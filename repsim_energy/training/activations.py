@@ -17,7 +17,16 @@ from repsim_energy.training.answers import answered
 from repsim_energy.training.build import NETWORK_ERRORS
 from repsim_energy.training.loop import LAYOUTS, as_input
 
-__all__ = ["CONVS", "FIRST", "OUTPUT", "Receive", "layer_names", "layer_sizes", "observe"]
+__all__ = [
+    "CONVS",
+    "FIRST",
+    "OUTPUT",
+    "Receive",
+    "layer_names",
+    "layer_sizes",
+    "observe",
+    "observe_input",
+]
 
 FIRST, OUTPUT = "first", "output"
 """Names that every network has: the layer that sees the image, and the network's answer."""
@@ -178,6 +187,35 @@ def _layout_of(
     return LAYOUTS[1]
 
 
+@torch.no_grad()
+def observe_input(module: nn.Module, images: Tensor, device: torch.device) -> Tensor | None:
+    """Return what the first convolution or linear layer receives of images, shown as they are."""
+    received: list[Tensor] = []
+
+    def hook(_: nn.Module, given: tuple[object, ...]) -> None:
+        received.extend(part for part in given[:1] if isinstance(part, Tensor))
+        raise _AllAnswered
+
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    modes = [(part, part.training) for part in module.modules()]
+    hooks = [m.register_forward_pre_hook(hook) for m in module.modules() if isinstance(m, kinds)]
+    try:
+        module.to(device).eval()
+        as_they_are = _as_they_are(images.shape[1])
+        with contextlib.suppress(_AllAnswered):
+            module(as_input(images.to(device), as_they_are, module, LAYOUTS[1]))
+    finally:
+        for one in hooks:
+            one.remove()
+        for part, was_training in modes:
+            part.training = was_training
+    return received[0].detach().float().cpu().contiguous() if received else None
+
+
+def _as_they_are(channels: int) -> Normalisation:
+    return Normalisation((0.0,) * channels, (1.0,) * channels)
+
+
 def layer_sizes(
     module: nn.Module,
     layers: Mapping[str, str],
@@ -191,8 +229,7 @@ def layer_sizes(
     def receive(layer: str, found: Tensor) -> None:
         sizes[layer] = found[0].numel()
 
-    channels = images.shape[1]
-    as_they_are = Normalisation((0.0,) * channels, (1.0,) * channels)
+    as_they_are = _as_they_are(images.shape[1])
     observe(
         module, layers, images[:2], 2, as_they_are, device, receive, through=True, answer=answer
     )
