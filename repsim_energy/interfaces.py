@@ -273,14 +273,17 @@ class TrainedModel:
     layer : the layer whose filters to read; ``None`` finds the first convolution
     initial : (k, c, kh, kw) weights of that layer before training, where they are known
     network : False where ``module`` holds filters alone and gives no activations
-    normalisation : of the images it was trained on, where it is known
+    normalisation : of the images it was trained on, where it is known; ``dataset`` takes that of
+        the images it is shown, ``None`` too unless the network normalizes inside
+    answer : which entry of what it answers is the network's answer, where it answers several
     """
 
     module: nn.Module
     layer: str | None = None
     initial: Tensor | None = None
     network: bool = True
-    normalisation: Normalisation | None = None
+    normalisation: Normalisation | Literal["dataset"] | None = None
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -325,9 +328,11 @@ class ModelSpec:
     identity : what a cached training is keyed by; ``None`` where nothing identifies the code,
         such as a function handed over in Python, whose trainings are not cached
     origin : distribution -> version of the plugins that offer it, built-ins included
+    answer : which entry of what the network answers is trained, where it answers several
     """
 
     label: str
     build: Callable[[int, int], nn.Module | TrainedModel]
     identity: Mapping[str, Any] | None
     origin: Mapping[str, str] = field(default_factory=dict)
+    answer: str = ""

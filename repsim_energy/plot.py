@@ -73,10 +73,10 @@ def draw_profiles(
     """
     for label, values in profiles.items():
         rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        known = np.isfinite(rows).any(0)  # components without variance are not drawn
+        known = np.flatnonzero(np.isfinite(rows).any(0))  # others are without variance
         rows = rows[np.isfinite(rows[:, known]).all(1)][:, known]
         if len(rows):
-            _draw_band(axes, known.nonzero()[0], rows / rows.max(1, keepdims=True), label)
+            _draw_band(axes, known, rows / rows.max(1, keepdims=True), label)
     if log:
         axes.set_yscale("log")
     _label(axes, title, "component", "energy / maximum")

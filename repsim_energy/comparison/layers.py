@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +16,9 @@ from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
-from repsim_energy.training.activations import layer_names, layer_sizes, observe
-from repsim_energy.training.build import NETWORK_ERRORS, build
+from repsim_energy.training.activations import Receive, layer_names, layer_sizes, observe
+from repsim_energy.training.build import NETWORK_ERRORS, build, remedy_of
+from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
 
 __all__ = ["Layers", "batches_of", "choose_images", "groups_of", "plan_layers", "represent_layers"]
@@ -60,17 +61,19 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
     names, sizes = [], []
     for m, spec in enumerate(plan.models):
         built = plan.trained.get((0, m)) or build(spec, plan.datasets[0], plan.seeds[0])
+        answer = ""
         if isinstance(built, TrainedModel):
+            answer = built.answer
             if not built.network:
                 raise UsageError(
                     f"model '{spec.label}' is filters alone and has no activations; name its "
                     "architecture with arch=, or compare with --metric energy"
                 )
             built = built.module
-        names.append(layer_names(built, layers))
         with _naming(spec.label):
+            names.append(layer_names(built, layers))
             images = plan.datasets[0].train.images
-            sizes.append(layer_sizes(built, names[-1], images, plan.device))
+            sizes.append(layer_sizes(built, names[-1], images, plan.device, answer))
     return Layers(names, sizes)
 
 
@@ -105,7 +108,7 @@ def represent_layers(
     images: Tensor,
     device: torch.device,
     label: str,
-) -> Representations:
+) -> tuple[Representations, list[str]]:
     """Return layer -> what the metric represents its answers to the images by.
 
     A metric with ``batch`` is given each batch while the network is at it, so that one pass serves
@@ -117,27 +120,67 @@ def represent_layers(
     names : layer -> submodule
     sizes : layer -> how many numbers it answers to an image
     label : what to call the network when it fails
+
+    Returns
+    -------
+    The representations, and for layers that answer NaN or infinite numbers, which have none, a
+    line that says so.
     """
-    module, found = network.module(), {}
-    with _naming(label):
+    module, found, checked = network.module(), {}, _Finite()
+
+    def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
+        way = network.normalisation
+        observe(module, layers, images, batch, way, device, receive, answer=network.answer)
+
+    ours = network.run is not None  # built and trained where float32 was the default
+    with _naming(label), float32_by_default() if ours else contextlib.nullcontext():
         if (batch := getattr(metric, "batch", None)) is not None:
             size = batches_of(len(images), batch)[1]
             parts: dict[str, list[NDArray[np.float64]]] = {layer: [] for layer in names}
 
             def represent(layer: str, answer: Tensor) -> None:
-                parts[layer].append(metric.represent(Subject(activations=answer)))
+                if checked(layer, answer):
+                    parts[layer].append(metric.represent(Subject(activations=answer)))
 
-            observe(module, names, images, size, network.normalisation, device, represent)
-            return {layer: np.stack(parts.pop(layer)) for layer in names}
+            look(names, batch=size, receive=represent)
+            found = {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
+            return found, checked.failures(label)
         for group in groups_of(sizes, len(images)):
             kept = _Kept(len(images))
             chosen = {layer: names[layer] for layer in group}
-            observe(
-                module, chosen, images, EVALUATION_BATCH, network.normalisation, device, kept.add
-            )
-            for layer in group:
+
+            def keep(layer: str, answer: Tensor, kept: _Kept = kept) -> None:
+                if checked(layer, answer):
+                    kept.add(layer, answer)
+
+            look(chosen, batch=EVALUATION_BATCH, receive=keep)
+            for layer in checked.left_of(group):
                 found[layer] = metric.represent(Subject(activations=kept.answers.pop(layer)))
-    return found
+    return found, checked.failures(label)
+
+
+class _Finite:
+    """Whether layers answer finite numbers alone."""
+
+    def __init__(self) -> None:
+        self._failed: set[str] = set()
+
+    def __call__(self, layer: str, answer: Tensor) -> bool:
+        """Return whether all answers of a layer were finite up to this one."""
+        if answer.numel() and not torch.isfinite(torch.stack(torch.aminmax(answer))).all():
+            self._failed.add(layer)
+        return layer not in self._failed
+
+    def left_of(self, layers: Iterable[str]) -> list[str]:
+        """Return the layers that answered finite numbers alone."""
+        return [layer for layer in layers if layer not in self._failed]
+
+    def failures(self, label: str) -> list[str]:
+        """Return a line for each of the others."""
+        return [
+            f"{label}: layer '{layer}' answers NaN or infinite numbers; its pairs are NaN"
+            for layer in sorted(self._failed)
+        ]
 
 
 def batches_of(images: int, batch: int) -> tuple[int, int]:
@@ -196,7 +239,9 @@ def _naming(label: str) -> Iterator[None]:
     """Say in one line which network failed on the images."""
     try:
         yield
+    except UsageError as error:
+        raise type(error)(f"'{label}': {error}") from error
     except NETWORK_ERRORS as error:
         raise RepsimError(
-            f"'{label}' failed on the images ({reason_of(error)}); try another size="
+            f"'{label}' failed on the images ({reason_of(error)}); {remedy_of(error)}"
         ) from error

@@ -36,6 +36,7 @@ from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
 from repsim_energy.numerics.self_check import self_check
+from repsim_energy.numerics.settings import own_settings
 from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.chunks import moments_of_images
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
+@own_settings(grad=True)
 def compare(
     models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike],
     dataset: DatasetLike | Sequence[DatasetLike] = "deadleaves",
@@ -59,6 +61,8 @@ def compare(
     stage: str = "auto",
     layers: str | Sequence[str] = (FIRST,),
     images: int = 1000,
+    normalize: str | Mapping[str, str] = "auto",
+    answer: str | Mapping[str, str] = "",
     device: str = "auto",
     jobs: int | None = None,
     scheduler: str | Scheduler | None = None,
@@ -80,8 +84,15 @@ def compare(
     stage : for metrics on filters: init, trained, change, or auto (change where every
         initialisation is known, else trained)
     layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
-        for all convolutions
+        for all convolutions. ``:first``, ``:output`` and ``:convs`` in a network that has
+        submodules of these names; ``NAME[ENTRY]`` where a layer answers several tensors
     images : for metrics on activations: how many test images the networks are shown
+    normalize : for metrics on activations: how images become the input of networks that are given,
+        for all or label by label: ``none`` (as they are, 0 to 1), ``imagenet``, ``cifar``,
+        ``dataset`` (the mean and standard deviation of the training images), ``MEAN/STD``, or
+        ``auto``: ``none`` for a network that normalizes inside, else ``dataset``
+    answer : which entry of its answer is a network's answer, such as ``logits``, for all or label
+        by label; for networks that answer several tensors
     device : auto, cpu or cuda
     jobs : processes that train at once, on the CPU and with one thread each; 1 trains here, with
         all threads. Called from a script, more than 1 needs ``if __name__ == "__main__":``
@@ -107,8 +118,18 @@ def compare(
     where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
     measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
-    plan = make_plan(registry, models, dataset, seeds, recipe, device)
     on_filters = measure.operates_on == "filters"
+    plan = make_plan(
+        registry,
+        models,
+        dataset,
+        seeds,
+        recipe,
+        device,
+        filters=on_filters,
+        normalize=normalize,
+        answer=answer,
+    )
     if on_filters:
         used = choose_stage(stage, plan)
         bases = patch_bases(plan, partial(moments_of_images, where))
@@ -180,10 +201,11 @@ def _with_activations(
     representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
     for key, network in networks.items():
         d, m, _ = key
-        found = represent_layers(
+        found, without = represent_layers(
             metric, network, layers.names[m], layers.sizes[m], shown[d].images, plan.device,
             plan.label(key),
         )  # fmt: skip
+        failures = failures + without
         representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
     dims = (*SUBJECT, "layer")
     pairs = compare_pairs(
@@ -198,7 +220,14 @@ def _with_activations(
     }
     coords = {**_coords(plan), "layer": labels, "layer_ref": labels}
     counts = ",".join(str(len(chosen)) for chosen in shown)
-    return _result(plan, metric, variables, coords, failures, {"images": counts})
+    return _result(
+        plan,
+        metric,
+        variables,
+        coords,
+        failures,
+        {"images": counts, "normalization": ",".join(plan.inputs)},
+    )
 
 
 def _options(metric: Metric) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from operator import index
 from typing import TYPE_CHECKING
 
+from repsim_energy.comparison.inputs import with_answers, with_inputs
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_datasets, as_models
 from repsim_energy.data.selection import is_gray, select
 from repsim_energy.errors import ShapeError, UsageError
@@ -57,6 +59,7 @@ class Plan:
     trained : (dataset, model) -> the network, for those that were trained elsewhere
     patches : (dataset, model) -> the patch that the first layer sees: channels, rows, columns and
         the steps between rows and columns
+    inputs : for each model, how its images are normalized, in words
     """
 
     datasets: list[Dataset]
@@ -66,6 +69,7 @@ class Plan:
     device: torch.device
     trained: Mapping[tuple[int, int], TrainedModel]
     patches: Mapping[tuple[int, int], Patch]
+    inputs: Sequence[str] = ()
 
     @property
     def shape(self) -> Key:
@@ -96,14 +100,24 @@ def make_plan(
     seeds: int | Sequence[int],
     recipe: str | Recipe,
     device: str,
+    *,
+    filters: bool = True,
+    normalize: str | Mapping[str, str] = "auto",
+    answer: str | Mapping[str, str] = "",
 ) -> Plan:
-    """Resolve every name, load the images and build every model once."""
+    """Resolve every name, load the images and build every model once.
+
+    Parameters
+    ----------
+    filters : False where filters are not compared, so that networks need not have any
+    normalize, answer : as in :func:`~repsim_energy.compare`
+    """
     place = choose_device(device)
     how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
     if not isinstance(how, Recipe):
         raise UsageError(f"got a recipe of type {type(how).__name__}, expected a name or a Recipe")
     how = choose_precision(how, place)
-    specs = as_models(registry, models)
+    specs = with_answers(as_models(registry, models), answer)
     sets = as_datasets(registry, datasets)
     numbers = _as_seeds(seeds)
     trained, patches = {}, {}
@@ -112,11 +126,14 @@ def make_plan(
         for m, spec in enumerate(specs):
             built = build(spec, data, numbers[0])
             if isinstance(built, TrainedModel):
+                built = replace(built, answer=spec.answer or built.answer)
                 trained[d, m] = built
-            patches[d, m] = _patch(built)
-        needed = {m: patches[d, m][0] for m in range(len(specs))}
+            with nullcontext() if filters or (d, m) not in trained else suppress(UsageError):
+                patches[d, m] = _patch(built)
+        needed = {m: patches[d, m][0] for m in range(len(specs)) if (d, m) in patches}
         sets[d] = _seen_by(needed, specs, data)
-    return Plan(sets, specs, numbers, how, place, trained, patches)
+    plan = Plan(sets, specs, numbers, how, place, trained, patches)
+    return with_inputs(plan, normalize, shown=not filters)
 
 
 def _as_seeds(seeds: int | Sequence[int]) -> list[int]:

@@ -41,6 +41,7 @@ class Network:
     normalisation : of its input
     run : its training, where the toolkit trained it
     step : from one row and column that the filters see to the next; holes are left out
+    answer : which entry of what it answers is its answer
     """
 
     filters: Mapping[str, Tensor]
@@ -49,6 +50,7 @@ class Network:
     normalisation: Normalisation
     run: Run | None = None
     step: tuple[int, int] = (1, 1)
+    answer: str = ""
 
     @property
     def snapshots(self) -> dict[int, Tensor]:
@@ -90,11 +92,14 @@ def network_of_run(
 
 def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
     """Return a network that was trained elsewhere."""
-    layer, conv = find_layer(trained.module, trained.layer)
-    filters = read_filters(conv, layer)
-    step = step_of(conv, filters)
-    stages = {"trained": _without_holes(filters, step)}
-    if trained.initial is not None:
+    try:
+        layer, conv = find_layer(trained.module, trained.layer)
+        filters = read_filters(conv, layer)
+        step = step_of(conv, filters)
+        stages = {"trained": _without_holes(filters, step)}
+    except UsageError:  # compared by its activations: a plan of filters has refused it
+        layer, stages, step = "", {}, (1, 1)
+    if trained.initial is not None and stages:
         initial = real_filters(trained.initial.detach(), layer).float()
         stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
         if stages["init"].shape != stages["trained"].shape:
@@ -102,8 +107,10 @@ def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
                 f"layer '{layer}' applies filters {tuple(filters.shape)}, but those before "
                 f"training are {tuple(initial.shape)}; expected what read_filters gave then"
             )
+    given = trained.normalisation
+    normalisation = given if isinstance(given, Normalisation) else normalisation_of(data.train)
     return Network(
-        stages, layer, lambda: trained.module, trained.normalisation or normalisation_of(data.train)
+        stages, layer, lambda: trained.module, normalisation, step=step, answer=trained.answer
     )
 
 

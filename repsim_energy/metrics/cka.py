@@ -90,7 +90,7 @@ def _rows(activations: Tensor) -> Tensor:
     """Return (n, d) features in the order of memory, which CKA does not depend on."""
     if activations.ndim == 4 and activations.is_contiguous(memory_format=torch.channels_last):
         activations = activations.permute(0, 2, 3, 1)
-    return activations.flatten(1)
+    return activations.reshape(len(activations), -1)
 
 
 def _same_images(a: Array, b: Array) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from repsim_energy.interfaces import Architecture, TrainedModel
 from repsim_energy.models.first_layer import first_filters, layer_name, named_filters
 from repsim_energy.models.fitting import fitted
 from repsim_energy.models.layers import find_layer, read_filters, real_filters
+from repsim_energy.models.normalization import parse_normalization
 from repsim_energy.models.weights import Weights, load_weights
 
 __all__ = ["checkpoint"]
@@ -29,6 +31,8 @@ def checkpoint(
     arch: Architecture | None = None,
     num_classes: int | None = None,
     init: Path | None = None,
+    normalize: str = "auto",
+    answer: str = "",
     **arch_options: Any,
 ) -> TrainedModel:
     """Return a network, or the filters of one layer alone, from a file of weights.
@@ -41,6 +45,9 @@ def checkpoint(
     arch : the architecture to load the weights into; without it only filters are known
     num_classes : the outputs of the architecture; by default as many as the file has
     init : a file with the weights before training, which makes the stage ``change`` known
+    normalize : how images become its input: none, imagenet, cifar, dataset, MEAN/STD such as
+        0.5/0.25, or auto: none for a network that normalizes inside, else dataset
+    answer : which entry of what it answers is its answer, such as logits
     **arch_options : options of the architecture
     """
     file = load_weights(path, weights)
@@ -63,10 +70,11 @@ def checkpoint(
             f"filters are {tuple(filters.shape)} in '{path}' but {tuple(initial.shape)} in "
             f"'{init}'; expected the same layer before and after training"
         )
-    return taken
+    normalisation = parse_normalization(normalize, in_channels)
+    return replace(taken, normalisation=normalisation, answer=answer)
 
 
-_OPTIONS = ("path", "layer", "weights", "arch", "init")
+_OPTIONS = ("path", "layer", "weights", "arch", "init", "normalize", "answer")
 
 
 def _network(

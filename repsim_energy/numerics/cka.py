@@ -7,7 +7,6 @@ from torch import Tensor
 
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.numerics.grams import (
-    ROUNDING,
     Estimator,
     centered_gram,
     check_estimator,
@@ -16,6 +15,7 @@ from repsim_energy.numerics.grams import (
     cka_from_grams,
     debiased_hsic,
     ratio,
+    rounding_of,
 )
 from repsim_energy.numerics.products import (
     RowProducts,
@@ -30,6 +30,10 @@ __all__ = ["CKAMoments", "Estimator", "cka"]
 
 CHUNK = 2048
 """Rows that are multiplied at once."""
+
+NOTHING = {torch.float32: 1e-5, torch.float64: 1e-11}
+"""A debiased self-similarity below this fraction of the biased one is rounding of products of this
+dtype (seen: 8e-7 and 2e-14)."""
 
 
 @own_settings()
@@ -55,7 +59,9 @@ def cka(
     Returns
     -------
     A similarity: in [0, 1] when biased; the debiased one may be below 0 and is not clipped. NaN,
-    with a warning, where a matrix has no variance or an estimated self-similarity is not positive.
+    with a warning, where features are constant or an estimated self-similarity is not positive,
+    rounding aside. So it is where features differ for one example alone: the debiased estimate
+    leaves out how an example resembles itself, and the others do not differ.
 
     Raises
     ------
@@ -106,6 +112,8 @@ class CKAMoments:
 
     def __init__(self) -> None:
         self._count = 0
+        self._rounding = [0.0, 0.0]
+        self._multiplied_in = torch.float64
         self._shifts: tuple[Tensor, Tensor] | None = None
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._sums: dict[str, Tensor] = {}
@@ -117,11 +125,14 @@ class CKAMoments:
     def update(self, x: Tensor, y: Tensor) -> CKAMoments:
         """Add a batch of (n, d1) and (n, d2) features and return self."""
         check_rows(x, y)
-        check_finite(x)
-        check_finite(y)
-        x, y = as_floating(x), as_floating(y)
         if len(x) == 0:
             return self
+        self._rounding = [
+            max(r, rounding_of(f)) for r, f in zip(self._rounding, (x, y), strict=True)
+        ]
+        x, y = as_floating(x), as_floating(y)
+        check_finite(x)
+        check_finite(y)
         if self._shifts is None:
             self._shifts = (typical_row(x), typical_row(y))
         for features, shift in zip((x, y), self._shifts, strict=True):
@@ -159,6 +170,8 @@ class CKAMoments:
         if x.dtype != y.dtype or not (fits_float32(p) and fits_float32(q)):
             x, y = x.double(), y.double()
             p, q = row_lengths(x), row_lengths(y)
+        if x.dtype == torch.float32:
+            self._multiplied_in = torch.float32
         p, q = p.double().square(), q.double().square()
         self._products["xx"].add(x, x)
         self._products["yy"].add(y, y)
@@ -174,9 +187,10 @@ class CKAMoments:
 
     def _varies(self, a: str) -> bool:
         assert self._shifts is not None
-        shift = self._shifts["xy".index(a)].double()
+        side = "xy".index(a)
+        shift, rounding = self._shifts[side].double(), self._rounding[side]
         deviation = self._products[a + a].diagonal() / self._count
-        return bool((deviation > (ROUNDING * shift).square()).any())
+        return bool((deviation > (rounding * shift).square()).any())
 
     def _hsic(self, a: str, b: str, estimator: Estimator) -> float:
         """Return the estimate of HSIC up to a factor that depends on n alone."""
@@ -197,4 +211,5 @@ class CKAMoments:
             + 4 * products.bilinear(mean_a, mean_b)
             - 3 * n * m_a * m_b
         )  # fmt: skip
-        return debiased_hsic(cross, float(both), float(sum_a), float(sum_b), n)
+        found = debiased_hsic(cross, float(both), float(sum_a), float(sum_b), n)
+        return 0.0 if a == b and found <= NOTHING[self._multiplied_in] * cross else found

@@ -24,6 +24,7 @@ __all__ = [
     "debiased_hsic",
     "hsic_matrix",
     "ratio",
+    "rounding_of",
     "unbiased_gram",
 ]
 
@@ -31,6 +32,11 @@ Estimator = Literal["debiased", "biased"]
 
 ROUNDING = 64 * torch.finfo(torch.float64).eps
 """Deviations from the mean below this fraction of the mean are rounding, not variance."""
+
+NOTHING = 1e-9
+"""Entries of an unbiased matrix below this fraction of the largest squared length of a row are
+rounding (seen: 2e-11 with products of float32). Of independent features they are about 1 / sqrt(d).
+"""
 
 COLUMNS = 4096
 """Features that are multiplied at once; a wide layer is never copied whole."""
@@ -46,30 +52,44 @@ def centered_gram(features: Tensor) -> Tensor:
     tensor([[ 1., -1.],
             [-1.,  1.]], dtype=torch.float64)
     """
+    rounding = rounding_of(features)
     features = as_floating(features)
-    gram = _centered_gram(features, features.dtype)
+    gram = _centered_gram(features, features.dtype, rounding)
     if not 1e-20 < float(gram.diagonal().max()) < 1e20:  # too small or large for float32, or NaN
         check_finite(features)
-        gram = _centered_gram(features, torch.float64)
+        gram = _centered_gram(features, torch.float64, rounding)
     return gram
 
 
-def _centered_gram(features: Tensor, dtype: torch.dtype) -> Tensor:
+def rounding_of(features: Tensor) -> float:
+    """Return which deviations from the mean are rounding, as a fraction of the mean.
+
+    In float32, and below, neighboring numbers are further apart than deviations of float64 that
+    are rounding: there it is four of these distances, as sums in another order give.
+    """
+    if features.dtype == torch.float32:
+        return 4 * torch.finfo(torch.float32).eps
+    return ROUNDING
+
+
+def _centered_gram(features: Tensor, dtype: torch.dtype, rounding: float) -> Tensor:
     products = RowProducts(symmetric=True)
     for columns in features.split(COLUMNS, dim=1):
-        x = _deviations(columns.to(dtype))
+        x = _deviations(columns.to(dtype), rounding)
         products.add(x.T, x.T)
     gram = products.whole()
     means = gram.mean(0)  # of what rounding left of the mean
     return gram.sub_(means).sub_((means - means.mean())[:, None])
 
 
-def _deviations(features: Tensor) -> Tensor:
+def _deviations(features: Tensor, rounding: float) -> Tensor:
+    """Return the deviations from the mean; none for columns that hold rounding alone."""
     mean = typical_row(features)
     x = features - mean
-    if x.dtype == torch.float64:  # neighbouring float32 numbers are further apart
-        x *= x.abs() > ROUNDING * mean.abs()
-    return x
+    if features.dtype == torch.float64 and rounding == ROUNDING:
+        return x.mul_(x.abs() > ROUNDING * mean.abs())
+    lowest, highest = torch.aminmax(x, dim=0)
+    return x.mul_(torch.maximum(-lowest, highest) > rounding * mean.abs())
 
 
 @own_settings()
@@ -96,6 +116,9 @@ def unbiased_gram(gram: Tensor) -> Tensor:
 def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
     """Return a matrix whose product, entry by entry, with another's is the estimate of HSIC.
 
+    It is zero where the features say nothing of how examples resemble each other: they are
+    constant or, for the debiased estimate, differ for one example alone.
+
     Parameters
     ----------
     gram : (n, n) centred
@@ -104,7 +127,10 @@ def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
     check_estimator(estimator, len(gram))
     if estimator == "biased":
         return gram
-    return unbiased_gram(gram).div_(math.sqrt(len(gram) * (len(gram) - 3)))
+    matrix = unbiased_gram(gram)
+    if matrix.abs().max() <= NOTHING * gram.diagonal().max():
+        return matrix.zero_()
+    return matrix.div_(math.sqrt(len(gram) * (len(gram) - 3)))
 
 
 @own_settings()
@@ -142,8 +168,8 @@ def ratio(xy: float, xx: float, yy: float) -> float:
     """Return CKA of three estimates of HSIC; NaN and a warning where it is undefined."""
     if not (xx > 0 and yy > 0):
         warnings.warn(
-            "a network's features have no variance (or too few examples to estimate it), their "
-            "CKA is undefined and reported as NaN",
+            "a network's features are constant, differ for one example alone, or come from too "
+            "few examples; their CKA is undefined and reported as NaN",
             UndefinedSimilarityWarning,
             stacklevel=4,
         )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from repsim_energy.errors import DataError
+
 __all__ = ["RowProducts", "as_floating", "fits_float32", "row_lengths", "typical_row"]
 
 MANY = 16_384
@@ -27,7 +29,16 @@ def as_floating(features: Tensor) -> Tensor:
 
     That is where float32 holds the features, and where they are so many that rounding averages
     out. No graph is kept.
+
+    Raises
+    ------
+    DataError
+        For complex features, whose imaginary part would be lost.
     """
+    if features.is_complex():
+        raise DataError(
+            f"features are {features.dtype}, expected real numbers; give torch.view_as_real of them"
+        )
     held = features.dtype in (torch.float16, torch.bfloat16, torch.float32)
     narrow = held and features.numel() >= MANY
     return features.detach().to(torch.float32 if narrow else torch.float64)

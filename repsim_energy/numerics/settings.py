@@ -20,7 +20,7 @@ EXACT = ("none", "ieee")
 
 
 @contextmanager
-def own_settings() -> Iterator[None]:
+def own_settings(*, grad: bool = False) -> Iterator[None]:
     """Compute with the settings that torch and NumPy start with; also a decorator.
 
     These would change numbers, or raise, and are put aside: autocast, coarser products of float32
@@ -30,10 +30,14 @@ def own_settings() -> Iterator[None]:
 
     The precision of products is one for all threads too. It is exact while any thread is in here,
     and the last to leave puts back what was there.
+
+    Parameters
+    ----------
+    grad : True records graphs, whatever the caller does
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.set_grad_enabled(grad))
         for kind in AUTOCAST:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))

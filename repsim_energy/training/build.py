@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+from weakref import WeakValueDictionary
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.layers import see_transformed_patches
+from repsim_energy.training.answers import answered
+from repsim_energy.training.isolation import seeded, training_settings
 
-__all__ = ["NETWORK_ERRORS", "build", "called"]
+__all__ = ["NETWORK_ERRORS", "build", "called", "remedy_of"]
 
 NETWORK_ERRORS = (
     RuntimeError,
@@ -18,8 +24,18 @@ NETWORK_ERRORS = (
     IndexError,
     AttributeError,
     AssertionError,
+    LookupError,
+    ArithmeticError,
+    NameError,
 )
 """What a network's own code raises on images that it was not made for."""
+
+
+def remedy_of(error: Exception) -> str:
+    """Return what to do about such an error."""
+    if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
+        return "try another size= or model"
+    return "expected a network that takes images (n, c, h, w) alone; mend its forward"
 
 
 def called(spec: ModelSpec) -> str:
@@ -29,10 +45,20 @@ def called(spec: ModelSpec) -> str:
     return f"model '{spec.label}'" + ("" if built_in else f" of {origin}")
 
 
+_handed_out: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+"""The parameters of new networks that are still in use."""
+
+
+@training_settings()
 def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel:
-    """Return a new network for a data set, its initial weights drawn from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    """Return a new network for a data set, its initial weights drawn from the seed.
+
+    Raises
+    ------
+    UsageError
+        Where the network cannot be built, is not a module, or shares weights with one before.
+    """
+    with seeded(seed):
         try:
             built = spec.build(max(1, len(data.train.classes)), int(data.train.images.shape[1]))
         except RepsimError:
@@ -41,13 +67,26 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             raise UsageError(
                 f"{called(spec)} cannot be built ({reason_of(error)}); check its options"
             ) from error
-    if not isinstance(built, nn.Module | TrainedModel):
-        raise UsageError(f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module")
-    if not data.train.classes and not isinstance(built, TrainedModel):
-        raise UsageError(
-            f"images of '{data.label}' have no labels, expected some to train {called(spec)} on; "
-            "give labels (a folder for each class), or networks that are trained already"
-        )
+        if torch.get_default_dtype() != torch.float32:
+            changed = torch.get_default_dtype()
+            torch.set_default_dtype(torch.float32)
+            raise UsageError(
+                f"{called(spec)} sets torch's default dtype to {changed} while it is built, "
+                "expected it to be left alone; give the network its dtype with .to(dtype=...)"
+            )
+        if not isinstance(built, nn.Module | TrainedModel):
+            raise UsageError(
+                f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module"
+            )
+        if not data.train.classes and not isinstance(built, TrainedModel):
+            raise UsageError(
+                f"images of '{data.label}' have no labels, expected some to train {called(spec)} "
+                "on; give labels (a folder for each class), or networks that are trained already"
+            )
+        if isinstance(built, nn.Module):
+            _check_new(built, spec)
+            if spec.answer:
+                built.register_forward_hook(partial(_choose, spec))
     if data.train.transform is not None:
         if isinstance(built, TrainedModel):
             raise UsageError(
@@ -56,3 +95,22 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             )
         see_transformed_patches(built, data.train.transform)
     return built
+
+
+def _check_new(module: nn.Module, spec: ModelSpec) -> None:
+    """Refuse a network whose weights another one has, which would be trained twice."""
+    parameters = list(module.parameters())
+    if any(_handed_out.get(id(parameter)) is parameter for parameter in parameters):
+        raise UsageError(
+            f"{called(spec)} hands out a network whose weights it has handed out before, expected "
+            "new ones each time; build all layers inside of the function, or give the trained "
+            "module itself in place of the function"
+        )
+    for parameter in parameters:
+        _handed_out[id(parameter)] = parameter
+
+
+def _choose(spec: ModelSpec, _: nn.Module, inputs: tuple[Any, ...], answer: object) -> Tensor:
+    """Return the chosen entry of what a network answers."""
+    how = "name another entry with answer="
+    return answered(answer, len(inputs[0]), called(spec), spec.answer, how)

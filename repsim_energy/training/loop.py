@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -13,10 +12,13 @@ from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import read_filters
+from repsim_energy.training.answers import answered
 from repsim_energy.training.history import History, Record
+from repsim_energy.training.isolation import seeded
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [
+    "LAYOUTS",
     "as_input",
     "batches",
     "evaluate",
@@ -24,12 +26,16 @@ __all__ = [
     "loss_of",
     "normalisation_of",
     "optimizer_of",
-    "seeded",
+    "scores_of",
     "take_step",
     "train",
 ]
 
 EVALUATION_BATCH = 250
+
+CHANNELS_LAST = torch.channels_last
+LAYOUTS = (CHANNELS_LAST, torch.contiguous_format)
+"""How images lie in memory: as convolutions are fastest, and as a ``view`` of them needs it."""
 
 PART, PART_BYTES = 1024, 1024 * 3 * 64 * 64
 """Images, and bytes of uint8 images, that are summed at once; up to 64x64 pixels it is PART."""
@@ -86,7 +92,10 @@ def _unit(images: Tensor) -> Tensor:
 
 
 def as_input(
-    images: Tensor, normalisation: Normalisation, module: nn.Module | None = None
+    images: Tensor,
+    normalisation: Normalisation,
+    module: nn.Module | None = None,
+    layout: torch.memory_format = CHANNELS_LAST,
 ) -> Tensor:
     """Return (n, c, h, w) network input of a batch of uint8 or float images.
 
@@ -99,7 +108,7 @@ def as_input(
     scaled = (_unit(images) - mean) / std
     weights = () if module is None else (p for p in module.parameters() if p.is_floating_point())
     dtype = next((p.dtype for p in weights), torch.float32)
-    return scaled.to(dtype).contiguous(memory_format=torch.channels_last)
+    return scaled.to(dtype).contiguous(memory_format=layout)
 
 
 def train(
@@ -112,6 +121,7 @@ def train(
     seed: int,
     device: torch.device,
     progress: Progress | None = None,
+    layout: torch.memory_format = CHANNELS_LAST,
 ) -> History:
     """Train a network in place and return its history.
 
@@ -121,19 +131,19 @@ def train(
     test : images that are evaluated along the way and never trained on
     seed : of the order of the images and of what the network draws itself
     """
-    module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
     optimizer = optimizer_of(module.parameters(), recipe)
     record = Record(recipe, len(images), {0: read_filters(layer)})
     with seeded(seed, device):
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
-            inputs = as_input(pixels[batch], normalisation)
+            inputs = as_input(pixels[batch], normalisation, module, layout)
             record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
             if record.wants_filters:
                 record.snapshots[record.steps] = read_filters(layer)
             if record.wants_evaluation and len(test):
-                found = evaluate(module, test, normalisation, device, recipe)
+                found = evaluate(module, test, normalisation, device, recipe, layout)
                 record.evaluations[record.steps] = found
                 module.train()
             if progress is not None:
@@ -153,20 +163,12 @@ def take_step(
     """Take one step of gradient descent; return loss and share classified right before it."""
     kind = inputs.device.type
     with torch.autocast(kind, torch.bfloat16, recipe.precision == "bfloat16"):
-        output = module(inputs)
+        output = scores_of(module(inputs), len(inputs))
         loss = loss_of(output, target, recipe)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
     return loss.detach(), hits_of(output.detach(), target)
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch for what a network draws itself (dropout), and leave the global state alone."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
@@ -198,6 +200,17 @@ def loss_of(output: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     return F.mse_loss(output.float(), F.one_hot(target, output.shape[1]).float())
 
 
+def scores_of(answer: object, images: int) -> Tensor:
+    """Return the (n, classes) scores among what a network answers to n images."""
+    scores = answered(answer, images, "the network", how="name an entry with answer=")
+    if scores.ndim != 2:
+        raise UsageError(
+            f"the network answers {tuple(scores.shape)} to {images} images, expected ({images}, "
+            "classes): a score for every class"
+        )
+    return scores
+
+
 def hits_of(output: Tensor, target: Tensor) -> Tensor:
     """Return the share of images classified right."""
     return (output.argmax(1) == target).float().mean()
@@ -210,6 +223,7 @@ def evaluate(
     normalisation: Normalisation,
     device: torch.device,
     recipe: Recipe,
+    layout: torch.memory_format = CHANNELS_LAST,
 ) -> tuple[float, float]:
     """Return mean loss and share classified right of the recipe's number of images.
 
@@ -221,5 +235,6 @@ def evaluate(
     chosen = balanced_prefix(images.labels, recipe.test_images)
     labels = images.labels[chosen].to(device)
     parts = (images.images[part].to(device) for part in chosen.split(EVALUATION_BATCH))
-    outputs = torch.cat([module(as_input(part, normalisation)) for part in parts])
+    inputs = (as_input(part, normalisation, module, layout) for part in parts)
+    outputs = torch.cat([scores_of(module(images), len(images)) for images in inputs])
     return float(loss_of(outputs, labels, recipe)), float(hits_of(outputs, labels))

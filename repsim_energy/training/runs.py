@@ -17,10 +17,11 @@ from repsim_energy.errors import TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.storage import cache_folder
-from repsim_energy.training.build import NETWORK_ERRORS, build, called
+from repsim_energy.training.build import NETWORK_ERRORS, build, called, remedy_of
 from repsim_energy.training.history import History
+from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.kept import Run, cached_run, keep_run, run_folder
-from repsim_energy.training.loop import Progress, evaluate, normalisation_of, train
+from repsim_energy.training.loop import LAYOUTS, Progress, evaluate, normalisation_of, train
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.together import train_together
 
@@ -52,6 +53,7 @@ def is_cached(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> bool
     return key is not None and run_folder(key).exists()
 
 
+@training_settings()
 def make_run(
     spec: ModelSpec,
     data: Dataset,
@@ -74,6 +76,7 @@ def make_run(
     return run
 
 
+@training_settings()
 def make_runs_together(
     spec: ModelSpec,
     data: Dataset,
@@ -143,9 +146,10 @@ class _New:
         data: Dataset,
         recipe: Recipe,
         device: torch.device,
+        layout: torch.memory_format = LAYOUTS[0],
     ) -> Run:
         """Return the run, now that the network is trained."""
-        _, test = evaluate(self.module, data.test, self.normalisation, device, recipe)
+        _, test = evaluate(self.module, data.test, self.normalisation, device, recipe, layout)
         layer = find_layer(self.module, self.name)[1]
         trained = read_filters(layer, self.name)
         if not any(p.requires_grad for p in layer.parameters()) and not torch.equal(
@@ -173,11 +177,6 @@ def _start(spec: ModelSpec, data: Dataset, seed: int) -> _New:
     if isinstance(module, TrainedModel):
         raise UsageError(f"model '{spec.label}' is trained already, expected an architecture")
     name, layer = find_layer(module)
-    if other := {p.dtype for p in layer.parameters()} - {torch.float32}:
-        raise UsageError(
-            f"{called(spec)} has weights of {min(map(str, other))}, expected torch.float32; other "
-            "weights are drawn of other types, so leave torch.set_default_dtype as it is"
-        )
     return _New(module, name, read_filters(layer, name), normalisation_of(data.train))
 
 
@@ -189,17 +188,34 @@ def _trained(
     device: torch.device,
     progress: Progress | None,
 ) -> Run:
-    new = _start(spec, data, seed)
-    layer = find_layer(new.module, new.name)[1]
-    try:
-        history = train(
-            new.module, layer, data.train, data.test, new.normalisation, recipe, seed, device,
-            progress,
-        )  # fmt: skip
-        return new.run(spec, history, data, recipe, device)
-    except NETWORK_ERRORS as error:
-        size = "x".join(str(s) for s in data.train.images.shape[2:])
-        raise TrainingError(
-            f"{called(spec)} failed on {size} images "
-            f"({reason_of(error)}); try another size= or model"
-        ) from error
+    steps = 0
+
+    def report(step: int, planned: int) -> None:
+        nonlocal steps
+        steps = step
+        if progress is not None:
+            progress(step, planned)
+
+    for layout in LAYOUTS:
+        new = _start(spec, data, seed)
+        layer = find_layer(new.module, new.name)[1]
+        try:
+            history = train(
+                new.module, layer, data.train, data.test, new.normalisation, recipe, seed, device,
+                report, layout,
+            )  # fmt: skip
+            return new.run(spec, history, data, recipe, device, layout)
+        except UsageError as error:
+            raise UsageError(f"{called(spec)}: {error}") from error
+        except NETWORK_ERRORS as error:
+            # A network that cannot take its first step may need its images in the other layout.
+            if steps or layout == LAYOUTS[-1]:
+                raise _failure(spec, data, error) from error
+    raise AssertionError("no layout")
+
+
+def _failure(spec: ModelSpec, data: Dataset, error: Exception) -> TrainingError:
+    size = "x".join(str(s) for s in data.train.images.shape[2:])
+    return TrainingError(
+        f"{called(spec)} failed on {size} images ({reason_of(error)}); {remedy_of(error)}"
+    )

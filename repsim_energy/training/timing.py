@@ -6,19 +6,21 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 import torch
 from torch import nn
 
+from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.build import NETWORK_ERRORS, build
+from repsim_energy.training.isolation import seeded, training_settings
 from repsim_energy.training.loop import (
+    LAYOUTS,
     as_input,
     normalisation_of,
     optimizer_of,
-    seeded,
     take_step,
 )
 from repsim_energy.training.recipe import Recipe
@@ -32,6 +34,7 @@ SLOWER = 2
 """How many times as long steps may take while others are taken beside them."""
 
 
+@training_settings()
 def step_seconds(
     spec: ModelSpec,
     data: Dataset,
@@ -54,19 +57,22 @@ def step_seconds(
     module = build(spec, data, 0)
     if not isinstance(module, nn.Module):
         return 0.0
-    try:
-        with seeded(0, device), one_thread() if beside else nullcontext():
-            copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
-            normalisation = normalisation_of(data.train)  # a pass over all images, for all copies
+    normalisation = normalisation_of(data.train)  # a pass over all images, for all copies
+    for layout in LAYOUTS:
+        copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
+        with (
+            suppress(UsageError, *NETWORK_ERRORS),
+            seeded(0, device),
+            one_thread() if beside else nullcontext(),
+        ):
             first, *others = (
-                _step_of(copied, data, normalisation, recipe, device) for copied in copies
+                _step_of(copied, data, normalisation, recipe, device, layout) for copied in copies
             )
             warm = _seconds(first, 1)
             steps = min(STEPS, round((at_most / warm - 1) / SLOWER))
             with _going_on(others if steps > 0 else []):
                 return _seconds(first, steps) if steps > 0 else warm
-    except NETWORK_ERRORS:
-        return 0.0
+    return 0.0
 
 
 def _step_of(
@@ -75,14 +81,15 @@ def _step_of(
     normalisation: Normalisation,
     recipe: Recipe,
     device: torch.device,
+    layout: torch.memory_format,
 ) -> Callable[[], None]:
-    module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = optimizer_of(module.parameters(), recipe)
     pixels = data.train.images[: recipe.batch].to(device)
     labels = data.train.labels[: recipe.batch].to(device)
 
     def step() -> None:
-        inputs = as_input(pixels, normalisation)
+        inputs = as_input(pixels, normalisation, module, layout)
         loss, _ = take_step(module, optimizer, inputs, labels, recipe)
         float(loss)  # waits for a GPU
 

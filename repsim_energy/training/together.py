@@ -18,6 +18,7 @@ from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters
 from repsim_energy.training.history import History, Record
+from repsim_energy.training.isolation import seeded
 from repsim_energy.training.loop import (
     as_input,
     batches,
@@ -25,7 +26,7 @@ from repsim_energy.training.loop import (
     hits_of,
     loss_of,
     optimizer_of,
-    seeded,
+    scores_of,
 )
 from repsim_energy.training.recipe import Recipe
 
@@ -67,7 +68,7 @@ def train_together(
     with seeded(seeds[0], device):
         for chosen in orders:
             batch = torch.stack(chosen).to(device)
-            inputs = as_input(pixels[batch.flatten()], normalisation)
+            inputs = as_input(pixels[batch.flatten()], normalisation, modules[0])
             losses, hits = stack.step(inputs.unflatten(0, batch.shape), labels[batch])
             for i in range(len(seeds)):
                 if i in outcomes:
@@ -109,7 +110,8 @@ class _Stack:
         """Take one step of (s, b, c, h, w) images; return (s,) losses and shares of hits."""
 
         def answer(weights: State, buffers: State, images: Tensor) -> Any:
-            return functional_call(self._base, (weights, buffers), (images,))
+            found = functional_call(self._base, (weights, buffers), (images,))
+            return scores_of(found, len(images))
 
         reduced = self._recipe.precision == "bfloat16"
         with torch.autocast(inputs.device.type, torch.bfloat16, reduced):

@@ -237,12 +237,3 @@ def test_networks_of_any_dtype_are_shown_images(dtype, pictures):
     expected = rs.compare([first, second], pictures, "cka")
     found = rs.compare([first.to(dtype), second.to(dtype)], pictures, "cka")
     np.testing.assert_allclose(found.similarity, expected.similarity, atol=0.02)
-
-
-def test_nothing_is_trained_or_cached_from_weights_of_another_dtype(
-    default_dtype, data, fresh_cache
-):
-    default_dtype()
-    with pytest.raises(UsageError, match="set_default_dtype"):
-        rs.compare([TINY], data, recipe=RECIPE, seeds=1)
-    assert not list(fresh_cache.glob("runs/*"))

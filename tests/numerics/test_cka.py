@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
+from repsim_energy.interfaces import Subject
+from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.numerics.cka import CKAMoments, cka
 from repsim_energy.numerics.grams import centered_gram, cka_from_grams, hsic_matrix, unbiased_gram
 
@@ -166,6 +168,59 @@ def test_constant_features_are_nan_with_a_warning(constant):
         assert math.isnan(cka_from_grams(centered_gram(x), centered_gram(y)))
 
 
+def in_every_way(x, y, estimator="debiased"):
+    """Compute CKA whole, in batches, from Gram matrices, as the metric, and as it in batches."""
+    yield cka(x, y, estimator=estimator)
+    moments, half = CKAMoments(), len(x) // 2
+    yield moments.update(x[:half], y[:half]).update(x[half:], y[half:]).cka(estimator)
+    yield cka_from_grams(centered_gram(x), centered_gram(y), estimator)
+    metric = LinearCKA(estimator=estimator)
+    one, other = (metric.represent(Subject(activations=a)) for a in (x, y))
+    yield metric.compare(one, other)
+    if estimator == "debiased":
+        metric = LinearCKA(batch=half)
+        parts = [
+            [metric.represent(Subject(activations=part)) for part in a.split(half)] for a in (x, y)
+        ]
+        yield metric.compare(*map(np.stack, parts))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "d"), [(24, 1), (40, 500), (200, 9)])
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_features_that_differ_for_one_example_have_no_debiased_cka(dtype, n, d, offset):
+    """With s the difference, HSIC_1 of the kernel a_i a_j + offsets is exactly 0."""
+    x = (offset * features(1, d, seed=2)).repeat(n, 1)
+    x[3] += features(1, d, seed=3)[0]
+    x, y = x.to(dtype), features(n, d).to(dtype)
+    for one, other in ((x, y), (x, x)):
+        with pytest.warns(UndefinedSimilarityWarning):
+            assert [math.isnan(value) for value in in_every_way(one, other)] == [True] * 5
+    assert all(math.isclose(v, 1, rel_tol=1e-5) for v in in_every_way(x, x, "biased"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "d"), [(40, 500), (200, 9)])
+@pytest.mark.parametrize("estimator", ["debiased", "biased"])
+def test_constants_up_to_rounding_have_no_cka(dtype, n, d, estimator):
+    """Such as a layer whose kernel adds up in another order for the last batch."""
+    constant = features(1, d, seed=2).to(dtype).repeat(n, 1)
+    x = torch.where(features(n, d, seed=4) > 0, constant, constant.nextafter(2 * constant))
+    with pytest.warns(UndefinedSimilarityWarning):
+        found = list(in_every_way(x, features(n, d).to(dtype), estimator))
+    assert all(map(math.isnan, found))
+
+
+@pytest.mark.parametrize(("n", "d"), [(24, 40), (40, 500), (200, 9)])
+def test_features_that_hardly_differ_for_others_have_a_cka(n, d):
+    """One example a hundred times as far out as all others together is still a number."""
+    x = features(n, d)
+    x[3] *= 100
+    whole, *others = in_every_way(x, x)
+    assert whole == pytest.approx(1, abs=1e-9)
+    assert others == pytest.approx([1] * 4, abs=1e-9)
+
+
 def test_bad_input_is_refused():
     x = features(10, 3)
     with pytest.raises(ShapeError, match="one row per example"):
@@ -175,6 +230,11 @@ def test_bad_input_is_refused():
             cka(x, x * bad)
         with pytest.raises(DataError, match="NaN"):
             centered_gram(x * bad)
+    for call in (cka, CKAMoments().update):
+        with pytest.raises(DataError, match="complex128, expected real"):
+            call(x, x + 1j)
+    with pytest.raises(DataError, match="complex128, expected real"):
+        centered_gram(x + 1j)
     with pytest.raises(ShapeError, match="expected 3 as in the batches before"):
         CKAMoments().update(x, x).update(x, x[:, :1])
     for d in (3, 3000):

@@ -1,0 +1,105 @@
+"""What is shown to given networks, and which of their answers counts: said for all, or by label."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
+from repsim_energy.interfaces import ModelSpec, Normalisation, TrainedModel
+from repsim_energy.models.normalization import parse_normalization
+from repsim_energy.training.inside import normalizes_inside
+
+if TYPE_CHECKING:
+    from repsim_energy.comparison.plan import Plan
+
+__all__ = ["with_answers", "with_inputs"]
+
+
+def with_answers(specs: list[ModelSpec], answer: str | Mapping[str, str]) -> list[ModelSpec]:
+    """Return the models with the entry of their answer that is named for each.
+
+    A training depends on it, so that it is part of what the training is kept under.
+    """
+    entries = _for_each("answer", answer, [spec.label for spec in specs], "")
+    return [
+        replace(spec, answer=entry, identity=spec.identity and {**spec.identity, "answer": entry})
+        if entry
+        else spec
+        for spec, entry in zip(specs, entries, strict=True)
+    ]
+
+
+def with_inputs(plan: Plan, normalize: str | Mapping[str, str], *, shown: bool) -> Plan:
+    """Return the plan with the normalization of the images of every given network.
+
+    Parameters
+    ----------
+    shown : whether networks are shown images at all
+    """
+    labels = [spec.label for spec in plan.models]
+    words = _for_each("normalize", normalize, labels, "auto")
+    if normalize != "auto" and not shown:
+        raise UsageError(
+            "got normalize=, which is for metrics that show images to networks; leave it out"
+        )
+    given = {m for _, m in plan.trained}
+    for m, word in enumerate(words):
+        if m not in given and isinstance(normalize, Mapping) and word not in ("auto", "dataset"):
+            raise UsageError(
+                f"got normalize={word} for '{labels[m]}', which is trained here on images that are "
+                "normalized by their own mean and standard deviation; leave it out"
+            )
+    if normalize != "auto" and not given:
+        raise UsageError("got normalize=, expected a network that is given, not one trained here")
+    trained = dict(plan.trained)
+    said = ["dataset"] * len(labels)
+    for d, m in trained:
+        trained[d, m], said[m] = _decided(plan, trained[d, m], d, m, words[m], shown)
+    return replace(plan, trained=trained, inputs=said)
+
+
+def _decided(
+    plan: Plan, taken: TrainedModel, d: int, m: int, word: str, shown: bool
+) -> tuple[TrainedModel, str]:
+    """Return a given network with its normalization, and that in words."""
+    images = plan.datasets[d].train.images
+    chosen = parse_normalization(word, images.shape[1]) or taken.normalisation
+    if chosen is None and shown and taken.network:
+        label = plan.models[m].label
+        if normalizes_inside(taken.module, images, plan.device):
+            chosen = parse_normalization("none", images.shape[1])
+            if d == 0:
+                warnings.warn(
+                    f"'{label}' normalizes images inside, so that it is shown them as they are, 0 "
+                    "to 1; normalize=dataset takes their mean and standard deviation off before",
+                    RepsimWarning,
+                    stacklevel=5,
+                )
+    return replace(taken, normalisation=chosen), _words(chosen)
+
+
+def _words(normalisation: Normalisation | str | None) -> str:
+    if not isinstance(normalisation, Normalisation):
+        return "dataset"
+    if not any(normalisation.mean) and all(std == 1 for std in normalisation.std):
+        return "none"
+    return "/".join(f"{value:g}" for value in (*normalisation.mean, *normalisation.std))
+
+
+def _for_each(
+    option: str, given: str | Mapping[str, str], labels: Sequence[str], default: str
+) -> list[str]:
+    """Return the word for each model."""
+    if isinstance(given, str):
+        return [given] * len(labels)
+    if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given.values()):
+        raise UsageError(
+            f"got {option}={given!r}, expected a text, or a mapping from labels of models to texts"
+        )
+    for label in given:
+        if label not in labels:
+            raise unknown_name(f"model in {option}=", str(label), labels)
+    return [given.get(label, default) for label in labels]

@@ -1,0 +1,65 @@
+"""How the images of a network that was trained elsewhere are normalized, said in a word."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from repsim_energy.errors import UsageError
+from repsim_energy.interfaces import Normalisation
+
+__all__ = ["NAMES", "parse_normalization"]
+
+PUBLISHED = {
+    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar": Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+}
+"""The channel means and standard deviations that most training scripts use."""
+
+NAMES = ("auto", "none", *PUBLISHED, "dataset")
+
+
+def parse_normalization(text: str, channels: int) -> Normalisation | Literal["dataset"] | None:
+    """Return how images (0 to 1) become network input; ``None`` for ``auto``.
+
+    Parameters
+    ----------
+    text : ``none`` for images as they are, ``imagenet``, ``cifar``, ``dataset`` for the mean and
+        standard deviation of the images compared on, ``MEAN/STD`` such as ``0.5/0.5``, or all means
+        and then all standard deviations, one for each channel: ``0.5/0.4/0.4/0.2/0.2/0.3``
+
+    Examples
+    --------
+    >>> parse_normalization("0.5/0.25", 3)
+    Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    """
+    if text == "auto":
+        return None
+    if text == "dataset":
+        return "dataset"
+    if text == "none":
+        return Normalisation((0.0,) * channels, (1.0,) * channels)
+    if text in PUBLISHED:
+        if channels != 3:
+            raise UsageError(
+                f"normalize={text} is for 3 channels but images have {channels}; give MEAN/STD"
+            )
+        return PUBLISHED[text]
+    return _numbers(text, channels)
+
+
+def _numbers(text: str, channels: int) -> Normalisation:
+    try:
+        numbers = [float(part) for part in text.split("/")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 2:
+        numbers = [numbers[0]] * channels + [numbers[1]] * channels
+    mean, std = tuple(numbers[:channels]), tuple(numbers[channels:])
+    right = len(numbers) == 2 * channels and all(map(math.isfinite, numbers))
+    if not right or not all(value > 0 for value in std):
+        raise UsageError(
+            f"got normalize={text}, expected {', '.join(NAMES)}, MEAN/STD, or {channels} means and "
+            f"{channels} standard deviations above 0, joined by /"
+        )
+    return Normalisation(mean, std)

@@ -1,0 +1,80 @@
+"""The one tensor among what a network or a layer answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from repsim_energy.errors import UsageError
+
+__all__ = ["answered"]
+
+
+def answered(answer: object, rows: int, what: str, entry: str = "", how: str = "") -> Tensor:
+    """Return the tensor with a row for each image among what was answered.
+
+    Of tuples, lists, mappings and dataclasses it is the entry that is named, or the only tensor,
+    single numbers (such as a loss) aside.
+
+    Parameters
+    ----------
+    answer : what a network or a layer gave for a batch
+    rows : how many images the batch holds
+    what : what to call that network or layer
+    entry : the key, field or position of the tensor; of nested answers joined by dots
+    how : how the user says which entry, such as ``answer=logits``
+
+    Raises
+    ------
+    UsageError
+        Where there is no such tensor, or there are several and none is named.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pair = {"logits": torch.zeros(5, 10), "loss": torch.tensor(0.0)}
+    >>> answered(pair, 5, "the network").shape
+    torch.Size([5, 10])
+    """
+    if isinstance(answer, Tensor) and not entry and answer.shape[:1] != (rows,):
+        raise UsageError(
+            f"{what} answers shape {tuple(answer.shape)}, expected a row for each of {rows} "
+            "images; name another layer"
+        )
+    known = {key: t for key, t in _tensors(answer) if t.ndim or key == entry}
+    chosen = [key for key in known if key == entry] if entry else list(known)
+    if len(chosen) != 1 or known[chosen[0]].shape[:1] != (rows,):
+        shapes = ", ".join(f"{key} {tuple(t.shape)}".strip() for key, t in known.items())
+        wanted = f"an entry '{entry}'" if entry else "one tensor"
+        raise UsageError(
+            f"{what} answers {type(answer).__name__} ({shapes or 'no tensor'}), expected {wanted} "
+            f"with a row for each of {rows} images" + (f"; {how}" if how else "")
+        )
+    found = known[chosen[0]]
+    if found.is_complex():
+        raise UsageError(
+            f"{what} answers {found.dtype}, expected real numbers; let it answer "
+            "torch.view_as_real of them"
+        )
+    return found
+
+
+def _tensors(answer: Any, path: str = "") -> list[tuple[str, Tensor]]:
+    """Return the tensors in an answer with the way to each."""
+    if isinstance(answer, Tensor):
+        return [(path, answer)]
+    if isinstance(answer, Mapping):
+        parts = list(answer.items())
+    elif hasattr(answer, "_fields"):  # a named tuple
+        parts = list(zip(answer._fields, answer, strict=True))
+    elif isinstance(answer, tuple | list):
+        parts = list(enumerate(answer))
+    elif dataclasses.is_dataclass(answer):
+        parts = [(f.name, getattr(answer, f.name)) for f in dataclasses.fields(answer)]
+    else:
+        return []
+    before = f"{path}." if path else ""
+    return [found for key, part in parts for found in _tensors(part, f"{before}{key}")]

@@ -1,0 +1,114 @@
+"""Keep a training apart from everything that the program around it has set or draws."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from repsim_energy.errors import UsageError
+from repsim_energy.numerics.settings import own_settings
+
+__all__ = ["float32_by_default", "seeded", "training_settings"]
+
+
+@contextmanager
+def training_settings() -> Iterator[None]:
+    """Build and train under the settings that torch starts with; also a decorator.
+
+    These are :func:`~repsim_energy.numerics.settings.own_settings` with graphs, and float32
+    as the default dtype.
+    """
+    with float32_by_default(), own_settings(grad=True):
+        yield
+
+
+class _Default:
+    """The default dtype as it was, and which threads need float32 meanwhile, how often."""
+
+    lock = threading.Lock()
+    inside: dict[int, int] = {}
+    before: torch.dtype | None = None
+
+
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Make float32 the default dtype, and put back what was there.
+
+    The default dtype is one for all threads of a program. It is float32 while any thread is in
+    here, and the last to leave puts back what was there.
+
+    Raises
+    ------
+    UsageError
+        Where it is another one and threads of the caller are at work, which would see the change.
+    """
+    me = threading.get_ident()
+    with _Default.lock:
+        if torch.get_default_dtype() != torch.float32:
+            _refuse_other_threads(me)
+            _Default.before = _Default.before or torch.get_default_dtype()
+            torch.set_default_dtype(torch.float32)
+        _Default.inside[me] = _Default.inside.get(me, 0) + 1
+    try:
+        yield
+    finally:
+        with _Default.lock:
+            _Default.inside[me] -= 1
+            if not _Default.inside[me]:
+                del _Default.inside[me]
+            if not _Default.inside and _Default.before is not None:
+                torch.set_default_dtype(_Default.before)
+                _Default.before = None
+
+
+def _refuse_other_threads(me: int) -> None:
+    """Refuse to set what belongs to all threads where others than those in here may need it.
+
+    Daemons are threads of tools (progress bars, notebooks), which compute nothing with torch.
+    """
+    inside = {me, *_Default.inside}
+    others = [t.name for t in threading.enumerate() if not t.daemon and t.ident not in inside]
+    if others:
+        raise UsageError(
+            f"the default dtype is {torch.get_default_dtype()} while other threads are at work "
+            f"({', '.join(others[:3])}), expected torch.float32, from which networks are built; "
+            "call torch.set_default_dtype(torch.float32), or compare outside of threads"
+        )
+
+
+_generators = threading.RLock()
+"""Held by whoever has seeded the global generators, so that nobody of ours draws between."""
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed the global generators for one thread at a time, and put back what was there.
+
+    Networks draw initial weights and dropout from torch's generators, which all threads share;
+    a few draw from those of NumPy and Python. A GPU's generators are seeded where they are in use.
+
+    Parameters
+    ----------
+    device : on which is drawn
+    """
+    with _generators:
+        if device is not None and device.type == "cuda":
+            torch.cuda.init()
+        gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+        others = np.random.get_state(), random.getstate()  # noqa: NPY002 (what builders draw from)
+        with torch.random.fork_rng(devices=gpus):
+            torch.default_generator.manual_seed(seed)
+            if gpus:
+                torch.cuda.manual_seed_all(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            random.seed(seed)
+            try:
+                yield
+            finally:
+                np.random.set_state(others[0])  # noqa: NPY002
+                random.setstate(others[1])
