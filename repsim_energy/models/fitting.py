@@ -47,9 +47,9 @@ def fitted(
         found = _outputs(module.state_dict(), tensors, outputs)
         module = module if found == outputs else build(found)
     try:
-        module.load_state_dict(_with_counters(module.state_dict(), tensors))
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:3]]
+        module.load_state_dict(_filled(module.state_dict(), tensors))
+    except (RuntimeError, ValueError) as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:3]] or [str(error)]
         raise FileError(
             f"'{weights.path}' does not fit the architecture ({' '.join(lines)[:200]}); "
             "expected weights of the arch= and options given"
@@ -129,10 +129,15 @@ def _outputs(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], outp
     return found.pop() if len(found) == 1 else outputs
 
 
-def _with_counters(
-    expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Return the tensors with the counters that the architecture has, and no others."""
-    kept = {k: t for k, t in tensors.items() if k in expected or not k.endswith(COUNTERS)}
-    counters = {k: t for k, t in expected.items() if k.endswith(COUNTERS) and k not in kept}
-    return kept | counters
+def _filled(state: dict[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the architecture's own state with the tensors of a file in it.
+
+    The same mapping is returned, because it carries the versions of the layers. Counters that
+    only one of both has are left as they are; other tensors that lack are taken out, so that
+    torch names them.
+    """
+    for name in list(state):
+        if name not in tensors and not name.endswith(COUNTERS):
+            del state[name]
+    state.update({n: t for n, t in tensors.items() if n in state or not n.endswith(COUNTERS)})
+    return state

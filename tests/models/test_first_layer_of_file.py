@@ -71,6 +71,21 @@ def test_the_first_layer_of_every_architecture_is_found(name, ordered):
     assert layer_name(taken(wrapped, ordered=ordered)) == f"module.model.{first}"
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_every_architecture_is_loaded_from_every_format(name, ending, tmp_path):
+    net, path, init = BUILT_IN[name](7, 3), tmp_path / f"w.{ending}", tmp_path / f"init.{ending}"
+    write = torch.save if ending == "pt" else save_file
+    write(net.state_dict(), path)
+    write(BUILT_IN[name](5, 3).state_dict(), init)
+    found = checkpoint(10, 3, path=path, arch=BUILT_IN[name], init=init)
+    state = found.module.state_dict()
+    assert all(torch.equal(state[key], tensor) for key, tensor in net.state_dict().items())
+    alone = checkpoint(10, 3, path=path, init=init)
+    assert torch.equal(alone.initial, found.initial)
+    assert not torch.equal(alone.initial, alone.module.get_submodule(alone.layer).weight)
+
+
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("upper", [nn.ConvTranspose2d, nn.Conv2d])
 @pytest.mark.parametrize("bias", [True, False])
