@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import Architecture, TrainedModel
-from repsim_energy.models.first_layer import first_filters, layer_name, named_filters
+from repsim_energy.models.first_filters import first_filters, layer_name, named_filters
 from repsim_energy.models.fitting import fitted
 from repsim_energy.models.layers import find_layer, read_filters, real_filters
 from repsim_energy.models.normalization import parse_normalization

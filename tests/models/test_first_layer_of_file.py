@@ -14,7 +14,7 @@ from torch import nn
 import repsim_energy as rs
 from repsim_energy.errors import FileError, RepsimError, UsageError
 from repsim_energy.models.checkpoint import checkpoint
-from repsim_energy.models.first_layer import first_filters, layer_name, named_filters
+from repsim_energy.models.first_filters import first_filters, layer_name, named_filters
 from repsim_energy.models.lenet import lenet5
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.models.resnet import resnet20
