@@ -16,8 +16,9 @@ from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
+from repsim_energy.models.first_layer import first_layer
 from repsim_energy.training.activations import layer_names, layer_sizes, observe
-from repsim_energy.training.build import NETWORK_ERRORS, build
+from repsim_energy.training.build import NETWORK_ERRORS, build, image_shape
 from repsim_energy.training.loop import EVALUATION_BATCH
 
 __all__ = ["Layers", "batches_of", "choose_images", "groups_of", "plan_layers", "represent_layers"]
@@ -66,8 +67,10 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
                     f"model '{spec.label}' is filters alone and has no activations; name its "
                     "architecture with arch=, or compare with --metric energy"
                 )
-            built = built.module
-        names.append(layer_names(built, layers))
+            first, built = built.layer, built.module
+        else:
+            first = first_layer(built, image_shape(plan.datasets[0]))[0]
+        names.append(layer_names(built, layers, first))
         with _naming(spec.label):
             images = plan.datasets[0].train.images
             sizes.append(layer_sizes(built, names[-1], images, plan.device))

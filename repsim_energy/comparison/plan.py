@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_datasets, as_models
-from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
 from repsim_energy.interfaces import (
     Dataset,
     ModelSpec,
     PatchBasis,
     TrainedModel,
 )
+from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.layers import find_layer, read_filters, step_of
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
 from repsim_energy.scheduling.tasks import Key
-from repsim_energy.training.build import build
+from repsim_energy.training.build import build, image_shape
 from repsim_energy.training.device import choose_device, choose_precision
 from repsim_energy.training.loop import normalisation_of
 from repsim_energy.training.recipe import Recipe, parse_recipe
@@ -110,9 +112,9 @@ def make_plan(
         normalisation_of(data.train)  # refuses empty, constant and infinite images
         for m, spec in enumerate(specs):
             built = build(spec, data, numbers[0])
+            layer, patches[d, m] = _first(built, spec, data)
             if isinstance(built, TrainedModel):
-                trained[d, m] = built
-            patches[d, m] = _patch(built, spec, data)
+                trained[d, m] = replace(built, layer=layer)
     return Plan(sets, specs, numbers, how, place, trained, patches)
 
 
@@ -130,9 +132,14 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
     return numbers
 
 
-def _patch(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> Patch:
-    module, name = (built.module, built.layer) if isinstance(built, TrainedModel) else (built, None)
-    name, layer = find_layer(module, name)
+def _first(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> tuple[str, Patch]:
+    """Return the name of the layer that gets the image, and the patch that it sees."""
+    problem = ""
+    if isinstance(built, TrainedModel) and (built.layer or not built.network):
+        name, layer = find_layer(built.module, built.layer)
+    else:
+        module = built.module if isinstance(built, TrainedModel) else built
+        name, layer, problem = first_layer(module, image_shape(data))
     filters = read_filters(layer, name)
     rows, columns = step_of(layer, filters)
     c, kh, kw = filters[:, :, ::rows, ::columns].shape[1:]
@@ -142,7 +149,14 @@ def _patch(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> P
             f"images of '{data.label}' have {channels} channels but the filters of '{spec.label}' "
             f"see {c}; use images with {c} channels or another model"
         )
-    return (int(c), int(kh), int(kw), rows, columns)
+    if problem and isinstance(built, TrainedModel):  # of others their training says so
+        warnings.warn(
+            f"'{spec.label}' cannot be run on the images ({problem}), so its first layer is taken "
+            f"to be the first that it registers, '{name}'; name it with layer=",
+            RepsimWarning,
+            stacklevel=5,
+        )
+    return name, (int(c), int(kh), int(kw), rows, columns)
 
 
 def patch_bases(

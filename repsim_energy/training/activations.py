@@ -25,8 +25,14 @@ Receive = Callable[[str, Tensor], None]
 """Called with the name of a layer and its answer to a batch, before anything overwrites it."""
 
 
-def layer_names(module: nn.Module, layers: Sequence[str]) -> dict[str, str]:
+def layer_names(
+    module: nn.Module, layers: Sequence[str], first: str | None = None
+) -> dict[str, str]:
     """Return layer -> the name of the submodule (``""`` for the network itself).
+
+    Parameters
+    ----------
+    first : the layer that gets the image; by default the first convolution that is registered
 
     Raises
     ------
@@ -43,7 +49,7 @@ def layer_names(module: nn.Module, layers: Sequence[str]) -> dict[str, str]:
     found = {}
     for layer in layers:
         if layer == FIRST:
-            found[layer] = find_layer(module)[0]
+            found[layer] = first or find_layer(module)[0]
         elif layer == OUTPUT:
             found[layer] = ""
         elif layer == CONVS:

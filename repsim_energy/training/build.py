@@ -7,9 +7,10 @@ from torch import nn
 
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
+from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.layers import see_transformed_patches
 
-__all__ = ["NETWORK_ERRORS", "build", "called"]
+__all__ = ["NETWORK_ERRORS", "build", "called", "image_shape"]
 
 NETWORK_ERRORS = (
     RuntimeError,
@@ -27,6 +28,12 @@ def called(spec: ModelSpec) -> str:
     origin = (spec.identity or {}).get("distribution", "")
     built_in = not origin or origin.startswith("repsim-energy ")
     return f"model '{spec.label}'" + ("" if built_in else f" of {origin}")
+
+
+def image_shape(data: Dataset) -> tuple[int, int, int]:
+    """Return the (c, h, w) of a data set's images."""
+    _, c, h, w = data.train.images.shape
+    return c, h, w
 
 
 def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel:
@@ -49,5 +56,7 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
                 f"model '{spec.label}' is trained already and cannot see the transformed patches "
                 f"of '{data.label}', expected an architecture"
             )
-        see_transformed_patches(built, data.train.transform)
+        see_transformed_patches(
+            built, data.train.transform, first_layer(built, image_shape(data))[0]
+        )
     return built

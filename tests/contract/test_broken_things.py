@@ -165,14 +165,25 @@ def test_a_metric_that_breaks_nothing_passes_whatever_it_warns():
 SHARED = nn.Linear(6, 10)
 
 
-class Late(nn.Module):
+class TwoStems(nn.Module):
     def __init__(self, classes, channels):
         super().__init__()
-        self.second, self.first = nn.Conv2d(4, 4, 1), nn.Conv2d(channels, 4, 3)
+        self.coarse, self.fine = nn.Conv2d(channels, 4, 5), nn.Conv2d(channels, 4, 3)
         self.read = nn.Linear(4, classes)
 
     def forward(self, images):
-        return self.read(self.second(self.first(images)).mean((2, 3)))
+        return self.read(self.coarse(images).mean((2, 3)) + self.fine(images).mean((2, 3)))
+
+
+class Late(TwoStems):
+    def __init__(self, classes, channels):
+        super().__init__(classes, channels)
+        self.fine = nn.Conv2d(4, 4, 3)
+        self.coarse = nn.Linear(channels, 4)
+
+    def forward(self, images):
+        mixed = self.coarse(images.movedim(1, 3)).movedim(3, 1)
+        return self.read(self.fine(mixed).mean((2, 3)))
 
 
 def always_ten(classes, channels):
@@ -225,7 +236,8 @@ def noisy(classes, channels):
 MODELS = {
     always_ten: ("number per class", "(4, 10), expected (4, 2)"),
     always_colour: ("number per class", "raises RuntimeError"),
-    Late: ("see the image", "'second' sees 4 channels of images of 3"),
+    Late: ("see the image", "'coarse' (Linear), expected a Conv2d of 3 channels"),
+    TwoStems: ("see the image", "'coarse' (Conv2d, 4 filters 5x5x3), 'fine' (Conv2d"),
     dense: ("see the image", "no Conv2d layer"),
     unseeded: ("seed gives", "the same weights from every seed"),
     own_numbers: ("seed gives", "other weights from the same seed"),
