@@ -69,7 +69,7 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
                 )
             first, built = built.layer, built.module
         else:
-            first = first_layer(built, image_shape(plan.datasets[0]))[0]
+            first = first_layer(built, image_shape(plan.datasets[0])).name
         names.append(layer_names(built, layers, first))
         with _naming(spec.label):
             images = plan.datasets[0].train.images

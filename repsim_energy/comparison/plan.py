@@ -134,12 +134,19 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
 
 def _first(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> tuple[str, Patch]:
     """Return the name of the layer that gets the image, and the patch that it sees."""
-    problem = ""
+    problem = several = ""
     if isinstance(built, TrainedModel) and (built.layer or not built.network):
         name, layer = find_layer(built.module, built.layer)
     else:
         module = built.module if isinstance(built, TrainedModel) else built
-        name, layer, problem = first_layer(module, image_shape(data))
+        name, layer, problem, several = first_layer(module, image_shape(data))
+    if several and isinstance(built, TrainedModel):
+        raise UsageError(
+            f"several layers of '{spec.label}' get the image: {several}; name one of them with "
+            "layer="
+        )
+    if several:
+        _warn(f"several layers of '{spec.label}' get the image: {several}; compared is '{name}'")
     filters = read_filters(layer, name)
     rows, columns = step_of(layer, filters)
     c, kh, kw = filters[:, :, ::rows, ::columns].shape[1:]
@@ -150,13 +157,15 @@ def _first(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> t
             f"see {c}; use images with {c} channels or another model"
         )
     if problem and isinstance(built, TrainedModel):  # of others their training says so
-        warnings.warn(
+        _warn(
             f"'{spec.label}' cannot be run on the images ({problem}), so its first layer is taken "
-            f"to be the first that it registers, '{name}'; name it with layer=",
-            RepsimWarning,
-            stacklevel=5,
+            f"to be the first that it registers, '{name}'; name it with layer="
         )
     return name, (int(c), int(kh), int(kw), rows, columns)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RepsimWarning, stacklevel=6)
 
 
 def patch_bases(

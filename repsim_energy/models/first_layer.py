@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from repsim_energy.models.layers import find_layer
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["first_layer", "layers_with_weights"]
+__all__ = ["FirstLayer", "first_layer", "layers_with_weights"]
 
 Calls = dict[str, list[bytes]]
 """Name of a layer -> a hash of what it got, call after call; layers in the order of their calls."""
@@ -26,8 +26,26 @@ WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
-def first_layer(module: nn.Module, image: Shape) -> tuple[str, nn.Conv2d, str]:
-    """Return the name and the convolution that first gets the image, and why that is a guess.
+class FirstLayer(NamedTuple):
+    """The convolution that gets the image.
+
+    Parameters
+    ----------
+    name : in its network
+    layer : the convolution
+    problem : why the network could not be run, so that the convolution is the first registered
+    several : all layers that get the image with their types, where this is the first registered of
+        several
+    """
+
+    name: str
+    layer: nn.Conv2d
+    problem: str = ""
+    several: str = ""
+
+
+def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
+    """Return the convolution that gets the image, and what makes that a guess.
 
     Two images are sent through the network, and one of them again while noise is added to the
     answers of all layers with weights. A layer gets the image where its input depends on the image
@@ -37,16 +55,10 @@ def first_layer(module: nn.Module, image: Shape) -> tuple[str, nn.Conv2d, str]:
     ----------
     image : (c, h, w) of the images that the network is for
 
-    Returns
-    -------
-    name, layer and "" where the image came to it; where the network cannot be run on such images,
-    the first convolution in the order of registration, and the reason in one line
-
     Raises
     ------
     UsageError
-        Where several layers get the image, or the one that does is no convolution of its channels,
-        or there is none.
+        Where the layer that gets the image is no convolution of its channels, or there is none.
 
     Examples
     --------
@@ -57,24 +69,20 @@ def first_layer(module: nn.Module, image: Shape) -> tuple[str, nn.Conv2d, str]:
     registered, layer = find_layer(module)
     names, problem = _that_get_the_image(module, image)
     if not names:
-        return registered, layer, problem or "none of its layers is called with the image"
+        problem = problem or "none of its layers is called with the image"
+        return FirstLayer(registered, layer, problem)
     known = layers_with_weights(module)
-    if len(names) > 1:
-        listed = ", ".join(f"'{name}' ({_told(known[name])})" for name in names)
-        raise UsageError(
-            f"several layers of {type(module).__name__} get the image: {listed}; name one of them "
-            "with layer="
-        )
-    found = known[names[0]]
-    if isinstance(found, nn.Conv2d) and problem:  # behind this layer, or by its channels
-        return names[0], found, ""
-    if not isinstance(found, nn.Conv2d) or found.in_channels != image[0]:
-        raise UsageError(
-            f"the layer of {type(module).__name__} that gets the image is '{names[0]}' "
-            f"({_told(found)}), expected a Conv2d of {image[0]} channels; name a convolution to "
-            "compare with layer="
-        )
-    return names[0], found, ""
+    listed = ", ".join(f"'{name}' ({_told(known[name])})" for name in names)
+    first = next(name for name in known if name in names)
+    found = known[first]
+    fits = isinstance(found, nn.Conv2d) and found.in_channels == image[0]
+    # A network that failed did so behind this layer, or for its channels, which are refused later.
+    if isinstance(found, nn.Conv2d) and (fits or problem):
+        return FirstLayer(first, found, several=listed if len(names) > 1 else "")
+    raise UsageError(
+        f"the layer of {type(module).__name__} that gets the image is '{first}' ({_told(found)}), "
+        f"expected a Conv2d of {image[0]} channels; name a convolution to compare with layer="
+    )
 
 
 def layers_with_weights(module: nn.Module) -> dict[str, nn.Module]:

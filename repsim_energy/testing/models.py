@@ -112,7 +112,7 @@ def _has_a_first_layer(model: _Model) -> None:
     for classes, channels in model.cases:
         try:
             net = model.new(0, classes, channels)
-            name, layer, problem = first_layer(net, (channels, model.size, model.size))
+            name, layer, problem, _ = first_layer(net, (channels, model.size, model.size))
         except UsageError as error:
             raise Broken(str(error)) from error
         demand(

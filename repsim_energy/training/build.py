@@ -57,6 +57,6 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
                 f"of '{data.label}', expected an architecture"
             )
         see_transformed_patches(
-            built, data.train.transform, first_layer(built, image_shape(data))[0]
+            built, data.train.transform, first_layer(built, image_shape(data)).name
         )
     return built

@@ -173,7 +173,7 @@ def _start(spec: ModelSpec, data: Dataset, seed: int) -> _New:
     module = build(spec, data, seed)
     if isinstance(module, TrainedModel):
         raise UsageError(f"model '{spec.label}' is trained already, expected an architecture")
-    name, layer, _ = first_layer(module, image_shape(data))
+    name, layer, *_ = first_layer(module, image_shape(data))
     if other := {p.dtype for p in layer.parameters()} - {torch.float32}:
         raise UsageError(
             f"{called(spec)} has weights of {min(map(str, other))}, expected torch.float32; other "

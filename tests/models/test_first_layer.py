@@ -135,8 +135,8 @@ FOUND = {
 def test_the_layer_that_first_gets_the_image_is_found(build, name):
     torch.manual_seed(0)
     net = build()
-    found, layer, problem = first_layer(net, IMAGE)
-    assert (found, problem) == (name, "")
+    found, layer, *problems = first_layer(net, IMAGE)
+    assert (found, problems) == (name, ["", ""])
     assert layer is net.get_submodule(name)
 
 
@@ -148,25 +148,35 @@ def test_families_register_their_first_layer_first(name):
     assert first_layer(net, (3, 32, 32))[0] == find_layer(net)[0]
 
 
-REFUSED = {
+SEVERAL = {
     "several stems": (
         lambda: Net(
             lambda n, x: n.head(n.left(x) + n.right(x)),
             head=conv(4, 2), left=conv(3, 4, 5), right=conv(3, 4),
         ),
-        r"'left' \(Conv2d, 4 filters 5x5x3\), 'right' \(Conv2d, 4 filters 3x3x3\).*layer=",
+        ("left", "'left' (Conv2d, 4 filters 5x5x3), 'right' (Conv2d, 4 filters 3x3x3)"),
     ),
     "shortcut": (
         lambda: Net(lambda n, x: n.conv(x) + n.short(x), conv=conv(3, 4), short=conv(3, 4, 1)),
-        "several layers",
+        ("conv", "'conv' (Conv2d, 4 filters 3x3x3), 'short' (Conv2d, 4 filters 1x1x3)"),
     ),
     "pyramid": (
         lambda: Net(
             lambda n, x: n.fine(x).mean() + n.coarse(nn.functional.avg_pool2d(x, 2)).mean(),
             fine=conv(3, 4), coarse=conv(3, 4),
         ),
-        "'fine'.*'coarse'",
+        ("fine", "'fine' (Conv2d, 4 filters 3x3x3), 'coarse' (Conv2d, 4 filters 3x3x3)"),
     ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "found"), SEVERAL.values(), ids=SEVERAL)
+def test_several_layers_that_get_the_image_are_named(build, found):
+    name, _, problem, several = first_layer(build(), IMAGE)
+    assert (name, several, problem) == (*found, "")
+
+
+REFUSED = {
     "space to depth": (
         lambda: nn.Sequential(nn.PixelUnshuffle(2), conv(12, 4)), "3 channels"
     ),
@@ -188,7 +198,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("build", "problem"), REFUSED.values(), ids=REFUSED)
-def test_what_is_ambiguous_or_no_convolution_is_refused_with_names(build, problem):
+def test_what_is_no_convolution_of_the_image_is_refused_with_its_name(build, problem):
     with pytest.raises(UsageError, match=problem) as error:
         first_layer(build(), IMAGE)
     assert "\n" not in str(error.value)
@@ -258,8 +268,10 @@ def test_one_of_several_stems_is_asked_for(pictures):
     net = two_stems(3, 3)
     with pytest.raises(UsageError, match="'left'.*'right'"):
         rs.compare({"net": net}, pictures, seeds=1)
-    with pytest.raises(UsageError, match="'left'.*'right'"):
-        rs.compare([two_stems], pictures, seeds=1)
+    recipe = rs.Recipe(lr=0.05, batch=20, steps=2, snapshots=0)
+    with pytest.warns(RepsimWarning, match="'left'.*'right'.*compared is 'left'"):
+        result = rs.compare([two_stems], pictures, seeds=1, recipe=recipe)
+    assert result.attrs["first_layers"] == "left"
     result = rs.compare({"net": rs.TrainedModel(net, "right")}, pictures, seeds=1)
     assert result.attrs["first_layers"] == "right"
 
