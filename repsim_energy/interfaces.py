@@ -270,7 +270,7 @@ class TrainedModel:
     Parameters
     ----------
     module : the trained network
-    layer : the layer whose filters to read; ``None`` finds the first convolution
+    layer : the layer whose filters to read; ``None`` finds the one that gets the image
     initial : (k, c, kh, kw) weights of that layer before training, where they are known
     network : False where ``module`` holds filters alone and gives no activations
     normalisation : of the images it was trained on, where it is known; ``dataset`` takes that of

@@ -16,8 +16,9 @@ from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
+from repsim_energy.models.first_layer import first_layer
 from repsim_energy.training.activations import Receive, layer_names, layer_sizes, observe
-from repsim_energy.training.build import NETWORK_ERRORS, build, remedy_of
+from repsim_energy.training.build import NETWORK_ERRORS, build, image_shape, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
 
@@ -69,9 +70,11 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
                     f"model '{spec.label}' is filters alone and has no activations; name its "
                     "architecture with arch=, or compare with --metric energy"
                 )
-            built = built.module
+            first, built = built.layer, built.module
+        else:
+            first = first_layer(built, image_shape(plan.datasets[0])).name
         with _naming(spec.label):
-            names.append(layer_names(built, layers))
+            names.append(layer_names(built, layers, first))
             images = plan.datasets[0].train.images
             sizes.append(layer_sizes(built, names[-1], images, plan.device, answer))
     return Layers(names, sizes)

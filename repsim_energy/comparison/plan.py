@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -11,19 +12,20 @@ from typing import TYPE_CHECKING
 from repsim_energy.comparison.inputs import with_answers, with_inputs
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_datasets, as_models
 from repsim_energy.data.selection import is_gray, select
-from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
 from repsim_energy.interfaces import (
     Dataset,
     ModelSpec,
     PatchBasis,
     TrainedModel,
 )
+from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.layers import find_layer, read_filters, step_of
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
 from repsim_energy.scheduling.tasks import Key
-from repsim_energy.training.build import build
+from repsim_energy.training.build import build, image_shape
 from repsim_energy.training.device import choose_device, choose_precision
 from repsim_energy.training.loop import normalisation_of
 from repsim_energy.training.recipe import Recipe, parse_recipe
@@ -126,10 +128,11 @@ def make_plan(
         for m, spec in enumerate(specs):
             built = build(spec, data, numbers[0])
             if isinstance(built, TrainedModel):
-                built = replace(built, answer=spec.answer or built.answer)
-                trained[d, m] = built
+                trained[d, m] = replace(built, answer=spec.answer or built.answer)
             with nullcontext() if filters or (d, m) not in trained else suppress(UsageError):
-                patches[d, m] = _patch(built)
+                layer, patches[d, m] = _first(built, spec, data)
+                if isinstance(built, TrainedModel):
+                    trained[d, m] = replace(trained[d, m], layer=layer)
         needed = {m: patches[d, m][0] for m in range(len(specs)) if (d, m) in patches}
         sets[d] = _seen_by(needed, specs, data)
     plan = Plan(sets, specs, numbers, how, place, trained, patches)
@@ -150,13 +153,34 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
     return numbers
 
 
-def _patch(built: nn.Module | TrainedModel) -> Patch:
-    module, name = (built.module, built.layer) if isinstance(built, TrainedModel) else (built, None)
-    name, layer = find_layer(module, name)
+def _first(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> tuple[str, Patch]:
+    """Return the name of the layer that gets the image, and the patch that it sees."""
+    problem = several = ""
+    if isinstance(built, TrainedModel) and (built.layer or not built.network):
+        name, layer = find_layer(built.module, built.layer)
+    else:
+        module = built.module if isinstance(built, TrainedModel) else built
+        name, layer, problem, several = first_layer(module, image_shape(data))
+    if several and isinstance(built, TrainedModel):
+        raise UsageError(
+            f"several layers of '{spec.label}' get the image: {several}; name one of them with "
+            "layer="
+        )
+    if several:
+        _warn(f"several layers of '{spec.label}' get the image: {several}; compared is '{name}'")
     filters = read_filters(layer, name)
     rows, columns = step_of(layer, filters)
     c, kh, kw = filters[:, :, ::rows, ::columns].shape[1:]
-    return (int(c), int(kh), int(kw), rows, columns)
+    if problem and isinstance(built, TrainedModel):  # of others their training says so
+        _warn(
+            f"'{spec.label}' cannot be run on the images ({problem}), so its first layer is taken "
+            f"to be the first that it registers, '{name}'; name it with layer="
+        )
+    return name, (int(c), int(kh), int(kw), rows, columns)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RepsimWarning, stacklevel=6)
 
 
 def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Dataset) -> Dataset:

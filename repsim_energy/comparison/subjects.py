@@ -22,7 +22,7 @@ from repsim_energy.training.loop import normalisation_of
 __all__ = ["Network", "as_datasets", "as_models", "network_of_run", "network_of_trained"]
 
 Array = Tensor | NDArray[Any]
-ModelLike = str | ModelSpec | nn.Module | Array | Callable[..., nn.Module]
+ModelLike = str | ModelSpec | nn.Module | TrainedModel | Array | Callable[..., nn.Module]
 DatasetLike = str | Dataset | ImageSet | Array | tuple[Array, Array]
 
 UNNAMED = "images"
@@ -119,10 +119,12 @@ def as_models(
 ) -> list[ModelSpec]:
     """Return specs of what a user hands over; labels are unique.
 
-    A string is a spec, a module or a (k, c, kh, kw) array is a trained network, a callable is an
-    architecture ``(num_classes, in_channels) -> Module``. One model need not stand in a list.
+    A string is a spec; a module, a ``TrainedModel`` or a (k, c, kh, kw) array is a trained network;
+    a callable is an architecture ``(num_classes, in_channels) -> Module``. One model need not
+    stand in a list.
     """
-    alone = isinstance(models, str | ModelSpec | Tensor | np.ndarray) or callable(models)
+    single = str | ModelSpec | TrainedModel | Tensor | np.ndarray
+    alone = isinstance(models, single) or callable(models)
     given: Any = [models] if alone and not isinstance(models, nn.ModuleList) else models
     if not isinstance(given, Iterable) or isinstance(given, Set):  # a set has no order
         raise UsageError(f"got models of type {type(given).__name__}, expected a list of models")
@@ -146,9 +148,9 @@ def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSp
         return replace(spec, label=name or model)
     if isinstance(model, ModelSpec):
         return replace(model, label=name or model.label)
-    if isinstance(model, nn.Module):
-        taken = TrainedModel(model)
-        return ModelSpec(name or type(model).__name__, lambda *_: taken, None)
+    if isinstance(model, nn.Module | TrainedModel):
+        taken = model if isinstance(model, TrainedModel) else TrainedModel(model)
+        return ModelSpec(name or type(taken.module).__name__, lambda *_: taken, None)
     if isinstance(model, np.ndarray):
         model = tensor_of(model)
     if isinstance(model, Tensor):

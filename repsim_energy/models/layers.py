@@ -181,18 +181,24 @@ class _TransformedPatchConv(nn.Conv2d):
         return F.conv2d(images, seen, self.bias)
 
 
-def see_transformed_patches(module: nn.Module, transform: PatchTransform) -> None:
+def see_transformed_patches(
+    module: nn.Module, transform: PatchTransform, name: str | None = None
+) -> None:
     """Let the first layer see transformed patches; its filters stay the parameters.
 
     The layer's own stride and padding are replaced by stride 1 and none, so that it sees each
     overlapping patch once.
+
+    Parameters
+    ----------
+    name : of the layer; by default the first convolution that the network registers
 
     Raises
     ------
     ShapeError
         Where the transform is of other patches.
     """
-    name, layer = find_layer(module)
+    name, layer = find_layer(module, name)
     if not applies_its_weight(layer):
         raise UsageError(
             f"layer '{name}' computes the filters that it applies, or has holes or groups, "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import TrainedModel
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.first_layer import first_layer
 from repsim_energy.testing.contract import Broken, Finding, Rules, demand, hold, same_bits, titled
 
 __all__ = ["check_model"]
@@ -111,13 +111,14 @@ def _answers_alike(model: _Model) -> None:
 def _has_a_first_layer(model: _Model) -> None:
     for classes, channels in model.cases:
         try:
-            name, layer = find_layer(model.new(0, classes, channels))
+            net = model.new(0, classes, channels)
+            name, layer, problem, _ = first_layer(net, (channels, model.size, model.size))
         except UsageError as error:
             raise Broken(str(error)) from error
         demand(
             layer.in_channels == channels,
             f"its first Conv2d '{name}' sees {layer.in_channels} channels of images of {channels}; "
-            "register the layer that sees the image first",
+            f"let a convolution get the image ({problem})",
         )
 
 

@@ -44,11 +44,17 @@ ENTRY = re.compile(r"(?P<layer>.+)\[(?P<entry>[^\[\]]+)\]")
 """A layer and which entry of its answer to take, such as ``gru[0]`` or ``output[logits]``."""
 
 
-def layer_names(module: nn.Module, layers: Sequence[str]) -> dict[str, str]:
+def layer_names(
+    module: nn.Module, layers: Sequence[str], first: str | None = None
+) -> dict[str, str]:
     """Return layer -> the name of the submodule (``""`` for the network itself).
 
     A submodule that is called ``first``, ``output`` or ``convs`` is meant by that name, with a
     warning; ``:first``, ``:output`` and ``:convs`` are always what every network has.
+
+    Parameters
+    ----------
+    first : the layer that gets the image; by default the first convolution that is registered
 
     Raises
     ------
@@ -76,7 +82,7 @@ def layer_names(module: nn.Module, layers: Sequence[str]) -> dict[str, str]:
         elif special == CONVS and plain == layer:
             found |= {n: n for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
         elif special in (FIRST, OUTPUT):
-            found[layer] = find_layer(module)[0] if special == FIRST else ""
+            found[layer] = (first or find_layer(module)[0]) if special == FIRST else ""
         else:
             raise unknown_name(f"layer of {type(module).__name__}", plain, [*SPECIAL, *known])
     return found

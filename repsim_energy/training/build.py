@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
+from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.layers import see_transformed_patches
 from repsim_energy.training.answers import answered
 from repsim_energy.training.isolation import seeded, training_settings
 
-__all__ = ["NETWORK_ERRORS", "build", "called", "remedy_of"]
+__all__ = ["NETWORK_ERRORS", "build", "called", "image_shape", "remedy_of"]
 
 NETWORK_ERRORS = (
     RuntimeError,
@@ -43,6 +44,12 @@ def called(spec: ModelSpec) -> str:
     origin = (spec.identity or {}).get("distribution", "")
     built_in = not origin or origin.startswith("repsim-energy ")
     return f"model '{spec.label}'" + ("" if built_in else f" of {origin}")
+
+
+def image_shape(data: Dataset) -> tuple[int, int, int]:
+    """Return the (c, h, w) of a data set's images."""
+    _, c, h, w = data.train.images.shape
+    return c, h, w
 
 
 _handed_out: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
@@ -93,7 +100,9 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
                 f"model '{spec.label}' is trained already and cannot see the transformed patches "
                 f"of '{data.label}', expected an architecture"
             )
-        see_transformed_patches(built, data.train.transform)
+        see_transformed_patches(
+            built, data.train.transform, first_layer(built, image_shape(data)).name
+        )
     return built
 
 

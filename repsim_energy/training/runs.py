@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
+from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.storage import cache_folder
-from repsim_energy.training.build import NETWORK_ERRORS, build, called, remedy_of
+from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.history import History
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.kept import Run, cached_run, keep_run, run_folder
@@ -176,7 +177,7 @@ def _start(spec: ModelSpec, data: Dataset, seed: int) -> _New:
     module = build(spec, data, seed)
     if isinstance(module, TrainedModel):
         raise UsageError(f"model '{spec.label}' is trained already, expected an architecture")
-    name, layer = find_layer(module)
+    name, layer, *_ = first_layer(module, image_shape(data))
     return _New(module, name, read_filters(layer, name), normalisation_of(data.train))
 
 

@@ -168,11 +168,12 @@ SHARED = nn.Linear(6, 10)
 class Late(nn.Module):
     def __init__(self, classes, channels):
         super().__init__()
-        self.second, self.first = nn.Conv2d(4, 4, 1), nn.Conv2d(channels, 4, 3)
+        self.second, self.first = nn.Conv2d(4, 4, 1), nn.Linear(channels, 4)
         self.read = nn.Linear(4, classes)
 
     def forward(self, images):
-        return self.read(self.second(self.first(images)).mean((2, 3)))
+        mixed = self.first(images.movedim(1, 3)).movedim(3, 1)
+        return self.read(self.second(mixed).mean((2, 3)))
 
 
 def always_ten(classes, channels):
@@ -225,7 +226,7 @@ def noisy(classes, channels):
 MODELS = {
     always_ten: ("number per class", "(4, 10), expected (4, 2)"),
     always_colour: ("number per class", "raises RuntimeError"),
-    Late: ("see the image", "'second' sees 4 channels of images of 3"),
+    Late: ("see the image", "'first' (Linear), expected a Conv2d of 3 channels"),
     dense: ("see the image", "no Conv2d layer"),
     unseeded: ("seed gives", "the same weights from every seed"),
     own_numbers: ("seed gives", "other weights from the same seed"),

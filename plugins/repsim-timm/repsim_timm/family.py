@@ -16,7 +16,7 @@ except ImportError as error:
 
 from timm.models import get_deprecated_models
 
-from repsim_timm.first_layer import expect_size, first_layer, warn_of_standardisation
+from repsim_timm.first_layer import expect_size, first_layer
 from repsim_timm.pretrained import take_pretrained
 
 __all__ = ["family"]
@@ -81,9 +81,8 @@ class _Timm:
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
         )
-        _, layer = first_layer(net, name, in_channels)
+        first_layer(net, name, in_channels)  # refuses what has none
         rs.prepare_first_layer(net, frozen=frozen, sigma=sigma)
-        warn_of_standardisation(layer, name)
         expect_size(net, name)
         return net
 

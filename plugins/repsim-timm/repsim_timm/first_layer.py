@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import repsim_energy as rs
@@ -18,7 +17,6 @@ __all__ = [
     "first_layer",
     "fold_standardisation",
     "standardises",
-    "warn_of_standardisation",
 ]
 
 
@@ -67,17 +65,6 @@ def expect_size(net: nn.Module, name: str) -> None:
 def standardises(layer: nn.Module) -> bool:
     """Return whether a convolution applies other filters than its weights: standardised ones."""
     return isinstance(layer, (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame))
-
-
-def warn_of_standardisation(layer: nn.Conv2d, name: str) -> None:
-    """Say that the weights of a layer are not yet the filters that it applies."""
-    if standardises(layer):
-        warnings.warn(
-            f"timm/{name} standardises its first filters when it applies them "
-            f"({type(layer).__name__}); what is compared is the weights before that",
-            rs.RepsimWarning,
-            stacklevel=2,
-        )
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ import repsim_energy as rs
 import timm
 import torch
 from repsim_energy.testing import check_model
-from torch import nn
 
 from repsim_timm.family import family
 
@@ -46,7 +45,6 @@ def of_every_other_file():
     return [models[0] for models in listed if models and models[0] not in SEES_OTHERWISE]
 
 
-@pytest.mark.filterwarnings("ignore:.*standardises its first filters")
 @pytest.mark.parametrize("name", of_every_other_file())
 def test_the_first_layer_is_timms(name):
     """Built on the meta device: no memory, no arithmetic."""
@@ -99,7 +97,11 @@ def test_a_fixed_size_is_asked_for_in_one_line():
     assert family("test_resnet", 10, 3)(images).shape == (2, 10)
 
 
-def test_filters_that_are_standardised_when_applied_are_named():
-    with pytest.warns(rs.RepsimWarning, match="standardises its first filters"):
-        net = family("test_nfnet", 10, 3)
-    assert isinstance(net, nn.Module)
+def test_standardised_filters_of_a_new_network_are_those_that_it_applies():
+    """Each is its weight less the mean over its inputs, over their deviation, up to a gain."""
+    layer = rs.find_layer(family("test_nfnet", 10, 3))[1]
+    rows = layer.weight.detach().flatten(1)
+    applied = rs.read_filters(layer).flatten(1)
+    torch.testing.assert_close(applied.mean(1), torch.zeros(len(rows)), rtol=0, atol=1e-6)
+    cosine = torch.cosine_similarity(applied, rows - rows.mean(1, keepdim=True))
+    torch.testing.assert_close(cosine, torch.ones(len(rows)), rtol=0, atol=1e-5)

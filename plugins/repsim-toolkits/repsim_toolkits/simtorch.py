@@ -71,5 +71,5 @@ class EnergyProfileCorrelation(_base.BaseSimilarity):  # type: ignore[name-defin
         if dataloader is None:
             raise rs.UsageError("got neither basis= nor images, expected one; pass a dataloader")
         _, layer = rs.find_layer(self.sim_model1.model)
-        rows, columns = layer.kernel_size
+        rows, columns = rs.read_filters(layer).shape[2:]  # holes of a dilated layer included
         return rs.patch_moments(dataloader, (rows, columns)).basis()
