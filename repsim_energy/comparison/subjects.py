@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,15 @@ from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
+from repsim_energy.specs import write_spec
 from repsim_energy.training.kept import Run
 from repsim_energy.training.loop import normalisation_of
 
 __all__ = ["Network", "as_datasets", "as_models", "network_of_run", "network_of_trained"]
 
 Array = Tensor | NDArray[Any]
-ModelLike = str | ModelSpec | nn.Module | Array | Callable[..., nn.Module]
-DatasetLike = str | Dataset | ImageSet | Array | tuple[Array, Array]
+ModelLike = str | Path | ModelSpec | nn.Module | Array | Callable[..., nn.Module]
+DatasetLike = str | Path | Dataset | ImageSet | Array | tuple[Array, Array]
 
 UNNAMED = "images"
 """What images that come without a name are called in results."""
@@ -97,7 +99,7 @@ def as_models(
     A string is a spec, a module or a (k, c, kh, kw) array is a trained network, a callable is an
     architecture ``(num_classes, in_channels) -> Module``. One model need not stand in a list.
     """
-    alone = isinstance(models, str | ModelSpec | Tensor | np.ndarray) or callable(models)
+    alone = isinstance(models, str | Path | ModelSpec | Tensor | np.ndarray) or callable(models)
     given: Any = [models] if alone and not isinstance(models, nn.ModuleList) else models
     if not isinstance(given, Iterable) or isinstance(given, Set):  # a set has no order
         raise UsageError(f"got models of type {type(given).__name__}, expected a list of models")
@@ -116,6 +118,9 @@ def as_models(
 
 
 def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSpec:
+    if isinstance(model, Path):
+        spec = resolve_model(registry, write_spec("checkpoint", path=model))
+        return replace(spec, label=name or model.stem)
     if isinstance(model, str):
         spec = resolve_model(registry, model)
         return replace(spec, label=name or model)
@@ -171,6 +176,9 @@ def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -
 
 
 def _as_dataset(registry: Registry, data: Any) -> Dataset:
+    if isinstance(data, Path):
+        kind = "npz" if data.suffix.lower() == ".npz" and data.is_file() else "folder"
+        return replace(load_dataset(registry, write_spec(kind, path=data)), label=data.name)
     if isinstance(data, str):
         return load_dataset(registry, data)
     if isinstance(data, Tensor | np.ndarray):
