@@ -76,7 +76,7 @@ def draw_profiles(
         known = np.isfinite(rows).any(0)  # components without variance are not drawn
         rows = rows[np.isfinite(rows[:, known]).all(1)][:, known]
         if len(rows):
-            _draw_band(axes, known.nonzero()[0], rows / rows.max(1, keepdims=True), label)
+            _draw_band(axes, np.flatnonzero(known), rows / rows.max(1, keepdims=True), label)
     if log:
         axes.set_yscale("log")
     _label(axes, title, "component", "energy / maximum")
