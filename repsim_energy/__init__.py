@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.tiles import tile_patches
     from repsim_energy.results import open_result, save_result
     from repsim_energy.scheduling import patch_moments_of_chunks
+    from repsim_energy.specs import write_spec
     from repsim_energy.training.recipe import Recipe
 
 _HOMES = {
@@ -111,6 +112,7 @@ _HOMES = {
     "numerics.tiles": ("tile_patches",),
     "results": ("open_result", "save_result"),
     "scheduling": ("patch_moments_of_chunks",),
+    "specs": ("write_spec",),
     "training.recipe": ("Recipe",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
@@ -170,6 +172,7 @@ __all__ = [
     "tile_patches",
     "unknown_name",
     "whitening_filters",
+    "write_spec",
 ]
 
 

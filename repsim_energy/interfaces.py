@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -104,6 +104,11 @@ class ImageSet:
     def problem(self) -> str | None:
         """Return what is wrong with the content, which is looked through whole; or ``None``."""
         pixels, labels, count = self.images, self.labels, len(self.classes)
+        if channels_last(pixels.shape):
+            return (
+                f"images have shape {tuple(pixels.shape)}, which is (n, h, w, c), expected "
+                "(n, c, h, w)"
+            )
         if str(pixels.dtype) != "torch.uint8" and not pixels.is_floating_point():
             return f"images are {pixels.dtype}, expected uint8 (0 to 255) or float"
         if not self.is_finite:
@@ -128,6 +133,11 @@ class ImageSet:
         """SHA-256 of pixels, labels and class names: what a training depends on."""
         text = "\n".join((self.image_fingerprint, _digest(self.labels), *self.classes))
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def channels_last(shape: Sequence[int]) -> bool:
+    """Return whether a shape of four axes is that of (n, h, w, c) images of light."""
+    return len(shape) == 4 and shape[3] <= 4 < min(shape[1], shape[2])
 
 
 def _digest(tensor: Tensor) -> str:

@@ -1,5 +1,7 @@
 """What a user types: ``NAME[:key=value]...``, chained with ``+``, listed with ``,``.
 
+A value in quotes, ``path='a+b,c'``, is taken as it is; a quote in it is written twice.
+
 Options are the keyword arguments of the callable behind the name; their names, types and
 defaults come from its signature and are checked before anything runs.
 """
@@ -27,10 +29,13 @@ __all__ = [
     "parse_spec",
     "split_list",
     "takes_train",
+    "write_spec",
 ]
 
 _OPTION = re.compile(r":(?=[A-Za-z_]\w*=)")
 _NAME = re.compile(r"[A-Za-z0-9_][\w./-]*")
+_QUOTED = re.compile(r"""(?<==)(?:'(?:[^']|'')*'(?!')|"(?:[^"]|"")*"(?!"))""")
+_LIST, _CHAIN = re.compile(","), re.compile(r"\+")
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def split_list(text: str) -> list[str]:
     >>> split_list("vgg11,resnet18:width=0.5")
     ['vgg11', 'resnet18:width=0.5']
     """
-    items = [item.strip() for item in text.split(",")]
+    items = [item.strip() for item in _split(_LIST, text)]
     if not all(items):
         raise UsageError(
             f"got an empty item in '{text}', expected NAME[:key=value]... between commas"
@@ -74,7 +79,7 @@ def parse_spec(text: str) -> Spec:
     >>> parse_spec("resnet18:width=0.5:frozen=true")
     Spec(name='resnet18', options={'width': '0.5', 'frozen': 'true'})
     """
-    name, *pairs = _OPTION.split(text.strip())
+    name, *pairs = _split(_OPTION, text.strip())
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"cannot read '{text}', expected NAME[:key=value]... such as vgg11:width=0.5"
@@ -84,7 +89,7 @@ def parse_spec(text: str) -> Spec:
         key, value = pair.split("=", 1)
         if key in options:
             raise UsageError(f"option '{key}' stands twice in '{text}', expected it once")
-        options[key] = value
+        options[key] = _unquoted(value, text)
     return Spec(name, options)
 
 
@@ -96,7 +101,64 @@ def parse_chain(text: str) -> list[Spec]:
     >>> [part.name for part in parse_chain("cifar10:classes=cat/dog+random_labels:seed=1")]
     ['cifar10', 'random_labels']
     """
-    return [parse_spec(part) for part in text.split("+")]
+    return [parse_spec(part) for part in _paths_joined(_split(_CHAIN, text))]
+
+
+def write_spec(name: str, **options: Any) -> str:
+    """Return the spec of a name and options, with values of any characters.
+
+    Examples
+    --------
+    >>> write_spec("folder", path=Path("cats+dogs"), limit=1000, classes=("cat", "dog"))
+    "folder:path='cats+dogs':limit=1000:classes=cat/dog"
+    """
+    return ":".join([name, *(f"{key}={_quoted(value)}" for key, value in options.items())])
+
+
+def _quoted(value: Any) -> str:
+    text = _typed(value)
+    if text == text.strip() and not re.search("[,+:=\"'\\s]", text):
+        return text
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _unquoted(value: str, text: str) -> str:
+    if value[:1] not in ("'", '"'):
+        return value
+    quote = value[0]
+    if not _QUOTED.fullmatch(f"={value}", 1):
+        raise UsageError(
+            f"a value in '{text}' begins with {quote} and does not end with it, expected a quote "
+            "at both ends; a quote in a value is written twice"
+        )
+    return value[1:-1].replace(quote * 2, quote)
+
+
+def _split(separator: re.Pattern[str], text: str) -> list[str]:
+    """Return the parts between separators, of which those in quotes are none."""
+    quoted = [match.span() for match in _QUOTED.finditer(text)]
+    parts, start = [], 0
+    for match in separator.finditer(text):
+        if not any(first <= match.start() < last for first, last in quoted):
+            parts.append(text[start : match.start()])
+            start = match.end()
+    return [*parts, text[start:]]
+
+
+def _paths_joined(parts: list[str]) -> list[str]:
+    """Return the parts of a chain; those that together name a file that is there are one."""
+    first, *rest = parts
+    head, equals, value = first.rpartition("=")
+    for count in range(len(rest), 0, -1) if equals else ():
+        whole = "+".join([value, *rest[:count]])
+        if Path(whole).exists():
+            if Path(value).exists():
+                raise UsageError(
+                    f"'{'+'.join(parts)}' could mean '{whole}' or variants of '{value}', expected "
+                    f"one of them; quote the path, {head.rpartition(':')[2]}='...'"
+                )
+            return [f"{head}={_quoted(whole)}", *rest[count:]]
+    return parts
 
 
 def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
@@ -227,7 +289,9 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 def _convert_to(text: str, target: Any) -> Any:
     if target is bool:
         return _TRUTH[text.lower()]
-    if target in (int, float, str, Path):
+    if target is Path:
+        return _home(Path(text))
+    if target in (int, float, str):
         return target(text)
     origin = typing.get_origin(target)
     if origin is Literal:
@@ -236,6 +300,16 @@ def _convert_to(text: str, target: Any) -> Any:
         inner = typing.get_args(target)[0]
         return origin(_convert_to(item, inner) for item in text.split("/"))
     raise ValueError(text)
+
+
+def _home(path: Path) -> Path:
+    """Return a path below the home folder for ``~/...``, unless a folder is really called so."""
+    if path.parts[:1] != ("~",) or path.exists():
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no home
+        return path
 
 
 def _type_name(annotation: Any) -> str:

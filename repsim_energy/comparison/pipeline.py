@@ -76,8 +76,9 @@ def compare(
     ----------
     models : specs such as ``"vgg11"``; trained ``nn.Module`` s; filters (k, c, kh, kw); functions
         ``(num_classes, in_channels) -> Module``; one, a list, or a mapping from label to such
-    dataset : a spec such as ``"cifar10+random_labels"``, an ``ImageSet``, images (n, c, h, w) or
-        the pair (images, labels (n,)), tensors or arrays; or a list or tuple of such
+    dataset : a spec such as ``"cifar10+random_labels"``, an ``ImageSet``, images or the pair
+        (images, labels), tensors or arrays in any layout that can mean but one thing, a torch
+        ``Dataset`` or ``DataLoader``; or a list or tuple of such
     metric : a spec such as ``"energy"`` or ``"cka:estimator=biased"``, or a ``Metric``
     seeds : how many (0, 1, ...), or which
     recipe : how to train, such as ``"quick:epochs=20"``

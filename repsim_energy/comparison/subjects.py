@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from repsim_energy.data.arrays import image_set_of, image_set_of_items
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.layers import find_layer, read_filters, real_filters, step_of
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
+from repsim_energy.specs import write_spec
 from repsim_energy.training.kept import Run
 from repsim_energy.training.loop import normalisation_of
 
 __all__ = ["Network", "as_datasets", "as_models", "network_of_run", "network_of_trained"]
 
 Array = Tensor | NDArray[Any]
-ModelLike = str | ModelSpec | nn.Module | TrainedModel | Array | Callable[..., nn.Module]
-DatasetLike = str | Dataset | ImageSet | Array | tuple[Array, Array]
+ModelLike = str | Path | ModelSpec | nn.Module | TrainedModel | Array | Callable[..., nn.Module]
+DatasetLike = str | Path | Dataset | ImageSet | Array | tuple[Array, Array]
 
 UNNAMED = "images"
 """What images that come without a name are called in results."""
@@ -123,7 +126,7 @@ def as_models(
     a callable is an architecture ``(num_classes, in_channels) -> Module``. One model need not
     stand in a list.
     """
-    single = str | ModelSpec | TrainedModel | Tensor | np.ndarray
+    single = str | Path | ModelSpec | TrainedModel | Tensor | np.ndarray
     alone = isinstance(models, single) or callable(models)
     given: Any = [models] if alone and not isinstance(models, nn.ModuleList) else models
     if not isinstance(given, Iterable) or isinstance(given, Set):  # a set has no order
@@ -143,6 +146,9 @@ def as_models(
 
 
 def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSpec:
+    if isinstance(model, Path):
+        spec = resolve_model(registry, write_spec("checkpoint", path=model))
+        return replace(spec, label=name or model.stem)
     if isinstance(model, str):
         spec = resolve_model(registry, model)
         return replace(spec, label=name or model)
@@ -176,8 +182,8 @@ def _bank(weights: Tensor) -> TrainedModel:
 def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -> list[Dataset]:
     """Return both splits of each data set that a user hands over; labels are unique.
 
-    A list or tuple holds several data sets, with one exception: images (n, c, h, w) followed by
-    labels (n,) are one.
+    A list or tuple holds several data sets, with one exception: images followed by labels are
+    one.
     """
     several = isinstance(data, Sequence) and not (isinstance(data, str) or _is_pair(data))
     given: Any = data if several else [data]
@@ -198,19 +204,24 @@ def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -
 
 
 def _as_dataset(registry: Registry, data: Any) -> Dataset:
+    if isinstance(data, Path):
+        kind = "npz" if data.suffix.lower() == ".npz" and data.is_file() else "folder"
+        return replace(load_dataset(registry, write_spec(kind, path=data)), label=data.name)
     if isinstance(data, str):
         return load_dataset(registry, data)
     if isinstance(data, Tensor | np.ndarray):
-        data = _unnamed(data)
+        data = image_set_of(data, name=UNNAMED)
     elif _is_pair(data):
-        data = _unnamed(*data)
+        data = image_set_of(*data, name=UNNAMED)
+    elif isinstance(data, torch.utils.data.Dataset | torch.utils.data.DataLoader):
+        data = image_set_of_items(data)
     if isinstance(data, ImageSet):
         empty = replace(data, images=data.images[:0], labels=data.labels[:0])
         data = Dataset(data.name, data, empty)
     if not isinstance(data, Dataset):
         raise UsageError(
             f"got a data set of type {type(data).__name__}, expected a name, an ImageSet, images "
-            "(n, c, h, w), or a pair (images, labels) of arrays"
+            "(n, c, h, w), a pair (images, labels), or a torch Dataset or DataLoader"
         )
     if problem := data.train.problem() or data.test.problem():
         raise DataError(f"data set '{data.label}': {problem}; convert or correct them")
@@ -218,30 +229,13 @@ def _as_dataset(registry: Registry, data: Any) -> Dataset:
 
 
 def _is_pair(data: Any) -> bool:
-    """Return whether these are images (n, c, h, w) and labels (n,)."""
+    """Return whether these are images, an array of three axes or more, and their labels."""
     if not isinstance(data, list | tuple) or len(data) != 2:
         return False
-    arrays = [part for part in data if isinstance(part, Tensor | np.ndarray)]
-    return [array.ndim for array in arrays] == [4, 1]
-
-
-def _unnamed(images: Array, labels: Array | None = None) -> ImageSet:
-    """Return images that come without a name; without labels they are all of one class."""
-    pixels = _tensor(images)
-    if pixels.ndim != 4:
-        raise ShapeError(
-            f"images have shape {tuple(pixels.shape)}, expected (n, c, h, w), or a pair "
-            "(images, labels) with one label per image, (n,)"
-        )
-    if labels is None:
-        labels = np.zeros(len(pixels), dtype=np.int64)
-    numbers = _tensor(labels)
-    if numbers.is_floating_point() or numbers.is_complex():
-        raise DataError(f"labels are {numbers.dtype}, expected whole numbers; convert them")
-    numbers = numbers.to(torch.int64)
-    highest = max(0, int(numbers.max())) if len(numbers) else 0
-    return ImageSet(pixels, numbers, tuple(str(i) for i in range(highest + 1)), UNNAMED)
-
-
-def _tensor(array: Array) -> Tensor:
-    return array if isinstance(array, Tensor) else tensor_of(array)
+    images, labels = data
+    if isinstance(images, Tensor | np.ndarray) and isinstance(labels, Tensor | np.ndarray):
+        column = labels.ndim == 1 or labels.ndim == 2  # (n,), (n, 1) or one-hot
+        return images.ndim in (3, 4) and column
+    if not isinstance(images, Tensor | np.ndarray | list) or not isinstance(labels, list):
+        return False
+    return bool(labels) and all(isinstance(label, int | np.integer) for label in labels)

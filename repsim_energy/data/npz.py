@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from repsim_energy.data.arrays import image_set_of
 from repsim_energy.errors import DataError, FileError, UsageError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.numerics.arrays import tensor_of
 
 __all__ = ["npz"]
+
+KEYS = {
+    "train": (("train_images", "train_labels"), ("x_train", "y_train")),
+    "test": (("test_images", "test_labels"), ("x_test", "y_test"), ("val_images", "val_labels")),
+}
+"""The names of images and labels of a split; the first that a file has are taken."""
 
 
 def npz(split: str, *, path: Path) -> ImageSet:
@@ -22,59 +28,66 @@ def npz(split: str, *, path: Path) -> ImageSet:
 
     Parameters
     ----------
-    path : with ``train_images`` (n, h, w, c) uint8 or float and ``train_labels`` (n,) whole
-        numbers, optionally ``test_images``, ``test_labels`` and ``classes`` (names)
+    path : with ``train_images`` (n, h, w, c), (n, c, h, w) or (n, h, w), uint8 or float, and
+        ``train_labels`` (n,), (n, 1) or one-hot, optionally ``test_images`` and ``test_labels``
+        (or ``val_...``), and ``classes`` (names); ``x_train``, ``y_train`` and so on likewise
     """
     if not path.is_file():
         raise UsageError(f"no file at '{path}', expected a .npz with train_images, train_labels")
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in _wanted(split, file.files)}
+            keys = {s: _keys(s, file.files) for s in KEYS}
+            wanted = {"classes", *(keys["train"] or ()), *(keys[split] or ())}
+            arrays = {key: file[key] for key in file.files if key in wanted}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(
             f"'{path}' cannot be read as .npz without pickle ({error}); write it anew with "
             "numpy.savez"
         ) from error
-    return _image_set(arrays, split, path)
+    return _image_set(arrays, split, keys, path)
 
 
-def _wanted(split: str, present: list[str]) -> list[str]:
-    return [k for k in (f"{split}_images", f"{split}_labels", "train_images", "train_labels",
-                        "classes") if k in present]  # fmt: skip
+def _keys(split: str, present: list[str]) -> tuple[str, str] | None:
+    return next((pair for pair in KEYS[split] if pair[0] in present), None)
 
 
-def _image_set(arrays: dict[str, NDArray[np.generic]], split: str, path: Path) -> ImageSet:
-    for key in ("train_images", "train_labels"):
+def _image_set(
+    arrays: dict[str, NDArray[np.generic]],
+    split: str,
+    keys: dict[str, tuple[str, str] | None],
+    path: Path,
+) -> ImageSet:
+    images, labels = of_train = keys["train"] or KEYS["train"][0]
+    for key in of_train:
         if key not in arrays:
             raise DataError(
                 f"'{path}' has no array '{key}', expected train_images (n, h, w, c) and "
                 "train_labels (n,); rename yours"
             )
-    images = arrays.get(f"{split}_images", arrays["train_images"][:0])
-    labels = arrays.get(f"{split}_labels", arrays["train_labels"][:0])
-    if images.ndim != 4 or images.shape[3] > 4 >= images.shape[1]:
+    names = tuple(str(name) for name in arrays.get("classes", ()))
+    where = f"{images} in {path}"
+    train = image_set_of(arrays[images], arrays[labels], name=where, classes=names)
+    _check_labels(train, labels, path, len(train.classes))
+    own = keys[split]
+    if split == "train" or own is None:
+        found = train if split == "train" else _none_of(train)
+    elif own[1] not in arrays:
+        raise DataError(f"'{path}' has '{own[0]}' but no '{own[1]}', expected both")
+    else:
+        where = f"{own[0]} in {path}"
+        found = image_set_of(arrays[own[0]], arrays[own[1]], name=where, classes=train.classes)
+        _check_labels(found, own[1], path, len(train.classes))
+    return replace(found, name=path.stem)
+
+
+def _none_of(images: ImageSet) -> ImageSet:
+    return replace(images, images=images.images[:0], labels=images.labels[:0])
+
+
+def _check_labels(images: ImageSet, key: str, path: Path, count: int) -> None:
+    labels = images.labels
+    if len(labels) and not 0 <= labels.min() <= labels.max() < count:
         raise DataError(
-            f"{split}_images in '{path}' have shape {images.shape}, expected (n, h, w, c); "
-            "move the channels last"
+            f"{key} in '{path}' run from {labels.min()} to {labels.max()}, expected 0 to "
+            f"{count - 1}"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{split}_labels in '{path}' are {labels.dtype}, expected whole numbers")
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise DataError(f"{split}_images in '{path}' are {images.dtype}, expected uint8 or float")
-    train_labels = arrays["train_labels"]
-    highest = int(train_labels.max()) if len(train_labels) else -1
-    names = arrays.get("classes")
-    classes = [str(name) for name in names] if names is not None else []
-    classes += [str(number) for number in range(len(classes), highest + 1)]
-    if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
-        raise DataError(
-            f"{split}_labels in '{path}' run from {labels.min()} to {labels.max()}, expected 0 to "
-            f"{len(classes) - 1}"
-        )
-    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return ImageSet(
-        tensor_of(channels_first),
-        torch.from_numpy(labels.astype(np.int64)),
-        tuple(classes),
-        path.stem,
-    )

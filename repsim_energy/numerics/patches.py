@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.interfaces import channels_last
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.components import RESOLUTION, basis_from_moments
 from repsim_energy.numerics.patch_sums import patch_sums
@@ -234,6 +235,11 @@ def check_batch(batch: Tensor, patch: tuple[int, int]) -> None:
         raise ShapeError(
             f"images have shape {tuple(batch.shape)}, expected (n, c, h, w); "
             "stack them along a first axis, channels before rows"
+        )
+    if channels_last(batch.shape):
+        raise ShapeError(
+            f"images have shape {tuple(batch.shape)}, which is (n, h, w, c), expected "
+            "(n, c, h, w); move the channels with permute(0, 3, 1, 2)"
         )
     if batch.dtype != torch.uint8 and not batch.is_floating_point():
         raise ShapeError(f"images are {batch.dtype}, expected uint8 or float; convert them")

@@ -1,0 +1,211 @@
+"""Images and labels in memory, in the layouts that people have them in, as an image set."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
+
+from repsim_energy.errors import DataError, RepsimWarning, ShapeError
+from repsim_energy.interfaces import ImageSet
+from repsim_energy.numerics.arrays import tensor_of
+
+__all__ = ["image_set_of", "image_set_of_items"]
+
+FEW = 4
+"""So many channels at most have images of light: gray, RGB, and either with transparency."""
+
+BYTES = 255
+"""The largest number of a byte."""
+
+
+def image_set_of(
+    images: Any,
+    labels: Any = None,
+    *,
+    name: str,
+    classes: tuple[str, ...] = (),
+) -> ImageSet:
+    """Return an image set of arrays, whatever their layout, where only one can be meant.
+
+    Parameters
+    ----------
+    images : (n, c, h, w), (n, h, w, c) or gray (n, h, w); a tensor, an array or nested lists;
+        whole numbers of 0..255, or floats, of which those that run to 255 are bytes too
+    labels : (n,) or (n, 1) whole numbers, or (n, classes) with a single 1 in each row; images
+        without them have no labels
+    name : of the set, also in errors
+    classes : names of the first labels; the others are called by their number
+
+    Raises
+    ------
+    ShapeError
+        For images of no or of several possible layouts, and labels that are not one per image.
+    DataError
+        For numbers that are no pixels or no labels.
+
+    Warns
+    -----
+    RepsimWarning
+        Where floats are read as bytes, or taken as they are though they exceed 1.
+    """
+    given = None if labels is None else _tensor(labels)
+    count = len(given) if given is not None and given.ndim else None
+    pixels = _pixels(_channels_first(_tensor(images), count, name), name)
+    if given is None:
+        return ImageSet(pixels, torch.zeros(len(pixels), dtype=torch.int64), (), name)
+    numbers = _labels(given, len(pixels), name)
+    highest = max(0, int(numbers.max())) if len(numbers) else 0
+    names = (*classes, *(str(i) for i in range(len(classes), highest + 1)))
+    return ImageSet(pixels, numbers, names, name)
+
+
+def image_set_of_items(items: Dataset[Any] | DataLoader[Any]) -> ImageSet:
+    """Return the images and labels of a torch ``Dataset`` or ``DataLoader``, read once.
+
+    A loader that shuffles is read in the order of its data set.
+
+    Raises
+    ------
+    DataError
+        For items that are not (image, label).
+    """
+    batched = isinstance(items, DataLoader)
+    source: Any = items
+    if isinstance(items, DataLoader):
+        plain = items.collate_fn is default_collate and not items.drop_last
+        if isinstance(items.sampler, RandomSampler) and plain:
+            source, batched = items.dataset, False
+    data = items.dataset if isinstance(items, DataLoader) else items
+    name = type(data).__name__
+    numbered = not batched and hasattr(source, "__len__")
+    parts = [source[i] for i in range(len(source))] if numbered else list(source)
+    if not parts or not all(isinstance(part, tuple | list) and len(part) == 2 for part in parts):
+        got = type(parts[0]).__name__ if parts else "none"
+        raise DataError(
+            f"items of {name} are {got}, expected pairs (image, label); give images and labels"
+        )
+    found = [_tensor(np.asarray(p) if hasattr(p, "getbands") else p) for p, _ in parts]
+    labels = [_tensor(label) for _, label in parts]
+    if len({part.shape[1 if batched else 0 :] for part in found}) > 1:
+        raise DataError(f"images of {name} differ in size, expected one; resize them")
+    join = torch.cat if batched else torch.stack
+    names = getattr(data, "classes", ())
+    known = isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)
+    return image_set_of(join(found), join(labels), name=name, classes=tuple(names) if known else ())
+
+
+def _tensor(values: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach()
+    try:
+        array: NDArray[Any] = np.asarray(values)
+    except ValueError as error:
+        raise ShapeError("lists differ in length, expected those of one array") from error
+    if array.dtype in (np.uint16, np.uint32, np.uint64):  # which torch can hardly compute with
+        array = array.astype(np.int64)
+    return tensor_of(array)
+
+
+def _channels_first(pixels: Tensor, labels: int | None, name: str) -> Tensor:
+    """Return (n, c, h, w) where the axes, or the number of labels, can mean nothing else."""
+    shape = tuple(pixels.shape)
+    if len(shape) == 3 and (labels == shape[0] or min(shape[0], shape[2]) > FEW):
+        return pixels[:, None]
+    if len(shape) == 4:
+        layout = _layout(shape)
+        if layout is not None:
+            return pixels if layout == "nchw" else pixels.movedim(3, 1).contiguous()
+    raise ShapeError(
+        f"'{name}': images have shape {shape}, expected (n, c, h, w), (n, h, w, c) or gray "
+        f"(n, h, w){_readings(shape)}"
+    )
+
+
+def _layout(shape: tuple[int, ...]) -> str | None:
+    """Return the layout with few channels, else the one with square images, if it is only one."""
+    _, a, b, c = shape
+    few = {"nchw": a <= FEW, "nhwc": c <= FEW}
+    square = {"nchw": b == c, "nhwc": a == b}
+    for plausible in (few, square):
+        found = [layout for layout, holds in plausible.items() if holds]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _readings(shape: tuple[int, ...]) -> str:
+    """Return what a shape could mean, and what to do."""
+    if len(shape) == 4:
+        n, a, b, c = shape
+        return (
+            f"; these could be {n} images of {b}x{c} with {a} channels, or of {a}x{b} with {c}; "
+            "give an ImageSet, whose images are (n, c, h, w)"
+        )
+    if len(shape) == 3:
+        a, b, c = shape
+        return (
+            f"; these could be {a} gray images of {b}x{c}, or one image; "
+            "give four axes, (n, c, h, w)"
+        )
+    if len(shape) == 2:
+        return f"; these could be {shape[0]} images with their {shape[1]} pixels in a row; reshape"
+    return "; or a pair (images, labels) with one label per image, (n,)"
+
+
+def _pixels(pixels: Tensor, name: str) -> Tensor:
+    """Return uint8 for whole numbers of 0..255, else floats."""
+    if pixels.dtype == torch.uint8 or pixels.numel() == 0:
+        return pixels
+    if pixels.dtype == torch.bool or pixels.is_complex():
+        return pixels  # refused where all image sets are
+    low, high = (float(end) for end in pixels.aminmax())
+    seen = f"'{name}': images are {pixels.dtype} from {low:.4g} to {high:.4g}"
+    if not pixels.is_floating_point():
+        if low >= 0 and 1 < high <= BYTES:
+            return pixels.to(torch.uint8)
+        raise DataError(
+            f"{seen}, expected uint8 or float (bytes to 255, floats to 1); convert them"
+        )
+    if not (low >= 0 and high > 1):
+        return pixels  # 0..1, normalized already, or not finite
+    if high <= BYTES and bool((pixels == pixels.round()).all()):
+        warnings.warn(f"{seen}, all whole: read as bytes", RepsimWarning, stacklevel=2)
+        return pixels.to(torch.uint8)
+    if BYTES / 2 < high <= BYTES:
+        warnings.warn(f"{seen}: divided by 255", RepsimWarning, stacklevel=2)
+        return pixels / BYTES
+    warnings.warn(
+        f"{seen}, neither 0..1 nor 0..255: taken as they are", RepsimWarning, stacklevel=2
+    )
+    return pixels
+
+
+def _labels(labels: Tensor, count: int, name: str) -> Tensor:
+    """Return (n,) int64 of numbers, a column of them, or one-hot rows."""
+    if labels.dtype == torch.bool:
+        labels = labels.to(torch.uint8)
+    if labels.is_complex() or bool((labels != labels.round()).any()):
+        raise DataError(
+            f"'{name}': labels are {labels.dtype}, expected whole numbers; convert them"
+        )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and len(labels) == count:
+        if not bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
+            raise DataError(
+                f"'{name}': labels have shape {tuple(labels.shape)} and several numbers other "
+                "than 0 in a row, expected one label per image; choose one of them"
+            )
+        labels = labels.to(torch.uint8).argmax(1)
+    if labels.shape != (count,):
+        raise ShapeError(
+            f"'{name}': labels have shape {tuple(labels.shape)}, expected ({count},); give one "
+            "label per image"
+        )
+    return labels.to(torch.int64)
