@@ -209,6 +209,38 @@ def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(repsim, source, t
     assert rs.open_result(out).similarity.sel(model=TINY, model_ref=TINY).notnull().all()
 
 
+def test_a_result_that_cannot_be_saved_is_printed(repsim, source, tmp_path, monkeypatch):
+    args = ["compare", "--models", TINY, "--dataset", source, *FAST, "-q"]
+    whole = repsim(*args)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    done = repsim(*args, "-o", str(tmp_path / "r.nc"))
+    assert done.stdout == whole.stdout
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "No space left on device" in line
+
+
+def test_a_result_does_not_replace_what_is_read(repsim, pictures_npz, photos, tmp_path):
+    (tmp_path / "link.npz").symlink_to(pictures_npz)
+    torch.save({"c.weight": torch.ones(4, 3, 3, 3)}, tmp_path / "m.pt")
+    picture = photos / "train" / "cat" / "0.png"
+    model = f"checkpoint:path={tmp_path / 'm.pt'}"
+    for output, dataset in ((pictures_npz, f"npz:path={pictures_npz}"),
+                            (tmp_path / "link.npz", f"npz:path={pictures_npz}+random_labels"),
+                            (tmp_path / "m.pt", f"npz:path={pictures_npz}"),
+                            (picture, f"folder:path={photos}")):  # fmt: skip
+        before = output.read_bytes()
+        args = ["--models", model, "--dataset", dataset]
+        done = repsim("compare", *args, "-o", str(output))
+        assert done.returncode == 2
+        assert "is read by this command" in done.stderr
+        assert output.read_bytes() == before
+
+
 @pytest.fixture
 def marks(install, tmp_path, monkeypatch):
     """A folder where trainings of the model ``marked`` leave a mark when they begin."""
