@@ -105,7 +105,9 @@ def _unlimited(console: Console) -> ConsoleOptions:
     return console.options.update(width=10_000)
 
 
-def _print_triangle(groups: list[str], values: NDArray[np.float64], title: str, most: int) -> None:
+def _print_triangle(
+    groups: list[str], values: NDArray[np.float64], title: str, most: int | None
+) -> None:
     """Print one half of a symmetric table, its columns numbered as the rows are.
 
     Where ``most`` columns of the terminal have no room for the names of the rows, they stand below.
