@@ -151,6 +151,7 @@ def bad_inputs(tmp_path, source):
         (2, "unknown variant", [*model, "--dataset", f"{source}+shuffled"]),
         (2, "unknown metric", [*model, "--dataset", source, "--metric", "enegry"]),
         (2, "expected NAME", ["--models", "vgg11,,", "--dataset", source]),
+        (2, "--seeds 20240101-20240101", [*model, "--dataset", source, "--seeds", "20240101"]),
         (2, "got seeds 'x'", [*model, "--dataset", source, "--seeds", "x"]),
         (2, "expected one number", [*model, "--scheduler", "local:2", "--jobs", "3"]),
         (2, "expected local, local:N or tcp://", [*model, "--scheduler", "slurm"]),
