@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import importlib
 import io
 import os
@@ -152,4 +153,5 @@ def registry_of(ctx: click.Context, **options: Any) -> Any:
     """Return the registry that the global options ask for."""
     from repsim_energy.registry import load_registry
 
-    return load_registry(plugins=ctx.obj["plugins"], **options)
+    with contextlib.redirect_stdout(sys.stderr):  # what plugins print is no part of the output
+        return load_registry(plugins=ctx.obj["plugins"], **options)

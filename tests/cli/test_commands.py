@@ -127,6 +127,31 @@ def test_plugins_are_listed_with_what_they_offer(repsim, install):
     assert rows["more"] == ["more", "1.0", "ok", "1 variants"]
 
 
+PRINTING = """
+print("welcome")
+from repsim_energy import hookimpl
+
+@hookimpl
+def repsim_models():
+    print("models")
+    return {"printing": build}
+
+def build(num_classes, in_channels):
+    from samples import small_cnn
+    print("building")
+    return small_cnn(num_classes, in_channels)
+"""
+
+
+def test_what_plugins_print_is_no_part_of_the_output(repsim, source, install, fresh_cache):
+    install("printing", PRINTING)
+    done = repsim("compare", "--models", "printing", "--dataset", source, *FAST, "-q", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["dims"]["model"] == 1
+    assert {"welcome", "models", "building"} <= set(done.stderr.splitlines())
+    assert isinstance(json.loads(repsim("plugins", "--json").stdout), list)
+
+
 def test_the_version_is_that_of_the_distribution(repsim):
     assert repsim("--version").stdout.split()[-1] == metadata.version("repsim-energy")
 
