@@ -18,7 +18,14 @@ import platformdirs
 
 from repsim_energy.errors import RepsimError, UsageError
 
-__all__ = ["atomic_path", "cache_folder", "check_writable", "make_folder", "sha256_of"]
+__all__ = [
+    "atomic_path",
+    "cache_folder",
+    "cache_place",
+    "check_writable",
+    "make_folder",
+    "sha256_of",
+]
 
 STALE_SECONDS = 24 * 3600
 """A temporary file that was last written before so long was left by a process that was killed."""
@@ -42,8 +49,12 @@ def cache_folder(*parts: str) -> Path:
     UsageError
         Where it cannot be made or written.
     """
-    folder = _cache_root().joinpath(*parts)
-    return make_folder(folder, "set REPSIM_CACHE to a folder that can be written")
+    return make_folder(cache_place(*parts), "set REPSIM_CACHE to a folder that can be written")
+
+
+def cache_place(*parts: str) -> Path:
+    """Return where something stands in the cache, or would; nothing is made."""
+    return _cache_root().joinpath(*parts)
 
 
 def _cache_root() -> Path:
