@@ -19,6 +19,7 @@ __all__ = [
     "UsageError",
     "reason_of",
     "unknown_name",
+    "visible",
 ]
 
 MOST = 50
@@ -102,3 +103,23 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" did you mean '{close[0]}'?" if close else ""
     return UsageError(f"unknown {kind} '{name}';{hint} known: {shown or 'none'}")
+
+
+def visible(text: str) -> str:
+    r"""Return a text in which every character can be seen, printed and stored.
+
+    File names are bytes: those that are not UTF-8, and control characters, are written with a
+    backslash.
+
+    Examples
+    --------
+    >>> print(visible("caf\udce9.pt"), visible("two\nlines"), visible("naïve"))
+    caf\xe9.pt two\nlines naïve
+    """
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python writes a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

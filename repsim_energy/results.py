@@ -19,7 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray.backends import NetCDF4DataStore
 
-from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
+from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of, visible
 from repsim_energy.storage import atomic_path, check_writable
 from repsim_energy.versions import OWN, version_of
 
@@ -97,19 +97,24 @@ def assemble(
             name: (list(dims), np.asarray(values), _described(name))
             for name, (dims, values) in variables.items()
         },
-        coords=dict(coords),
+        coords={name: [_storable(label) for label in labels] for name, labels in coords.items()},
     )
     versions = {name: version_of(name) for name in ("torch", "numpy", "xarray", OWN)}
     for origin in origins:
         versions |= origin
     result.attrs = {
         "schema_version": SCHEMA_VERSION,
-        **attributes,
+        **{name: _storable(text) for name, text in attributes.items()},
         "configuration": json.dumps(configuration, sort_keys=True, default=str),
         "versions": json.dumps({"python": platform.python_version(), **versions}),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return result
+
+
+def _storable(value: Any) -> Any:
+    """Return a text as netCDF can hold it: line by line with what is not UTF-8 escaped."""
+    return "\n".join(map(visible, value.split("\n"))) if isinstance(value, str) else value
 
 
 def _described(name: str) -> dict[str, str]:

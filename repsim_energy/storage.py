@@ -18,7 +18,14 @@ import platformdirs
 
 from repsim_energy.errors import RepsimError, UsageError
 
-__all__ = ["atomic_path", "cache_folder", "check_writable", "make_folder", "sha256_of"]
+__all__ = [
+    "atomic_path",
+    "cache_folder",
+    "cache_place",
+    "check_writable",
+    "make_folder",
+    "sha256_of",
+]
 
 STALE_SECONDS = 24 * 3600
 """A temporary file that was last written before so long was left by a process that was killed."""
@@ -42,12 +49,24 @@ def cache_folder(*parts: str) -> Path:
     UsageError
         Where it cannot be made or written.
     """
-    folder = _cache_root().joinpath(*parts)
-    return make_folder(folder, "set REPSIM_CACHE to a folder that can be written")
+    return make_folder(cache_place(*parts), "set REPSIM_CACHE to a folder that can be written")
+
+
+def cache_place(*parts: str) -> Path:
+    """Return where something stands in the cache, or would; nothing is made."""
+    return _cache_root().joinpath(*parts)
 
 
 def _cache_root() -> Path:
-    return Path(os.environ.get("REPSIM_CACHE") or platformdirs.user_cache_dir("repsim-energy"))
+    if chosen := os.environ.get("REPSIM_CACHE"):
+        return Path(chosen)
+    try:
+        return Path(platformdirs.user_cache_dir("repsim-energy"))
+    except (RuntimeError, KeyError) as error:  # a user without an account has no home
+        raise UsageError(
+            f"no folder for the cache is known ({error}); set REPSIM_CACHE to a folder that can be "
+            "written"
+        ) from error
 
 
 def make_folder(folder: Path, remedy: str) -> Path:
@@ -175,7 +194,10 @@ def _said(target: Path) -> Iterator[None]:
 def _sweep(target: Path) -> None:
     """Remove what killed processes left of ``target``, and in the cache what they left at all."""
     of_target = re.compile(rf"{re.escape(PREFIX)}[0-9a-f]{{32}}-{re.escape(target.name)}")
-    in_cache = target.parent.resolve().is_relative_to(_cache_root().resolve())
+    try:
+        in_cache = target.parent.resolve().is_relative_to(_cache_root().resolve())
+    except UsageError:  # there is no cache
+        in_cache = False
     ours = IN_CACHE if in_cache else of_target
     for path in target.parent.glob(".*tmp-*"):
         with contextlib.suppress(OSError):  # another process may be at it too

@@ -196,6 +196,18 @@ def test_a_folder_does_not_pass_for_written_where_a_file_is_in_its_place(tmp_pat
     assert (tmp_path / "run").read_text() == "old"
 
 
+def test_without_a_home_the_cache_is_asked_for_and_other_files_are_written(tmp_path, monkeypatch):
+    def no_home(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("REPSIM_CACHE")
+    monkeypatch.setattr("platformdirs.user_cache_dir", no_home)
+    with pytest.raises(UsageError, match="set REPSIM_CACHE"):
+        cache_folder("runs")
+    write(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "new"
+
+
 needs_links = pytest.mark.skipif(os.name != "posix", reason="links and devices of POSIX")
 
 

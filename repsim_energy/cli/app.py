@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -84,6 +87,7 @@ def main(args: Sequence[str] | None = None) -> None:
     0 ok, 1 failed, 2 usage, 3 partial, 4 corrupt or untrusted file, 130 interrupted.
     """
     _show_warnings_in_one_line()
+    _write_every_character()
     try:
         code = repsim.main(args, standalone_mode=False)
     except Exit as stop:
@@ -101,6 +105,26 @@ def main(args: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+PLAIN = {"±": "+-", "–": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "*"}
+"""What stands for a character in output that cannot hold it; others are written as escapes."""
+
+
+def _write_every_character() -> None:
+    """Let no character end a command: output may be ASCII, and a file name need not be UTF-8."""
+    codecs.register_error("repsim_plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="repsim_plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    escaped = (PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in text)
+    return "".join(escaped), error.end
 
 
 def _show_warnings_in_one_line() -> None:
@@ -129,4 +153,5 @@ def registry_of(ctx: click.Context, **options: Any) -> Any:
     """Return the registry that the global options ask for."""
     from repsim_energy.registry import load_registry
 
-    return load_registry(plugins=ctx.obj["plugins"], **options)
+    with contextlib.redirect_stdout(sys.stderr):  # what plugins print is no part of the output
+        return load_registry(plugins=ctx.obj["plugins"], **options)

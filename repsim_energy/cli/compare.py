@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def compare(
     from repsim_energy.comparison import compare as compare_networks
     from repsim_energy.results import save_result, to_json
 
-    with progress_on_stderr(quiet) as progress:
+    with progress_on_stderr(quiet) as progress, redirect_stdout(sys.stderr):  # networks may print
         result = compare_networks(
             split_list(models), split_list(dataset), layers=split_list(layers),
             seeds=parse_seeds(seeds), progress=progress, registry=registry_of(ctx),

@@ -15,6 +15,9 @@ from repsim_energy.specs import parse_chain, parse_spec
 
 __all__ = ["parse_numbers", "parse_seeds", "refuse_inputs", "scheduler_options", "training_options"]
 
+MOST_SEEDS = 10_000
+"""How many seeds may be asked for by their number."""
+
 Command = Callable[..., Any]
 
 SCHEDULER = (
@@ -100,6 +103,11 @@ def parse_seeds(text: str) -> int | list[int]:
     (3, [2, 3, 4], [0, 7])
     """
     if re.fullmatch(r"\d+", text):
+        if int(text) > MOST_SEEDS:
+            raise UsageError(
+                f"got {text} seeds, expected at most {MOST_SEEDS}; the one seed {text} is written "
+                f"--seeds {text}-{text}"
+            )
         if int(text) > 0:
             return int(text)
     elif numbers := parse_numbers(text):

@@ -11,6 +11,8 @@ import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from repsim_energy.errors import visible
+
 if TYPE_CHECKING:
     from repsim_energy.comparison import Step
 
@@ -27,7 +29,8 @@ def progress_on_stderr(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
         yield _line
     else:
         columns = (
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.description}", markup=False), BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         with Progress(*columns, console=console) as bars:
@@ -41,7 +44,7 @@ def announce_on_stderr(quiet: bool) -> Callable[[str], None] | None:
 
 def _line(step: Step) -> None:
     if step.step == step.steps:
-        click.echo(f"[{step.run}/{step.runs}] {step.label}: {_steps(step)}", err=True)
+        click.echo(f"[{step.run}/{step.runs}] {visible(step.label)}: {_steps(step)}", err=True)
 
 
 def _steps(step: Step) -> str:
@@ -60,7 +63,7 @@ class _Bars:
         self._bars.update(
             self._all, total=step.runs, completed=step.run - 1 + step.step / step.steps
         )
-        description = f"{step.label} ({step.run} of {step.runs})"
+        description = f"{visible(step.label)} ({step.run} of {step.runs})"
         if self._bars.tasks[self._run].description != description:
             self._bars.reset(self._run, description=description)
         self._bars.update(self._run, total=step.steps, completed=step.step)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
+from rich.text import Text
+
+from repsim_energy.errors import visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,14 +27,27 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=160)
 
 
-def print_rows(header: list[str], rows: list[list[str]], title: str | None = None) -> None:
-    """Print a table below its title."""
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*row)
+def print_rows(
+    header: list[str], rows: list[list[str]], title: str | None = None, *, numbers: bool = False
+) -> None:
+    """Print a table below its title; with ``numbers``, the first column alone is ever folded."""
     if title is not None:
-        _console().print(title, markup=False)
-    _console().print(table)
+        _print_line(title)
+    _console().print(_table(header, rows, numbers))
+
+
+def _table(header: list[str], rows: list[list[str]], numbers: bool) -> Table:
+    """Return a table whose texts are shown as they are, without rich's markup."""
+    table = Table()
+    for number, name in enumerate(header):
+        table.add_column(Text(visible(name)), overflow="fold", no_wrap=numbers and number > 0)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    return table
+
+
+def _print_line(text: str) -> None:
+    _console().print(Text(visible(text)), soft_wrap=True)
 
 
 def print_result(result: xr.Dataset) -> None:
@@ -43,41 +59,72 @@ def print_result(result: xr.Dataset) -> None:
     groups = [str(label) for label in summary.group.values]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
     title = f"{result.attrs['metric']} on {_datasets(result)}{stage}"
-    if len(groups) > MOST_COLUMNS:
-        _print_triangle(groups, summary["mean"].values, title)
-    else:
-        rows = [
-            [
-                group,
-                *(
-                    _number(float(summary["mean"][i, j]), float(summary["spread"][i, j]))
-                    for j in range(len(groups))
-                ),
-            ]
-            for i, group in enumerate(groups)
-        ]
-        print_rows(["", *groups], rows, title)
+    _print_similarities(groups, summary["mean"].values, summary["spread"].values, title)
     low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
     print_runs(result)
     if "first_layers" in result.attrs:
         pairs = zip(result.model.values, result.attrs["first_layers"].split(","), strict=True)
         taken = ", ".join(f"{layer} of {model}" for model, layer in pairs)
-        _console().print(f"filters of {taken}", markup=False)
+        _print_line(f"filters of {taken}")
     band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null band is known"
-    _console().print(
+    _print_line(
         f"mean ± sd over pairs of seeds, on the diagonal across seeds; unrelated networks: {band}"
     )
 
 
-def _print_triangle(groups: list[str], values: NDArray[np.float64], title: str) -> None:
-    """Print one half of a large symmetric table, its columns numbered as the rows are."""
-    width = max(len(group) for group in groups)
+def _print_similarities(
+    groups: list[str], means: NDArray[np.float64], spreads: NDArray[np.float64], title: str
+) -> None:
+    """Print the table of all pairs in the first form that is not wider than the terminal.
+
+    Columns have the names of the groups, or numbers that a legend explains; else one half of the
+    table is printed, without spreads.
+    """
+    console = _console()
+    cells = [
+        [_number(float(mean), float(spread)) for mean, spread in zip(*pair, strict=True)]
+        for pair in zip(means, spreads, strict=True)
+    ]
+    names = [str(number) for number in range(1, len(groups) + 1)]
+    for labels in (groups, names) if len(groups) <= MOST_COLUMNS else ():
+        rows = [[label, *row] for label, row in zip(labels, cells, strict=True)]
+        table = _table(["", *labels], rows, numbers=True)
+        if console.measure(table, options=_unlimited(console)).maximum <= console.width:
+            _print_line(title)
+            console.print(table)
+            break
+    else:
+        _print_triangle(groups, means, title, console.width if console.is_terminal else None)
+        return
+    if labels is names:
+        for name, group in zip(names, groups, strict=True):
+            _print_line(f"{name:>3} {group}")
+
+
+def _unlimited(console: Console) -> ConsoleOptions:
+    return console.options.update(width=10_000)
+
+
+def _print_triangle(
+    groups: list[str], values: NDArray[np.float64], title: str, most: int | None
+) -> None:
+    """Print one half of a symmetric table, its columns numbered as the rows are.
+
+    Where ``most`` columns of the terminal have no room for the names of the rows, they stand below.
+    """
+    groups = [visible(group) for group in groups]
+    longest = max(len(group) for group in groups)
+    numbers_alone = 4 + 6 * len(groups)
+    legend = most is not None and numbers_alone <= most < numbers_alone + longest
+    width = 0 if legend else longest
     lines = [title, " " * (width + 4) + "".join(f"{j:>6}" for j in range(1, len(groups) + 1))]
     for i, group in enumerate(groups):
         numbers = (f"{_number(float(value), digits=2):>6}" for value in values[i, : i + 1])
-        lines.append(f"{i + 1:>3} {group:<{width}}" + "".join(numbers))
+        lines.append(f"{i + 1:>3} {'' if legend else group:<{width}}" + "".join(numbers))
+    if legend:
+        lines += [f"{i + 1:>3} {group}" for i, group in enumerate(groups)]
     for line in lines:
-        _console().print(line, markup=False, soft_wrap=True)
+        _print_line(line)
 
 
 def print_runs(result: xr.Dataset) -> None:
@@ -99,7 +146,7 @@ def print_runs(result: xr.Dataset) -> None:
                     fit = run.fit_correlation.sel(stage=result.attrs["stage"])
                     row += [_number(float(run.init_similarity)), _number(float(fit))]
                 rows.append(row)
-    print_rows(header, rows)
+    print_rows(header, rows, numbers=True)
 
 
 def _has_energy(run: xr.Dataset) -> bool:

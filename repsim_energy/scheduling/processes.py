@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import signal
+import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from repsim_energy.data.mapped import file_of, map_images
-from repsim_energy.errors import RepsimError, TrainingError
+from repsim_energy.errors import RepsimError, TrainingError, UsageError
 from repsim_energy.scheduling.batched import make_batched
 from repsim_energy.scheduling.tasks import Key, Outcomes, Task, Tasks, that_others_can_make
 from repsim_energy.training.runs import make_run
 
 __all__ = ["Local", "in_order", "usable_cores"]
+
+GUARD = (
+    "a script that trains in several processes is saved in a file and works below "
+    '`if __name__ == "__main__":`; without jobs= it needs neither'
+)
+"""What to do where processes cannot begin."""
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where Linux says how much of its cores a container may use."""
@@ -78,10 +86,11 @@ class Local:
         if processes < 2:
             return
         with _pool(processes, tasks) as pool:
-            with _interrupted_later():
-                futures = {pool.submit(_make, key): key for key in tasks}
+            futures = {pool.submit(_make, key): key for key in tasks}
             for future in as_completed(futures):
-                yield futures[future], _outcome(future.exception())
+                error = future.exception()
+                pool.check(error)
+                yield futures[future], _outcome(error)
 
     def in_order(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Yield ``function(item)`` of each item, in the order of the items."""
@@ -92,12 +101,12 @@ class Local:
         with _pool(processes) as pool:
 
             def submit(item: Any) -> Callable[[], Any]:
-                with _interrupted_later():
-                    return pool.submit(function, item).result
+                return pool.submit(function, item).result
 
             try:
                 yield from in_order(submit, items, 2 * processes)
             except BrokenProcessPool as error:
+                pool.check(error)
                 raise RepsimError(
                     "a process was ended from outside, perhaps for want of memory; use fewer or "
                     "smaller pieces at once"
@@ -119,19 +128,57 @@ def in_order(
 
 
 @contextmanager
-def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Give processes that know the tasks; they end with the work, and at once when it is left."""
+def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[_Pool]:
+    """Give processes that know the tasks; they end with the work, and at once when it is left.
+
+    Raises
+    ------
+    UsageError
+        Where processes end before they begin, as those do that run a script without a guard again.
+    """
+    _check_main()
     others = set(active_children())
-    with ProcessPoolExecutor(
-        processes, get_context("spawn"), _begin, (_told(tasks or {}),)
-    ) as pool:
+    context = get_context("spawn")
+    begun = context.Event()
+    with _told(tasks or {}) as told:
         try:
-            yield pool
-        except BaseException:  # an interruption does not wait for the work under way
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in set(active_children()) - others:
-                worker.terminate()
+            with ProcessPoolExecutor(processes, context, _begin, (begun, told)) as pool:
+                try:
+                    yield _Pool(pool, begun)
+                except BaseException:  # an interruption does not wait for the work under way
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    for worker in set(active_children()) - others:
+                        worker.terminate()
+                    raise
+        except RuntimeError as error:
+            if "bootstrapping" in str(error):  # this is such a process
+                raise SystemExit(1) from None  # the one that started it says so
             raise
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Processes, and whether one of them has begun."""
+
+    executor: ProcessPoolExecutor
+    begun: Event
+
+    def submit(self, function: Callable[..., Any], *given: Any) -> Future[Any]:
+        with _interrupted_later():
+            return self.executor.submit(function, *given)
+
+    def check(self, error: BaseException | None) -> None:
+        """Refuse to go on where processes end before they begin."""
+        if isinstance(error, BrokenProcessPool) and not self.begun.is_set():
+            raise UsageError(f"processes ended before they began; {GUARD}") from None
+
+
+def _check_main() -> None:
+    """Refuse processes that would run a main program again which is in no file."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is None and file is not None and not Path(file).exists():
+        raise UsageError(f"processes cannot read the main program from '{file}'; {GUARD}")
 
 
 class _Teller(pickle.Pickler):
@@ -142,10 +189,23 @@ class _Teller(pickle.Pickler):
         return NotImplemented if path is None else (map_images, (path,))
 
 
-def _told(tasks: Mapping[Key, Task]) -> bytes:
-    content = io.BytesIO()
-    _Teller(content).dump(tasks)
-    return content.getvalue()
+@contextmanager
+def _told(tasks: Mapping[Key, Task]) -> Iterator[Path]:
+    """Give a file that tells the tasks.
+
+    A process that never comes to read it holds up nobody, as one does that is written to.
+    """
+    with tempfile.TemporaryDirectory(prefix="repsim-") as folder:
+        path = Path(folder, "tasks")
+        try:
+            with path.open("wb") as file:
+                _Teller(file).dump(tasks)
+        except OSError as error:
+            raise RepsimError(
+                f"tasks for other processes could not be written to '{folder}' "
+                f"({error.strerror or error}); use jobs=1, or TMPDIR with more room"
+            ) from error
+        yield path
 
 
 @contextmanager
@@ -175,24 +235,33 @@ def _outcome(error: BaseException | None) -> TrainingError | None:
     raise error
 
 
+SECONDS = 1.0
+"""Between two looks at whether the parent is there."""
+
 _tasks: dict[Key, Task] = {}
 """What a worker process can be asked to do; filled once when it starts."""
 
 
-def _begin(content: bytes) -> None:
+def _begin(begun: Event, told: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interruption ends workers without a word
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    begun.set()
     torch.set_num_threads(1)
-    _tasks.update(pickle.loads(content))  # noqa: S301 (our own bytes, from our own parent)
+    _tasks.update(pickle.loads(told.read_bytes()))  # noqa: S301 (our own bytes, from our parent)
 
 
 def _end_with_parent() -> None:
-    """End this worker when the command has gone, killed perhaps: nobody waits for the run."""
+    """End this worker when the command has gone, killed perhaps: nobody waits for the run.
+
+    The system closes a pipe when the parent ends, unless a process that the parent forked holds it
+    too; the number of the parent changes then.
+    """
     parent = parent_process()
     if parent is not None:
-        parent.join()
+        while parent.is_alive() and (os.name != "posix" or os.getppid() == parent.pid):
+            parent.join(SECONDS)
         os._exit(1)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimWarning
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
-from repsim_energy.storage import atomic_path, cache_folder, sha256_of
+from repsim_energy.storage import atomic_path, cache_folder, cache_place, sha256_of
 from repsim_energy.training.build import build
 from repsim_energy.training.recipe import Recipe
 
@@ -70,7 +70,7 @@ class Run:
 
 def run_folder(key: str) -> Path:
     """Return where the run of a key is kept, or would be."""
-    return cache_folder("runs") / key
+    return cache_place("runs", key)
 
 
 def cached_run(key: str) -> Run | None:
@@ -115,7 +115,7 @@ def keep_run(
     """Write a run; the folder appears under its name only when it is whole."""
     assert run.module is not None
     state = {k: v.detach().cpu().contiguous() for k, v in run.module.state_dict().items()}
-    with atomic_path(run_folder(key)) as temporary:
+    with atomic_path(cache_folder("runs") / key) as temporary:
         temporary.mkdir()
         for name, tensors in zip(FILES, (run.filters, state), strict=True):
             save_file({k: v.clone() for k, v in tensors.items()}, temporary / name)

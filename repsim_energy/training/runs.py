@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from repsim_energy.errors import TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.layers import find_layer, read_filters
-from repsim_energy.storage import cache_folder
+from repsim_energy.storage import cache_folder, cache_place
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.history import History
 from repsim_energy.training.isolation import training_settings
@@ -67,6 +68,8 @@ def make_run(
     key = run_key(spec, data, seed, recipe)
     if key is None:
         return _trained(spec, data, seed, recipe, device, progress)
+    if not os.access(cache_place("locks"), os.W_OK) and (run := cached_run(key)) is not None:
+        return run  # from a cache that is shared for reading alone
     with _locked([key]):
         run = cached_run(key)
         if run is None:
@@ -125,6 +128,7 @@ def _locked(keys: Iterable[str]) -> Iterator[None]:
     Should the locks not hold (network file systems), both train and the first to finish keeps the
     place.
     """
+    cache_folder("runs")  # refused now, not once the run is made
     with contextlib.ExitStack() as locks:
         for key in sorted(keys):
             locks.enter_context(filelock.FileLock(cache_folder("locks") / key))

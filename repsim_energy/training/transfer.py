@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 
 from repsim_energy.errors import FileError
-from repsim_energy.storage import atomic_path
-from repsim_energy.training.kept import FILES, MANIFEST, Run, run_folder
+from repsim_energy.storage import atomic_path, cache_folder
+from repsim_energy.training.kept import FILES, MANIFEST, Run
 
 __all__ = ["files_of", "keep_files"]
 
@@ -31,7 +31,7 @@ def keep_files(key: str, files: Mapping[str, bytes]) -> None:
     for name in FILES:
         if hashlib.sha256(files[name]).hexdigest() != expected[name]:
             raise FileError(f"'{name}' of run {key[:16]} came back damaged, expected its SHA-256")
-    with atomic_path(run_folder(key)) as temporary:
+    with atomic_path(cache_folder("runs") / key) as temporary:
         temporary.mkdir()
         for name in (MANIFEST, *FILES):
             (temporary / name).write_bytes(files[name])

@@ -127,6 +127,31 @@ def test_plugins_are_listed_with_what_they_offer(repsim, install):
     assert rows["more"] == ["more", "1.0", "ok", "1 variants"]
 
 
+PRINTING = """
+print("welcome")
+from repsim_energy import hookimpl
+
+@hookimpl
+def repsim_models():
+    print("models")
+    return {"printing": build}
+
+def build(num_classes, in_channels):
+    from samples import small_cnn
+    print("building")
+    return small_cnn(num_classes, in_channels)
+"""
+
+
+def test_what_plugins_print_is_no_part_of_the_output(repsim, source, install, fresh_cache):
+    install("printing", PRINTING)
+    done = repsim("compare", "--models", "printing", "--dataset", source, *FAST, "-q", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["dims"]["model"] == 1
+    assert {"welcome", "models", "building"} <= set(done.stderr.splitlines())
+    assert isinstance(json.loads(repsim("plugins", "--json").stdout), list)
+
+
 def test_the_version_is_that_of_the_distribution(repsim):
     assert repsim("--version").stdout.split()[-1] == metadata.version("repsim-energy")
 
@@ -151,6 +176,7 @@ def bad_inputs(tmp_path, source):
         (2, "unknown variant", [*model, "--dataset", f"{source}+shuffled"]),
         (2, "unknown metric", [*model, "--dataset", source, "--metric", "enegry"]),
         (2, "expected NAME", ["--models", "vgg11,,", "--dataset", source]),
+        (2, "--seeds 20240101-20240101", [*model, "--dataset", source, "--seeds", "20240101"]),
         (2, "got seeds 'x'", [*model, "--dataset", source, "--seeds", "x"]),
         (2, "expected one number", [*model, "--scheduler", "local:2", "--jobs", "3"]),
         (2, "expected local, local:N or tcp://", [*model, "--scheduler", "slurm"]),
@@ -207,6 +233,38 @@ def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(repsim, source, t
     assert done.returncode == 3, done.stderr
     assert "failed: torchvision/squeezenet1_1 seed 0" in done.stderr
     assert rs.open_result(out).similarity.sel(model=TINY, model_ref=TINY).notnull().all()
+
+
+def test_a_result_that_cannot_be_saved_is_printed(repsim, source, tmp_path, monkeypatch):
+    args = ["compare", "--models", TINY, "--dataset", source, *FAST, "-q"]
+    whole = repsim(*args)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    done = repsim(*args, "-o", str(tmp_path / "r.nc"))
+    assert done.stdout == whole.stdout
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "No space left on device" in line
+
+
+def test_a_result_does_not_replace_what_is_read(repsim, pictures_npz, photos, tmp_path):
+    (tmp_path / "link.npz").symlink_to(pictures_npz)
+    torch.save({"c.weight": torch.ones(4, 3, 3, 3)}, tmp_path / "m.pt")
+    picture = photos / "train" / "cat" / "0.png"
+    model = f"checkpoint:path={tmp_path / 'm.pt'}"
+    for output, dataset in ((pictures_npz, f"npz:path={pictures_npz}"),
+                            (tmp_path / "link.npz", f"npz:path={pictures_npz}+random_labels"),
+                            (tmp_path / "m.pt", f"npz:path={pictures_npz}"),
+                            (picture, f"folder:path={photos}")):  # fmt: skip
+        before = output.read_bytes()
+        args = ["--models", model, "--dataset", dataset]
+        done = repsim("compare", *args, "-o", str(output))
+        assert done.returncode == 2
+        assert "is read by this command" in done.stderr
+        assert output.read_bytes() == before
 
 
 @pytest.fixture

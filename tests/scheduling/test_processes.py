@@ -2,16 +2,23 @@
 
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import needs_signals, wait_until
 from samples import (
+    MARKS,
     RECIPE,
     TINY,
     broken,
     dies_in_another_process,
+    marks_in,
     small_cnn,
     smooth_images,
 )
@@ -103,17 +110,22 @@ def test_what_two_processes_made_is_kept(ways, monkeypatch, no_processes):
     assert again.similarity.identical(two.similarity[:, :2, :, :, :2])
 
 
+def told(tasks):
+    with processes._told(tasks) as path:
+        return path.read_bytes()
+
+
 def test_mapped_images_are_told_by_the_name_of_their_file(data, tmp_path):
     of_file = mapped(data, tmp_path)
     tasks = {(0, 0, seed): (NAMED, of_file, seed, RECIPE) for seed in range(3)}
-    content = processes._told(tasks)
+    content = told(tasks)
     assert len(content) < 8000 < of_file.train.images.nbytes < len(pickle.dumps(tasks))
-    told = pickle.loads(content)[0, 0, 1][1]
-    assert told.train.fingerprint == data.train.fingerprint
-    assert file_of(told.train.images) == file_of(of_file.train.images)
+    read = pickle.loads(content)[0, 0, 1][1]
+    assert read.train.fingerprint == data.train.fingerprint
+    assert file_of(read.train.images) == file_of(of_file.train.images)
     of_file.train.images[0, 0, 0, 0] += 1
-    told = pickle.loads(processes._told(tasks))[0, 0, 1][1]
-    assert torch.equal(told.train.images, of_file.train.images)
+    read = pickle.loads(told(tasks))[0, 0, 1][1]
+    assert torch.equal(read.train.images, of_file.train.images)
 
 
 def test_runs_that_are_kept_start_no_process(data, fresh_cache, no_processes):
@@ -167,3 +179,79 @@ def test_a_process_that_is_ended_from_outside_is_a_failed_training(data, fresh_c
     assert all("dies seed" in f and "fewer --jobs" in f for f in failures)
     assert found.similarity.sel(model="<lambda>", model_ref="<lambda>").notnull().all()
     assert list(fresh_cache.glob("runs/*")) == []
+
+
+UNGUARDED = """
+import repsim_energy as rs
+rs.compare(["linear_cnn:filters=8"], "npz:path={path}", recipe="quick:steps=3:batch=16", jobs=2)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("place", ["script", "stdin"])
+def test_a_script_without_a_guard_ends_with_a_line_that_names_it(place, tmp_path):
+    """Also where there is more to tell a process than its pipe holds."""
+    images = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "d.npz", train_images=images, train_labels=np.arange(200) % 3)
+    code = UNGUARDED.format(path=tmp_path / "d.npz")
+    (tmp_path / "script.py").write_text(code)
+    how = [str(tmp_path / "script.py")] if place == "script" else ["-"]
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, *how], input=code if place == "stdin" else None, capture_output=True,
+        text=True, timeout=60, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+    assert done.stderr.count("Traceback (most recent") <= 2  # of this error and its cause
+    assert "bootstrapping" not in done.stderr
+
+
+ORPHANS = """
+import os, time
+from samples import leave_mark
+
+def endless(_):
+    leave_mark()
+    while True:
+        pass
+
+if __name__ == "__main__":
+    from repsim_energy.scheduling.processes import _pool
+    with _pool(2) as pool:
+        for item in range(2):
+            pool.submit(endless, item)
+        if not os.fork():  # it holds all pipes of this process
+            time.sleep(100)
+        time.sleep(100)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux who is there")
+@needs_signals
+@pytest.mark.process
+def test_no_worker_outlives_a_process_whose_pipes_another_holds(tmp_path):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    (tmp_path / "orphans.py").write_text(ORPHANS)
+    path = os.pathsep.join(sys.path)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "orphans.py")], start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path, MARKS: str(marks)},
+    ) as process:  # fmt: skip
+        try:
+            wait_until(lambda: len(marks_in(marks)) == 2, "two workers at work")
+            workers = [int(mark.name.split("-")[0]) for mark in marks_in(marks)]
+            process.kill()
+            wait_until(lambda: not any(map(runs, workers)), "workers ended", 20)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # the group that was started here
+
+
+def runs(number):
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except FileNotFoundError:
+        return False
+    return state[0] != "Z"

@@ -1,6 +1,7 @@
 """Runs: what they depend on, what they keep, and what becomes of damaged or interrupted ones."""
 
 import multiprocessing
+import os
 import warnings
 from functools import partial
 
@@ -35,6 +36,20 @@ def data(pictures):
 
 
 RECIPE = Recipe(lr=0.05, batch=10, steps=8, snapshots=4)
+
+
+def test_a_cache_that_cannot_be_written_is_read_and_missing_runs_are_refused(
+    spec, data, fresh_cache, monkeypatch
+):
+    first = make_run(spec, data, 0, RECIPE, CPU)
+    before = {path: path.stat().st_mtime_ns for path in fresh_cache.rglob("*")}
+    monkeypatch.setattr("os.access", lambda path, mode, **_: mode != os.W_OK)
+    again = make_run(spec, data, 0, RECIPE, CPU)
+    assert again.run_id == first.run_id
+    assert torch.equal(again.filters["trained"], first.filters["trained"])
+    with pytest.raises(UsageError, match="set REPSIM_CACHE"):
+        make_run(spec, data, 1, RECIPE, CPU)
+    assert {path: path.stat().st_mtime_ns for path in fresh_cache.rglob("*")} == before
 
 
 def test_the_second_call_reads_what_the_first_kept(spec, data, fresh_cache):
