@@ -131,6 +131,12 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
     UsageError, RepsimError
         As :func:`save_result`.
     """
+    for result in results.values():
+        if not isinstance(result, xr.Dataset):
+            raise UsageError(
+                f"got a result of type {type(result).__name__}, expected the xarray.Dataset that "
+                "compare returns; save that"
+            )
     path = Path(path)
     check_writable(path)
     with atomic_path(path) as temporary:
@@ -166,7 +172,7 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     try:
         with netCDF4.Dataset(path) as file:
             groups = list(file.groups)
-        if groups and group not in groups:
+        if groups and group not in groups and _is_result(path, groups[0]):
             raise UsageError(
                 f"'{path}' holds several results, got group {group!r}, expected one of "
                 f"{', '.join(groups)}"
@@ -176,12 +182,17 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     except (OSError, ValueError, RuntimeError) as error:
         raise FileError(f"'{path}' cannot be read as netCDF4 ({error}); make it anew") from error
     version = result.attrs.get("schema_version")
-    if version is None or int(version) > SCHEMA_VERSION:
+    if not isinstance(version, int | np.integer) or version > SCHEMA_VERSION:
         raise FileError(
             f"'{path}' has schema version {version}, expected up to {SCHEMA_VERSION} of a "
             "repsim-energy result; update repsim-energy or choose another file"
         )
     return result
+
+
+def _is_result(path: Path, group: str) -> bool:
+    with netCDF4.Dataset(path) as file:
+        return "schema_version" in file[group].ncattrs()
 
 
 def summarise(result: xr.Dataset) -> xr.Dataset:

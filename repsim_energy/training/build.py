@@ -78,6 +78,7 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             raise UsageError(
                 f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module"
             )
+        _check_weights(built.module if isinstance(built, TrainedModel) else built, spec)
         if isinstance(built, nn.Module):
             _check_new(built, spec)
             if spec.answer:
@@ -90,6 +91,26 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             )
         see_transformed_patches(built, data.train.transform)
     return built
+
+
+def _check_weights(module: nn.Module, spec: ModelSpec) -> None:
+    """Refuse a network without numbers, or one whose parts cannot be looked at."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UsageError(
+            f"{called(spec)} is a TorchScript module, expected the torch.nn.Module that it was "
+            "made from, whose layers and weights can be read"
+        )
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise UsageError(
+                f"{called(spec)} has no weights '{name}' yet, as its layer is a lazy one, expected "
+                "a network with weights; show it a batch of images first"
+            )
+        if parameter.is_meta:
+            raise UsageError(
+                f"{called(spec)} has no weights '{name}', which are on the device meta, expected a "
+                "network with weights; load them"
+            )
 
 
 def _check_new(module: nn.Module, spec: ModelSpec) -> None:
