@@ -143,6 +143,12 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
     UsageError, RepsimError
         As :func:`save_result`.
     """
+    for result in results.values():
+        if not isinstance(result, xr.Dataset):
+            raise UsageError(
+                f"got a result of type {type(result).__name__}, expected the xarray.Dataset that "
+                "compare returns; save that"
+            )
     path = Path(path)
     check_writable(path)
     try:
@@ -198,7 +204,8 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     try:
         with netCDF4.Dataset("results.nc", memory=_unsealed(path)) as file:
             groups = list(file.groups)
-            if groups and group not in groups:
+            ours = bool(groups) and "schema_version" in file.groups[groups[0]].ncattrs()
+            if ours and group not in groups:
                 raise UsageError(
                     f"'{path}' holds several results, got group {group!r}, expected one of "
                     f"{', '.join(groups)}"
@@ -211,7 +218,7 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
             store = NetCDF4DataStore(place)  # type: ignore[no-untyped-call]
             result = xr.open_dataset(store).load()
             version = result.attrs.get("schema_version")
-            known = version is not None and int(version) <= SCHEMA_VERSION
+            known = isinstance(version, int | np.integer) and version <= SCHEMA_VERSION
     except RepsimError:
         raise
     except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy

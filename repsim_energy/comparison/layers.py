@@ -59,6 +59,10 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
     RepsimError
         For models that fail on the images.
     """
+    if not layers or not all(isinstance(layer, str) and layer for layer in layers):
+        raise UsageError(
+            f"got layers {list(layers)}, expected at least one name such as first or output"
+        )
     names, sizes = [], []
     for m, spec in enumerate(plan.models):
         built = plan.trained.get((0, m)) or build(spec, plan.datasets[0], plan.seeds[0])

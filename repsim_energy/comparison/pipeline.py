@@ -33,8 +33,8 @@ from repsim_energy.comparison.profiles import (
     run_variables,
 )
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
-from repsim_energy.errors import RepsimWarning
-from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject
+from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject, missing_of
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
@@ -118,7 +118,7 @@ def compare(
     self_check()
     where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
-    measure = resolve_metric(registry, metric) if isinstance(metric, str) else metric
+    measure = resolve_metric(registry, metric) if isinstance(metric, str) else _metric(metric)
     on_filters = measure.operates_on == "filters"
     plan = make_plan(
         registry,
@@ -229,6 +229,19 @@ def _with_activations(
         failures,
         {"images": counts, "normalization": ",".join(plan.inputs)},
     )
+
+
+def _metric(metric: Metric) -> Metric:
+    """Return a metric that is given as an object; refuse what is none."""
+    lacks = missing_of(metric)
+    if isinstance(metric, type) or lacks:
+        kind = f"the class {metric.__name__}" if isinstance(metric, type) else repr(metric)[:60]
+        why = f", which lacks {', '.join(lacks)}" if lacks else ""
+        raise UsageError(
+            f"got as metric {kind}{why}, expected a name such as energy, or an instance of a "
+            "repsim_energy.Metric"
+        )
+    return metric
 
 
 def _options(metric: Metric) -> dict[str, Any]:

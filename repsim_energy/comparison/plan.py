@@ -150,6 +150,8 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
         ) from error
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
         raise UsageError(f"got seeds {numbers}, expected at least one, each once, none negative")
+    if max(numbers) >= 2**63:
+        raise UsageError(f"got seed {max(numbers)}, expected less than 2^63")
     return numbers
 
 

@@ -134,6 +134,11 @@ def as_models(
     named = given.items() if isinstance(given, Mapping) else [(None, model) for model in given]
     specs: list[ModelSpec] = []
     for name, model in named:
+        if name is not None and not isinstance(name, str):
+            raise UsageError(
+                f"got the label {name!r} of type {type(name).__name__}, expected a text that names "
+                "the model in the result"
+            )
         spec = _as_model(registry, model, name)
         if any(spec.label == other.label for other in specs):
             if isinstance(model, str):

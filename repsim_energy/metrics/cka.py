@@ -9,6 +9,7 @@ from torch import Tensor
 
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import Direction, OperatesOn, Subject
+from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.grams import Estimator, centered_gram, hsic_matrix, ratio
 from repsim_energy.numerics.permutation import (
     FEWEST,
@@ -86,6 +87,7 @@ class LinearCKA:
         return shuffled_band(*(torch.from_numpy(r[0, INVARIANTS:]).view(n, n) for r in (a, b)))
 
 
+@takes_arrays
 def _rows(activations: Tensor) -> Tensor:
     """Return (n, d) features in the order of memory, which CKA does not depend on."""
     if activations.ndim == 4 and activations.is_contiguous(memory_format=torch.channels_last):

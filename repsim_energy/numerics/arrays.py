@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -11,7 +13,32 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError
 
-__all__ = ["array_of", "tensor_of"]
+__all__ = ["array_of", "takes_arrays", "tensor_of"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def takes_arrays(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function of tensors take NumPy arrays in place of them; a decorator.
+
+    Examples
+    --------
+    >>> takes_arrays(torch.sum)(np.array([1, 2]))
+    tensor(3)
+    """
+
+    @wraps(function)
+    def converting(*args: P.args, **kwargs: P.kwargs) -> R:
+        given: Any = [_as_tensor(value) for value in args]
+        named: Any = {name: _as_tensor(value) for name, value in kwargs.items()}
+        return function(*given, **named)
+
+    return converting
+
+
+def _as_tensor(value: Any) -> Any:
+    return tensor_of(value) if isinstance(value, np.ndarray) else value
 
 
 def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:

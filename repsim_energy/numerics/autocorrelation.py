@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
+from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.image_statistics import average_patches
 from repsim_energy.numerics.lag_sums import lag_sums, pair_counts
 from repsim_energy.numerics.patches import check_batch, no_images, pixel_unit
@@ -62,6 +63,7 @@ class LagMoments:
     lags: Tensor
     patch: tuple[int, int, int]
 
+    @takes_arrays
     @own_settings()
     def autocorrelation(self, filters: Tensor) -> Autocorrelation:
         """Return the autocorrelation of the (k, c, kh, kw) or (k, d) filters' responses."""
@@ -82,6 +84,7 @@ def _normalised(lags: Tensor) -> Autocorrelation:
     return Autocorrelation((rows + columns) / 2, rows, columns, lags)
 
 
+@takes_arrays
 @own_settings()
 def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) -> LagMoments:
     r"""Return the moments of all pairs of patches up to ``max_shift`` apart along each axis.
@@ -174,6 +177,7 @@ def _shifted(sums: Tensor, max_shift: int) -> Tensor:
     return sums[shifts][:, shifts]
 
 
+@takes_arrays
 @own_settings()
 def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     r"""Return the spatial autocorrelation of images, or of a layer's maps, as vectors.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.grams import (
     Estimator,
     centered_gram,
@@ -36,6 +37,7 @@ NOTHING = {torch.float32: 1e-5, torch.float64: 1e-11}
 dtype (seen: 8e-7 and 2e-14)."""
 
 
+@takes_arrays
 @own_settings()
 def cka(
     x: Tensor, y: Tensor, *, kernel: str = "linear", estimator: Estimator = "debiased"
@@ -121,6 +123,7 @@ class CKAMoments:
             pair: RowProducts(symmetric=pair != "xy", repeated=True) for pair in ("xx", "yy", "xy")
         }
 
+    @takes_arrays
     @own_settings()
     def update(self, x: Tensor, y: Tensor) -> CKAMoments:
         """Add a batch of (n, d1) and (n, d2) features and return self."""

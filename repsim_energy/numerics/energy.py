@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import FlatProfileWarning, ShapeError
-from repsim_energy.numerics.arrays import array_of
+from repsim_energy.numerics.arrays import array_of, takes_arrays
 from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 
+@takes_arrays
 @own_settings()
 def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     r"""Return how strongly a filter bank responds to each principal component.

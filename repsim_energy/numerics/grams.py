@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
+from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.products import RowProducts, as_floating, typical_row
 from repsim_energy.numerics.settings import own_settings
 
@@ -42,6 +43,7 @@ COLUMNS = 4096
 """Features that are multiplied at once; a wide layer is never copied whole."""
 
 
+@takes_arrays
 @own_settings()
 def centered_gram(features: Tensor) -> Tensor:
     r"""Return :math:`K = \tilde X \tilde X^\top` of centred features: (n, d) -> (n, n) float64.
@@ -133,6 +135,7 @@ def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
     return matrix.div_(math.sqrt(len(gram) * (len(gram) - 3)))
 
 
+@takes_arrays
 @own_settings()
 def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debiased") -> float:
     """Return the linear CKA of two centred Gram matrices (n, n) of the same n examples.

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.patches import check_batch, pixel_unit
 from repsim_energy.numerics.settings import own_settings
 
@@ -22,6 +23,7 @@ BATCH = 256
 """Images that are held in float64 at once."""
 
 
+@takes_arrays
 @own_settings()
 def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     r"""Return each image's average patch, :math:`\bar p(x) = \frac1J \sum_j p_j(x)`.
@@ -49,6 +51,7 @@ def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     return torch.cat(averages).flatten(1)
 
 
+@takes_arrays
 @own_settings()
 def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: int = 0) -> Tensor:
     r"""Return average patches of images that got the patches of the whole set at random.
@@ -80,6 +83,7 @@ def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: in
     return totals / places
 
 
+@takes_arrays
 @own_settings()
 def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     r"""Return each image's total patch energy along each component.
@@ -115,6 +119,7 @@ def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     )
 
 
+@takes_arrays
 @own_settings()
 def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     r"""Return the Pearson correlation of each class, one against all, with each column.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.errors import DataError, ShapeError
-from repsim_energy.numerics.arrays import array_of
+from repsim_energy.numerics.arrays import array_of, takes_arrays
 from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["linear_cnn_descent", "linear_cnn_filters"]
 
 
+@takes_arrays
 @own_settings()
 def linear_cnn_descent(
     initial: ArrayLike,
@@ -63,6 +64,7 @@ def linear_cnn_descent(
     return filters
 
 
+@takes_arrays
 @own_settings()
 def linear_cnn_filters(
     initial: ArrayLike,

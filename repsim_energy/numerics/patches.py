@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import DataError, ShapeError
+from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces import channels_last
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.components import RESOLUTION, basis_from_moments
@@ -198,8 +199,14 @@ def _batches(images: Images | Iterable[Any]) -> Iterator[Tensor]:
         for start in range(0, len(images), step):
             yield tensor_of(np.array(images[start : start + step]))
     else:
+        if isinstance(images, str | bytes | PathLike | Mapping) or not isinstance(images, Iterable):
+            keys = f" with {', '.join(map(str, images))}" if isinstance(images, Mapping) else ""
+            raise UsageError(
+                f"got images as {type(images).__name__}{keys}, expected a tensor or array "
+                "(n, c, h, w), or batches of such; read files before, take images out of mappings"
+            )
         for batch in images:
-            yield from _batches(batch[0] if isinstance(batch, tuple | list) else batch)
+            yield from _batches(batch[0] if isinstance(batch, tuple | list) and batch else batch)
 
 
 @own_settings()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repsim_energy.errors import ShapeError
+from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.patches import check_batch
 from repsim_energy.numerics.settings import own_settings
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["tile_patches"]
 
 
+@takes_arrays
 @own_settings()
 def tile_patches(images: Tensor, transform: PatchTransform) -> Tensor:
     """Return images in which the transformed overlapping patches stand side by side.

@@ -90,6 +90,7 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
                 f"images of '{data.label}' have no labels, expected some to train {called(spec)} "
                 "on; give labels (a folder for each class), or networks that are trained already"
             )
+        _check_weights(built.module if isinstance(built, TrainedModel) else built, spec)
         if isinstance(built, nn.Module):
             _check_new(built, spec)
             if spec.answer:
@@ -104,6 +105,26 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
             built, data.train.transform, first_layer(built, image_shape(data)).name
         )
     return built
+
+
+def _check_weights(module: nn.Module, spec: ModelSpec) -> None:
+    """Refuse a network without numbers, or one whose parts cannot be looked at."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UsageError(
+            f"{called(spec)} is a TorchScript module, expected the torch.nn.Module that it was "
+            "made from, whose layers and weights can be read"
+        )
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise UsageError(
+                f"{called(spec)} has no weights '{name}' yet, as its layer is a lazy one, expected "
+                "a network with weights; show it a batch of images first"
+            )
+        if parameter.is_meta:
+            raise UsageError(
+                f"{called(spec)} has no weights '{name}', which are on the device meta, expected a "
+                "network with weights; load them"
+            )
 
 
 def _check_new(module: nn.Module, spec: ModelSpec) -> None:

@@ -88,7 +88,8 @@ def _parts(images: Tensor) -> tuple[Tensor, ...]:
 
 
 def _unit(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    values = images.detach().float()
+    return values / 255 if images.dtype == torch.uint8 else values
 
 
 def as_input(

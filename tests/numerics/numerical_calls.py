@@ -60,7 +60,8 @@ def _fits(found):
 
 def _in_batches(x, y):
     state = rs.CKAMoments()
-    for a, b in zip(x.split(130), y.split(130), strict=True):
+    for start in range(0, len(x), 130):
+        a, b = x[start : start + 130], y[start : start + 130]
         state.update(a, b)
     return [state.cka(), state.cka("biased")]
 

@@ -164,7 +164,22 @@ def of_inference(values):
         return values.clone()
 
 
-SAME_BITS = [in_the_middle, with_graph, parameter, of_inference]
+def array(values):
+    """As NumPy's; it has no bfloat16."""
+    return values if values.dtype == torch.bfloat16 else values.numpy()
+
+
+def array_that_cannot_be_written(values):
+    given = array(values)
+    if isinstance(given, np.ndarray):
+        given = given.copy()
+        given.flags.writeable = False
+    return given
+
+
+SAME_BITS = [
+    in_the_middle, with_graph, parameter, of_inference, array, array_that_cannot_be_written,
+]  # fmt: skip
 SAME_NUMBERS = [channels_last, reversed_in_memory, with_gaps]
 
 
