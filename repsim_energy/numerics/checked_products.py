@@ -144,7 +144,7 @@ class _Projections:
         self._sums = part.new_zeros(height, dtype=self._wide)
         self._products = part.new_zeros(depth, height, dtype=self._wide)
         self._rounding = torch.finfo(part.dtype).eps if part.is_floating_point() else 0.0
-        self._sizes = [0.0, 0.0]
+        self._sizes, self._terms = [0.0, 0.0], 1
         self._right = True
         self.fits_float32 = True
 
@@ -152,6 +152,7 @@ class _Projections:
         """Look at a part (h, k, n)."""
         height, count, n = rows.shape
         flat = rows.flatten(0, 1)
+        self._terms = max(self._terms, len(flat))
         found = rows.new_zeros(2, len(flat), dtype=_type_of_products(rows, self._multiply))
         self._multiply(self._vectors.T, flat.T, found)
         u, v = found.view(2, height, count).to(self._wide)
@@ -187,10 +188,13 @@ class _Projections:
         return self._right
 
     def _equal(self, found: float, expected: float, size: float) -> bool:
-        """Compare whole numbers exactly, others up to the rounding of numbers of that size."""
+        """Compare whole numbers exactly, others up to the rounding of numbers of that size.
+
+        Sums of many equal numbers are rounded in the same direction each time.
+        """
         if not self._rounding:
             return (found - expected) % 2**64 == 0  # int64 wraps
-        return abs(found - expected) <= 8 * self._rounding * size
+        return abs(found - expected) <= 8 * (1 + self._terms**0.5) * self._rounding * size
 
 
 def _type_of_products(part: Tensor, multiply: Multiply) -> torch.dtype:
