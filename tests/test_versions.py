@@ -82,7 +82,10 @@ def test_a_result_names_every_distribution_that_took_part_and_no_other(plugins, 
         assert found["torch"] == metadata.version("torch")
     assert set(versions([bank], images)) == always
     assert set(versions(["mine"], "mine+mine", "mine")) == {*always, *SOURCES}
-    assert set(versions({"renamed": "mine"}, images, stage="trained")) == {*always, "my-model"}
+    assert set(versions({"renamed": "mine"}, (images, torch.arange(40) % 2), stage="trained")) == {
+        *always,
+        "my-model",
+    }
 
 
 def test_an_architecture_of_a_checkpoint_is_named_too(plugins, tmp_path):

@@ -130,7 +130,7 @@ def make_plan(
             if isinstance(built, TrainedModel):
                 trained[d, m] = replace(built, answer=spec.answer or built.answer)
             with nullcontext() if filters or (d, m) not in trained else suppress(UsageError):
-                layer, patches[d, m] = _first(built, spec, data)
+                layer, patches[d, m] = _first(built, spec, data, filters)
                 if isinstance(built, TrainedModel):
                     trained[d, m] = replace(trained[d, m], layer=layer)
         needed = {m: patches[d, m][0] for m in range(len(specs)) if (d, m) in patches}
@@ -155,8 +155,13 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
     return numbers
 
 
-def _first(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> tuple[str, Patch]:
-    """Return the name of the layer that gets the image, and the patch that it sees."""
+def _first(
+    built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset, filters: bool
+) -> tuple[str, Patch]:
+    """Return the name of the layer that gets the image, and the patch that it sees.
+
+    Where filters are not compared, nothing is said of a network that cannot be run: that follows.
+    """
     problem = several = ""
     if isinstance(built, TrainedModel) and (built.layer or not built.network):
         name, layer = find_layer(built.module, built.layer)
@@ -170,10 +175,10 @@ def _first(built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset) -> t
         )
     if several:
         _warn(f"several layers of '{spec.label}' get the image: {several}; compared is '{name}'")
-    filters = read_filters(layer, name)
-    rows, columns = step_of(layer, filters)
-    c, kh, kw = filters[:, :, ::rows, ::columns].shape[1:]
-    if problem and isinstance(built, TrainedModel):  # of others their training says so
+    bank = read_filters(layer, name)
+    rows, columns = step_of(layer, bank)
+    c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]
+    if problem and filters and isinstance(built, TrainedModel):  # of others their training says so
         _warn(
             f"'{spec.label}' cannot be run on the images ({problem}), so its first layer is taken "
             f"to be the first that it registers, '{name}'; name it with layer="

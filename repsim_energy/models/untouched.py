@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from repsim_energy.numerics.generators import seeded
 
 __all__ = ["left_as_it_was"]
 
@@ -26,18 +26,14 @@ def left_as_it_was(module: nn.Module) -> Iterator[None]:
     objects they are and the numbers in them), and the random states of torch, NumPy and Python.
     """
     kept = [_Kept(part) for part in module.modules()]
-    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
     try:
-        with torch.random.fork_rng(devices=[str(device) for device in devices]):
+        with seeded(0):
             for part in module.modules():
                 part.training = False
             yield
     finally:
         for one in kept:
             one.put_back()
-        random.setstate(python)
-        np.random.set_state(numbers)  # noqa: NPY002
 
 
 class _Kept:

@@ -194,7 +194,7 @@ class _Projections:
         """
         if not self._rounding:
             return (found - expected) % 2**64 == 0  # int64 wraps
-        return abs(found - expected) <= 8 * (1 + self._terms**0.5) * self._rounding * size
+        return bool(abs(found - expected) <= 8 * (1 + self._terms**0.5) * self._rounding * size)
 
 
 def _type_of_products(part: Tensor, multiply: Multiply) -> torch.dtype:

@@ -13,8 +13,9 @@ from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.layers import see_transformed_patches
+from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
-from repsim_energy.training.isolation import seeded, training_settings
+from repsim_energy.training.isolation import training_settings
 
 __all__ = ["NETWORK_ERRORS", "build", "called", "image_shape", "remedy_of"]
 

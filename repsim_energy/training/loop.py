@@ -12,9 +12,9 @@ from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import read_filters
+from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
 from repsim_energy.training.history import History, Record
-from repsim_energy.training.isolation import seeded
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [

@@ -13,9 +13,10 @@ from torch import nn
 
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
+from repsim_energy.numerics.generators import seeded
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.build import NETWORK_ERRORS, build
-from repsim_energy.training.isolation import seeded, training_settings
+from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import (
     LAYOUTS,
     as_input,

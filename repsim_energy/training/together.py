@@ -17,8 +17,8 @@ from torch.func import functional_call, stack_module_state
 from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters
+from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.history import History, Record
-from repsim_energy.training.isolation import seeded
 from repsim_energy.training.loop import (
     as_input,
     batches,

@@ -139,6 +139,6 @@ def test_plain_inputs_of_python_work():
     pictures, labels = IMAGES.images.numpy(), IMAGES.labels.numpy()
     for given in ((pictures, labels), (IMAGES.images, IMAGES.labels.int())):
         rs.compare(TINY, given, recipe=RECIPE, seeds=np.int64(1))
-    drawn = IMAGES.images.float().requires_grad_()
+    drawn = (IMAGES.images / 255).requires_grad_()
     found = rs.compare({"bank": BANK.numpy(), "net": small_cnn(2, 3)}, drawn, stage="trained")
     assert np.isfinite(found.similarity.isel(seed=0, seed_ref=0)).all()

@@ -95,7 +95,7 @@ LIARS = {
               "expected (4, 10)", None),
     "no-net": ("model", "return 'net'", "builds str", "built str"),
     "no-filters": ("model", "return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))",
-                   "no Conv2d layer", "no Conv2d layer"),
+                   "no Conv2d layer", "its layer is a lazy one"),
     "fails": ("model", "return nn.Conv2d(1 / 0, 4, 3)", "ZeroDivisionError",
               "cannot be built (ZeroDivisionError"),
     "labels": ("dataset", "labels = labels + 7", "labels go from 7 to 10",

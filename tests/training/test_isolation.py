@@ -14,8 +14,9 @@ from torch import nn
 import repsim_energy as rs
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ModelSpec, TrainedModel
+from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.build import build
-from repsim_energy.training.isolation import float32_by_default, seeded
+from repsim_energy.training.isolation import float32_by_default
 
 IMAGES = noise_images(40, (3, 10, 10))
 
