@@ -23,6 +23,9 @@ __all__ = ["Connection", "connected"]
 PATIENCE = 10
 """Seconds that a scheduler gets to answer, and between two looks for workers."""
 
+GLANCE = 0.1
+"""Seconds between two looks at results that were lost with their workers."""
+
 REMEDY = "install there what is installed here"
 
 Name = TypeVar("Name")
@@ -79,20 +82,33 @@ class Connection:
         return self._client.submit(function, *arguments, key=key, pure=False)
 
     def as_done(self, futures: Mapping[Name, Future]) -> Iterator[Name]:
-        """Yield the names of tasks, each when it is done."""
+        """Yield the names of tasks, each when it is done.
+
+        A worker that is ended takes the results with it that it held; Dask has them made again.
+        """
         done: SimpleQueue[Future] = SimpleQueue()
         names = {future.key: name for name, future in futures.items()}
         for future in futures.values():
             future.add_done_callback(done.put)
+        again: list[Future] = []
         while names:
+            for future in [future for future in again if future.status != "lost"]:
+                again.remove(future)
+                future.add_done_callback(done.put)
             try:
-                future = done.get(timeout=PATIENCE)
+                future = done.get(timeout=GLANCE if again else PATIENCE)
             except Empty:
-                self._warn_of_idleness()
+                if not again:
+                    self._warn_of_idleness()
                 continue
-            if future.status not in ("finished", "error"):
+            if future.status == "lost":
+                again.append(future)
+            elif future.status == "pending":
+                future.add_done_callback(done.put)
+            elif future.status in ("finished", "error"):
+                yield names.pop(future.key)
+            else:
                 raise self.lost()
-            yield names.pop(future.key)
 
     def result(self, future: Future) -> Any:
         """Return what a task gives, once it is done."""

@@ -181,6 +181,17 @@ def test_the_runs_of_a_killed_worker_are_made_by_others(cluster, data, local, fr
     assert found.drop_attrs().identical(expected.drop_attrs())
 
 
+def test_a_result_that_went_with_its_worker_is_made_again(cluster):
+    with connection.connected(cluster) as connected:
+        future = connected.submit("piece", os.getpid)
+        assert list(connected.as_done({"piece": future})) == ["piece"]
+        (holder,) = connected._client.who_has(future)[future.key]
+        held_by = connected._client.run(os.getpid)[holder]
+        os.kill(held_by, signal.SIGKILL)
+        wait_until(lambda: future.status != "finished", "the result is lost")
+        assert connected.result(future) != held_by
+
+
 def test_a_run_that_ends_every_worker_fails_alone(cluster, data, fresh_cache):
     found = rs.compare([DEADLY, MARKED], data, recipe=RECIPE, seeds=[20], scheduler=cluster)
     (failure,) = found.attrs["failures"].splitlines()
