@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pickle
 import re
 import signal
 import socket
@@ -27,6 +28,7 @@ from repsim_energy.interfaces import ModelSpec
 from repsim_energy.registry import load_registry
 from repsim_energy.scheduling import chunks, connection
 from repsim_energy.scheduling.cluster import Cluster
+from repsim_energy.scheduling.on_worker import call
 from repsim_energy.training.runs import cached_run, make_run, run_key
 from repsim_energy.training.transfer import files_of, keep_files
 
@@ -181,15 +183,20 @@ def test_the_runs_of_a_killed_worker_are_made_by_others(cluster, data, local, fr
     assert found.drop_attrs().identical(expected.drop_attrs())
 
 
-def test_a_result_that_went_with_its_worker_is_made_again(cluster):
+def test_a_result_that_went_with_its_worker_is_made_again(cluster, marks):
+    """Made again by one who waits for being seen, so that it is lost until then."""
+    before = set(marks_in(marks))
+    (marks / WATCHED).touch()
     with connection.connected(cluster) as connected:
-        future = connected.submit("piece", os.getpid)
+        future = connected.submit("piece", call, pickle.dumps((samples.marked_batch, 7)))
+        wait_until(lambda: set(marks_in(marks)) - before, "the piece is begun")
+        (first,) = set(marks_in(marks)) - before
+        first.write_text("seen")
         assert list(connected.as_done({"piece": future})) == ["piece"]
-        (holder,) = connected._client.who_has(future)[future.key]
-        held_by = connected._client.run(os.getpid)[holder]
-        os.kill(held_by, signal.SIGKILL)
-        wait_until(lambda: future.status != "finished", "the result is lost")
-        assert connected.result(future) != held_by
+        os.kill(int(first.name.partition("-")[0]), signal.SIGKILL)
+        wait_until(lambda: future.status == "lost", "the result is lost")
+        (marks / WATCHED).unlink()
+        assert connected.result(future) == 7
 
 
 def test_a_run_that_ends_every_worker_fails_alone(cluster, data, fresh_cache):
