@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from samples import LEAVES
 
 import repsim_energy as rs
 from repsim_energy.registry import load_registry, resolve_model
@@ -69,10 +70,10 @@ def test_a_result_names_every_distribution_that_took_part_and_no_other(plugins, 
     always = {"python", "torch", "numpy", "xarray", OWN}
     bank, images = torch.rand(4, 3, 3, 3), torch.rand(40, 3, 8, 8)
     arguments = {
-        "my-model": (["mine"], "deadleaves:count=40", "energy"),
+        "my-model": (["mine"], LEAVES, "energy"),
         "my-metric": ([bank], images, "mine"),
         "my-images": ([bank], ["mine", "mine+random_labels"], "energy"),
-        "my-variant": ([bank], "deadleaves:count=40+mine", "energy"),
+        "my-variant": ([bank], f"{LEAVES}+mine", "energy"),
     }
     for name, (models, dataset, metric) in arguments.items():
         found = versions(models, dataset, metric)
@@ -93,7 +94,7 @@ def test_an_architecture_of_a_checkpoint_is_named_too(plugins, tmp_path):
     module = resolve_model(registry, "mine").build(2, 3)
     torch.save(module.state_dict(), tmp_path / "mine.pt")
     spec = f"checkpoint:path={tmp_path}/mine.pt:arch=mine"
-    assert "my-model" in versions([spec], "deadleaves:count=40")
+    assert "my-model" in versions([spec], LEAVES)
     identity = resolve_model(registry, spec).identity
     assert identity["options"]["arch"] == "mine"
     assert identity == resolve_model(load_registry(), spec).identity
@@ -103,7 +104,7 @@ def test_results_of_a_reproduction_name_the_data_set_of_their_row(plugins):
     from repsim_energy.reproduction.scales import SCALES
     from repsim_energy.reproduction.setting import make_setting
 
-    sources = {"cifar10": "deadleaves:count=40", "celeba": "mine"}
+    sources = {"cifar10": LEAVES, "celeba": "mine"}
     setting = make_setting(
         load_registry(), SCALES["smoke"], sources, components=[1], recipe=RECIPE, seeds=[0]
     )

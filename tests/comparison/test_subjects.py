@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from samples import LEAVES
 from torch import nn
 
 import repsim_energy as rs
@@ -20,7 +21,7 @@ LABELS = torch.arange(20) % 3
 BANK = torch.rand(5, 3, 3, 3, generator=torch.Generator().manual_seed(1))
 FIRST = rs.ImageSet(IMAGES, LABELS, ("a", "b", "c"), "first")
 SECOND = rs.ImageSet(BYTES, LABELS, ("a", "b", "c"), "second")
-NAMES = ("deadleaves:count=20", "deadleaves:count=30")
+NAMES = (f"{LEAVES}:limit=20", f"{LEAVES}:limit=30")
 
 
 def both(images):
