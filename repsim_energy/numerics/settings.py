@@ -18,17 +18,21 @@ AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 EXACT = ("none", "ieee")
 """What torch calls products of float32 that are rounded to float32 and no coarser."""
 
+KINDS = ("conv", "rnn")
+"""Layers whose precision cuDNN and oneDNN keep apart from that of products of matrices."""
+
 
 @contextmanager
 def own_settings(*, grad: bool = False) -> Iterator[None]:
     """Compute with the settings that torch and NumPy start with; also a decorator.
 
-    These would change numbers, or raise, and are put aside: autocast, coarser products of float32
-    (``torch.set_float32_matmul_precision``), a default device, graphs, inference mode (whose
-    tensors no graph can take later) and ``numpy.seterr``. The default dtype is not: it is one for
-    all threads, so what is computed in here names every dtype.
+    These would change numbers, or raise, and are put aside: autocast, coarser products and
+    convolutions of float32 (``torch.set_float32_matmul_precision``, and TF32, which cuDNN uses
+    unless it is told otherwise), a default device, graphs, inference mode (whose tensors no graph
+    can take later) and ``numpy.seterr``. The default dtype is not: it is one for all threads, so
+    what is computed in here names every dtype.
 
-    The precision of products is one for all threads too. It is exact while any thread is in here,
+    The precision is one for all threads too. It is exact while any thread is in here,
     and the last to leave puts back what was there.
 
     Parameters
@@ -49,11 +53,11 @@ def own_settings(*, grad: bool = False) -> Iterator[None]:
 
 
 class _Precision:
-    """The precision of float32 products as it was, and how many are at work meanwhile."""
+    """The precisions as they were, and how many are at work meanwhile."""
 
     lock = threading.Lock()
     at_work = 0
-    before: tuple[str | None, dict[str, str]] | None = None
+    before: tuple[dict[str, Any], dict[str, str]] | None = None
 
 
 @contextmanager
@@ -61,8 +65,8 @@ def _exact_float32() -> Iterator[None]:
     with _Precision.lock:
         _Precision.at_work += 1
         if not all(value in EXACT for value in _precisions().values()):
-            _Precision.before = _Precision.before or (_legacy(), _precisions())
-            torch.set_float32_matmul_precision("highest")
+            _Precision.before = _Precision.before or (_switches(), _precisions())
+            _make_exact()
     try:
         yield
     finally:
@@ -73,26 +77,43 @@ def _exact_float32() -> Iterator[None]:
                 _Precision.before = None
 
 
-def _legacy() -> str | None:
-    """Return the one word for all libraries; torch refuses where they were set one by one."""
+def _make_exact() -> None:
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    for library in _libraries().values():
+        if library.fp32_precision not in EXACT:
+            library.fp32_precision = "ieee"
+
+
+def _switches() -> dict[str, Any]:
+    """Return torch's older switches; it refuses where what they stand for was set one by one."""
+    found: dict[str, Any] = {}
     with suppress(RuntimeError):
-        return torch.get_float32_matmul_precision()
-    return None
+        found["products"] = torch.get_float32_matmul_precision()
+    with suppress(RuntimeError):
+        found["cudnn"] = torch.backends.cudnn.allow_tf32
+    return found
 
 
 def _libraries() -> dict[str, Any]:
     backends: Any = torch.backends
-    return {"cuda": backends.cuda.matmul, "mkldnn": backends.mkldnn.matmul}
+    homes = {"cudnn": backends.cudnn, "mkldnn": backends.mkldnn}
+    layers = {f"{name}.{kind}": getattr(homes[name], kind) for name in homes for kind in KINDS}
+    matmul = {"cuda.matmul": backends.cuda.matmul, "mkldnn.matmul": backends.mkldnn.matmul}
+    return matmul | layers
 
 
 def _precisions() -> dict[str, str]:
     return {name: library.fp32_precision for name, library in _libraries().items()}
 
 
-def _put_back(legacy: str | None, precisions: dict[str, str]) -> None:
-    if legacy is not None:
-        torch.set_float32_matmul_precision(legacy)
+def _put_back(switches: dict[str, Any], precisions: dict[str, str]) -> None:
+    if "products" in switches:
+        torch.set_float32_matmul_precision(switches["products"])
+    if "cudnn" in switches:
+        torch.backends.cudnn.allow_tf32 = switches["cudnn"]
     for name, library in _libraries().items():
-        library.fp32_precision = "none"  # which takes what is set for the library as a whole
+        if library.fp32_precision != precisions[name]:
+            library.fp32_precision = "none"  # which takes what is set for the library as a whole
         if library.fp32_precision != precisions[name]:
             library.fp32_precision = precisions[name]

@@ -23,7 +23,7 @@ def as_it_is(values):
 def numbers(name, layout=as_it_is):
     """What a call returns, as arrays."""
     return [
-        np.asarray(part.double() if isinstance(part, torch.Tensor) else part, dtype=np.float64)
+        part.double().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part, float)
         for part in CALLS[name](layout)
     ]
 
@@ -54,11 +54,11 @@ def precision(word):
     )
 
 
-def library(name, word):
-    """Products of float32 in one library, which torch lets one set by itself."""
-    matmul = getattr(torch.backends, name).matmul
+def library(name, word, kind="matmul"):
+    """Products or convolutions of float32 in one library, which torch lets one set alone."""
+    home = getattr(getattr(torch.backends, name), kind)
     return lambda: kept(
-        lambda: matmul.fp32_precision, lambda w: setattr(matmul, "fp32_precision", w), word
+        lambda: home.fp32_precision, lambda w: setattr(home, "fp32_precision", w), word
     )
 
 
@@ -93,6 +93,7 @@ SETTINGS = {
     "precision high": precision("high"),
     "mkldnn in bfloat16": library("mkldnn", "bf16"),
     "cuda in TF32": library("cuda", "tf32"),
+    "convolutions in bfloat16": library("mkldnn", "bf16", "conv"),
     "deterministic": deterministic,
     "autocast to bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
     "autocast to float16": lambda: torch.autocast("cpu", torch.float16),
@@ -177,10 +178,17 @@ def array_that_cannot_be_written(values):
     return given
 
 
+def on_a_gpu(values):
+    return values.cuda()
+
+
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 SAME_BITS = [
     in_the_middle, with_graph, parameter, of_inference, array, array_that_cannot_be_written,
 ]  # fmt: skip
-SAME_NUMBERS = [channels_last, reversed_in_memory, with_gaps]
+SAME_NUMBERS = [
+    channels_last, reversed_in_memory, with_gaps, pytest.param(on_a_gpu, marks=NEEDS_GPU),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", SAME_BITS)
@@ -264,26 +272,39 @@ WAYS = {
     "mkldnn.matmul": lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
     "cuda.matmul": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
     "allow_tf32": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "no TF32 in cuDNN": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+    "cudnn": lambda: setattr(torch.backends.cudnn, "fp32_precision", "ieee"),
+    "cudnn.conv": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+    "cudnn.rnn": lambda: setattr(torch.backends.cudnn.rnn, "fp32_precision", "tf32"),
+    "mkldnn.conv": lambda: setattr(torch.backends.mkldnn.conv, "fp32_precision", "bf16"),
 }
 
 
+def libraries():
+    """Where torch keeps the precision of each kind of operation."""
+    cuda, cudnn, mkldnn = (getattr(torch.backends, name) for name in ("cuda", "cudnn", "mkldnn"))
+    return [cuda.matmul, mkldnn.matmul, mkldnn.conv, mkldnn.rnn, cudnn.conv, cudnn.rnn]
+
+
 def state():
-    """All that torch tells of the precision of products."""
-    found = [m.fp32_precision for m in (torch.backends, torch.backends.mkldnn)]
-    found += [b.matmul.fp32_precision for b in (torch.backends.mkldnn, torch.backends.cuda)]
-    try:
-        return [*found, torch.get_float32_matmul_precision()]
-    except RuntimeError:  # it cannot be told in one word
-        return found
+    """All that torch tells of the precision of float32."""
+    wholes = [torch.backends, torch.backends.mkldnn, torch.backends.cudnn]
+    found = [home.fp32_precision for home in (*wholes, *libraries())]
+    switches = torch.get_float32_matmul_precision, lambda: torch.backends.cudnn.allow_tf32
+    for switch in switches:
+        with contextlib.suppress(RuntimeError):  # it cannot be told in one word
+            found.append(switch())
+    return found
 
 
 @pytest.fixture
 def precision_put_back():
     yield
     torch.set_float32_matmul_precision("highest")
-    mkldnn, cuda = torch.backends.mkldnn, torch.backends.cuda
-    for module in (torch.backends, mkldnn, mkldnn.matmul, cuda.matmul):
+    cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
+    for module in (torch.backends, mkldnn, cudnn, *libraries()):
         module.fp32_precision = "none"
+    cudnn.allow_tf32 = True  # as torch starts
 
 
 @pytest.mark.usefixtures("precision_put_back")
@@ -293,8 +314,8 @@ def test_the_precision_of_products_is_exact_inside_and_put_back(way):
     before = state()
     for error in (None, ValueError):
         with contextlib.suppress(ValueError), own_settings(), own_settings():
-            inside = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
-            assert {matmul.fp32_precision for matmul in inside} <= {"none", "ieee"}
+            assert {home.fp32_precision for home in libraries()} <= {"none", "ieee"}
+            assert not torch.backends.cudnn.allow_tf32
             if error is not None:
                 raise error
         assert state() == before
