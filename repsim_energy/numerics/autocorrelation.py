@@ -56,7 +56,7 @@ class LagMoments:
 
     Parameters
     ----------
-    lags : (2m + 1, 2m + 1, d, d) float64, shift zero in the middle
+    lags : (2m + 1, 2m + 1, d, d) float64 on the CPU, shift zero in the middle
     patch : (c, kh, kw) with d = c * kh * kw
     """
 
@@ -134,13 +134,13 @@ def _lag_sums_by_spectra(images: Tensor, patch: tuple[int, int], max_shift: int)
     unit = pixel_unit(images)
     frequencies = size[0] * (size[1] // 2 + 1)
     _check_memory(2 * 16 * d * d * frequencies, images, patch)
-    spectra = torch.zeros(frequencies, d, d, dtype=torch.complex128)
+    spectra = torch.zeros(frequencies, d, d, dtype=torch.complex128, device=images.device)
     for chunk in images.split(max(1, CHUNK_BYTES // (16 * d * frequencies))):
         patches = F.unfold(chunk.double() * unit, patch) - mean[:, None]
         maps = torch.fft.rfft2(patches.view(-1, d, height, width), s=size)
         at = maps.flatten(2).permute(2, 1, 0)  # (frequency, d, image)
         spectra += at.conj() @ at.transpose(1, 2)
-    sums = torch.fft.irfft2(spectra.view(size[0], -1, d, d), s=size, dim=(0, 1))
+    sums = torch.fft.irfft2(spectra.cpu().view(size[0], -1, d, d), s=size, dim=(0, 1))
     return _shifted(sums, max_shift)
 
 
@@ -207,11 +207,11 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     size = (height + max_shift, width + max_shift)
     mean = average_patches(maps, (1, 1)).mean(0)
     unit = pixel_unit(maps)
-    power = torch.zeros(size[0], size[1] // 2 + 1, dtype=torch.float64)
+    power = mean.new_zeros(size[0], size[1] // 2 + 1)
     for chunk in maps.split(max(1, CHUNK_BYTES // (16 * len(mean) * power.numel()))):
         centered = chunk.double() * unit - mean[:, None, None]
         power += torch.fft.rfft2(centered, s=size).abs().square().sum((0, 1))
-    lags = _shifted(torch.fft.irfft2(power, s=size), max_shift) / len(maps)
+    lags = _shifted(torch.fft.irfft2(power.cpu(), s=size), max_shift) / len(maps)
     lags = lags / pair_counts(height, width, max_shift)
     _check_variance(float(lags[max_shift, max_shift]), float(mean.square().sum()))
     return _normalised(lags)

@@ -37,7 +37,7 @@ def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
 
     Returns
     -------
-    (n, d) float64 with d = c * kh * kw, flattened channel-first
+    (n, d) float64 with d = c * kh * kw, flattened channel-first, on the device of the images
 
     Examples
     --------
@@ -74,13 +74,13 @@ def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: in
     check_batch(images, patch)
     places = (images.shape[2] - patch[0] + 1) * (images.shape[3] - patch[1] + 1)
     generator = torch.Generator().manual_seed(seed)
-    owners = torch.randperm(len(images) * places, generator=generator) // places
+    owners = torch.randperm(len(images) * places, generator=generator, device="cpu") // places
     d = images.shape[1] * patch[0] * patch[1]
     totals = torch.zeros(len(images), d, dtype=torch.float64)
     parts = owners.split(BATCH * places)
     for values, part in zip(_in_float64(images), parts, strict=True):
-        totals.index_add_(0, part, F.unfold(values, patch).transpose(1, 2).reshape(-1, d))
-    return totals / places
+        totals.index_add_(0, part, F.unfold(values.cpu(), patch).transpose(1, 2).reshape(-1, d))
+    return (totals / places).to(images.device)
 
 
 @takes_arrays
@@ -112,8 +112,9 @@ def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
             f"images have {images.shape[1]} channels but the basis sees {basis.patch[0]}; "
             "fit the basis on images of the same kind"
         )
-    filters = basis.components.view(-1, *basis.patch)
-    offset = -basis.components @ basis.mean if basis.centered else None
+    components, mean = (numbers.to(images.device) for numbers in (basis.components, basis.mean))
+    filters = components.view(-1, *basis.patch)
+    offset = -components @ mean if basis.centered else None
     return torch.cat(
         [F.conv2d(v, filters, offset).square().sum((2, 3)) for v in _in_float64(images)]
     )
@@ -153,6 +154,7 @@ def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
             f"values have shape {tuple(values.shape)} and labels {tuple(labels.shape)}, expected "
             "(n, m) and (n,)"
         )
+    labels = labels.to(values.device)
     if labels.is_floating_point() or not all(0 <= int(one) < classes for one in labels.unique()):
         raise DataError(
             f"labels are {labels.dtype} with values {labels.unique().tolist()[:5]}, expected whole "

@@ -31,10 +31,10 @@ def lag_sums(images: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
 
     Returns
     -------
-    (2m + 1, 2m + 1, d, d) float64 with d = c * kh * kw, shift zero in the middle
+    (2m + 1, 2m + 1, d, d) float64 with d = c * kh * kw, shift zero in the middle; on the CPU
     """
     channels, height, width = images.shape[1:]
-    total, products = _pixel_sums(images)
+    total, products = (sums.cpu() for sums in _pixel_sums(images))
     size = (channels, height, width)
     rows = _over_places(products.view(size * 2).permute(1, 4, 0, 2, 3, 5), patch[0], 0, max_shift)
     both = _over_places(rows.permute(4, 6, 0, 1, 2, 3, 5), patch[1], -max_shift, max_shift)
