@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
 from repsim_energy.interfaces import Normalisation
@@ -157,10 +158,7 @@ def observe(
 
         return hook
 
-    hooks = []
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        module.to(device).eval()
+    with _looking_on(module, device) as hooks:
         layout = _layout_of(module, images[:2].to(device), normalisation)
         hooks += [modules[name].register_forward_hook(hook_of(key)) for key, name in layers.items()]
         for shown in images.split(batch):
@@ -173,11 +171,38 @@ def observe(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
                     "that images pass through; name another one with --layer"
                 )
+
+
+@contextlib.contextmanager
+def _looking_on(module: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
+    """Hold a network on a device in evaluation mode, and put it back where and as it was.
+
+    Inside is a list for hooks, which are taken off at the end.
+    """
+    parts = list(module.modules())
+    modes = [part.training for part in parts]
+    parameters = [
+        (part, *named) for part in parts for named in part.named_parameters(recurse=False)
+    ]
+    buffers = [(part, *named) for part in parts for named in part.named_buffers(recurse=False)]
+    gradients = [p.grad for _, _, p in parameters if p.grad is not None]
+    numbers = [tensor for _, _, tensor in parameters] + gradients
+    before = [tensor.data for tensor in numbers]
+    hooks: list[RemovableHandle] = []
+    try:
+        module.to(device).eval()
+        yield hooks
     finally:
         for hook in hooks:
             hook.remove()
-        for part, was_training in modes:
+        for part, was_training in zip(parts, modes, strict=True):
             part.training = was_training
+        for tensor, data in zip(numbers, before, strict=True):
+            if tensor.device != data.device:
+                tensor.data = data
+        for part, name, tensor in (*parameters, *buffers):
+            if getattr(part, name) is not tensor:
+                setattr(part, name, tensor)
 
 
 def _layout_of(
@@ -203,18 +228,12 @@ def observe_input(module: nn.Module, images: Tensor, device: torch.device) -> Te
         raise _AllAnswered
 
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-    modes = [(part, part.training) for part in module.modules()]
-    hooks = [m.register_forward_pre_hook(hook) for m in module.modules() if isinstance(m, kinds)]
-    try:
-        module.to(device).eval()
+    linear = [part for part in module.modules() if isinstance(part, kinds)]
+    with _looking_on(module, device) as hooks:
+        hooks += [part.register_forward_pre_hook(hook) for part in linear]
         as_they_are = _as_they_are(images.shape[1])
         with contextlib.suppress(_AllAnswered):
             module(as_input(images.to(device), as_they_are, module, LAYOUTS[1]))
-    finally:
-        for one in hooks:
-            one.remove()
-        for part, was_training in modes:
-            part.training = was_training
     return received[0].detach().float().cpu().contiguous() if received else None
 
 

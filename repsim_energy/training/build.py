@@ -35,6 +35,8 @@ NETWORK_ERRORS = (
 
 def remedy_of(error: Exception) -> str:
     """Return what to do about such an error."""
+    if isinstance(error, RuntimeError) and "device" in str(error):
+        return "give device='cpu', or keep all tensors of the network in its parameters and buffers"
     if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
         return "try another size= or model"
     return "expected a network that takes images (n, c, h, w) alone; mend its forward"

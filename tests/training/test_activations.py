@@ -1,5 +1,7 @@
 """What hooks see of a network: every layer once for each image, before it is overwritten."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Normalisation
 from repsim_energy.models.resnet import resnet20
-from repsim_energy.training.activations import layer_names, layer_sizes, observe
+from repsim_energy.training.activations import _looking_on, layer_names, layer_sizes, observe
 
 PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 CPU = torch.device("cpu")
@@ -105,3 +107,27 @@ def test_what_is_not_one_answer_for_each_image_is_refused(layer, words, images):
     with pytest.raises(UsageError, match=words):
         seen(net, [layer], images, batch=4, through=True)
     assert not any(module._forward_hooks for module in net.modules())
+
+
+@pytest.mark.parametrize("leaves_early", [False, True])
+def test_a_network_is_put_back_where_it_was_with_all_that_is_its_own(leaves_early):
+    """Another device stands in for a GPU; numbers there are not needed to be put back."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
+    net[1].eval()
+    net[0].weight.grad = torch.ones_like(net[0].weight)
+    net[0].bias.data = net[1].weight.data[:]  # two parameters, one memory
+    own = [*net.parameters(), *net.buffers(), net[0].weight.grad]
+    memory, numbers = [t.data_ptr() for t in own], [t.clone() for t in own]
+    left = pytest.raises(KeyError) if leaves_early else contextlib.nullcontext()
+    with left, _looking_on(net, torch.device("meta")) as hooks:
+        hooks.append(net[0].register_forward_hook(print))
+        assert all(tensor.is_meta for tensor in (*net.parameters(), *net.buffers()))
+        assert not any(part.training for part in net.modules())
+        if leaves_early:
+            raise KeyError
+    now = [*net.parameters(), *net.buffers(), net[0].weight.grad]
+    assert all(one is other for one, other in zip(now, own, strict=True))
+    assert [tensor.data_ptr() for tensor in now] == memory
+    assert all(torch.equal(one, other) for one, other in zip(now, numbers, strict=True))
+    assert [part.training for part in net.modules()] == [True, True, False, True]
+    assert not net[0]._forward_hooks
