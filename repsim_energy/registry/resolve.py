@@ -47,10 +47,9 @@ def resolve_metric(registry: Registry, text: str) -> Metric:
         thing = _call(entry, partial(thing, **options))
     elif spec.options:
         raise UsageError(f"metric '{spec.name}' has no options, got '{text}'")
-    if not isinstance(thing, Metric):
+    if missing := missing_of(thing):
         raise PluginError(
-            f"{entry.called} lacks {', '.join(missing_of(thing))}; see the interface "
-            "repsim_energy.Metric"
+            f"{entry.called} lacks {', '.join(missing)}; see the interface repsim_energy.Metric"
         )
     return thing if entry.built_in else PluginMetric(thing, entry)
 
