@@ -75,8 +75,8 @@ class PatchMoments:
             )
         return PatchMoments(
             self.count + other.count,
-            self.total + other.total.to(self.total),
-            self.second + other.second.to(self.second),
+            self.total + other.total,
+            self.second + other.second,
             self.patch,
             self.unit,
             self.products | other.products,
@@ -109,7 +109,7 @@ class PatchMoments:
         >>> moments.every(2, 1).patch
         (1, 3, 3)
         """
-        kept = torch.arange(len(self.total), device=self.total.device)
+        kept = torch.arange(len(self.total))
         kept = kept.view(self.patch)[:, ::rows, ::columns]
         c, kh, kw = kept.shape
         kept = kept.flatten()
@@ -153,8 +153,8 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
     Returns
     -------
     PatchMoments
-        On the device of the images. Of uint8 images exact, bit for bit, whatever the threads and
-        the split into batches; of float ones accumulated in float64 from products in the images'
+        On the CPU, wherever the images are. Of uint8 images exact, bit for bit, whatever the
+        threads and the split into batches; of float ones accumulated in float64 from products in the images'
         own precision (half ones in float32).
 
     Raises
@@ -215,7 +215,7 @@ def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> PatchMoments | N
     if len(batch) == 0:
         return None
     total, second, ways = patch_sums(batch, patch)
-    total, second = total.double(), second.double()
+    total, second = total.double().cpu(), second.double().cpu()
     if not (torch.isfinite(total).all() and torch.isfinite(second).all()):
         raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
     channels, height, width = batch.shape[1:]
