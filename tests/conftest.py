@@ -19,6 +19,15 @@ from repsim_energy.interfaces import Dataset
 IMAGES = "REPSIM_TEST_IMAGES"
 
 
+def pytest_configure(config):
+    """Hide GPUs from all tests but those that are of them: ``pytest -m gpu``.
+
+    Networks train on a GPU where there is one, and round there as no stored number knows.
+    """
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Compute in one thread, here and in processes, unless OMP_NUM_THREADS says otherwise.

@@ -21,6 +21,9 @@ EXACT = ("none", "ieee")
 KINDS = ("conv", "rnn")
 """Layers whose precision cuDNN and oneDNN keep apart from that of products of matrices."""
 
+CUDNN = {"deterministic": True, "benchmark": False}
+"""How cuDNN convolves the same numbers in the same way each time."""
+
 
 @contextmanager
 def own_settings(*, grad: bool = False) -> Iterator[None]:
@@ -28,7 +31,8 @@ def own_settings(*, grad: bool = False) -> Iterator[None]:
 
     These would change numbers, or raise, and are put aside: autocast, coarser products and
     convolutions of float32 (``torch.set_float32_matmul_precision``, and TF32, which cuDNN uses
-    unless it is told otherwise), a default device, graphs, inference mode (whose tensors no graph
+    unless it is told otherwise), ways of convolving on a GPU that round otherwise each time or are
+    chosen by a race, a default device, graphs, inference mode (whose tensors no graph
     can take later) and ``numpy.seterr``. The default dtype is not: it is one for all threads, so
     what is computed in here names every dtype.
 
@@ -64,7 +68,7 @@ class _Precision:
 def _exact_float32() -> Iterator[None]:
     with _Precision.lock:
         _Precision.at_work += 1
-        if not all(value in EXACT for value in _precisions().values()):
+        if not _exact():
             _Precision.before = _Precision.before or (_switches(), _precisions())
             _make_exact()
     try:
@@ -77,9 +81,17 @@ def _exact_float32() -> Iterator[None]:
                 _Precision.before = None
 
 
+def _exact() -> bool:
+    cudnn: Any = torch.backends.cudnn
+    chosen = all(getattr(cudnn, name) == value for name, value in CUDNN.items())
+    return chosen and all(value in EXACT for value in _precisions().values())
+
+
 def _make_exact() -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+    for name, value in CUDNN.items():
+        setattr(torch.backends.cudnn, name, value)
     for library in _libraries().values():
         if library.fp32_precision not in EXACT:
             library.fp32_precision = "ieee"
@@ -90,8 +102,9 @@ def _switches() -> dict[str, Any]:
     found: dict[str, Any] = {}
     with suppress(RuntimeError):
         found["products"] = torch.get_float32_matmul_precision()
-    with suppress(RuntimeError):
-        found["cudnn"] = torch.backends.cudnn.allow_tf32
+    for name in ("allow_tf32", *CUDNN):
+        with suppress(RuntimeError):
+            found[name] = getattr(torch.backends.cudnn, name)
     return found
 
 
@@ -109,9 +122,9 @@ def _precisions() -> dict[str, str]:
 
 def _put_back(switches: dict[str, Any], precisions: dict[str, str]) -> None:
     if "products" in switches:
-        torch.set_float32_matmul_precision(switches["products"])
-    if "cudnn" in switches:
-        torch.backends.cudnn.allow_tf32 = switches["cudnn"]
+        torch.set_float32_matmul_precision(switches.pop("products"))
+    for name, value in switches.items():
+        setattr(torch.backends.cudnn, name, value)
     for name, library in _libraries().items():
         if library.fp32_precision != precisions[name]:
             library.fp32_precision = "none"  # which takes what is set for the library as a whole

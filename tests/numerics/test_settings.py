@@ -182,12 +182,11 @@ def on_a_gpu(values):
     return values.cuda()
 
 
-NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 SAME_BITS = [
     in_the_middle, with_graph, parameter, of_inference, array, array_that_cannot_be_written,
 ]  # fmt: skip
 SAME_NUMBERS = [
-    channels_last, reversed_in_memory, with_gaps, pytest.param(on_a_gpu, marks=NEEDS_GPU),
+    channels_last, reversed_in_memory, with_gaps, pytest.param(on_a_gpu, marks=pytest.mark.gpu),
 ]  # fmt: skip
 
 
@@ -275,6 +274,8 @@ WAYS = {
     "no TF32 in cuDNN": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
     "cudnn": lambda: setattr(torch.backends.cudnn, "fp32_precision", "ieee"),
     "cudnn.conv": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+    "cudnn chooses": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+    "cudnn repeats": lambda: setattr(torch.backends.cudnn, "deterministic", True),
     "cudnn.rnn": lambda: setattr(torch.backends.cudnn.rnn, "fp32_precision", "tf32"),
     "mkldnn.conv": lambda: setattr(torch.backends.mkldnn.conv, "fp32_precision", "bf16"),
 }
@@ -290,7 +291,9 @@ def state():
     """All that torch tells of the precision of float32."""
     wholes = [torch.backends, torch.backends.mkldnn, torch.backends.cudnn]
     found = [home.fp32_precision for home in (*wholes, *libraries())]
-    switches = torch.get_float32_matmul_precision, lambda: torch.backends.cudnn.allow_tf32
+    cudnn = torch.backends.cudnn
+    found += [cudnn.deterministic, cudnn.benchmark]
+    switches = torch.get_float32_matmul_precision, lambda: cudnn.allow_tf32
     for switch in switches:
         with contextlib.suppress(RuntimeError):  # it cannot be told in one word
             found.append(switch())
@@ -304,7 +307,7 @@ def precision_put_back():
     cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
     for module in (torch.backends, mkldnn, cudnn, *libraries()):
         module.fp32_precision = "none"
-    cudnn.allow_tf32 = True  # as torch starts
+    cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = True, False, False  # as torch starts
 
 
 @pytest.mark.usefixtures("precision_put_back")
@@ -315,7 +318,8 @@ def test_the_precision_of_products_is_exact_inside_and_put_back(way):
     for error in (None, ValueError):
         with contextlib.suppress(ValueError), own_settings(), own_settings():
             assert {home.fp32_precision for home in libraries()} <= {"none", "ieee"}
-            assert not torch.backends.cudnn.allow_tf32
+            cudnn = torch.backends.cudnn
+            assert (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark) == (False, True, False)
             if error is not None:
                 raise error
         assert state() == before

@@ -1,0 +1,59 @@
+"""Runs and comparisons on a GPU: `pytest -m gpu`."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from samples import RECIPE, noise_images, small_cnn
+
+import repsim_energy as rs
+
+pytestmark = pytest.mark.gpu
+
+IMAGES = noise_images(60, (3, 12, 12))
+WITH_NORM = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Dropout(), torch.nn.ReLU()
+)
+
+
+@pytest.fixture(autouse=True)
+def _there_is_one():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU that torch can use")
+
+
+def energies(device, monkeypatch, tmp_path):
+    monkeypatch.setenv("REPSIM_CACHE", str(tmp_path))
+    found = rs.compare({"net": small_cnn}, IMAGES, recipe=RECIPE, seeds=2, device=device)
+    return found.energy.values
+
+
+def test_a_seed_is_the_same_run_each_time_and_that_of_a_cpu(monkeypatch, tmp_path):
+    once, again, cpu = (
+        energies(device, monkeypatch, tmp_path / str(i))
+        for i, device in enumerate(["cuda", "cuda", "cpu"])
+    )
+    np.testing.assert_array_equal(once, again)
+    np.testing.assert_allclose(once, cpu, rtol=0, atol=1e-5 * cpu.max())
+
+
+def test_cka_is_that_of_a_cpu():
+    networks = {name: copy.deepcopy(WITH_NORM) for name in "ab"}
+    torch.nn.init.normal_(networks["b"][0].weight, generator=torch.Generator().manual_seed(3))
+    gpu, cpu = (
+        rs.compare(networks, IMAGES, "cka", layers=["convs", "output"], device=device)
+        for device in ("cuda", "cpu")
+    )
+    np.testing.assert_allclose(gpu.similarity, cpu.similarity, rtol=0, atol=1e-6)
+
+
+def test_a_network_is_left_where_it_was():
+    net = copy.deepcopy(WITH_NORM)
+    net[0].weight.grad = torch.ones_like(net[0].weight)
+    state = [*net.parameters(), *net.buffers(), net[0].weight.grad]
+    places = [tensor.data_ptr() for tensor in state]
+    rs.compare({"a": net, "b": copy.deepcopy(net)}, IMAGES, "cka", device="cuda")
+    now = [*net.parameters(), *net.buffers(), net[0].weight.grad]
+    assert all(one is other for one, other in zip(now, state, strict=True))
+    assert [tensor.data_ptr() for tensor in now] == places
