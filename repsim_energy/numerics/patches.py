@@ -154,8 +154,8 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
     -------
     PatchMoments
         On the CPU, wherever the images are. Of uint8 images exact, bit for bit, whatever the
-        threads and the split into batches; of float ones accumulated in float64 from products in the images'
-        own precision (half ones in float32).
+        threads and the split into batches; of float ones accumulated in float64 from products in
+        the images' own precision (half ones in float32).
 
     Raises
     ------
