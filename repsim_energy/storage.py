@@ -11,12 +11,16 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from repsim_energy.errors import RepsimError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "atomic_path",
@@ -25,6 +29,7 @@ __all__ = [
     "check_writable",
     "make_folder",
     "sha256_of",
+    "write_tensors",
 ]
 
 STALE_SECONDS = 24 * 3600
@@ -217,6 +222,21 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors; the system itself says where it cannot.
+
+    Raises
+    ------
+    OSError
+        Such as for a full disk, which safetensors has errors of its own for.
+    """
+    from safetensors.torch import save
+
+    path.write_bytes(save(dict(tensors), None if metadata is None else dict(metadata)))
 
 
 def sha256_of(path: Path) -> str:

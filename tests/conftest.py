@@ -1,5 +1,6 @@
 """Fixtures that many tests share: a cache of their own, threads, images, plugins."""
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
@@ -145,6 +146,23 @@ def install(tmp_path, monkeypatch):
     for name, module in [*sys.modules.items()]:
         if str(getattr(module, "__file__", None)).startswith(str(folder)):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def files_of_at_most():
+    """A context in which no file grows beyond so many bytes, as on a full disk."""
+
+    @contextlib.contextmanager
+    def limited(size):
+        resource = pytest.importorskip("resource")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

@@ -62,19 +62,7 @@ def test_files_that_are_no_results_are_refused(result, tmp_path):
         open_result(path)
 
 
-@contextlib.contextmanager
-def files_of_at_most(size):
-    """No file grows beyond so many bytes, as on a full disk."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_failed_write_keeps_the_old_result(result, tmp_path):
+def test_a_failed_write_keeps_the_old_result(result, tmp_path, files_of_at_most):
     path = tmp_path / "r.nc"
     save_result(result, path)
     size = path.stat().st_size

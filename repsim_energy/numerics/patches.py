@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Images = Tensor | NDArray[Any]
 
-__all__ = ["PatchMoments", "check_batch", "no_images", "patch_moments", "pixel_unit"]
+__all__ = ["PatchMoments", "batches_of", "check_batch", "no_images", "patch_moments", "pixel_unit"]
 
 CHUNK_BYTES = 64 * 2**20
 """How much of an array is read at once."""
@@ -180,7 +180,7 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
     (4, 2.5)
     """
     self_check()
-    parts = (_moments_of_batch(batch, patch) for batch in _batches(images))
+    parts = (_moments_of_batch(batch, patch) for batch in batches_of(images))
     moments = next((part for part in parts if part is not None), None)
     if moments is None:
         raise no_images()
@@ -190,7 +190,7 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
     return moments
 
 
-def _batches(images: Images | Iterable[Any]) -> Iterator[Tensor]:
+def batches_of(images: Images | Iterable[Any]) -> Iterator[Tensor]:
     """Give tensors; an array is read part by part, so that a file is never in memory whole."""
     if isinstance(images, Tensor):
         yield images
@@ -206,7 +206,7 @@ def _batches(images: Images | Iterable[Any]) -> Iterator[Tensor]:
                 "(n, c, h, w), or batches of such; read files before, take images out of mappings"
             )
         for batch in images:
-            yield from _batches(batch[0] if isinstance(batch, tuple | list) and batch else batch)
+            yield from batches_of(batch[0] if isinstance(batch, tuple | list) and batch else batch)
 
 
 @own_settings()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial, reduce
 from itertools import islice
 from operator import add
@@ -12,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from repsim_energy.errors import DataError, FileError, RepsimError, UsageError
+from repsim_energy.errors import DataError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.numerics.arrays import tensor_of
-from repsim_energy.numerics.patches import PatchMoments, patch_moments
+from repsim_energy.numerics.patches import PatchMoments, batches_of, patch_moments
+from repsim_energy.scheduling.chunk_identity import made_of, noted
 from repsim_energy.scheduling.processes import Local
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
-from repsim_energy.storage import atomic_path, check_writable
+from repsim_energy.scheduling.sums_file import UNCLEAR, Known, read_sums, write_sums
+from repsim_energy.storage import check_writable
 
 __all__ = ["moments_of_images", "patch_moments_of_chunks"]
 
@@ -73,8 +75,11 @@ def patch_moments_of_chunks(
     patch : (kh, kw)
     scheduler : ``local`` or ``local:N`` for processes of this machine, ``tcp://HOST:PORT`` for a
         Dask cluster; without one, this process. Processes need ``if __name__ == "__main__":``
-    checkpoint : a file that keeps the sums, written every few seconds and at the end. Called
-        again with the same chunks, the work goes on there; delete it when the chunks have changed
+    checkpoint : a file that keeps the sums, written every few seconds and at the end, with what
+        the chunks behind them are made of and the SHA-256 of their pixels. Called again with the
+        same chunks (and more, if you like), the work goes on there: a chunk whose code, arguments
+        and files (size and time of change) are as before is not read again, any other is, and its
+        pixels are compared. What a function fetches over a network is not looked at
 
     Returns
     -------
@@ -85,6 +90,15 @@ def patch_moments_of_chunks(
     RepsimError
         For a chunk that cannot be read or summed, by its number. What has been added up to then is
         in the checkpoint.
+    UsageError
+        For a checkpoint of other chunks or another patch.
+    FileError
+        For a checkpoint that is none; it stays as it is.
+
+    Warns
+    -----
+    RepsimWarning
+        Where the checkpoint cannot be written, on a full disk perhaps; the work goes on.
 
     Examples
     --------
@@ -95,87 +109,114 @@ def patch_moments_of_chunks(
     """
     where = scheduler_of(scheduler)
     sums = _Sums(None if checkpoint is None else Path(checkpoint), patch)
-    remaining = islice(enumerate(chunks), sums.chunks, None)
-    with sums:
-        for part in where.in_order(partial(_moments_of_chunk, patch=patch), remaining):
-            sums.add(part)
+    numbered = enumerate(chunks)
+    sums.check(where, list(islice(numbered, len(sums.chunks))))
+    summed = partial(_moments_of_chunk, patch=patch, kept=checkpoint is not None)
+    try:
+        for part, chunk in where.in_order(summed, numbered):
+            sums.add(part, chunk)
+    finally:
+        sums.write()
     if sums.moments is None:
         raise DataError("got no chunks, expected at least one function or path")
     return sums.moments
 
 
-def _moments_of_chunk(numbered: tuple[int, Chunk], patch: tuple[int, int]) -> PatchMoments:
-    number, chunk = numbered
+Numbered = tuple[int, Chunk]
+
+
+def _moments_of_chunk(
+    numbered: Numbered, patch: tuple[int, int], kept: bool
+) -> tuple[PatchMoments, Known | None]:
+    with _chunk_named(numbered):
+        if not kept:
+            return patch_moments(_read(numbered[1]), patch), None
+        before, pixels = _made_of(numbered), hashlib.sha256()
+        moments = patch_moments(noted(batches_of(_read(numbered[1])), pixels), patch)
+        return moments, Known(before, pixels.digest())
+
+
+def _made_of(numbered: Numbered) -> bytes:
+    return made_of(numbered[1]) or UNCLEAR
+
+
+def _pixels(numbered: Numbered) -> bytes:
+    with _chunk_named(numbered):
+        pixels = hashlib.sha256()
+        for _ in noted(batches_of(_read(numbered[1])), pixels):
+            pass
+        return pixels.digest()
+
+
+@contextmanager
+def _chunk_named(numbered: Numbered) -> Iterator[None]:
     try:
-        images = _read(chunk) if isinstance(chunk, str | Path) else chunk()
-        return patch_moments(images, patch)
+        yield
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise RepsimError(
-            f"chunk {number} could not be summed ({reason}), expected images of one type; "
+            f"chunk {numbered[0]} could not be summed ({reason}), expected images of one type; "
             "repair it and call again"
         ) from error
 
 
-def _read(path: str | Path) -> Tensor:
-    return tensor_of(np.load(path, allow_pickle=False)).permute(0, 3, 1, 2)
+def _read(chunk: Chunk) -> Tensor | Iterable[Tensor]:
+    if not isinstance(chunk, str | Path):
+        return chunk()
+    return tensor_of(np.load(chunk, allow_pickle=False)).permute(0, 3, 1, 2)
 
 
 class _Sums:
-    """Sums so far and of how many chunks; written down now and then, and when they are left."""
+    """Sums so far and of which chunks; written down now and then, and when they are left."""
 
     def __init__(self, path: Path | None, patch: tuple[int, int]) -> None:
         self._path = path
-        self.chunks = 0
+        self.chunks: list[Known] = []
         self.moments: PatchMoments | None = None
-        if path is not None and path.exists():
-            self._go_on(path, patch)
-        self._written = (self.chunks, time.monotonic())
+        if path is not None:
+            check_writable(path)
+            if path.exists():
+                self.chunks, self.moments = read_sums(path, patch)
+        self._written = (len(self.chunks), time.monotonic())
 
-    def __enter__(self) -> None:
-        """Begin; a file that could not be written in the end is refused now."""
-        if self._path is not None:
-            check_writable(self._path)
+    def check(self, where: Scheduler, begun: Sequence[Numbered]) -> None:
+        """Refuse chunks that are not those that were summed."""
+        if not self.chunks:
+            return
+        if len(begun) < len(self.chunks):
+            self._refuse(f"{len(self.chunks)} chunks, got {len(begun)}")
+        look = Local(1) if isinstance(where, Local) else where  # whose workers see the files
+        found = look.in_order(_made_of, begun)
+        changed = [
+            chunk
+            for chunk, now, known in zip(begun, found, self.chunks, strict=True)
+            if now != known.made_of or now == UNCLEAR
+        ]
+        for chunk, pixels in zip(changed, where.in_order(_pixels, changed), strict=True):
+            if pixels != self.chunks[chunk[0]].pixels:
+                name = f" ('{chunk[1]}')" if isinstance(chunk[1], str | Path) else ""
+                self._refuse(f"other images: those of chunk {chunk[0]}{name} differ")
 
-    def __exit__(self, *_: object) -> None:
-        self._write()
+    def _refuse(self, difference: str) -> None:
+        raise UsageError(
+            f"checkpoint '{self._path}' holds sums of {difference}; delete it to begin anew, or "
+            "give another path"
+        )
 
-    def add(self, part: PatchMoments) -> None:
+    def add(self, part: PatchMoments, chunk: Known | None) -> None:
         """Add the next chunk."""
         self.moments = part if self.moments is None else self.moments + part
-        self.chunks += 1
+        if chunk is not None:
+            self.chunks.append(chunk)
         if time.monotonic() - self._written[1] > SECONDS:
-            self._write()
+            self.write()
 
-    def _write(self) -> None:
-        if self._path is None or self.moments is None or self.chunks == self._written[0]:
+    def write(self) -> None:
+        """Write the sums down, where there are new ones."""
+        if self._path is None or self.moments is None or len(self.chunks) == self._written[0]:
             return
-        sums = self.moments
-        state = {
-            "chunks": self.chunks, "count": sums.count, "patch": sums.patch, "unit": sums.unit,
-            "products": sorted(sums.products),
-        }  # fmt: skip
-        with atomic_path(self._path) as temporary:
-            tensors = {"total": sums.total, "second": sums.second}
-            save_file(tensors, temporary, {"state": json.dumps(state)})
-        self._written = (self.chunks, time.monotonic())
-
-    def _go_on(self, path: Path, patch: tuple[int, int]) -> None:
         try:
-            with safe_open(path, "pt") as file:
-                state = json.loads(file.metadata()["state"])
-                total, second = file.get_tensor("total"), file.get_tensor("second")
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise FileError(
-                f"checkpoint '{path}' cannot be read ({error}); delete it to begin anew"
-            ) from error
-        if tuple(state["patch"][1:]) != tuple(patch):
-            raise UsageError(
-                f"checkpoint '{path}' holds sums of patch {tuple(state['patch'][1:])}, expected "
-                f"{tuple(patch)}; delete it or name another"
-            )
-        self.chunks = state["chunks"]
-        products = frozenset(state.get("products", ()))
-        self.moments = PatchMoments(
-            state["count"], total, second, tuple(state["patch"]), state["unit"], products
-        )
+            write_sums(self._path, self.chunks, self.moments)
+        except RepsimError as error:  # a full disk costs the checkpoint, not the sums
+            warnings.warn(f"{error}; summing goes on", RepsimWarning, stacklevel=4)
+        self._written = (len(self.chunks), time.monotonic())

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimWarning
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
-from repsim_energy.storage import atomic_path, cache_folder, cache_place, sha256_of
+from repsim_energy.storage import atomic_path, cache_folder, cache_place, sha256_of, write_tensors
 from repsim_energy.training.build import build
 from repsim_energy.training.recipe import Recipe
 
@@ -118,7 +118,7 @@ def keep_run(
     with atomic_path(cache_folder("runs") / key) as temporary:
         temporary.mkdir()
         for name, tensors in zip(FILES, (run.filters, state), strict=True):
-            save_file({k: v.clone() for k, v in tensors.items()}, temporary / name)
+            write_tensors(temporary / name, {k: v.clone() for k, v in tensors.items()})
         manifest = {
             "model": spec.label,
             "identity": spec.identity,

@@ -295,14 +295,22 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
     (tmp_path / "photos").mkdir()
     for number, image in enumerate(pixels):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"photos/{number}.png")
-    done = subprocess.run(
-        [sys.executable, "patch_statistics.py", "photos", cluster],
-        capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        env={**os.environ, **importable()},
-    )  # fmt: skip
+
+    def run(folder):
+        return subprocess.run(
+            [sys.executable, "patch_statistics.py", folder, cluster, "sums.safetensors"],
+            capture_output=True, text=True, cwd=tmp_path, timeout=120,
+            env={**os.environ, **importable()},
+        )  # fmt: skip
+
+    done = run("photos")
     here = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7))
     assert f"{here.count} patches" in done.stdout, done.stderr
     assert torch.equal(load_file(tmp_path / "sums.safetensors")["second"], here.second)
+    (tmp_path / "photos").rename(tmp_path / "moved")  # read again, and known by its pixels
+    assert run("moved").stdout == done.stdout
+    Image.new("RGB", (256, 256)).save(tmp_path / "moved/0.png")
+    assert "sums of other images: those of chunk 0 differ" in run("moved").stderr
 
 
 def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatch, fresh_cache):

@@ -1,0 +1,93 @@
+"""The file that keeps the patch moments of chunks, and which chunks they are of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from repsim_energy.errors import FileError, UsageError, reason_of
+from repsim_energy.numerics.patches import PatchMoments
+from repsim_energy.storage import atomic_path, write_tensors
+
+__all__ = ["UNCLEAR", "Known", "read_sums", "write_sums"]
+
+UNCLEAR = bytes(32)
+"""Stands for what a chunk is made of where that cannot be said."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """By what a chunk is known again: the SHA-256 of what it is made of, and of its pixels."""
+
+    made_of: bytes
+    pixels: bytes
+
+
+def write_sums(path: Path, chunks: Sequence[Known], sums: PatchMoments) -> None:
+    """Write moments and the chunks that they are of.
+
+    Raises
+    ------
+    RepsimError
+        Where they cannot be written; the file is the old one then.
+    """
+    state = {
+        "count": sums.count, "patch": sums.patch, "unit": sums.unit,
+        "products": sorted(sums.products),
+    }  # fmt: skip
+    tensors = {
+        "total": sums.total,
+        "second": sums.second,
+        "made_of": _rows([chunk.made_of for chunk in chunks]),
+        "pixels": _rows([chunk.pixels for chunk in chunks]),
+    }
+    with atomic_path(path) as temporary:
+        write_tensors(temporary, tensors, {"state": json.dumps(state)})
+
+
+def read_sums(path: Path, patch: tuple[int, int]) -> tuple[list[Known], PatchMoments]:
+    """Return the chunks of a file, and their moments.
+
+    Raises
+    ------
+    FileError
+        For a file that is none of ours, is damaged, or does not say which chunks it is of.
+    UsageError
+        For moments of another patch.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            state = json.loads(file.metadata()["state"])
+            total, second = file.get_tensor("total"), file.get_tensor("second")
+            names = set(file.keys())
+            rows = [file.get_tensor(n) for n in ("made_of", "pixels") if n in names]
+        kind = tuple(state["patch"])
+        products = frozenset(state.get("products", ()))
+        moments = PatchMoments(state["count"], total, second, kind, state["unit"], products)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise FileError(
+            f"'{path}' is no checkpoint of patch sums, or is damaged ({reason_of(error)}), and is "
+            "left as it is; give another path, or delete it to begin anew"
+        ) from error
+    if len(rows) < 2:
+        raise FileError(
+            f"checkpoint '{path}' is of an earlier version, which did not note which images it "
+            "had summed; delete it to begin anew, or give another path"
+        )
+    if kind[1:] != tuple(patch):
+        raise UsageError(
+            f"checkpoint '{path}' holds sums of patch {kind[1:]}, expected {tuple(patch)}; delete "
+            "it to begin anew, or give another path"
+        )
+    made_of, pixels = ([bytes(row) for row in table.tolist()] for table in rows)
+    return [Known(*pair) for pair in zip(made_of, pixels, strict=True)], moments
+
+
+def _rows(digests: Sequence[bytes]) -> Tensor:
+    return torch.tensor([list(digest) for digest in digests], dtype=torch.uint8)
