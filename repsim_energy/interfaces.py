@@ -286,6 +286,7 @@ class TrainedModel:
     normalisation : of the images it was trained on, where it is known; ``dataset`` takes that of
         the images it is shown, ``None`` too unless the network normalizes inside
     answer : which entry of what it answers is the network's answer, where it answers several
+    file_sha256 : SHA-256 of the file that its weights were read from, where there is one
     """
 
     module: nn.Module
@@ -294,6 +295,7 @@ class TrainedModel:
     network: bool = True
     normalisation: Normalisation | Literal["dataset"] | None = None
     answer: str = ""
+    file_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -333,12 +335,13 @@ class ModelSpec:
 
     Parameters
     ----------
-    label : what the user typed; the name in results
+    label : the name in results
     build : ``(num_classes, in_channels)`` -> a new network, or a trained one
     identity : what a cached training is keyed by; ``None`` where nothing identifies the code,
         such as a function handed over in Python, whose trainings are not cached
     origin : distribution -> version of the plugins that offer it, built-ins included
     answer : which entry of what the network answers is trained, where it answers several
+    spec : the name and options that the user typed; empty for objects
     """
 
     label: str
@@ -346,3 +349,4 @@ class ModelSpec:
     identity: Mapping[str, Any] | None
     origin: Mapping[str, str] = field(default_factory=dict)
     answer: str = ""
+    spec: str = ""

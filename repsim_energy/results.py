@@ -74,6 +74,14 @@ VARIABLES: dict[str, tuple[str, str]] = {
 }
 """Every variable that may occur: long_name and units. ``steps`` is -1 where unknown."""
 
+COORDINATES = {
+    "model_spec": "name and options of the model as typed, empty for objects of Python",
+    "file_sha256": "SHA-256 of the file of weights, empty where there is none",
+    "filters_sha256": "SHA-256 of the filters, empty for networks trained by the toolkit",
+    "init_sha256": "SHA-256 of the filters before training, empty where they were not given",
+}
+"""What stands beside the labels of a dimension: long_name."""
+
 
 def assemble(
     variables: Mapping[str, tuple[Sequence[str], Any]],
@@ -87,7 +95,7 @@ def assemble(
     Parameters
     ----------
     variables : name -> (dims, values), names as in ``VARIABLES``
-    coords : dimension -> labels
+    coords : dimension -> labels, or a name as in ``COORDINATES`` -> (dims, labels)
     configuration : all that was asked for; stored as one JSON string
     attributes : further attributes, text only (netCDF holds no None, bool or dict)
     origins : distribution -> version of the plugins that took part
@@ -97,7 +105,7 @@ def assemble(
             name: (list(dims), np.asarray(values), _described(name))
             for name, (dims, values) in variables.items()
         },
-        coords={name: [_storable(label) for label in labels] for name, labels in coords.items()},
+        coords={name: _coordinate(name, labels) for name, labels in coords.items()},
     )
     versions = {name: version_of(name) for name in ("torch", "numpy", "xarray", OWN)}
     for origin in origins:
@@ -110,6 +118,14 @@ def assemble(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return result
+
+
+def _coordinate(name: str, labels: Any) -> Any:
+    if name not in COORDINATES:
+        return [_storable(label) for label in labels]
+    dims, texts = labels
+    stored = np.array([_storable(str(text)) for text in np.ravel(texts)]).reshape(np.shape(texts))
+    return list(dims), stored, {"long_name": COORDINATES[name], "units": ""}
 
 
 def _storable(value: Any) -> Any:

@@ -27,7 +27,9 @@ __all__ = [
     "options_of",
     "parse_chain",
     "parse_spec",
+    "path_of",
     "split_list",
+    "split_options",
     "takes_train",
     "write_spec",
 ]
@@ -71,6 +73,17 @@ def split_list(text: str) -> list[str]:
     return items
 
 
+def split_options(text: str) -> list[str]:
+    """Return the name and the ``key=value`` parts of a spec.
+
+    Examples
+    --------
+    >>> split_options("resnet18:width=0.5:frozen=true")
+    ['resnet18', 'width=0.5', 'frozen=true']
+    """
+    return _split(_OPTION, text)
+
+
 def parse_spec(text: str) -> Spec:
     """Return the name and options of ``NAME[:key=value]...``.
 
@@ -79,7 +92,7 @@ def parse_spec(text: str) -> Spec:
     >>> parse_spec("resnet18:width=0.5:frozen=true")
     Spec(name='resnet18', options={'width': '0.5', 'frozen': 'true'})
     """
-    name, *pairs = _split(_OPTION, text.strip())
+    name, *pairs = split_options(text.strip())
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"cannot read '{text}', expected NAME[:key=value]... such as vgg11:width=0.5"
@@ -290,7 +303,7 @@ def _convert_to(text: str, target: Any) -> Any:
     if target is bool:
         return _TRUTH[text.lower()]
     if target is Path:
-        return _home(Path(text))
+        return path_of(text)
     if target in (int, float, str):
         return target(text)
     origin = typing.get_origin(target)
@@ -302,8 +315,9 @@ def _convert_to(text: str, target: Any) -> Any:
     raise ValueError(text)
 
 
-def _home(path: Path) -> Path:
-    """Return a path below the home folder for ``~/...``, unless a folder is really called so."""
+def path_of(text: str) -> Path:
+    """Return a path, below the home folder for ``~/...`` unless a folder is really called so."""
+    path = Path(text)
     if path.parts[:1] != ("~",) or path.exists():
         return path
     try:

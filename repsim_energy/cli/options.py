@@ -80,7 +80,9 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
     """
     if not output.exists():
         return
-    specs = [parse_spec(model) for model in models]
+    from repsim_energy.registry.model_names import label_and_spec
+
+    specs = [parse_spec(label_and_spec(model, lambda _: False)[1]) for model in models]
     specs += [part for chain in datasets for part in parse_chain(chain)]
     written = output.resolve()
     places = (written,) if written.suffix == ".nc" else (written, *written.parents)

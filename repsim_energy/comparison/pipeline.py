@@ -33,6 +33,7 @@ from repsim_energy.comparison.profiles import (
     run_variables,
 )
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
+from repsim_energy.comparison.which_weights import weight_coords
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject, missing_of
 from repsim_energy.numerics.self_check import self_check
@@ -172,7 +173,7 @@ def _with_filters(
         **run_variables(plan, networks),
     }
     coords = {
-        **_coords(plan),
+        **_coords(plan, networks),
         "stage": list(STAGES),
         "component": list(range(math.prod(bases[0].patch))),
     }
@@ -219,7 +220,7 @@ def _with_activations(
         **{name: (_paired(dims), values) for name, values in pairs.items()},
         **run_variables(plan, networks),
     }
-    coords = {**_coords(plan), "layer": labels, "layer_ref": labels}
+    coords = {**_coords(plan, networks), "layer": labels, "layer_ref": labels}
     counts = ",".join(str(len(chosen)) for chosen in shown)
     return _result(
         plan,
@@ -254,13 +255,14 @@ def _paired(dims: tuple[str, ...]) -> tuple[str, ...]:
     return (*dims, *(f"{dim}_ref" for dim in dims))
 
 
-def _coords(plan: Plan) -> dict[str, Any]:
+def _coords(plan: Plan, networks: Mapping[Key, Network]) -> dict[str, Any]:
     labels: dict[str, Any] = {
         "dataset": [data.label for data in plan.datasets],
         "model": [spec.label for spec in plan.models],
         "seed": plan.seeds,
     }
-    return {**labels, **{f"{dim}_ref": values for dim, values in labels.items()}}
+    refs = {f"{dim}_ref": values for dim, values in labels.items()}
+    return {**labels, **refs, **weight_coords(plan, networks)}
 
 
 def _result(

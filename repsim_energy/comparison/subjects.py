@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from repsim_energy.comparison.labels import is_checkpoint, short_labels
 from repsim_energy.data.arrays import image_set_of, image_set_of_items
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation, TrainedModel
@@ -132,31 +133,47 @@ def as_models(
     if not isinstance(given, Iterable) or isinstance(given, Set):  # a set has no order
         raise UsageError(f"got models of type {type(given).__name__}, expected a list of models")
     named = given.items() if isinstance(given, Mapping) else [(None, model) for model in given]
-    specs: list[ModelSpec] = []
-    for name, model in named:
-        if name is not None and not isinstance(name, str):
-            raise UsageError(
-                f"got the label {name!r} of type {type(name).__name__}, expected a text that names "
-                "the model in the result"
-            )
-        spec = _as_model(registry, model, name)
-        if any(spec.label == other.label for other in specs):
-            if isinstance(model, str):
-                raise UsageError(f"model '{spec.label}' stands twice, expected each once")
-            spec = replace(spec, label=f"{spec.label}#{len(specs)}")
-        specs.append(spec)
-    if not specs:
+    found = [(_as_model(registry, model, _label(name)), model) for name, model in named]
+    if not found:
         raise UsageError("got no models, expected at least one such as vgg11")
+    short = _short_labels([spec for spec, _ in found])
+    specs: list[ModelSpec] = []
+    for spec, model in found:
+        label = short.get(spec.spec, spec.label) if spec.label == spec.spec else spec.label
+        if any(label == other.label for other in specs):
+            if isinstance(model, str | Path):
+                raise UsageError(f"model '{label}' stands twice, expected each once")
+            label = f"{label}#{len(specs)}"
+        specs.append(replace(spec, label=label))
     return specs
+
+
+def _label(name: Any) -> str | None:
+    if name is not None and not isinstance(name, str):
+        raise UsageError(
+            f"got the label {name!r} of type {type(name).__name__}, expected a text that names "
+            "the model in the result"
+        )
+    return name
+
+
+def _short_labels(specs: Sequence[ModelSpec]) -> dict[str, str]:
+    """Return spec -> label of the checkpoints that were not given one."""
+    unnamed = [one.spec for one in specs if one.label == one.spec and is_checkpoint(one.spec)]
+    taken = {one.label for one in specs if one.label != one.spec or one.spec not in unnamed}
+    return dict(zip(unnamed, short_labels(unnamed, taken), strict=True))
 
 
 def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSpec:
     if isinstance(model, Path):
-        spec = resolve_model(registry, write_spec("checkpoint", path=model))
-        return replace(spec, label=name or model.stem)
+        model = write_spec("checkpoint", path=model)
     if isinstance(model, str):
         spec = resolve_model(registry, model)
-        return replace(spec, label=name or model)
+        if name and spec.label != spec.spec:
+            raise UsageError(
+                f"model '{model}' got the label '{name}' too, expected one; leave one of them out"
+            )
+        return replace(spec, label=name or spec.label)
     if isinstance(model, ModelSpec):
         return replace(model, label=name or model.label)
     if isinstance(model, nn.Module | TrainedModel):

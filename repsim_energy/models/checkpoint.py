@@ -71,7 +71,7 @@ def checkpoint(
             f"'{init}'; expected the same layer before and after training"
         )
     normalisation = parse_normalization(normalize, in_channels)
-    return replace(taken, normalisation=normalisation, answer=answer)
+    return replace(taken, normalisation=normalisation, answer=answer, file_sha256=file.sha256)
 
 
 _OPTIONS = ("path", "layer", "weights", "arch", "init", "normalize", "answer")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import io
 import json
+import os
 import pickle
 import re
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +23,7 @@ from safetensors.torch import load as load_bytes
 from torch.serialization import safe_globals
 
 from repsim_energy.errors import FileError, UsageError
+from repsim_energy.models.file_names import missing_file
 from repsim_energy.models.unreadable import foreign_kind, pickled_kind
 
 __all__ = ["Content", "read_file"]
@@ -41,11 +44,21 @@ class Content:
     value : as it stands in the file: names to tensors, or containers of such
     ordered : whether the order is that of the network; safetensors files are alphabetical
     metadata : texts beside the tensors of a safetensors file
+    digests : name -> SHA-256 of every file that was read
     """
 
     value: Any
     ordered: bool
     metadata: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file; of several, that of the lines that ``sha256sum`` prints."""
+        if len(self.digests) == 1:
+            return next(iter(self.digests.values()))
+        lines = "".join(f"{self.digests[name]}  {name}\n" for name in sorted(self.digests))
+        return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
 
 def read_file(path: Path) -> Content:
@@ -64,17 +77,23 @@ def read_file(path: Path) -> Content:
     if path.is_dir():
         raise UsageError(f"'{path}' is a folder, expected a file of weights; name one in it")
     if not path.is_file():
-        raise UsageError(f"no checkpoint at '{path}', expected a .safetensors or .pt file")
+        raise missing_file(path)
     try:
         with path.open("rb") as file:
             shards = _shards(file, path)
-            return _of_shards(shards, path) if shards else _content(file, path)
+            content = _of_shards(shards, path) if shards else _content(file, path)
+            return replace(content, digests={**content.digests, path.name: _sha256(file)})
     except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(
             f"'{path}' cannot be read as a checkpoint ({reason[:150]}): truncated, damaged or of "
             "another kind; expected an intact .safetensors file or a PyTorch state_dict"
         ) from error
+
+
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _content(file: IO[bytes], path: Path) -> Content:
@@ -149,13 +168,15 @@ def _of_shards(shards: Mapping[str, str], path: Path) -> Content:
             f"({', '.join(missing[:3])}); put them beside it"
         )
     tensors: dict[str, Any] = {}
+    digests = {}
     for name in names:
         with (path.parent / name).open("rb") as file:
             read = _content(file, path.parent / name).value
+            digests[name] = _sha256(file)
         tensors |= {key: read[key] for key in read if shards.get(key) == name}
     if absent := [key for key in shards if key not in tensors]:
         raise FileError(
             f"'{path}' names {len(absent)} tensors that its files do not hold ({absent[0]}); "
             "download them again"
         )
-    return Content(tensors, False)
+    return Content(tensors, False, digests=digests)

@@ -25,12 +25,14 @@ class Weights:
     tensors : as they stand in the file, parts of parametrizations included
     ordered : whether their order is that of the network
     first_layer : the tensor that the file itself says is the first layer, or nothing
+    sha256 : of the file
     """
 
     path: Path
     tensors: dict[str, Tensor]
     ordered: bool
     first_layer: str | None = None
+    sha256: str = ""
 
     @cached_property
     def effective(self) -> Effective:
@@ -60,4 +62,4 @@ def load_weights(path: str | Path, chosen: str | None = None) -> Weights:
     ordered = content.ordered and names != sorted(names)
     said = content.metadata.get("first_layer")
     first = next((name for name in (said, f"{said}.weight") if name in tensors), None)
-    return Weights(path, tensors, ordered, first)
+    return Weights(path, tensors, ordered, first, content.sha256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from repsim_energy.interfaces import (
     ModelSpec,
     missing_of,
 )
+from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.registry.plugin_metric import PluginMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
 from repsim_energy.specs import (
@@ -55,9 +57,22 @@ def resolve_metric(registry: Registry, text: str) -> Metric:
 
 
 def resolve_model(registry: Registry, text: str) -> ModelSpec:
-    """Return the architecture of a spec such as ``resnet18:width=0.5``."""
-    spec = parse_spec(text)
-    return _model(registry, text, spec.name, spec.options)
+    """Return the model of a spec such as ``resnet18:width=0.5`` or ``mine=checkpoint:path=a.pt``.
+
+    Its label is the one given, else the spec.
+    """
+    label, typed = label_and_spec(text, partial(_is_model, registry))
+    spec = parse_spec(typed)
+    found = _model(registry, typed, spec.name, spec.options)
+    return replace(found, label=label or typed, spec=typed)
+
+
+def _is_model(registry: Registry, name: str) -> bool:
+    try:
+        registry.entry("model", name)
+    except UsageError:
+        return False
+    return True
 
 
 def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]) -> ModelSpec:

@@ -1,0 +1,56 @@
+"""Which weights a result is of: the specs of its models and hashes of what was not trained here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.comparison.subjects import Network
+
+__all__ = ["filters_sha256", "weight_coords"]
+
+
+def filters_sha256(filters: Tensor) -> str:
+    r"""Return the SHA-256 of an array of filters.
+
+    Hashed are the dtype and the shape as text, such as ``"float32 64,3,3,3\n"``, and then the
+    numbers, little-endian, the last axis running fastest. Zeros are hashed without their sign.
+
+    Examples
+    --------
+    >>> import torch
+    >>> data = b"float32 1,1,1,2\n" + bytes.fromhex("0000803f 00000040")
+    >>> filters_sha256(torch.tensor([[[[1.0, 2.0]]]])) == hashlib.sha256(data).hexdigest()
+    True
+    """
+    array = filters.detach().cpu().numpy()
+    head = f"{array.dtype.name} {','.join(map(str, array.shape))}\n".encode()
+    little = np.ascontiguousarray(array + 0, dtype=array.dtype.newbyteorder("<"))
+    return hashlib.sha256(head + little.tobytes()).hexdigest()
+
+
+def weight_coords(plan: Plan, networks: Mapping[Key, Network]) -> dict[str, Any]:
+    """Return the coordinates of a result that say which networks were compared.
+
+    The spec of each model; for those that were trained elsewhere the SHA-256 of the file, of the
+    filters that were compared, and of those before training where they were given.
+    """
+    shape = plan.shape[:2]
+    files = [""] * shape[1]
+    found = {stage: np.full(shape, "", dtype="U64") for stage in ("trained", "init")}
+    for d, m in plan.trained:
+        files[m] = plan.trained[d, m].file_sha256
+        for stage, digests in found.items():
+            if stage in networks[d, m, 0].filters:
+                digests[d, m] = filters_sha256(networks[d, m, 0].filters[stage])
+    return {
+        "model_spec": (("model",), [spec.spec for spec in plan.models]),
+        "file_sha256": (("model",), files),
+        "filters_sha256": (("dataset", "model"), found["trained"]),
+        "init_sha256": (("dataset", "model"), found["init"]),
+    }
