@@ -56,6 +56,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "test_accuracy": ("share of test images classified right after training", "1"),
     "steps": ("gradient steps taken", "1"),
     "run_id": ("identifier of the cached run, empty where there is none", ""),
+    "given": ("1 where the network is given, 0 where it is trained here", "1"),
     "evaluation_step": ("gradient step of the evaluation", "1"),
     "training_loss": ("training loss, mean since the evaluation before", "1"),
     "training_accuracy": ("training accuracy, mean since the evaluation before", "1"),

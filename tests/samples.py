@@ -37,6 +37,11 @@ def noise_images(count, shape, classes=2, *, seed=0, name="noise"):
     return rs.ImageSet(pixels, torch.arange(count) % classes, tuple("abcdefghij"[:classes]), name)
 
 
+def both_splits(images):
+    """A data set that is tested on the images that it is trained on."""
+    return rs.Dataset(images.name, images, images)
+
+
 def smooth_images(generator):
     """60 colour images of 12x12 pixels in three classes, whose pixels resemble their neighbours."""
     noise = torch.randn(60, 3, 16, 16, generator=generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions
@@ -51,7 +52,10 @@ def _print_line(text: str) -> None:
 
 
 def print_result(result: xr.Dataset) -> None:
-    """Print the similarity between models, within each on the diagonal, and the runs behind it."""
+    """Print the similarity between models, within each on the diagonal, and the runs behind it.
+
+    Of one model, which has no other to be compared with, the profile is printed too.
+    """
     from repsim_energy.results import summarise
 
     summary = summarise(result).dropna("group", how="all", subset=["mean"])
@@ -59,17 +63,49 @@ def print_result(result: xr.Dataset) -> None:
     groups = [str(label) for label in summary.group.values]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
     title = f"{result.attrs['metric']} on {_datasets(result)}{stage}"
-    _print_similarities(groups, summary["mean"].values, summary["spread"].values, title)
-    low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
+    if groups:
+        _print_similarities(groups, summary["mean"].values, summary["spread"].values, title)
+    else:
+        _print_line(title)
     print_runs(result)
     if "first_layers" in result.attrs:
         pairs = zip(result.model.values, result.attrs["first_layers"].split(","), strict=True)
         taken = ", ".join(f"{layer} of {model}" for model, layer in pairs)
         _print_line(f"filters of {taken}")
-    band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null band is known"
-    _print_line(
-        f"mean ± sd over pairs of seeds, on the diagonal across seeds; unrelated networks: {band}"
-    )
+    if result.sizes["model"] * result.sizes["dataset"] * result.sizes.get("layer", 1) == 1:
+        _print_alone(result, compared=bool(groups))
+    if groups:
+        low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
+        band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null band is known"
+        _print_line(f"{_averaged(result)}; unrelated networks: {band}")
+
+
+def _print_alone(result: xr.Dataset, *, compared: bool) -> None:
+    """Print the profile of the one model that there is, and that it has no other beside it."""
+    model = str(result.model.values[0])
+    if _has_energy(result):
+        profile = result.energy.sel(stage=result.attrs["stage"]).mean("seed").values.ravel()
+        largest = max((value for value in profile if value > 0), default=1.0)
+        _print_line(f"energy profile of {model}, components 1 to {len(profile)}, largest = 1:")
+        numbers = " ".join(_number(float(value / largest)) for value in profile)
+        for line in textwrap.wrap(numbers, min(_console().width, 78)):
+            _print_line(f"  {line}")
+    own = " but its own seeds" if compared else ""
+    _print_line(f"nothing to compare {model} with{own}; name another model with --models")
+
+
+def _averaged(result: xr.Dataset) -> str:
+    """Return what a number of the table is the mean of; networks that are given have no seeds."""
+    given = [str(model) for model in result.model.values if _is_given(result.sel(model=model))]
+    if len(given) == result.sizes["model"]:
+        return "every network is given, so that there are no seeds to average over"
+    seeds = "mean ± sd over pairs of seeds, on the diagonal across seeds"
+    return f"{seeds} (given, and thus one network: {', '.join(given)})" if given else seeds
+
+
+def _is_given(model: xr.Dataset) -> bool:
+    """Return whether a model is one that is given, which results of earlier versions do not say."""
+    return "given" in model and bool(model.given.all())
 
 
 def _print_similarities(
@@ -140,7 +176,8 @@ def print_runs(result: xr.Dataset) -> None:
                 if int(run.steps) < 0 and not _has_energy(run):
                     continue
                 prefix = f"{data} " if result.sizes["dataset"] > 1 else ""
-                row = [f"{prefix}{model} seed {seed}", _count(int(run.steps))]
+                which = "(given)" if _is_given(run) else f"seed {seed}"
+                row = [f"{prefix}{model} {which}", _count(int(run.steps))]
                 row += [_number(float(run[n])) for n in ("train_accuracy", "test_accuracy")]
                 if "energy" in result:
                     fit = run.fit_correlation.sel(stage=result.attrs["stage"])

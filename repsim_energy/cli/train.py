@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import rich_click as click
 
 from repsim_energy.cli.app import registry_of
@@ -9,6 +11,7 @@ from repsim_energy.cli.compare import report_failures
 from repsim_energy.cli.options import parse_seeds, training_options
 from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_rows
+from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.specs import split_list
 
 __all__ = ["train"]
@@ -40,6 +43,14 @@ def train(
         registry_of(ctx), split_list(models), split_list(dataset), parse_seeds(seeds), recipe,
         device,
     )  # fmt: skip
+    given = [spec.label for m, spec in enumerate(plan.models) if (0, m) in plan.trained]
+    if not plan.trains:
+        raise UsageError(
+            f"got models that are trained already ({', '.join(given)}), expected at least one to "
+            "train, such as vgg11; compare takes them as they are"
+        )
+    for label in given:
+        warnings.warn(f"'{label}' is trained already and left out", RepsimWarning, stacklevel=1)
     with progress_on_stderr(quiet) as progress:
         networks, failures = train_networks(plan, progress, where, announce_on_stderr(quiet))
     rows = [

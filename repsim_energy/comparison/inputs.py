@@ -41,10 +41,6 @@ def with_inputs(plan: Plan, normalize: str | Mapping[str, str], *, shown: bool) 
     """
     labels = [spec.label for spec in plan.models]
     words = _for_each("normalize", normalize, labels, "auto")
-    if normalize != "auto" and not shown:
-        raise UsageError(
-            "got normalize=, which is for metrics that show images to networks; leave it out"
-        )
     given = {m for _, m in plan.trained}
     for m, word in enumerate(words):
         if m not in given and isinstance(normalize, Mapping) and word not in ("auto", "dataset"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import RepsimError, UsageError, reason_of
+from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
 from repsim_energy.models.first_layer import first_layer
 from repsim_energy.training.activations import Receive, layer_names, layer_sizes, observe
@@ -22,7 +23,15 @@ from repsim_energy.training.build import NETWORK_ERRORS, build, image_shape, rem
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
 
-__all__ = ["Layers", "batches_of", "choose_images", "groups_of", "plan_layers", "represent_layers"]
+__all__ = [
+    "Layers",
+    "batches_of",
+    "choose_images",
+    "groups_of",
+    "plan_layers",
+    "represent_layers",
+    "say_what_is_shown",
+]
 
 AT_ONCE = 2 * 2**30
 """Bytes of activations that are kept at once where a metric sees all images together."""
@@ -105,6 +114,31 @@ def choose_images(plan: Plan, images: int, metric: Metric) -> list[ImageSet]:
             source, images=source.images[indices], labels=source.labels[indices]
         )
     return [chosen[source.image_fingerprint] for source in sources]
+
+
+def say_what_is_shown(plan: Plan, wanted: int | None) -> str:
+    """Return for each data set the split that is shown, ``test`` or ``train``, with commas between.
+
+    It is worth a warning where it is the training images, unless they are images from memory that
+    no network is trained on here; and where fewer are there than were asked for.
+
+    Parameters
+    ----------
+    wanted : how many images are asked for; ``None`` where that was left open
+    """
+    splits = ["test" if len(data.test) else "train" for data in plan.datasets]
+    for data, split in zip(plan.datasets, splits, strict=True):
+        there = len(getattr(data, split))
+        if split == "train" and (plan.trains or data.origin):
+            _warn(f"'{data.label}' has no test images, so that networks are shown training images")
+        if wanted is not None and wanted > there:
+            kind = f"{there} {'training' if split == 'train' else 'test'} images"
+            _warn(f"got images={wanted}, but '{data.label}' has {kind}; all are shown")
+    return ",".join(splits)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RepsimWarning, stacklevel=5)
 
 
 def represent_layers(

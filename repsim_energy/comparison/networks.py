@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from repsim_energy.comparison.options import say_what_recipes_have_no_use_for
 from repsim_energy.comparison.plan import Key, Plan, Step
 from repsim_energy.comparison.subjects import Network, network_of_run, network_of_trained
 from repsim_energy.errors import TrainingError
@@ -36,6 +37,7 @@ def train_networks(
     """
     networks: dict[Key, Network] = {}
     failures: list[str] = []
+    say_what_recipes_have_no_use_for(plan)
     missing = missing_runs(plan)
     if announce is not None:
         line = projection(list(missing.values()), plan.device, scheduler)

@@ -18,9 +18,15 @@ from repsim_energy.comparison.layers import (
     choose_images,
     plan_layers,
     represent_layers,
+    say_what_is_shown,
 )
 from repsim_energy.comparison.memory import check_memory
 from repsim_energy.comparison.networks import Announce, Report, train_networks
+from repsim_energy.comparison.options import (
+    asked_for,
+    refuse_options_of_other_metrics,
+    say_what_had_no_use,
+)
 from repsim_energy.comparison.pairs import compare_pairs
 from repsim_energy.comparison.plan import Key, Plan, make_plan, patch_bases
 from repsim_energy.comparison.profiles import (
@@ -117,9 +123,11 @@ def compare(
         In one line: what was got, what was expected, what to do.
     """
     self_check()
+    asked = asked_for(compare, locals())
     where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
     measure = resolve_metric(registry, metric) if isinstance(metric, str) else _metric(metric)
+    refuse_options_of_other_metrics(measure, asked)
     on_filters = measure.operates_on == "filters"
     plan = make_plan(
         registry,
@@ -138,11 +146,13 @@ def compare(
     else:
         found = plan_layers(plan, [layers] if isinstance(layers, str) else layers)
         shown = choose_images(plan, images, measure)
+        split = say_what_is_shown(plan, asked.get("images"))
         check_memory(plan, measure, found, [len(chosen) for chosen in shown])
     networks, failures = train_networks(plan, progress, where, announce)
+    say_what_had_no_use(plan, measure, asked)
     if on_filters:
         return _with_filters(plan, measure, networks, bases, used, failures)
-    return _with_activations(plan, measure, networks, found, shown, failures)
+    return _with_activations(plan, measure, networks, found, shown, split, failures)
 
 
 def _with_filters(
@@ -197,6 +207,7 @@ def _with_activations(
     networks: Mapping[Key, Network],
     layers: Layers,
     shown: list[ImageSet],
+    split: str,
     failures: list[str],
 ) -> xr.Dataset:
     labels = layers.labels
@@ -228,7 +239,7 @@ def _with_activations(
         variables,
         coords,
         failures,
-        {"images": counts, "normalization": ",".join(plan.inputs)},
+        {"images": counts, "images_from": split, "normalization": ",".join(plan.inputs)},
     )
 
 

@@ -58,6 +58,7 @@ class Plan:
 
     Parameters
     ----------
+    seeds : of the networks that are trained here; one where none is
     trained : (dataset, model) -> the network, for those that were trained elsewhere
     patches : (dataset, model) -> the patch that the first layer sees: channels, rows, columns and
         the steps between rows and columns
@@ -79,6 +80,11 @@ class Plan:
         return (len(self.datasets), len(self.models), len(self.seeds))
 
     @property
+    def trains(self) -> bool:
+        """Whether any network is trained here, or was and is read from the cache."""
+        return len(self.trained) < len(self.datasets) * len(self.models)
+
+    @property
     def keys(self) -> list[Key]:
         """All networks; one trained elsewhere stands at the first seed alone."""
         return [
@@ -89,10 +95,11 @@ class Plan:
         ]
 
     def label(self, key: Key) -> str:
-        """Return what to call a network."""
+        """Return what to call a network; one that is given has no seed."""
         d, m, s = key
         prefix = f"{self.datasets[d].label} " if len(self.datasets) > 1 else ""
-        return f"{prefix}{self.models[m].label} seed {self.seeds[s]}"
+        seed = "" if (d, m) in self.trained else f" seed {self.seeds[s]}"
+        return f"{prefix}{self.models[m].label}{seed}"
 
 
 def make_plan(
@@ -136,6 +143,8 @@ def make_plan(
         needed = {m: patches[d, m][0] for m in range(len(specs)) if (d, m) in patches}
         sets[d] = _seen_by(needed, specs, data)
     plan = Plan(sets, specs, numbers, how, place, trained, patches)
+    if not plan.trains:
+        plan = replace(plan, seeds=numbers[:1])
     return with_inputs(plan, normalize, shown=not filters)
 
 

@@ -121,5 +121,11 @@ def run_variables(plan: Plan, networks: Mapping[Key, Network]) -> Variables:
                 values[key] = getattr(network.run, name)
             steps[key] = network.run.steps
             run_id[key] = network.run.run_id
+    given = np.zeros(plan.shape[:2], dtype=np.int8)
+    for place in plan.trained:
+        given[place] = 1
     named: dict[str, Any] = {**accuracy, "steps": steps, "run_id": run_id}
-    return {name: (SUBJECT, values) for name, values in named.items()}
+    return {
+        **{name: (SUBJECT, values) for name, values in named.items()},
+        "given": (SUBJECT[:2], given),
+    }

@@ -31,7 +31,7 @@ def run(setting: Setting) -> Outcome:
     if setting.available(outcome, "imagenet"):
         for kernel, names in KERNELS.items():
             found = {**pretrained(setting, names, outcome), **untrained(setting, names)}
-            result = setting.compare(found, [setting.data("imagenet")], seeds=[0], stage="trained")
+            result = setting.compare_given(found, setting.data("imagenet"))
             outcome.keep(f"imagenet_{kernel}x{kernel}", result)
     outcome.figure, panels = new_figure(max(1, 2 * len(outcome.results)), columns=2)
     for number, (name, result) in enumerate(outcome.results.items()):

@@ -47,8 +47,7 @@ def run(setting: Setting) -> Outcome:
     if setting.available(outcome, "imagenet") and (
         models := pretrained(setting, KERNELS[7], outcome)
     ):
-        images = [setting.data("imagenet")]
-        results["imagenet"] = setting.compare(models, images, seeds=[0], stage="trained")
+        results["imagenet"] = setting.compare_given(models, setting.data("imagenet"))
         outcome.keep("imagenet", results["imagenet"])
         _add(outcome, "imagenet", results["imagenet"], f"{len(models)} networks")
     if "cifar10" in results:

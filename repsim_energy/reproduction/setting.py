@@ -150,6 +150,12 @@ class Setting:
             **{"progress": self.progress, "announce": self.announce, **options},
         )  # fmt: skip
 
+    def compare_given(self, models: Any, data: Dataset) -> xr.Dataset:
+        """Return the comparison of networks that are not trained here."""
+        return compare(
+            models, data, stage="trained", scheduler=self.scheduler, registry=self.registry
+        )
+
     def train(
         self,
         models: Sequence[str],

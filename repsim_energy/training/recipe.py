@@ -19,7 +19,8 @@ class Recipe:
     Parameters
     ----------
     lr : step size
-    momentum, weight_decay : of the optimiser
+    momentum : of sgd
+    weight_decay : of the optimiser
     optimizer : sgd or adam
     batch : images in a step; a last, smaller batch of an epoch is left out
     epochs : passes over the training images
@@ -60,6 +61,11 @@ class Recipe:
             raise UsageError(
                 f"recipe got lr={self.lr}, snapshots={self.snapshots}, "
                 f"evaluations={self.evaluations}, expected lr > 0 and the others >= 0"
+            )
+        if self.optimizer == "adam" and self.momentum:
+            raise UsageError(
+                f"recipe got momentum={self.momentum} with optimizer=adam, which has moments of "
+                "its own; leave one of them out"
             )
         if self.until_accuracy is not None and not 0 < self.until_accuracy <= 1:
             raise UsageError(

@@ -62,6 +62,59 @@ def test_train_makes_the_runs_that_compare_finds(repsim, source, fresh_cache):
     assert len(list((fresh_cache / "runs").iterdir())) == 2
 
 
+def test_train_says_which_models_are_trained_already(repsim, source, tmp_path):
+    torch.save({"c.weight": torch.randn(4, 3, 3, 3)}, tmp_path / "m.pt")
+    given = f"checkpoint:path={tmp_path}/m.pt"
+    mixed = repsim("train", "--models", f"{given},{TINY}", "--dataset", source, *FAST, "-q")
+    assert mixed.returncode == 0, mixed.stderr
+    assert mixed.stderr == f"warning: '{given}' is trained already and left out\n"
+    alone = repsim("train", "--models", given, "--dataset", source, *FAST)
+    assert alone.returncode == 2
+    assert alone.stderr.startswith(f"error: got models that are trained already ({given})")
+
+
+def test_one_model_is_a_complete_result(repsim, source, tmp_path):
+    torch.save({"c.weight": torch.randn(4, 3, 3, 3)}, tmp_path / "m.pt")
+    for models, seeds in ((f"checkpoint:path={tmp_path}/m.pt", []), (TINY, ["--seeds", "1"]),
+                          (TINY, [])):  # fmt: skip
+        out = tmp_path / "one.nc"
+        args = ["--models", models, "--dataset", source, *seeds, "-o", str(out), "-q"]
+        done = repsim("compare", *args, *(FAST if models == TINY else []))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"nothing to compare {models} with" in done.stdout
+        found = rs.open_result(out).sel(stage=rs.open_result(out).attrs["stage"])
+        assert found.energy.notnull().all()
+        assert found.fit_correlation.notnull().all()
+
+
+def test_options_that_cannot_apply_are_refused_or_said(repsim, source, tmp_path):
+    model = ["--models", TINY, "--dataset", source, *FAST, "-q"]
+    refused = (
+        ["--layer", "conv"],
+        ["--layer", "first,output"],
+        ["--images", "20"],
+        ["--metric", "cka", "--stage", "init"],
+        ["--metric", "cka", "--stage", "change"],
+    )
+    for options in refused:
+        done = repsim("compare", *model, *options)
+        assert done.returncode == 2, options
+        assert done.stderr.count("\n") == 1
+        assert options[-2] in done.stderr
+    many = repsim("compare", *model, "--metric", "cka", "--images", "5000")
+    assert many.returncode == 0, many.stderr
+    assert "got images=5000" in many.stderr
+    assert "has 30 test images; all are shown" in many.stderr
+    torch.save({"c.weight": torch.randn(4, 3, 3, 3)}, tmp_path / "m.pt")
+    given = ["--models", f"checkpoint:path={tmp_path}/m.pt", "--dataset", source]
+    idle = repsim("compare", *given, "--seeds", "0-4", "--recipe", "paper")
+    assert idle.returncode == 0
+    assert idle.stderr == (
+        "warning: no network is trained here, so that seeds=0,1,2,3,4 (--seeds) and recipe=paper "
+        "(--recipe) changed nothing\n"
+    )
+
+
 LISTS = {"model": "vgg11", "dataset": "npz", "metric": "cka", "variant": "pca_labels"}
 """Kinds of things that are listed, and one of each that has options."""
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from samples import RECIPE, TINY, noise_images, small_cnn
+from samples import RECIPE, TINY, both_splits, noise_images, small_cnn
 from torch import nn
 
 import repsim_energy as rs
@@ -84,7 +84,7 @@ def test_it_is_said_network_by_network_and_of_a_checkpoint(tmp_path):
     )  # fmt: skip
     assert float(found.similarity.squeeze()[0, 1]) == pytest.approx(1, abs=1e-6)
     assert found.attrs["normalization"].split(",")[1:] == ["none", "dataset"]
-    run = rs.compare(["lenet5"], IMAGES32, "cka", recipe=RECIPE, seeds=1)
+    run = rs.compare(["lenet5"], both_splits(IMAGES32), "cka", recipe=RECIPE, seeds=1)
     assert run.attrs["normalization"] == "dataset"
 
 
@@ -207,7 +207,7 @@ def test_the_entry_of_an_answer_is_said_for_training_and_comparing():
     first, plain = found.energy.sel(stage="trained").values[0, :, 0]
     np.testing.assert_array_equal(first, plain)
     found = rs.compare(
-        models, IMAGES, "cka", layers=["output"], recipe=RECIPE, seeds=1, answer=entry
+        models, both_splits(IMAGES), "cka", layers=["output"], recipe=RECIPE, seeds=1, answer=entry
     )
     assert float(found.similarity.squeeze()[0, 1]) == pytest.approx(1)
     given = rs.compare({"net": Several()}, IMAGES, "cka", layers=["output"], answer="logits")

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from samples import LEAVES
+from samples import LEAVES, RECIPE
 from torch import nn
 
 import repsim_energy as rs
@@ -166,7 +166,8 @@ def test_models_without_an_order_or_of_no_kind_are_refused(models):
     [(2, [0, 1]), (np.int64(2), [0, 1]), ((3, 1), [3, 1]), (np.arange(2), [0, 1]), ([7], [7])],
 )
 def test_seeds_are_a_number_or_a_list(seeds, found):
-    assert rs.compare(BANK, IMAGES, seeds=seeds).seed.values.tolist() == found
+    trained = rs.compare("linear_cnn", (IMAGES, LABELS), seeds=seeds, recipe=RECIPE)
+    assert trained.seed.values.tolist() == found
 
 
 @pytest.mark.parametrize("seeds", ["2", 1.5, [0.5], None, [], [-1]])

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from samples import small_cnn
+from samples import both_splits, small_cnn
 from torch import nn
 
 import repsim_energy as rs
@@ -294,7 +294,7 @@ def test_architectures_are_trained_with_the_layer_that_gets_the_image(pictures):
     result = rs.compare([network, small_cnn], pictures, recipe=recipe, seeds=1)
     assert result.attrs["first_layers"] == "early,0"
     activations = rs.compare(
-        [network], pictures, "cka", layers=["first", "early"], seeds=1, recipe=recipe
+        [network], both_splits(pictures), "cka", layers=["first", "early"], seeds=1, recipe=recipe
     )
     assert float(
         activations.similarity.sel(layer="first", layer_ref="early").squeeze()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from samples import RECIPE, TINY, noise_images, small_cnn, with_dropout
+from samples import RECIPE, TINY, both_splits, noise_images, small_cnn, with_dropout
 from torch import nn
 
 import repsim_energy as rs
@@ -94,7 +94,7 @@ def test_activations_of_a_run_are_the_same_too(name):
     np.testing.assert_array_equal(found, expected)
 
 
-IMAGES32 = noise_images(24, (3, 32, 32))
+IMAGES32 = both_splits(noise_images(24, (3, 32, 32)))
 
 
 def test_runs_in_threads_are_those_of_their_seeds(plain):

@@ -53,8 +53,8 @@ def both_ways(modules, images, recipe):
 )
 def test_each_network_is_the_one_trained_alone(name, optimizer, steps, images):
     recipe = Recipe(
-        lr=0.02 if optimizer == "sgd" else 1e-3, momentum=0.9, weight_decay=1e-3, batch=32,
-        optimizer=optimizer, steps=steps, snapshots=2, evaluations=1,
+        **{"sgd": {"lr": 0.02, "momentum": 0.9}, "adam": {"lr": 1e-3}}[optimizer],
+        weight_decay=1e-3, batch=32, optimizer=optimizer, steps=steps, snapshots=2, evaluations=1,
     )  # fmt: skip
     for module, other, history, expected in both_ways(networks(name), images, recipe):
         for field in ("loss", "accuracy", "snapshots", "snapshot_steps", "evaluations"):

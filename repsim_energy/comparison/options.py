@@ -1,0 +1,178 @@
+"""Which option of a comparison is for what, and what is said where one cannot apply."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from repsim_energy.comparison.plan import Plan
+from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.interfaces import Metric, OperatesOn
+
+__all__ = [
+    "asked_for",
+    "refuse_options_of_other_metrics",
+    "say_what_had_no_use",
+    "say_what_recipes_have_no_use_for",
+]
+
+
+@dataclass(frozen=True)
+class Use:
+    """What an option is for.
+
+    Parameters
+    ----------
+    metrics : the kind of metrics that it is for; ``None`` for all
+    training : whether it is for networks that are trained here
+    besides : the kind of metrics that it is also for, where nothing is trained
+    asks_nothing : values that ask for what is done without the option too
+    flag : what the command calls it
+    remedy : what to do in place of it, with a metric of the other kind
+    """
+
+    metrics: OperatesOn | None = None
+    training: bool = False
+    besides: OperatesOn | None = None
+    asks_nothing: tuple[Any, ...] = ()
+    flag: str = ""
+    remedy: str = "leave it out"
+
+
+USES = {
+    "stage": Use(
+        "filters", asks_nothing=("trained",), flag="--stage",
+        remedy="leave it out: networks are compared as they are after training",
+    ),
+    "layers": Use(
+        "activations", asks_nothing=("first", ("first",), ["first"]), flag="--layer",
+        remedy="leave it out, or say with the model which layer is its first, such as "
+        "checkpoint:path=FILE:layer=NAME, or TrainedModel(module, layer=NAME) in Python",
+    ),
+    "images": Use("activations", flag="--images"),
+    "normalize": Use("activations"),
+    "answer": Use(training=True, besides="activations"),
+    "seeds": Use(training=True, flag="--seeds"),
+    "recipe": Use(training=True, flag="--recipe"),
+    "device": Use(training=True, besides="activations", asks_nothing=("cpu",), flag="--device"),
+    "scheduler": Use(training=True, besides="filters", asks_nothing=("local",), flag="--scheduler"),
+    "jobs": Use(training=True, besides="filters", asks_nothing=(1,), flag="--jobs"),
+}  # fmt: skip
+"""Every option of ``compare`` that does not apply to each comparison. Metrics say by
+``operates_on`` which of them they use; patch moments are shared out by the scheduler too."""
+
+OF_CHECKPOINTS = {
+    "init": Use("filters", asks_nothing=("None",)),
+    "normalize": Use("activations", asks_nothing=("auto",)),
+    "answer": Use("activations", asks_nothing=("",)),
+}
+"""The options of the model ``checkpoint`` that do not apply to each comparison."""
+
+LOOK_AT = {
+    "filters": "compare filters",
+    "activations": "show images to networks",
+}
+
+
+def asked_for(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options of a function that ask for something else than its defaults do.
+
+    Parameters
+    ----------
+    given : name -> value of its arguments; others in it are passed over
+    """
+    defaults = inspect.signature(function).parameters
+    return {
+        name: given[name]
+        for name, use in USES.items()
+        if not any(_same(given[name], one) for one in (defaults[name].default, *use.asks_nothing))
+    }
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Return whether two values are equal; a list never equals a number."""
+    try:
+        return np.ndim(value) == np.ndim(other) and bool(np.all(value == other))
+    except (TypeError, ValueError):  # such as lists of lists, which are refused where they are read
+        return False
+
+
+def refuse_options_of_other_metrics(metric: Metric, asked: Mapping[str, Any]) -> None:
+    """Refuse options that are for metrics of the other kind.
+
+    Raises
+    ------
+    UsageError
+        Naming the option, what it is for, and what to do.
+    """
+    for name, value in asked.items():
+        use = USES[name]
+        if use.metrics not in (None, metric.operates_on):
+            raise UsageError(
+                f"got {_shown(name, value)}, which is for metrics that {LOOK_AT[use.metrics]}, and "
+                f"'{metric.name}' does not; {use.remedy}"
+            )
+
+
+def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) -> None:
+    """Warn of options that changed nothing, because no network was trained here.
+
+    Options that were said with a checkpoint and are for metrics of the other kind are named too:
+    a list of models may serve several metrics.
+    """
+    idle = [] if plan.trains else [
+        _shown(name, value)
+        for name, value in asked.items()
+        if USES[name].training and USES[name].besides != metric.operates_on
+        and not (name == "seeds" and _is_one(value))
+    ]  # fmt: skip
+    if idle:
+        _warn(f"no network is trained here, so that {' and '.join(idle)} changed nothing")
+    for spec in plan.models:
+        identity = spec.identity or {}
+        options = identity.get("options", {}) if identity.get("name") == "checkpoint" else {}
+        for name, use in OF_CHECKPOINTS.items():
+            if use.metrics != metric.operates_on and options.get(name, "") not in (
+                "", *use.asks_nothing,
+            ):  # fmt: skip
+                _warn(
+                    f"'{metric.name}' does not use {name}= of '{spec.label}', which is for metrics "
+                    f"that {LOOK_AT[str(use.metrics)]}"
+                )
+
+
+def say_what_recipes_have_no_use_for(plan: Plan) -> None:
+    """Warn where a recipe asks for more images than there are to train or test on."""
+    for data in plan.datasets if plan.trains else []:
+        count, recipe = len(data.train), plan.recipe
+        if recipe.batch > count:
+            _warn(
+                f"the recipe has batches of {recipe.batch}, but '{data.label}' has {count} "
+                "training images; every step takes all of them"
+            )
+        if recipe.evaluations and not len(data.test):
+            _warn(
+                f"the recipe asks for evaluations={recipe.evaluations}, but '{data.label}' has no "
+                "test images to evaluate on; there are none"
+            )
+
+
+def _is_one(seeds: Any) -> bool:
+    """Return whether one seed is asked for: a network that is given stands there."""
+    return bool(np.size(seeds) == 1 and (np.ndim(seeds) == 1 or seeds == 1))
+
+
+def _shown(name: str, value: Any) -> str:
+    listed = isinstance(value, list | tuple)
+    text = ",".join(map(str, value)) if listed else str(value)
+    text = text if len(text) <= 40 else f"{text[:40]}..."
+    return f"{name}={text}" + (f" ({USES[name].flag})" if USES[name].flag else "")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RepsimWarning, stacklevel=4)
