@@ -64,6 +64,19 @@ def small_cnn(num_classes, in_channels, *, widths=(6,), norm=False, dropout=0.0)
     return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
 
 
+class Net(nn.Module):
+    """Layers in the order in which they are registered, and a function that applies them."""
+
+    def __init__(self, forward, **parts):
+        super().__init__()
+        self.apply_layers = forward
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, images):
+        return self.apply_layers(self, images)
+
+
 def with_dropout(num_classes, in_channels):
     """A network that draws random numbers while it is trained."""
     return small_cnn(num_classes, in_channels, dropout=0.5)

@@ -19,8 +19,8 @@ from repsim_energy.interfaces import (
     PatchBasis,
     TrainedModel,
 )
-from repsim_energy.models.first_layer import first_layer
-from repsim_energy.models.layers import find_layer, read_filters, step_of
+from repsim_energy.models.first_layer import first_layer, named_layer
+from repsim_energy.models.through import applied_filters, step_through
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
@@ -172,10 +172,10 @@ def _first(
     Where filters are not compared, nothing is said of a network that cannot be run: that follows.
     """
     problem = several = ""
+    module = built.module if isinstance(built, TrainedModel) else built
     if isinstance(built, TrainedModel) and (built.layer or not built.network):
-        name, layer = find_layer(built.module, built.layer)
+        name, layer = named_layer(module, built.layer)
     else:
-        module = built.module if isinstance(built, TrainedModel) else built
         name, layer, problem, several = first_layer(module, image_shape(data))
     if several and isinstance(built, TrainedModel):
         raise UsageError(
@@ -184,8 +184,8 @@ def _first(
         )
     if several:
         _warn(f"several layers of '{spec.label}' get the image: {several}; compared is '{name}'")
-    bank = read_filters(layer, name)
-    rows, columns = step_of(layer, bank)
+    bank = applied_filters(module, name, image_shape(data))
+    rows, columns = step_through(layer, bank)
     c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]
     if problem and filters and isinstance(built, TrainedModel):  # of others their training says so
         _warn(

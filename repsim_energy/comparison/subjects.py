@@ -16,10 +16,13 @@ from repsim_energy.comparison.labels import is_checkpoint, short_labels
 from repsim_energy.data.arrays import image_set_of, image_set_of_items
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation, TrainedModel
-from repsim_energy.models.layers import find_layer, read_filters, real_filters, step_of
+from repsim_energy.models.first_layer import named_layer
+from repsim_energy.models.layers import real_filters
+from repsim_energy.models.through import applied_filters, step_through
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
 from repsim_energy.specs import write_spec
+from repsim_energy.training.build import image_shape
 from repsim_energy.training.kept import Run
 from repsim_energy.training.loop import normalisation_of
 
@@ -97,9 +100,9 @@ def network_of_run(
 def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
     """Return a network that was trained elsewhere."""
     try:
-        layer, conv = find_layer(trained.module, trained.layer)
-        filters = read_filters(conv, layer)
-        step = step_of(conv, filters)
+        layer, module = named_layer(trained.module, trained.layer)
+        filters = applied_filters(trained.module, layer, image_shape(data))
+        step = step_through(module, filters)
         stages = {"trained": _without_holes(filters, step)}
     except UsageError:  # compared by its activations: a plan of filters has refused it
         layer, stages, step = "", {}, (1, 1)

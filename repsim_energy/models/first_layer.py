@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import UsageError, reason_of
+from repsim_energy.errors import UsageError, reason_of, unknown_name
 from repsim_energy.models.layers import find_layer
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["FirstLayer", "first_layer", "layers_with_weights"]
+__all__ = ["FirstLayer", "eagerly", "first_layer", "layers_with_weights", "named_layer"]
 
 Calls = dict[str, list[bytes]]
 """Name of a layer -> a hash of what it got, call after call; layers in the order of their calls."""
@@ -27,25 +27,25 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 class FirstLayer(NamedTuple):
-    """The convolution that gets the image.
+    """The layer that gets the image.
 
     Parameters
     ----------
     name : in its network
-    layer : the convolution
-    problem : why the network could not be run, so that the convolution is the first registered
+    layer : a convolution, or whatever else gets the image
+    problem : why the network could not be run, so that this is the first convolution registered
     several : all layers that get the image with their types, where this is the first registered of
         several
     """
 
     name: str
-    layer: nn.Conv2d
+    layer: nn.Module
     problem: str = ""
     several: str = ""
 
 
 def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
-    """Return the convolution that gets the image, and what makes that a guess.
+    """Return the layer that gets the image, and what makes that a guess.
 
     Two images are sent through the network, and one of them again while noise is added to the
     answers of all layers with weights. A layer gets the image where its input depends on the image
@@ -58,7 +58,7 @@ def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
     Raises
     ------
     UsageError
-        Where the layer that gets the image is no convolution of its channels, or there is none.
+        Where there is none, or it is a tensor of the network's own that no layer holds.
 
     Examples
     --------
@@ -66,23 +66,37 @@ def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
     >>> first_layer(net, (3, 16, 16))[0]
     '0'
     """
-    registered, layer = find_layer(module)
     names, problem = _that_get_the_image(module, image)
     if not names:
+        registered, layer = find_layer(module)
         problem = problem or "none of its layers is called with the image"
         return FirstLayer(registered, layer, problem)
     known = layers_with_weights(module)
     listed = ", ".join(f"'{name}' ({_told(known[name])})" for name in names)
     first = next(name for name in known if name in names)
-    found = known[first]
-    fits = isinstance(found, nn.Conv2d) and found.in_channels == image[0]
-    # A network that failed did so behind this layer, or for its channels, which are refused later.
-    if isinstance(found, nn.Conv2d) and (fits or problem):
-        return FirstLayer(first, found, several=listed if len(names) > 1 else "")
-    raise UsageError(
-        f"the layer of {type(module).__name__} that gets the image is '{first}' ({_told(found)}), "
-        f"expected a Conv2d of {image[0]} channels; name a convolution to compare with layer="
-    )
+    if own := _own_matrix_before(module, first, image):
+        raise UsageError(
+            f"{type(module).__name__} multiplies the image with its own tensor '{own}' before a "
+            f"layer gets it (the first is '{first}'), expected a layer that holds it; make a "
+            "module of its own of it, such as nn.Linear, or name a layer to compare with layer="
+        )
+    return FirstLayer(first, known[first], several=listed if len(names) > 1 else "")
+
+
+def named_layer(module: nn.Module, name: str | None) -> tuple[str, nn.Module]:
+    """Return the layer of a name, or the first convolution that a network registers.
+
+    Raises
+    ------
+    UsageError
+        For a name that the network does not have, with those of its layers.
+    """
+    if name is None:
+        return find_layer(module)
+    parts = dict(module.named_modules())
+    if name not in parts:
+        raise unknown_name(f"layer of {type(module).__name__}", name, layers_with_weights(module))
+    return name, parts[name]
 
 
 def layers_with_weights(module: nn.Module) -> dict[str, nn.Module]:
@@ -114,8 +128,70 @@ def _collect(module: nn.Module, name: str, found: dict[str, nn.Module], seen: se
 
 def _holds_a_matrix(module: nn.Module) -> bool:
     own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-    shapes = [t.shape for t in own if t.is_floating_point() or t.is_complex()]
-    return not isinstance(module, NORMS) and any(sum(n > 1 for n in s) > 1 for s in shapes)
+    return not isinstance(module, NORMS) and any(_is_matrix(tensor) for tensor in own)
+
+
+def _is_matrix(tensor: Tensor) -> bool:
+    numbers = tensor.is_floating_point() or tensor.is_complex()
+    return numbers and sum(n > 1 for n in tensor.shape) > 1
+
+
+def _own_matrix_before(module: nn.Module, name: str, image: Shape) -> str | None:
+    """Return a matrix of no layer that changes how the input of a layer depends on the image."""
+    layers = layers_with_weights(module)
+    inside = {id(t) for layer in layers.values() for t in (*layer.parameters(), *layer.buffers())}
+    norms = [part for part in module.modules() if isinstance(part, NORMS)]
+    inside |= {id(t) for norm in norms for t in norm.parameters()}
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    own = {n: t for n, t in tensors if _is_matrix(t) and id(t) not in inside}
+    if not own:
+        return None
+    generator = torch.Generator().manual_seed(2)
+    images = [torch.randn(1, *image, generator=generator, device="cpu") for _ in range(2)]
+    with own_settings(), left_as_it_was(module), eagerly(module):
+        before = _difference(module, layers[name], images)
+        for key, tensor in own.items():
+            kept = tensor.detach().clone()
+            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)
+            tensor.detach().add_(noise.to(tensor.device, tensor.dtype))
+            after = _difference(module, layers[name], images)
+            tensor.detach().copy_(kept)
+            if len(before) != len(after) or not all(map(_alike, before, after)):
+                return key
+    return None
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Return whether two differences are the same but for rounding."""
+    if one.shape != other.shape:
+        return False
+    return bool((one - other).abs().max() <= 0.1 * one.abs().max())
+
+
+def _difference(module: nn.Module, layer: nn.Module, images: list[Tensor]) -> list[Tensor]:
+    """Return how a layer's input differs between two images, at its first call where it does."""
+    found: list[list[Tensor]] = [[], []]
+    for inputs, one in zip(found, images, strict=True):
+
+        def note(_: nn.Module, args: Any, options: Any, inputs: list[Tensor] = inputs) -> None:
+            values = (*args, *options.values())
+            inputs += [v.detach().float().cpu() for v in values if isinstance(v, Tensor)]
+
+        hook = layer.register_forward_pre_hook(note, with_kwargs=True, prepend=True)
+        try:
+            _send(module, one)
+        except Exception:  # behind the layer, as before
+            pass
+        finally:
+            hook.remove()
+    pairs = zip(*found, strict=False)
+    return [a - b for a, b in pairs if a.shape == b.shape and not torch.equal(a, b)][:1]
+
+
+def _send(module: nn.Module, images: Tensor) -> None:
+    own = next((p for p in module.parameters() if p.is_floating_point()), images)
+    torch.manual_seed(0)
+    module(images.to(own.device, own.dtype))
 
 
 def _told(layer: nn.Module) -> str:
@@ -133,7 +209,7 @@ def _that_get_the_image(module: nn.Module, image: Shape) -> tuple[list[str], str
     one, other = (torch.randn(1, *image, generator=generator, device="cpu") for _ in range(2))
     if any(p.is_meta or nn.parameter.is_lazy(p) for p in module.parameters()):
         return [], "its weights have no numbers yet"
-    with own_settings(), left_as_it_was(module), _eagerly(module):
+    with own_settings(), left_as_it_was(module), eagerly(module):
         calls, problem = _calls(module, layers, one)
         again, _ = _calls(module, layers, one, noise=True)
         others, _ = _calls(module, layers, other)
@@ -175,10 +251,8 @@ def _calls(
     ]
     if noise:
         hooks += [layer.register_forward_hook(after) for layer in layers.values()]
-    own = next((p for p in module.parameters() if p.is_floating_point()), images)
-    torch.manual_seed(0)
     try:
-        module(images.to(own.device, own.dtype))
+        _send(module, images)
     except Exception as error:
         return found, reason_of(error)
     finally:
@@ -209,7 +283,7 @@ def _hash(values: tuple[Any, ...]) -> bytes:
 
 
 @contextlib.contextmanager
-def _eagerly(module: nn.Module) -> Iterator[None]:
+def eagerly(module: nn.Module) -> Iterator[None]:
     """Run what torch.compile has wrapped as it was written, since hooks do not reach into it."""
     if any("_orig_mod" in part._modules for part in module.modules()):
         with torch.compiler.set_stance("force_eager"):

@@ -12,7 +12,6 @@ to the answer to zeros: the filters are the impulse response, whatever computes 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +19,13 @@ from torch.func import functional_call
 
 from repsim_energy.errors import UsageError, reason_of
 from repsim_energy.models.untouched import left_as_it_was
+from repsim_energy.models.windows import Declared, declared_by, windows_of
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["impulse_response"]
+__all__ = ["TOLERANCE", "Call", "as_it_is", "impulse_response", "in_double", "response_of"]
 
-Call = Callable[[Tensor], object]
-"""Images (n, c, h, w) float64 on the CPU -> what the layer answers, maps if all is well."""
-
-Windows = tuple[tuple[Tensor, Tensor], tuple[int, int], int]
-"""The first (places,) rows and columns of the patches that places see, -1 where that is no whole
-patch; the rows and columns of a patch; a place that sees a whole one."""
+Call = Callable[[Tensor], Tensor]
+"""Images (n, c, h, w) float64 on the CPU -> answers (n, k, h', w'), or (n, k, places)."""
 
 AT_ONCE = 2**24
 """Numbers in the images that a layer is shown at once."""
@@ -70,9 +66,10 @@ def impulse_response(
     """
     problems = []
     with own_settings(), left_as_it_was(layer):
-        for how in (_in_double, _as_it_is):
+        for how in (in_double, as_it_is):
             try:
-                return _Probe(how(layer), channels, size, _declared(layer), name).filters()
+                call = _maps_of(how(layer), name)
+                return _Probe(call, (channels, *size), declared_by(layer), f"'{name}'").filters()
             except UsageError:
                 raise
             except Exception as error:  # a layer's own code may raise anything
@@ -83,46 +80,60 @@ def impulse_response(
     )
 
 
-def _in_double(layer: nn.Module) -> Call:
-    """Compute a layer with float64 copies of its numbers on the CPU."""
-    named = [*layer.named_parameters(), *layer.named_buffers()]
+def response_of(call: Call, image: tuple[int, int, int], what: str) -> Tensor:
+    """Return the (k, c, kh, kw) filters behind answers to images (c, h, w), from impulses.
+
+    What has one place sees the whole image.
+
+    Parameters
+    ----------
+    what : who answers, for errors
+
+    Raises
+    ------
+    UsageError
+        Where the answers are not linear in the image, or places are treated differently.
+    """
+    return _Probe(call, image, None, what).filters()
+
+
+def _maps_of(call: Callable[[Tensor], object], name: str) -> Call:
+    """Return the call of a layer, which refuses what is no map for each image."""
+
+    def checked(images: Tensor) -> Tensor:
+        answer = call(images)
+        if isinstance(answer, Tensor) and answer.ndim == 4 and len(answer) == len(images):
+            return answer
+        got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise UsageError(
+            f"'{name}' answers {len(images)} images with {got}, expected maps (n, k, h, w); name "
+            "another one with layer="
+        )
+
+    return checked
+
+
+def in_double(layer: nn.Module, without: Sequence[str] = ()) -> Callable[[Tensor], object]:
+    """Compute a layer or network with float64 copies of its numbers on the CPU.
+
+    Parameters
+    ----------
+    without : names of parts that are not computed and need no copies
+    """
+    apart = tuple(f"{name}." for name in without)
     state = {
         name: t.detach().to("cpu", torch.float64 if t.is_floating_point() else t.dtype, copy=True)
-        for name, t in named
+        for name, t in (*layer.named_parameters(), *layer.named_buffers())
+        if not name.startswith(apart)
     }
     return lambda images: functional_call(layer, state, (images,))
 
 
-def _as_it_is(layer: nn.Module) -> Call:
+def as_it_is(layer: nn.Module) -> Callable[[Tensor], object]:
     """Compute a layer in its own type and place."""
     numbers = [t for t in (*layer.parameters(), *layer.buffers()) if t.is_floating_point()]
     own = numbers[0] if numbers else torch.zeros(0, dtype=torch.float32)
     return lambda images: layer(images.to(own.device, own.dtype))
-
-
-def _declared(layer: nn.Module) -> _Window | None:
-    """Return what a convolution says of the patches it sees; subclasses may do otherwise."""
-    if not isinstance(layer, nn.Conv2d):
-        return None
-    extent = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-    padding = layer.padding
-    if isinstance(padding, str):
-        padding = tuple((e - 1) // 2 if padding == "same" else 0 for e in extent)
-    return _Window(_pair(extent), _pair(padding), _pair(layer.stride))
-
-
-def _pair(numbers: Sequence[int]) -> tuple[int, int]:
-    rows, columns = numbers
-    return rows, columns
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Where a convolution sees its patches: rows and columns of each number."""
-
-    extent: tuple[int, int]
-    padding: tuple[int, int]
-    stride: tuple[int, int]
 
 
 class _Probe:
@@ -131,30 +142,38 @@ class _Probe:
     def __init__(
         self,
         call: Call,
-        channels: int,
-        size: tuple[int, int],
-        declared: _Window | None,
-        name: str,
+        image: tuple[int, int, int],
+        declared: Declared | None,
+        what: str,
     ) -> None:
-        self._call, self._name, self._declared = call, name, declared
-        self._shape = (channels, *size)
+        self._call, self._what, self._declared = call, what, declared
+        self._shape = image
         self._generator = torch.Generator().manual_seed(0)
         self._zeros = torch.zeros(1, *self._shape, dtype=torch.float64)
         self._at_once = max(1, AT_ONCE // self._zeros.numel())
-        self._grid, self._kernels = (1, 1), 0
+        self._grid, self._kernels = torch.Size(), 0
         self._exact = torch.float64
         self._offset = torch.zeros(())
         self._offset = self._answers(self._zeros)
+        self._at_once = max(1, AT_ONCE // max(self._zeros.numel(), self._offset.numel()))
 
     def filters(self) -> Tensor:
         """Return (k, c, kh, kw) float64 filters, checked by superposition."""
         seen = (self._seen(0), self._seen(1))
-        (top, left), (rows, columns), place = self._windows(seen)
+        if not bool(seen[0].any()) and self._declared is None:
+            raise self._refusal("answers nothing to an image")
+        windows = windows_of(seen, self._declared, self._grid)
+        if windows is None:
+            c, h, w = self._shape
+            raise self._refusal(
+                f"answers to different patches in different places of {h}x{w}x{c} images"
+            )
+        top, left, size, place = windows
         places = [
-            start[place] + line[place, start[place] : start[place] + size].nonzero().flatten()
-            for start, line, size in zip((top, left), seen, (rows, columns), strict=True)
+            start[place] + line[place, start[place] : start[place] + length].nonzero().flatten()
+            for start, line, length in zip((top, left), seen, size, strict=True)
         ]
-        bank = self._impulses(places, (int(top[place]), int(left[place])), (rows, columns), place)
+        bank = self._impulses(places, (int(top[place]), int(left[place])), size, place)
         self._check(bank, top, left)
         return bank
 
@@ -165,7 +184,7 @@ class _Probe:
         where = torch.cartesian_prod(torch.arange(self._shape[0]), *lines).view(-1, 3)
         if len(where) > MOST:
             raise UsageError(
-                f"'{self._name}' sees {len(where)} numbers of an image at once, expected patches "
+                f"{self._what} sees {len(where)} numbers of an image at once, expected patches "
                 f"of at most {MOST}; use smaller images or name another one with layer="
             )
         parts = [torch.zeros(0, self._kernels, dtype=torch.float64)]
@@ -181,39 +200,16 @@ class _Probe:
     def _answers(self, images: Tensor) -> Tensor:
         """Return (n, k, places) float64 answers less the answer to zeros."""
         answer = self._call(images)
-        if not isinstance(answer, Tensor) or answer.ndim != 4 or len(answer) != len(images):
-            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-            raise UsageError(
-                f"'{self._name}' answers {len(images)} images with {got}, expected maps "
-                "(n, k, h, w); name another one with layer="
-            )
         if not answer.is_floating_point() or answer.is_quantized:
             raise UsageError(
-                f"'{self._name}' answers numbers of {answer.dtype}, expected real ones; compare "
+                f"{self._what} answers numbers of {answer.dtype}, expected real ones; compare "
                 "real filters (k, c, kh, kw), such as real and imaginary parts as two banks"
             )
         if not bool(answer.isfinite().all()):
-            raise UsageError(f"'{self._name}' answers NaN or infinite numbers; mend its weights")
-        self._kernels, self._grid = answer.shape[1], (answer.shape[2], answer.shape[3])
+            raise UsageError(f"{self._what} answers NaN or infinite numbers; mend its weights")
+        self._kernels, self._grid = answer.shape[1], answer.shape[2:]
         self._exact = answer.dtype
         return answer.flatten(2).to("cpu", torch.float64) - self._offset
-
-    def _windows(self, seen: tuple[Tensor, Tensor]) -> Windows:
-        """Return the patch that each place sees, of (places, lines) that it answers to."""
-        first = [lines.int().argmax(1) for lines in seen]
-        count = [lines.shape[1] - lines.flip(1).int().argmax(1) for lines in seen]
-        last = [torch.where(lines.any(1), n - 1, -1) for lines, n in zip(seen, count, strict=True)]
-        if (told := self._as_declared(first, last)) is not None:
-            return told
-        if not bool(seen[0].any()):
-            raise self._refusal("answers nothing to an image")
-        sizes = [b - a + 1 for a, b in zip(first, last, strict=True)]
-        rows, columns = (int(size.max()) for size in sizes)
-        whole = (sizes[0] == rows) & (sizes[1] == columns)
-        if not bool(whole.any()):
-            raise self._refusal("answers to different patches in different places")
-        top, left = (torch.where(whole, start, -1) for start in first)
-        return (top, left), (rows, columns), int(whole.nonzero()[0])
 
     def _seen(self, axis: int) -> Tensor:
         """Return (places, lines): whether a place answers to a row (0) or a column (1).
@@ -232,31 +228,6 @@ class _Probe:
         dust = 1e-10 if self._exact == torch.float64 else 32 * torch.finfo(self._exact).eps
         return strength > dust * strength.max()
 
-    def _as_declared(self, first: Sequence[Tensor], last: Sequence[Tensor]) -> Windows | None:
-        """Return the patches that a convolution declares, where it answers to nothing else."""
-        if self._declared is None:
-            return None
-        starts = self._declared_starts()
-        whole, fits = torch.ones_like(last[0], dtype=torch.bool), last[0] < 0
-        for axis, start in enumerate(starts):
-            end = start + self._declared.extent[axis] - 1
-            whole &= (start >= 0) & (end < self._shape[1 + axis])
-        within = [
-            (first[axis] >= start) & (last[axis] < start + self._declared.extent[axis])
-            for axis, start in enumerate(starts)
-        ]
-        fits |= within[0] & within[1]
-        if not whole.any() or not bool(fits[whole].all()):
-            return None
-        rows, columns = (torch.where(whole, start, -1) for start in starts)
-        return (rows, columns), self._declared.extent, int(whole.nonzero()[0])
-
-    def _declared_starts(self) -> list[Tensor]:
-        assert self._declared is not None
-        places = torch.meshgrid(*(torch.arange(n) for n in self._grid), indexing="ij")
-        numbers = zip(places, self._declared.stride, self._declared.padding, strict=True)
-        return [place.flatten() * stride - padding for place, stride, padding in numbers]
-
     def _check(self, bank: Tensor, top: Tensor, left: Tensor) -> None:
         """Compare answers to random images with what the filters give, in all whole patches."""
         rows, columns = bank.shape[2:]
@@ -274,6 +245,6 @@ class _Probe:
 
     def _refusal(self, what: str) -> UsageError:
         return UsageError(
-            f"'{self._name}' {what}, expected a layer that applies the same filters everywhere; "
+            f"{self._what} {what}, expected a layer that applies the same filters everywhere; "
             "name another one with layer="
         )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models.first_layer import first_layer
+from repsim_energy.models.through import applied_filters
 from repsim_energy.testing.contract import Broken, Finding, Rules, demand, hold, same_bits, titled
 
 __all__ = ["check_model"]
@@ -112,12 +113,14 @@ def _has_a_first_layer(model: _Model) -> None:
     for classes, channels in model.cases:
         try:
             net = model.new(0, classes, channels)
-            name, layer, problem, _ = first_layer(net, (channels, model.size, model.size))
+            image = (channels, model.size, model.size)
+            name, _, problem, _ = first_layer(net, image)
+            seen = applied_filters(net, name, image).shape[1]
         except UsageError as error:
             raise Broken(str(error)) from error
         demand(
-            layer.in_channels == channels,
-            f"its first Conv2d '{name}' sees {layer.in_channels} channels of images of {channels}; "
+            seen == channels,
+            f"its first Conv2d '{name}' sees {seen} channels of images of {channels}; "
             f"let a convolution get the image ({problem})",
         )
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
-from repsim_energy.models.layers import read_filters
+from repsim_energy.models.through import applied_filters
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
 from repsim_energy.training.history import History, Record
@@ -114,7 +114,7 @@ def as_input(
 
 def train(
     module: nn.Module,
-    layer: nn.Conv2d,
+    layer: str,
     images: ImageSet,
     test: ImageSet,
     normalisation: Normalisation,
@@ -128,21 +128,22 @@ def train(
 
     Parameters
     ----------
-    layer : the first layer, whose filters are kept along the way
+    layer : the name of the first layer, whose filters are kept along the way
     test : images that are evaluated along the way and never trained on
     seed : of the order of the images and of what the network draws itself
     """
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
     optimizer = optimizer_of(module.parameters(), recipe)
-    record = Record(recipe, len(images), {0: read_filters(layer)})
+    _, *image = images.images.shape
+    record = Record(recipe, len(images), {0: applied_filters(module, layer, image)})
     with seeded(seed, device):
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalisation, module, layout)
             record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
             if record.wants_filters:
-                record.snapshots[record.steps] = read_filters(layer)
+                record.snapshots[record.steps] = applied_filters(module, layer, image)
             if record.wants_evaluation and len(test):
                 found = evaluate(module, test, normalisation, device, recipe, layout)
                 record.evaluations[record.steps] = found

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from repsim_energy.errors import TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.first_layer import first_layer
-from repsim_energy.models.layers import find_layer, read_filters
+from repsim_energy.models.through import applied_filters
 from repsim_energy.storage import cache_folder, cache_place
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.history import History
@@ -155,8 +155,8 @@ class _New:
     ) -> Run:
         """Return the run, now that the network is trained."""
         _, test = evaluate(self.module, data.test, self.normalisation, device, recipe, layout)
-        layer = find_layer(self.module, self.name)[1]
-        trained = read_filters(layer, self.name)
+        layer = self.module.get_submodule(self.name)
+        trained = applied_filters(self.module, self.name, image_shape(data))
         if not any(p.requires_grad for p in layer.parameters()) and not torch.equal(
             self.initial, trained
         ):
@@ -181,8 +181,10 @@ def _start(spec: ModelSpec, data: Dataset, seed: int) -> _New:
     module = build(spec, data, seed)
     if isinstance(module, TrainedModel):
         raise UsageError(f"model '{spec.label}' is trained already, expected an architecture")
-    name, layer, *_ = first_layer(module, image_shape(data))
-    return _New(module, name, read_filters(layer, name), normalisation_of(data.train))
+    image = image_shape(data)
+    name = first_layer(module, image).name
+    initial = applied_filters(module, name, image)
+    return _New(module, name, initial, normalisation_of(data.train))
 
 
 def _trained(
@@ -203,11 +205,10 @@ def _trained(
 
     for layout in LAYOUTS:
         new = _start(spec, data, seed)
-        layer = find_layer(new.module, new.name)[1]
         try:
             history = train(
-                new.module, layer, data.train, data.test, new.normalisation, recipe, seed, device,
-                report, layout,
+                new.module, new.name, data.train, data.test, new.normalisation, recipe, seed,
+                device, report, layout,
             )  # fmt: skip
             return new.run(spec, history, data, recipe, device, layout)
         except UsageError as error:

@@ -16,7 +16,8 @@ from torch.func import functional_call, stack_module_state
 
 from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import ImageSet, Normalisation
-from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters
+from repsim_energy.models.layers import applies_its_weight
+from repsim_energy.models.through import applied_filters
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.loop import (
@@ -62,7 +63,10 @@ def train_together(
     """
     stack = _Stack(modules, recipe, device)
     pixels, labels = images.images.to(device), images.labels.to(device)
-    records = [Record(recipe, len(images), {0: stack.filters(i, layer)}) for i in range(len(seeds))]
+    _, *image = images.images.shape
+    records = [
+        Record(recipe, len(images), {0: stack.filters(i, layer, image)}) for i in range(len(seeds))
+    ]
     outcomes: dict[int, History | TrainingError] = {}
     orders = zip(*(batches(len(images), recipe, seed) for seed in seeds), strict=True)
     with seeded(seeds[0], device):
@@ -76,7 +80,7 @@ def train_together(
                 record = records[i]
                 record.add(losses[i], hits[i])
                 if record.wants_filters:
-                    record.snapshots[record.steps] = stack.filters(i, layer)
+                    record.snapshots[record.steps] = stack.filters(i, layer, image)
                 if record.wants_evaluation and len(test):
                     found = evaluate(stack.network(i), test, normalisation, device, recipe)
                     record.evaluations[record.steps] = found
@@ -124,10 +128,11 @@ class _Stack:
         self._optimizer.step()
         return losses.detach(), torch.stack([hits_of(o.detach(), t) for o, t in pairs])
 
-    def filters(self, index: int, layer: str) -> Tensor:
+    def filters(self, index: int, layer: str, image: Sequence[int]) -> Tensor:
         """Return the (k, c, kh, kw) filters of one network's layer."""
-        if not applies_its_weight(find_layer(self._base, layer)[1]):
-            return read_filters(find_layer(self.network(index), layer)[1], layer)
+        first = self._base.get_submodule(layer)
+        if not applies_its_weight(first) or first.in_channels != image[0]:
+            return applied_filters(self.network(index), layer, image)
         weights: Tensor = self._weights[f"{layer}.weight"][index]
         return weights.detach().float().cpu().clone()
 

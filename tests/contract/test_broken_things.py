@@ -172,8 +172,16 @@ class Late(nn.Module):
         self.read = nn.Linear(4, classes)
 
     def forward(self, images):
-        mixed = self.first(images.movedim(1, 3)).movedim(3, 1)
+        mixed = self.first(self.before(images.movedim(1, 3))).movedim(3, 1)
         return self.read(self.second(mixed).mean((2, 3)))
+
+    def before(self, images):
+        return images
+
+
+class Bent(Late):
+    def before(self, images):
+        return images.relu()
 
 
 def always_ten(classes, channels):
@@ -215,6 +223,11 @@ def dense(classes, channels):
     return nn.Sequential(nn.Flatten(), nn.Linear(32 * 32 * channels, classes))
 
 
+def normed(classes, channels):
+    size = 32 * 32 * channels
+    return nn.Sequential(nn.Flatten(), nn.LayerNorm(size), nn.Linear(size, classes))
+
+
 def noisy(classes, channels):
     class Noise(nn.Module):
         def forward(self, values):
@@ -226,8 +239,8 @@ def noisy(classes, channels):
 MODELS = {
     always_ten: ("number per class", "(4, 10), expected (4, 2)"),
     always_colour: ("number per class", "raises RuntimeError"),
-    Late: ("see the image", "'first' (Linear), expected a Conv2d of 3 channels"),
-    dense: ("see the image", "no Conv2d layer"),
+    Bent: ("see the image", "'first' (Linear), with what stands before it, is not linear"),
+    normed: ("see the image", "'2' (Linear), with what stands before it, is not linear"),
     unseeded: ("seed gives", "the same weights from every seed"),
     own_numbers: ("seed gives", "other weights from the same seed"),
     shared: ("shares no weights", "build new layers in each call"),
@@ -241,6 +254,11 @@ def test_what_a_model_breaks_is_found(build):
     rule, problem = MODELS[build]
     found = broken(check_model, build)
     assert any(rule in r and problem in p for r, p in found.items()), found
+
+
+@pytest.mark.parametrize("build", [Late, dense])
+def test_a_model_needs_no_convolution(build):
+    check_model(build)
 
 
 def test_models_that_are_none_or_stay_in_their_process_are_found():

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from samples import both_splits, small_cnn
+from samples import Net, both_splits, small_cnn
 from torch import nn
 
 import repsim_energy as rs
@@ -14,19 +14,6 @@ from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.models.torchvision_zoo import zoo
 
 IMAGE = (3, 12, 12)
-
-
-class Net(nn.Module):
-    """Layers in the order in which they are registered, and a function that applies them."""
-
-    def __init__(self, forward, **layers):
-        super().__init__()
-        self.apply_layers = forward
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, images):
-        return self.apply_layers(self, images)
 
 
 def conv(before, after, kernel=3, **options):
@@ -176,32 +163,64 @@ def test_several_layers_that_get_the_image_are_named(build, found):
     assert (name, several, problem) == (*found, "")
 
 
-REFUSED = {
-    "space to depth": (
-        lambda: nn.Sequential(nn.PixelUnshuffle(2), conv(12, 4)), "3 channels"
-    ),
+FOUND_ELSE = {
+    "space to depth": (lambda: nn.Sequential(nn.PixelUnshuffle(2), conv(12, 4)), "1"),
     "linear first": (
         lambda: Net(
             lambda n, x: n.conv(n.mix(x.movedim(1, 3)).movedim(3, 1)),
             conv=conv(3, 4), mix=nn.Linear(3, 3),
         ),
-        r"'mix' \(Linear\)",
+        "mix",
     ),
-    "own convolution": (
-        lambda: nn.Sequential(OwnConv(), conv(4, 4)), r"'0' \(OwnConv\)"
+    "own convolution": (lambda: nn.Sequential(OwnConv(), conv(4, 4)), "0"),
+    "transposed first": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 3, 3), conv(3, 4)), "0"),
+    "no convolution": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 4)), "1"),
+    "recurrent": (lambda: Net(lambda n, x: n.rnn(x.flatten(2))[0], rnn=nn.GRU(144, 4)), "rnn"),
+    "places of its own before": (
+        lambda: Net(
+            lambda n, x: n.conv(x + n.place), conv=conv(3, 4), place=nn.Parameter(torch.ones(IMAGE))
+        ),
+        "conv",
     ),
-    "transposed first": (
-        lambda: nn.Sequential(nn.ConvTranspose2d(3, 3, 3), conv(3, 4)), "ConvTranspose2d"
-    ),
-    "no convolution": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 4)), "no Conv2d"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("build", "problem"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_convolution_of_the_image_is_refused_with_its_name(build, problem):
-    with pytest.raises(UsageError, match=problem) as error:
-        first_layer(build(), IMAGE)
+@pytest.mark.parametrize(("build", "name"), FOUND_ELSE.values(), ids=FOUND_ELSE)
+def test_a_layer_of_any_kind_that_gets_the_image_is_found(build, name):
+    net = build()
+    assert first_layer(net, IMAGE) == (name, net.get_submodule(name), "", "")
+
+
+OWN_MATRICES = {
+    "patches": lambda: Net(
+        lambda n, x: n.block(nn.functional.unfold(x, 4, stride=4).mT @ n.matrix),
+        block=nn.Linear(6, 6), matrix=nn.Parameter(torch.randn(48, 6)),
+    ),
+    "kernels": lambda: Net(
+        lambda n, x: n.conv(nn.functional.conv2d(x, n.kernels)),
+        conv=conv(3, 4), kernels=nn.Parameter(torch.randn(3, 3, 3, 3)),
+    ),
+    "a fixed mask": lambda: Net(
+        lambda n, x: n.conv(x * n.mask), conv=conv(3, 4), mask=nn.Buffer(torch.rand(12, 12)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("build", OWN_MATRICES.values(), ids=OWN_MATRICES)
+def test_a_network_that_multiplies_the_image_itself_is_refused_with_its_tensor(build):
+    """The layer behind would be read as if it got the image."""
+    torch.manual_seed(0)
+    net = build()
+    state = copy.deepcopy(net.state_dict())
+    with pytest.raises(UsageError, match=r"own tensor '(matrix|kernels|mask)'") as error:
+        first_layer(net, IMAGE)
     assert "\n" not in str(error.value)
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+
+
+def test_a_network_without_layers_has_none():
+    with pytest.raises(UsageError, match="no Conv2d"):
+        first_layer(nn.Sequential(nn.ReLU(), nn.Flatten()), IMAGE)
 
 
 def test_layers_are_innermost_modules_that_hold_matrices():

@@ -40,7 +40,7 @@ def both_ways(modules, images, recipe):
     setting = (images, images, normalisation_of(images), recipe)
     together = train_together(modules, layer, *setting, SEEDS, CPU)
     for module, other, seed, history in zip(modules, alone, SEEDS, together, strict=True):
-        yield module, other, history, train(other, find_layer(other)[1], *setting, seed, CPU)
+        yield module, other, history, train(other, find_layer(other)[0], *setting, seed, CPU)
 
 
 @pytest.mark.parametrize(

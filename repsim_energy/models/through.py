@@ -1,0 +1,195 @@
+"""Read the filters of the layer that gets the image through the network that it stands in.
+
+What stands before a layer (``nn.Flatten``, patches laid out as rows, space-to-depth) decides which
+pixels it sees. The network is shown images of impulses and left as soon as the layer has answered:
+these answers are the filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from repsim_energy.errors import UsageError, reason_of
+from repsim_energy.models.first_layer import eagerly, layers_with_weights
+from repsim_energy.models.impulses import TOLERANCE, Call, as_it_is, in_double, response_of
+from repsim_energy.models.layers import read_filters, step_of
+from repsim_energy.models.untouched import left_as_it_was
+from repsim_energy.numerics.settings import own_settings
+
+__all__ = ["applied_filters", "response_through", "step_through"]
+
+Shape = tuple[int, int, int]
+
+
+class _Unanswered(UsageError):
+    """The layer does not get the image, or the network fails before."""
+
+
+class _Answered(BaseException):
+    """Leaves a network whose layer has answered; no ``except Exception`` of its code stops that."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+
+def applied_filters(module: nn.Module, name: str, image: Sequence[int]) -> Tensor:
+    """Return the (k, c, kh, kw) filters that a layer of a network applies to images (c, h, w).
+
+    A convolution with the channels of the image is read by itself, any other layer through the
+    network. float32 on the CPU; the network is left as it was.
+
+    Raises
+    ------
+    UsageError
+        Where the layer is no linear function of patches of the image, the same everywhere.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 8, 3))
+    >>> applied_filters(net, "1", (3, 12, 12)).shape
+    torch.Size([8, 3, 6, 6])
+    """
+    layer = module.get_submodule(name)
+    if not isinstance(layer, nn.Conv2d):
+        return response_through(module, name, image)
+    if layer.in_channels == image[0]:
+        return read_filters(layer, name)
+    try:
+        return response_through(module, name, image)
+    except _Unanswered:  # made for other images, which is said when its channels are compared
+        return read_filters(layer, name)
+
+
+def step_through(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
+    """Return the step in rows and columns from one pixel that filters see to the next.
+
+    It is that of a dilated convolution, or of rows and columns that are seen at equal distances.
+    """
+    if isinstance(layer, nn.Conv2d):
+        return step_of(layer, filters)
+    rows, columns = (_step(filters.any(1).any(0).any(axis).nonzero().flatten()) for axis in (1, 0))
+    return rows, columns
+
+
+def _step(seen: Tensor) -> int:
+    steps = seen.diff()
+    regular = len(steps) > 0 and int(seen[0]) == 0 and bool((steps == steps[0]).all())
+    return int(steps[0]) if regular else 1
+
+
+def response_through(module: nn.Module, name: str, image: Sequence[int]) -> Tensor:
+    """Return the (k, c, kh, kw) filters of a layer, from its answers to impulses in the image.
+
+    Where the layer answers patch after patch, these are the filters of a patch; where it has one
+    answer to the image, filters as large as the image.
+    """
+    c, h, w = image
+    layer = module.get_submodule(name)
+    what = f"'{name}' ({type(layer).__name__}), with what stands before it,"
+    others = [other for other in layers_with_weights(module) if other != name]
+    problems = []
+    with own_settings(), left_as_it_was(module), eagerly(module):
+        for call in (in_double(module, others), as_it_is(module)):
+            try:
+                return _response(layer, call, (c, h, w), what).float().contiguous()
+            except UsageError:
+                raise
+            except Exception as error:  # a network's own code may raise anything
+                problems.append(reason_of(error))
+    raise _Unanswered(
+        f"'{name}' ({type(layer).__name__}) gets no {h}x{w}x{c} images ({problems[-1]}), so that "
+        "its filters cannot be read; use images of the size and channels that the network is for, "
+        "or name another layer with layer="
+    )
+
+
+def _response(
+    layer: nn.Module, network: Callable[[Tensor], object], image: Shape, what: str
+) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    two = torch.randn(2, *image, generator=generator, dtype=torch.float64)
+    run = _until_answered(layer, network, two, what)
+    refused = None
+    for axis in _filter_axes(layer, run(two[:1]), what):
+        try:
+            return response_of(_places_of(run, axis, two), image, what)
+        except UsageError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _until_answered(
+    layer: nn.Module, network: Callable[[Tensor], object], two: Tensor, what: str
+) -> Callable[[Tensor], Tensor]:
+    """Return images -> the answer of the layer's first call that depends on the image."""
+
+    def answer_of(images: Tensor, call: int) -> Tensor:
+        calls = 0
+
+        def leave(_: nn.Module, __: object, answer: object) -> None:
+            nonlocal calls
+            calls += 1
+            if calls > call:
+                raise _Answered(answer)
+
+        hook = layer.register_forward_hook(leave)
+        try:
+            network(images)
+        except _Answered as left:
+            if not isinstance(left.answer, Tensor) or left.answer.ndim < 2:
+                got = type(left.answer).__name__
+                raise UsageError(
+                    f"{what} answers {got}, expected a tensor (images, ...) of what filters "
+                    "answer; name another layer with layer="
+                ) from None
+            return left.answer
+        finally:
+            hook.remove()
+        raise RuntimeError("is not called with them" if calls == 0 else "does not depend on them")
+
+    call = 0
+    while torch.equal(answer_of(two[:1], call), answer_of(two[1:], call)):
+        call += 1
+    return lambda images: answer_of(images, call)
+
+
+def _filter_axes(layer: nn.Module, answer: Tensor, what: str) -> Sequence[int]:
+    """Return the axes that may count filters in the answer to one image, the likely one first."""
+    if isinstance(layer, nn.Linear) or answer.ndim == 2:
+        return (-1,)
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        return (1,)
+    return (-1, 1) if answer.ndim == 3 else (1, -1)
+
+
+def _places_of(run: Callable[[Tensor], Tensor], axis: int, two: Tensor) -> Call:
+    """Return images -> (n, k, places) answers.
+
+    Images are shown together where the answers then are those to each alone, along the first
+    axis, which they are not where patches of all images are laid out as one list.
+    """
+
+    def one_by_one(images: Tensor) -> Tensor:
+        answers = [run(images[i : i + 1]).movedim(axis, 0) for i in range(len(images))]
+        return torch.stack([answer.flatten(1) for answer in answers])
+
+    def together(images: Tensor) -> Tensor:
+        answer = run(images).movedim(axis, 1)
+        return answer.flatten(2) if answer.ndim > 2 else answer[:, :, None]
+
+    try:
+        found, expected = together(two), one_by_one(two)
+    except Exception:  # of a network that takes one image
+        return one_by_one
+    if found.shape != expected.shape or (found - expected).abs().max() > _rounding(expected):
+        return one_by_one
+    return together
+
+
+def _rounding(answers: Tensor) -> float:
+    """Return by how much answers may differ that are computed in another order."""
+    return TOLERANCE.get(answers.dtype, 0.03) * float(answers.abs().amax())
