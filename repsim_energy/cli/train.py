@@ -36,11 +36,11 @@ def train(
     from repsim_energy.scheduling import scheduler_of
 
     where = scheduler_of(scheduler or "local", jobs)
-    plan = make_plan(
-        registry_of(ctx), split_list(models), split_list(dataset), parse_seeds(seeds), recipe,
-        device,
-    )  # fmt: skip
     with progress_on_stderr(quiet) as progress:
+        plan = make_plan(
+            registry_of(ctx), split_list(models), split_list(dataset), parse_seeds(seeds), recipe,
+            device,
+        )  # fmt: skip
         networks, failures = train_networks(plan, progress, where, announce_on_stderr(quiet))
     rows = [
         [plan.label(key), run.run_id, str(run.steps), f"{run.train_accuracy:.3f}",
