@@ -15,14 +15,19 @@ import torch
 __all__ = ["alternate", "limits", "machine", "options", "peak_memory", "ratio", "report"]
 
 
-def options(description):
-    """Return the options that every benchmark has, and set the number of threads."""
+def options(description, **numbers):
+    """Return the options that every benchmark has, and set the number of threads.
+
+    ``numbers`` are options of this benchmark, and their defaults.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    for name, number in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=number)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     return chosen

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from repsim_energy.errors import visible
 
@@ -21,20 +28,28 @@ __all__ = ["announce_on_stderr", "progress_on_stderr"]
 
 @contextlib.contextmanager
 def progress_on_stderr(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
-    """Give a function that shows each step of a training; ``None`` when quiet."""
+    """Give a function that shows each step of a training; ``None`` when quiet.
+
+    Pictures that are read meanwhile are shown too.
+    """
+    from repsim_energy.data.pictures import watched
+
     console = Console(stderr=True)
     if quiet:
         yield None
     elif not console.is_terminal:
-        yield _line
+        with watched(_pictures_line):
+            yield _line
     else:
         columns = (
             TextColumn("{task.description}", markup=False), BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=console) as bars:
-            yield _Bars(bars)
+        with Progress(*columns, console=console) as progress:
+            bars = _Bars(progress)
+            with watched(bars.pictures):
+                yield bars
 
 
 def announce_on_stderr(quiet: bool) -> Callable[[str], None] | None:
@@ -47,17 +62,29 @@ def _line(step: Step) -> None:
         click.echo(f"[{step.run}/{step.runs}] {visible(step.label)}: {_steps(step)}", err=True)
 
 
+def _pictures_line(done: int, pictures: int) -> None:
+    if done == pictures:
+        click.echo(f"{pictures} pictures read", err=True)
+
+
 def _steps(step: Step) -> str:
     return "done" if step.steps == 1 else f"{step.steps} steps"
 
 
 class _Bars:
-    """One bar for the run at hand and one for all runs."""
+    """One bar for the run at hand and one for all runs; before them one for pictures."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._all = bars.add_task("all runs", total=None)
         self._run = bars.add_task("", total=None)
+        self._reading: list[TaskID] = []
+
+    def pictures(self, done: int, pictures: int) -> None:
+        """Show how many of so many pictures have been read."""
+        if not self._reading:
+            self._reading.append(self._bars.add_task("pictures"))
+        self._bars.update(self._reading[0], total=pictures, completed=done)
 
     def __call__(self, step: Step) -> None:
         self._bars.update(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
@@ -13,6 +14,9 @@ from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.specs import split_list
+
+if TYPE_CHECKING:
+    from repsim_energy.comparison import Plan
 
 __all__ = ["train"]
 
@@ -39,19 +43,12 @@ def train(
     from repsim_energy.scheduling import scheduler_of
 
     where = scheduler_of(scheduler or "local", jobs)
-    plan = make_plan(
-        registry_of(ctx), split_list(models), split_list(dataset), parse_seeds(seeds), recipe,
-        device,
-    )  # fmt: skip
-    given = [spec.label for m, spec in enumerate(plan.models) if (0, m) in plan.trained]
-    if not plan.trains:
-        raise UsageError(
-            f"got models that are trained already ({', '.join(given)}), expected at least one to "
-            "train, such as vgg11; compare takes them as they are"
-        )
-    for label in given:
-        warnings.warn(f"'{label}' is trained already and left out", RepsimWarning, stacklevel=1)
     with progress_on_stderr(quiet) as progress:
+        plan = make_plan(
+            registry_of(ctx), split_list(models), split_list(dataset), parse_seeds(seeds), recipe,
+            device,
+        )  # fmt: skip
+        _check_given(plan)
         networks, failures = train_networks(plan, progress, where, announce_on_stderr(quiet))
     rows = [
         [plan.label(key), run.run_id, str(run.steps), f"{run.train_accuracy:.3f}",
@@ -61,3 +58,15 @@ def train(
     ]  # fmt: skip
     print_rows(["run", "id", "steps", "train acc.", "test acc.", "kept in"], rows)
     return report_failures(failures)
+
+
+def _check_given(plan: Plan) -> None:
+    """Say which models are trained already and left out; refuse where all are."""
+    given = [spec.label for m, spec in enumerate(plan.models) if (0, m) in plan.trained]
+    if not plan.trains:
+        raise UsageError(
+            f"got models that are trained already ({', '.join(given)}), expected at least one to "
+            "train, such as vgg11; compare takes them as they are"
+        )
+    for label in given:
+        warnings.warn(f"'{label}' is trained already and left out", RepsimWarning, stacklevel=1)

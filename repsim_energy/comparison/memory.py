@@ -9,7 +9,7 @@ from repsim_energy.comparison.layers import Layers, batches_of, groups_of
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
-from repsim_energy.scheduling.memory import available_memory
+from repsim_energy.numerics.memory import available_memory
 
 __all__ = ["check_memory", "needed_memory"]
 

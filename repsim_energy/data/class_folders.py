@@ -6,6 +6,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def list_pictures(path: Path, split: str) -> Listing:
     """
     if not path.is_dir():
         raise UsageError(f"no folder at '{path}', expected one with a subfolder per class")
+    token = _walked.set({})
+    try:
+        return _listed(path, split)
+    finally:
+        _walked.reset(token)
+
+
+def _listed(path: Path, split: str) -> Listing:
     folders = _folders(path)
     train, test = _splits(path, folders)
     if split == "train":
@@ -154,7 +163,7 @@ def _say_splits(path: Path, train: Path | None, test: Path | None, folders: Sequ
             f"'{path}': training on '{train and train.relative_to(path)}', testing on "
             f"'{test.relative_to(path) if test else 'nothing'}'{unused}",
             RepsimWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -169,7 +178,7 @@ def _say_left_out(root: Path, found: Listing) -> None:
         warnings.warn(
             f"'{root}': no pictures in {', '.join(empty)}, which are no classes therefore",
             RepsimWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if left:
         kinds = Counter(_kind(file, root, found.classes) for file in left)
@@ -178,7 +187,7 @@ def _say_left_out(root: Path, found: Listing) -> None:
             + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(8))
             + f"), {len(taken)} are read",
             RepsimWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -199,13 +208,19 @@ def _pictures(folder: Path) -> list[Path]:
     return [file for file in _below(folder) if _is_read(file)]
 
 
+_walked: ContextVar[dict[str, list[Path]]] = ContextVar("walked")
+"""Folder -> the files that lie in it, while the pictures of a split are listed."""
+
+
 def _below(folder: Path) -> list[Path]:
     """Return all files at any depth, in the order of their paths, following links."""
-    found = []
-    for root, inside, files in os.walk(folder, followlinks=True):
+    walked, seen = _walked.get(), []
+    for root, inside, names in os.walk(folder, followlinks=True):
         inside[:] = sorted(name for name in inside if not _is_nothing(name))
-        found += [Path(root, name) for name in files if not _is_nothing(name)]
-    return sorted(found, key=lambda file: (str(file.parent), file.name))
+        seen.append(root)
+        if root not in walked:
+            walked[root] = [Path(root, name) for name in sorted(names) if not _is_nothing(name)]
+    return [file for root in sorted(seen) for file in walked[root]]
 
 
 def _folders(folder: Path) -> list[Path]:

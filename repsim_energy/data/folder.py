@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from repsim_energy.data.class_folders import list_pictures
-from repsim_energy.data.pictures import open_picture
+from repsim_energy.data.pictures import DECODER, mapped_images, open_picture
 from repsim_energy.data.selection import select
 from repsim_energy.errors import DataError
 from repsim_energy.interfaces import ImageSet
@@ -30,6 +29,9 @@ def folder(
 ) -> ImageSet:
     """Return the images of an ImageFolder layout: ``[train|test/]CLASS/IMAGE``.
 
+    Files are read once and mapped from the cache afterwards, until the path, size or time of change
+    of one of them, or what was asked for, is another.
+
     Parameters
     ----------
     path : with ``train`` and ``test`` (or ``val``) folders of classes, or with the classes
@@ -45,26 +47,29 @@ def folder(
         ImageSet(numbers, labels, found.classes, path.name), classes=classes, limit=limit
     )
     files = [found.files[i] for i in chosen.images.flatten().tolist()]
-    if not files and found.example is not None:
-        files = [found.example]
-    with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(partial(_read, size=size), files))
-    _check_sizes(pictures, files)
-    images = torch.stack(pictures)[: len(chosen)]
+    first = files[0] if files else found.example
+    assert first is not None  # a listing without pictures has been refused
+    c, h, w = _read(first, size).shape
+    shape = (c, h, w)
+    read = partial(_read_alike, size=size, first=first, shape=shape)
+    images = mapped_images(files, read, shape, f"folder 1: size {size}\n{DECODER}")
     return ImageSet(images, chosen.labels, chosen.classes, path.name)
 
 
-def _read(path: Path, size: int | None) -> Tensor:
+def _read(path: Path, size: int | None) -> NDArray[np.uint8]:
     rgb = open_picture(path)
     if size is not None:
         rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
 
 
-def _check_sizes(pictures: list[Tensor], files: list[Path]) -> None:
-    for picture, file in zip(pictures, files, strict=True):
-        if picture.shape != pictures[0].shape:
-            raise DataError(
-                f"images differ in size: '{files[0]}' is {tuple(pictures[0].shape[1:])}, '{file}' "
-                f"{tuple(picture.shape[1:])}; bring them to one with size=, such as size=64"
-            )
+def _read_alike(
+    path: Path, size: int | None, first: Path, shape: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    pixels = _read(path, size)
+    if pixels.shape != shape:
+        raise DataError(
+            f"images differ in size: '{first}' is {shape[1:]}, '{path}' {pixels.shape[1:]}; bring "
+            "them to one with size=, such as size=64"
+        )
+    return pixels

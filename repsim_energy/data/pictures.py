@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from repsim_energy.data.mapped import map_images
+from repsim_energy.data.kept_pixels import Shape, kept_pixels
 from repsim_energy.data.selection import select
 from repsim_energy.errors import DataError, FileError, UsageError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import atomic_path, cache_folder
 
-__all__ = ["batches_of_files", "images_of_files", "open_picture"]
+__all__ = ["batches_of_files", "images_of_files", "mapped_images", "open_picture", "watched"]
 
 BLOCK = 16 * 2**20
 """Bytes of pixels that are read before they are written."""
 
+AT_ONCE = 512
+"""Images that are read before they are written, at most."""
+
+PIECE = 16
+"""Files that a thread reads in turn: small ones take no longer than it takes to ask for them."""
+
+DECODER = f"Pillow {PIL.__version__}"
+"""What turns files into pixels, in versions that may differ by a rounding."""
+
 Pixels = NDArray[np.uint8]
 Read = Callable[[Path], Pixels]
-Shape = tuple[int, int, int]
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -76,9 +83,10 @@ def images_of_files(
     """Return the images of files, read once and from then on mapped from one file in the cache.
 
     Classes and limit are chosen before anything is read. The file in the cache has the size of the
-    raw pixels and a name made of the names, sizes and times of change of the files that were read,
-    of ``shape`` and of ``version``. Never more than a few images are held in memory, neither here
-    nor where the set is gone through part by part.
+    raw pixels and a name made of the paths, sizes and times of change of the files that were read,
+    of ``shape``, ``version`` and the version of Pillow; what is mapped is compared with its
+    SHA-256. Never more than a few images are held in memory, neither here nor where the set is
+    gone through part by part. Where the cache cannot be written, they are read into memory.
 
     Parameters
     ----------
@@ -93,17 +101,22 @@ def images_of_files(
     Raises
     ------
     UsageError
-        For classes that there are not, and for pixels that the disk has no room for.
+        For classes that there are not, and for pixels that neither disk nor memory has room for.
     FileError
         For a file that is missing.
     DataError
         For images of another shape.
+
+    Warns
+    -----
+    RepsimWarning
+        Where the cache cannot be written, so that the files are read anew each time.
     """
     numbered = torch.arange(len(files)).view(-1, 1, 1, 1)
     every = ImageSet(numbered, torch.tensor(labels, dtype=torch.int64), tuple(classes), name)
     chosen = select(every, classes=None if keep is None else tuple(keep), limit=limit)
     wanted = [files[i] for i in chosen.images.flatten().tolist()]
-    images = _mapped(wanted, read, shape, version)
+    images = mapped_images(wanted, read, shape, f"{version}\n{DECODER}")
     return ImageSet(images, chosen.labels, chosen.classes, name)
 
 
@@ -126,10 +139,19 @@ def batches_of_files(files: Sequence[Path], read: Read, at_once: int = 256) -> I
         raise UsageError(f"got {at_once} images at once, expected at least 1")
     groups = [files[start : start + at_once] for start in range(0, len(files), at_once)]
     with ThreadPoolExecutor() as pool:
-        under_way = deque((group, pool.map(read, group)) for group in groups[:1])
+
+        def begin(group: Sequence[Path]) -> tuple[Sequence[Path], Iterator[Pixels]]:
+            pieces = [group[start : start + PIECE] for start in range(0, len(group), PIECE)]
+            return group, chain.from_iterable(pool.map(partial(_read_each, read), pieces))
+
+        under_way = deque(begin(group) for group in groups[:1])
         for number in range(len(groups)):
-            under_way.extend((group, pool.map(read, group)) for group in groups[number + 1 :][:1])
+            under_way.extend(begin(group) for group in groups[number + 1 :][:1])
             yield _stacked(*under_way.popleft())
+
+
+def _read_each(read: Read, files: Sequence[Path]) -> list[Pixels]:
+    return [read(file) for file in files]
 
 
 def _stacked(files: Sequence[Path], images: Iterable[Pixels]) -> Tensor:
@@ -143,46 +165,37 @@ def _stacked(files: Sequence[Path], images: Iterable[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(found))
 
 
-def _mapped(files: Sequence[Path], read: Read, shape: Shape, version: str) -> Tensor:
-    """Return the images of files from the cache, where they are put if they are not there."""
-    whole = (len(files), *shape)
-    if 0 in whole:
-        return torch.empty(whole, dtype=torch.uint8)
-    path = cache_folder("images") / f"{_key(files, shape, version)}.npy"
-    with suppress(OSError, ValueError, EOFError):  # not there, or cut off
-        return map_images(path)
-    _check_room(path.parent, whole)
-    at_once = max(1, BLOCK // math.prod(shape))
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": whole}
-        npy.write_array_header_1_0(file, header)
-        for batch in batches_of_files(files, read, at_once):
+def mapped_images(files: Sequence[Path], read: Read, shape: Shape, version: str) -> Tensor:
+    """Return the images of files, (n, c, h, w), mapped from one file in the cache.
+
+    They are read where that file is not there, with progress for :func:`watched`. Parameters as of
+    :func:`images_of_files`.
+    """
+
+    def batches() -> Iterator[Tensor]:
+        report, done = _watch.get(), 0
+        for batch in batches_of_files(files, read, max(1, min(AT_ONCE, BLOCK // math.prod(shape)))):
             if batch.shape[1:] != shape:
                 raise DataError(
                     f"images were read as {tuple(batch.shape[1:])}, expected {shape}; report this "
                     "to the author of the data set"
                 )
-            file.write(batch.numpy().data)
-    return map_images(path)
+            yield batch
+            done += len(batch)
+            if report is not None:
+                report(done, len(files))
+
+    return kept_pixels(files, batches, shape, version)
 
 
-def _key(files: Sequence[Path], shape: Shape, version: str) -> str:
-    digest = hashlib.sha256(f"{shape}\n{version}\n".encode())
-    for file in files:
-        try:
-            state = file.stat()
-        except OSError as error:
-            raise FileError(
-                f"'{file}' cannot be read ({error.strerror}), expected an image; put it there"
-            ) from error
-        digest.update(os.fsencode(file) + f"\n{state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:32]
+@contextmanager
+def watched(report: Callable[[int, int], None] | None) -> Iterator[None]:
+    """Have files that are read meanwhile reported, by how many are done and how many there are."""
+    token = _watch.set(report)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
 
 
-def _check_room(folder: Path, whole: tuple[int, ...]) -> None:
-    needed, free = math.prod(whole), shutil.disk_usage(folder).free
-    if needed > free:
-        raise UsageError(
-            f"the pixels of {whole[0]} images take {needed / 1e9:.1f} GB in '{folder}', which has "
-            f"{free / 1e9:.1f} GB left; choose fewer with limit= or classes=, or move REPSIM_CACHE"
-        )
+_watch: ContextVar[Callable[[int, int], None] | None] = ContextVar("watch", default=None)

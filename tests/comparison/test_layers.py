@@ -14,8 +14,8 @@ from repsim_energy.comparison import memory
 from repsim_energy.comparison.layers import groups_of
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.numerics import memory as machine_memory
 from repsim_energy.results import summarise
-from repsim_energy.scheduling import memory as scheduling_memory
 from repsim_energy.training.loop import as_input, normalisation_of
 
 LIMIT, USED = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"
@@ -149,7 +149,7 @@ def test_what_is_free_is_what_the_system_says_and_the_container_allows(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(scheduling_memory, "Path", lambda path: tmp_path / path.removeprefix("/"))
+    monkeypatch.setattr(machine_memory, "Path", lambda path: tmp_path / path.removeprefix("/"))
     assert memory.available_memory() == free
 
 

@@ -1,0 +1,140 @@
+"""The pixels of many files as one file in the cache, from where they are mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from numpy.lib import format as npy
+from torch import Tensor
+
+from repsim_energy.data.mapped import map_images
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.numerics.memory import available_memory
+from repsim_energy.storage import atomic_path, cache_folder, cache_place
+
+__all__ = ["kept_pixels"]
+
+Shape = tuple[int, int, int]
+Batches = Callable[[], Iterator[Tensor]]
+
+DIGEST = hashlib.sha256().digest_size
+"""Bytes behind the pixels: their SHA-256."""
+
+
+def kept_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version: str) -> Tensor:
+    """Return the images of files, mapped from the cache, where they are put if they are not there.
+
+    What is mapped is compared with its SHA-256. Where the cache cannot be written, the images are
+    read into memory, with a warning.
+
+    Parameters
+    ----------
+    files : whose paths, sizes and times of change make the name in the cache, with ``shape`` and
+        ``version``
+    batches : reads them all, in order
+
+    Raises
+    ------
+    FileError
+        For a file that is missing.
+    UsageError
+        Where there is neither a cache that can be written nor as much memory.
+
+    Warns
+    -----
+    RepsimWarning
+        Where the cache cannot be written.
+    """
+    whole = (len(files), *shape)
+    if 0 in whole:
+        return torch.empty(whole, dtype=torch.uint8)
+    name = f"{_key(files, shape, version)}.npy"
+    try:
+        path = cache_place("images", name)
+        kept = _kept(path, whole)
+        if kept is None:
+            cache_folder("images")
+            _check_room(path.parent, whole)
+    except UsageError as error:
+        return _in_memory(batches, whole, error)
+    if kept is not None:
+        return kept
+    try:
+        _keep(path, batches, whole)
+    except RepsimError as error:
+        if type(error) is not RepsimError:  # which is said of writing; others are of the pictures
+            raise
+        kept = _kept(path, whole)  # from another process
+        return _in_memory(batches, whole, error) if kept is None else kept
+    return map_images(path)
+
+
+def _kept(path: Path, whole: tuple[int, ...]) -> Tensor | None:
+    """Return what a file holds, if it is there and what was written."""
+    try:
+        images = map_images(path)
+        if tuple(images.shape) != whole or images.dtype != torch.uint8:
+            return None
+        with path.open("rb") as file:
+            file.seek(-DIGEST, os.SEEK_END)
+            written = file.read()
+    except (OSError, ValueError, EOFError):  # not there, or cut off
+        return None
+    return images if hashlib.sha256(images.numpy().data).digest() == written else None
+
+
+def _keep(path: Path, batches: Batches, whole: tuple[int, ...]) -> None:
+    digest = hashlib.sha256()
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": whole}
+        npy.write_array_header_1_0(file, header)
+        for batch in batches():
+            pixels = batch.numpy().data
+            digest.update(pixels)
+            file.write(pixels)
+        file.write(digest.digest())
+
+
+def _in_memory(batches: Batches, whole: tuple[int, ...], reason: RepsimError) -> Tensor:
+    if math.prod(whole) > available_memory():
+        raise reason
+    warnings.warn(
+        f"{whole[0]} pictures are read anew each time, because they cannot be kept: {reason}",
+        RepsimWarning,
+        stacklevel=4,
+    )
+    images, filled = torch.empty(whole, dtype=torch.uint8), 0
+    for batch in batches():
+        images[filled : filled + len(batch)] = batch
+        filled += len(batch)
+    return images
+
+
+def _key(files: Sequence[Path], shape: Shape, version: str) -> str:
+    digest = hashlib.sha256(f"2\n{shape}\n{version}\n".encode())
+    for file in files:
+        try:
+            state = file.stat()
+        except OSError as error:
+            raise FileError(
+                f"'{file}' cannot be read ({error.strerror}), expected an image; put it there"
+            ) from error
+        times = f"{state.st_mtime_ns} {state.st_ctime_ns}"
+        digest.update(os.fsencode(os.path.abspath(file)) + f"\n{state.st_size} {times}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _check_room(folder: Path, whole: tuple[int, ...]) -> None:
+    needed, free = math.prod(whole), shutil.disk_usage(folder).free
+    if needed > free:
+        raise UsageError(
+            f"the pixels of {whole[0]} images take {needed / 1e9:.1f} GB in '{folder}', which has "
+            f"{free / 1e9:.1f} GB left; choose fewer with limit= or classes=, or move REPSIM_CACHE"
+        )
