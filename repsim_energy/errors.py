@@ -9,6 +9,7 @@ __all__ = [
     "DataError",
     "FileError",
     "FlatProfileWarning",
+    "InitializationWarning",
     "PluginError",
     "PluginWarning",
     "RepsimError",
@@ -70,6 +71,10 @@ class UndefinedSimilarityWarning(RepsimWarning):
 
 class FlatProfileWarning(UndefinedSimilarityWarning):
     """A constant profile has no Pearson correlation."""
+
+
+class InitializationWarning(RepsimWarning):
+    """A network that is compared after training has hardly left its initialization."""
 
 
 class PluginWarning(RepsimWarning):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from repsim_energy.reproduction.scales import SCALES
 from repsim_energy.storage import make_folder
 
 if TYPE_CHECKING:
+    from repsim_energy.reproduction.experiment import Experiment
     from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["reproduce"]
@@ -58,10 +60,12 @@ def reproduce(
     Example: repsim reproduce table1 fig6 -o out
     """  # fmt: skip
     if names == ("list",):
+        _refuse_unused(options, names, ())
         rows = [[" ".join(experiment.names), experiment.title] for experiment in EXPERIMENTS]
         print_rows(["name", "what it shows"], rows)
         return 0
     chosen = chosen_experiments(names)
+    _refuse_unused(options, names, chosen)
     from repsim_energy.plot import check_matplotlib
 
     check_matplotlib()
@@ -82,6 +86,21 @@ def reproduce(
         incomplete |= _show(experiment.name, row)
     click.echo(f"written: {output / report.MARKDOWN}")
     return 3 if incomplete else 0
+
+
+def _refuse_unused(
+    options: Mapping[str, Any], names: Sequence[str], chosen: Sequence[Experiment]
+) -> None:
+    """Refuse an option that makes no difference to any of the rows that are asked for."""
+    known = {option for experiment in EXPERIMENTS for option in experiment.uses}
+    for option in sorted(known):
+        if options[option] in (None, "auto") or any(option in one.uses for one in chosen):
+            continue
+        users = [experiment.name for experiment in EXPERIMENTS if option in experiment.uses]
+        raise UsageError(
+            f"got --{option}, which {', '.join(names)} does not use, expected it with "
+            f"{', '.join(users)}; leave it out"
+        )
 
 
 def _show(name: str, row: dict[str, Any]) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,28 @@ from numpy.typing import NDArray
 
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.subjects import Network
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import InitializationWarning, UsageError
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics.energy import energy_profile, profile_similarity
 from repsim_energy.numerics.profile_fit import fit_profiles
 
-__all__ = ["STAGES", "basis_variables", "choose_stage", "profile_variables", "run_variables"]
+__all__ = [
+    "STAGES",
+    "basis_variables",
+    "choose_stage",
+    "profile_variables",
+    "run_variables",
+    "say_what_is_initialization",
+]
 
 STAGES = ("init", "trained", "change")
 SUBJECT = ("dataset", "model", "seed")
+
+NEAR = 0.95
+"""Correlation with the initial profile above which a network has hardly left it."""
+
+MOST_NAMED = 3
+"""Networks that a warning names."""
 
 Variables = dict[str, tuple[tuple[str, ...], Any]]
 
@@ -92,6 +106,34 @@ def profile_variables(
         "snapshot_energy": ((*SUBJECT, "snapshot", "component"), course),
         "snapshot_step": ((*SUBJECT, "snapshot"), course_step),
     }
+
+
+def say_what_is_initialization(
+    plan: Plan, networks: Iterable[Key], to_init: NDArray[np.float64], stage: str
+) -> None:
+    """Warn of networks whose compared profile is that of their initialization.
+
+    Parameters
+    ----------
+    to_init : (dataset, model, seed) correlation of the compared profile with the initial one
+    """
+    near = [key for key in networks if to_init[key] > NEAR] if stage != "init" else []
+    if not near:
+        return
+    names = ", ".join(f"'{plan.label(key)}'" for key in near[:MOST_NAMED])
+    more = f" and {len(near) - MOST_NAMED} more" if near[MOST_NAMED:] else ""
+    lowest = min(to_init[key] for key in near)
+    why = {
+        "trained": "their first layers have hardly left it, and their similarities say little of "
+        "what was learned; train longer, or compare the stage change where it is known",
+        "change": "their first layers have grown or shrunk as a whole, and learned little else",
+    }[stage]
+    warnings.warn(
+        f"the stage '{stage}' of {names}{more} has the profile of its own initialization (r with "
+        f"init {lowest:.3f}{' or more' if near[1:] else ''}): {why}",
+        InitializationWarning,
+        stacklevel=4,
+    )
 
 
 def _fits(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:

@@ -23,11 +23,13 @@ class Experiment:
     module : the module whose function ``run(setting) -> Outcome`` it is
     names : the tables and figures it makes, the first of which names its files
     title : what it shows
+    uses : the options of ``repsim reproduce`` that make a difference to it
     """
 
     module: str
     names: tuple[str, ...]
     title: str
+    uses: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:

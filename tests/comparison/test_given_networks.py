@@ -12,6 +12,9 @@ from repsim_energy.errors import RepsimWarning
 from repsim_energy.results import summarise
 
 IMAGES = both_splits(noise_images(30, (3, 12, 12)))
+RUN = "linear_cnn:filters=8"
+"""A network that leaves its small initial weights at once."""
+
 BANK = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 
 
@@ -38,7 +41,7 @@ def test_seeds_of_given_networks_are_said_to_change_nothing(seeds):
 @pytest.mark.parametrize("metric", ["energy", "cka"])
 def test_beside_trained_networks_a_given_one_has_one_value(metric):
     given = small_cnn(2, 3)
-    found = rs.compare({"given": given, "run": TINY}, IMAGES, metric, seeds=3, recipe=RECIPE)
+    found = rs.compare({"given": given, "run": RUN}, IMAGES, metric, seeds=3, recipe=RECIPE)
     assert found.given.values.tolist() == [[1, 0]]
     similarity = found.similarity.squeeze(["dataset", "dataset_ref"])
     assert similarity.sel(model="run", model_ref="run").notnull().all()
@@ -55,7 +58,7 @@ def test_beside_trained_networks_a_given_one_has_one_value(metric):
 
 
 def test_the_table_says_which_are_given(capsys):
-    models = {"mine": small_cnn(2, 3), "other": BANK, "run": TINY}
+    models = {"mine": small_cnn(2, 3), "other": BANK, "run": RUN}
     print_result(rs.compare(models, IMAGES, seeds=2, recipe=RECIPE))
     text = capsys.readouterr().out
     rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
@@ -70,7 +73,7 @@ def test_the_table_says_which_are_given(capsys):
 
 def test_results_of_earlier_versions_are_read_and_shown(tmp_path, capsys):
     """They hold a given network at the first of two seeds, NaN at the other, and no ``given``."""
-    models = {"mine": small_cnn(2, 3), "run": TINY}
+    models = {"mine": small_cnn(2, 3), "run": RUN}
     new = rs.compare(models, IMAGES, seeds=2, recipe=RECIPE)
     old = new.drop_vars("given").sel(model=["mine"], model_ref=["mine"])
     old.attrs["first_layers"] = "0"

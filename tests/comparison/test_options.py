@@ -90,7 +90,7 @@ def test_options_of_trainings_are_said_to_change_nothing_where_there_is_none(
 def test_options_of_trainings_apply_where_one_network_is_trained():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rs.compare({"net": small_cnn(2, 3), "run": TINY}, BOTH, seeds=3, recipe=RECIPE)
+        rs.compare({"net": small_cnn(2, 3), "run": "linear_cnn"}, BOTH, seeds=3, recipe=RECIPE)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from repsim_energy.data.embedded import deadleaves
 from repsim_energy.errors import FileError, UsageError
 from repsim_energy.experiments import (
     EXPERIMENTS,
+    TRAINING,
     chosen_experiments,
     decorrelation,
     families,
@@ -28,7 +29,7 @@ from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.reproduction.outcome import Quantity
 from repsim_energy.reproduction.report import compared, page, read_rows
 from repsim_energy.reproduction.scales import SCALES
-from repsim_energy.reproduction.setting import make_setting
+from repsim_energy.reproduction.setting import Setting, make_setting
 
 ROWS = [
     *("table1", "fig1", "table2", "fig3", "table3", "fig7", "fig14", "fig15", "fig16"),
@@ -158,6 +159,11 @@ def test_the_list_names_every_row(repsim):
         (["table1", "--recipe", "quick:epoch=2"], "epoch"),
         (["table1", "--dataset", "nothing"], "unknown dataset 'nothing'"),
         (["table1", "--seeds", "0"], "expected a number above 0"),
+        (["fig4", "fig5", "--components", "0-3"], "--components, which fig4, fig5 does not use"),
+        (["fig2", "--celeba", "folder:path=."], "expected it with table1, table2, table3; leave"),
+        (["theorem", "--recipe", "paper"], "got --recipe, which theorem does not use"),
+        (["fig4", "--jobs", "2"], "got --jobs, which fig4 does not use"),
+        (["list", "--seeds", "3"], "got --seeds, which list does not use"),
     ],
 )
 def test_bad_input_gets_one_line_before_any_work(repsim, args, said, tmp_path):
@@ -210,6 +216,42 @@ def test_nothing_measured_is_neither_within_nor_outside():
 def test_names_of_one_experiment_run_it_once():
     assert [e.name for e in chosen_experiments(["fig16", "table3", "fig1"])] == ["table3", "table1"]
     assert len(chosen_experiments(["all", "fig4"])) == len(EXPERIMENTS)
+
+
+class Recording(Setting):
+    """Notes what an experiment asks for."""
+
+    noted = frozenset()
+
+    def data(self, source, variants=""):
+        self.noted |= {{"cifar10": "dataset"}.get(source, source)}
+        return super().data(source, variants)
+
+    def compare(self, *args, **kwargs):
+        self.noted |= set(TRAINING.split())
+        return super().compare(*args, **kwargs)
+
+    def train(self, *args, **kwargs):
+        self.noted |= set(TRAINING.split())
+        return super().train(*args, **kwargs)
+
+    def __getattribute__(self, name):
+        if name == "components":
+            self.noted |= {name}
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_an_experiment_uses_the_options_that_it_says(experiment, whole, monkeypatch):
+    _, cache, _ = whole  # which holds its runs
+    monkeypatch.setenv("REPSIM_CACHE", str(cache))
+    size = SCALES["smoke"]
+    setting = Recording(
+        load_registry(plugins=False), size, size.sources, seeds=[0, 1], recipe=size.recipe,
+        components=[0, 15],
+    )  # fmt: skip
+    experiment.run(setting)
+    assert setting.noted == experiment.uses
 
 
 def small_setting():
