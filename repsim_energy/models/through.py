@@ -17,6 +17,7 @@ from repsim_energy.errors import UsageError, reason_of
 from repsim_energy.models.first_layer import eagerly, layers_with_weights
 from repsim_energy.models.impulses import TOLERANCE, Call, as_it_is, in_double, response_of
 from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters, step_of
+from repsim_energy.models.leaving import Network, answer_at
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
@@ -33,13 +34,6 @@ GEOMETRY = (
 
 class _Unanswered(UsageError):
     """The layer does not get the image, or the network fails before."""
-
-
-class _Answered(BaseException):
-    """Leaves a network whose layer has answered; no ``except Exception`` of its code stops that."""
-
-    def __init__(self, answer: object) -> None:
-        self.answer = answer
 
 
 def applied_filters(module: nn.Module, name: str, image: Sequence[int]) -> Tensor:
@@ -158,9 +152,7 @@ def response_through(module: nn.Module, name: str, image: Sequence[int]) -> Tens
     )
 
 
-def _response(
-    layer: nn.Module, network: Callable[[Tensor], object], image: Shape, what: str
-) -> Tensor:
+def _response(layer: nn.Module, network: Network, image: Shape, what: str) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     two = torch.randn(2, *image, generator=generator, dtype=torch.float64)
     run = _until_answered(layer, network, two, what)
@@ -175,33 +167,18 @@ def _response(
 
 
 def _until_answered(
-    layer: nn.Module, network: Callable[[Tensor], object], two: Tensor, what: str
+    layer: nn.Module, network: Network, two: Tensor, what: str
 ) -> Callable[[Tensor], Tensor]:
     """Return images -> the answer of the layer's first call that depends on the image."""
 
     def answer_of(images: Tensor, call: int) -> Tensor:
-        calls = 0
-
-        def leave(_: nn.Module, __: object, answer: object) -> None:
-            nonlocal calls
-            calls += 1
-            if calls > call:
-                raise _Answered(answer)
-
-        hook = layer.register_forward_hook(leave)
-        try:
-            network(images)
-        except _Answered as left:
-            if not isinstance(left.answer, Tensor) or left.answer.ndim < 2:
-                got = type(left.answer).__name__
-                raise UsageError(
-                    f"{what} answers {got}, expected a tensor (images, ...) of what filters "
-                    "answer; name another layer with layer="
-                ) from None
-            return left.answer
-        finally:
-            hook.remove()
-        raise RuntimeError("is not called with them" if calls == 0 else "does not depend on them")
+        answer = answer_at(layer, network, images, call)
+        if isinstance(answer, Tensor) and answer.ndim > 1:
+            return answer
+        raise UsageError(
+            f"{what} answers {type(answer).__name__}, expected a tensor of what each filter "
+            "answers; name another layer with layer="
+        )
 
     call = 0
     while torch.equal(answer_of(two[:1], call), answer_of(two[1:], call)):
