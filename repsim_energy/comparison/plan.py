@@ -209,9 +209,10 @@ def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Datase
             return replace(data, train=train, test=test)
     for m, c in needed.items():
         if c != channels:
+            groups = "" if channels % c else ", or load it with arch= where it has groups"
             raise ShapeError(
                 f"images of '{data.label}' have {channels} channels but the filters of "
-                f"'{specs[m].label}' see {c}; use images with {c} channels or another model"
+                f"'{specs[m].label}' see {c}; use images with {c} channels or another model{groups}"
             )
     return data
 

@@ -18,7 +18,7 @@ from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.first_layer import named_layer
 from repsim_energy.models.layers import real_filters
-from repsim_energy.models.through import applied_filters, step_through
+from repsim_energy.models.through import applied_filters, filters_of_weights, step_through
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
 from repsim_energy.specs import write_spec
@@ -108,6 +108,8 @@ def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
         layer, stages, step = "", {}, (1, 1)
     if trained.initial is not None and stages:
         initial = real_filters(trained.initial.detach(), layer).float()
+        if initial.shape != filters.shape:
+            initial = filters_of_weights(trained.module, layer, initial, image_shape(data))
         stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
         if stages["init"].shape != stages["trained"].shape:
             raise ShapeError(

@@ -15,6 +15,7 @@ from repsim_energy.models.first_filters import first_filters, layer_name, named_
 from repsim_energy.models.fitting import fitted
 from repsim_energy.models.layers import find_layer, read_filters, real_filters
 from repsim_energy.models.normalization import parse_normalization
+from repsim_energy.models.through import filters_of_weights
 from repsim_energy.models.weights import Weights, load_weights
 
 __all__ = ["checkpoint"]
@@ -64,6 +65,8 @@ def checkpoint(
         module = _network(file, arch, arch_options, (classes, in_channels), num_classes)
         name, found = find_layer(module, layer)
         filters, initial = read_filters(found, name), _initial(init, weights, name, in_channels)
+        if initial is not None:
+            initial = filters_of_weights(module, name, initial)
         taken = TrainedModel(module, layer, initial)
     if initial is not None and initial.shape != filters.shape:
         raise ShapeError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import UsageError, reason_of, unknown_name
 from repsim_energy.models.layers import find_layer
+from repsim_energy.models.leaving import input_at
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
@@ -150,42 +152,42 @@ def _own_matrix_before(module: nn.Module, name: str, image: Shape) -> str | None
     images = [torch.randn(1, *image, generator=generator, device="cpu") for _ in range(2)]
     with own_settings(), left_as_it_was(module), eagerly(module):
         before = _difference(module, layers[name], images)
-        for key, tensor in own.items():
-            kept = tensor.detach().clone()
-            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)
-            tensor.detach().add_(noise.to(tensor.device, tensor.dtype))
+
+        def changes(tensors: Iterable[Tensor]) -> bool:
+            kept = [(tensor.detach(), tensor.detach().clone()) for tensor in tensors]
+            for tensor, _ in kept:
+                noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)
+                tensor.add_(noise.to(tensor.device, tensor.dtype))
             after = _difference(module, layers[name], images)
-            tensor.detach().copy_(kept)
-            if len(before) != len(after) or not all(map(_alike, before, after)):
-                return key
-    return None
+            for tensor, numbers in kept:
+                tensor.copy_(numbers)
+            return not _alike(before, after)
+
+        if before is None or not changes(own.values()):
+            return None
+        return next((key for key, tensor in own.items() if changes([tensor])), next(iter(own)))
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
+def _alike(one: Tensor | None, other: Tensor | None) -> bool:
     """Return whether two differences are the same but for rounding."""
-    if one.shape != other.shape:
-        return False
+    if one is None or other is None or one.shape != other.shape:
+        return one is other
     return bool((one - other).abs().max() <= 0.1 * one.abs().max())
 
 
-def _difference(module: nn.Module, layer: nn.Module, images: list[Tensor]) -> list[Tensor]:
+def _difference(module: nn.Module, layer: nn.Module, images: list[Tensor]) -> Tensor | None:
     """Return how a layer's input differs between two images, at its first call where it does."""
-    found: list[list[Tensor]] = [[], []]
-    for inputs, one in zip(found, images, strict=True):
-
-        def note(_: nn.Module, args: Any, options: Any, inputs: list[Tensor] = inputs) -> None:
-            values = (*args, *options.values())
-            inputs += [v.detach().float().cpu() for v in values if isinstance(v, Tensor)]
-
-        hook = layer.register_forward_pre_hook(note, with_kwargs=True, prepend=True)
+    call = 0
+    while True:
         try:
-            _send(module, one)
-        except Exception:  # behind the layer, as before
-            pass
-        finally:
-            hook.remove()
-    pairs = zip(*found, strict=False)
-    return [a - b for a, b in pairs if a.shape == b.shape and not torch.equal(a, b)][:1]
+            pair = [input_at(layer, partial(_send, module), one, call) for one in images]
+        except Exception:  # it is not called again, or the network fails
+            return None
+        for one, other in zip(*pair, strict=False):
+            if one.shape == other.shape and not torch.equal(one, other):
+                difference: Tensor = (one - other).float().cpu()
+                return difference
+        call += 1
 
 
 def _send(module: nn.Module, images: Tensor) -> None:

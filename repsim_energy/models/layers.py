@@ -198,8 +198,10 @@ def see_transformed_patches(
     ShapeError
         Where the transform is of other patches.
     """
-    name, layer = find_layer(module, name)
-    if not applies_its_weight(layer):
+    if name is None:
+        name, _ = find_layer(module)
+    layer = module.get_submodule(name)
+    if not isinstance(layer, nn.Conv2d) or not applies_its_weight(layer):
         raise UsageError(
             f"layer '{name}' computes the filters that it applies, or has holes or groups, "
             "expected a plain convolution where the patches are transformed; use another model"

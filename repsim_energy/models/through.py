@@ -8,6 +8,7 @@ these answers are the filters.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,24 +16,24 @@ from torch import Tensor, nn
 from repsim_energy.errors import UsageError, reason_of
 from repsim_energy.models.first_layer import eagerly, layers_with_weights
 from repsim_energy.models.impulses import TOLERANCE, Call, as_it_is, in_double, response_of
-from repsim_energy.models.layers import read_filters, step_of
+from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters, step_of
+from repsim_energy.models.leaving import Network, answer_at
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["applied_filters", "response_through", "step_through"]
+__all__ = ["applied_filters", "filters_of_weights", "response_through", "step_through"]
 
 Shape = tuple[int, int, int]
+
+GEOMETRY = (
+    "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
+    "padding_mode",
+)  # fmt: skip
+"""What a convolution is but for its numbers."""
 
 
 class _Unanswered(UsageError):
     """The layer does not get the image, or the network fails before."""
-
-
-class _Answered(BaseException):
-    """Leaves a network whose layer has answered; no ``except Exception`` of its code stops that."""
-
-    def __init__(self, answer: object) -> None:
-        self.answer = answer
 
 
 def applied_filters(module: nn.Module, name: str, image: Sequence[int]) -> Tensor:
@@ -61,6 +62,51 @@ def applied_filters(module: nn.Module, name: str, image: Sequence[int]) -> Tenso
         return response_through(module, name, image)
     except _Unanswered:  # made for other images, which is said when its channels are compared
         return read_filters(layer, name)
+
+
+def filters_of_weights(
+    module: nn.Module, name: str, weights: Tensor, image: Sequence[int] | None = None
+) -> Tensor:
+    """Return the filters that a layer would apply with other weights, such as initial ones.
+
+    Weights of another shape than the layer's are returned as they are, and so are those of a layer
+    that applies its weights as they are.
+
+    Parameters
+    ----------
+    weights : as the layer holds or computes them, so that filters of a group have its channels only
+    image : (c, h, w) to read through the network; without it the layer is read by itself
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2))
+    >>> filters_of_weights(net, "0", torch.randn(8, 2, 3, 3)).shape
+    torch.Size([8, 4, 3, 3])
+    """
+    layer = module.get_submodule(name)
+    if getattr(layer, "weight", weights[:0]).shape != weights.shape:
+        return weights
+    plain = isinstance(layer, nn.Conv2d) and applies_its_weight(layer)
+    if plain and (image is None or layer.in_channels == image[0]):
+        return weights
+    with own_settings(), left_as_it_was(module):
+        if isinstance(own := layer._parameters.get("weight"), Tensor):
+            own.detach().copy_(weights)
+        elif isinstance(layer, nn.Conv2d):  # norms and masks are in the weights already
+            vars(layer)["forward"] = _with_weights(layer, weights).forward
+        else:
+            return weights
+        if image is None:
+            return read_filters(find_layer(module, name)[1], name)
+        return applied_filters(module, name, image)
+
+
+def _with_weights(layer: nn.Conv2d, weights: Tensor) -> nn.Conv2d:
+    """Return a convolution of the same geometry that holds its weights as they are."""
+    geometry: dict[str, Any] = {name: getattr(layer, name) for name in GEOMETRY}
+    plain = nn.Conv2d(**geometry, bias=False, device=weights.device, dtype=weights.dtype)
+    plain.weight.detach().copy_(weights)
+    return plain
 
 
 def step_through(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
@@ -106,9 +152,7 @@ def response_through(module: nn.Module, name: str, image: Sequence[int]) -> Tens
     )
 
 
-def _response(
-    layer: nn.Module, network: Callable[[Tensor], object], image: Shape, what: str
-) -> Tensor:
+def _response(layer: nn.Module, network: Network, image: Shape, what: str) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     two = torch.randn(2, *image, generator=generator, dtype=torch.float64)
     run = _until_answered(layer, network, two, what)
@@ -123,33 +167,18 @@ def _response(
 
 
 def _until_answered(
-    layer: nn.Module, network: Callable[[Tensor], object], two: Tensor, what: str
+    layer: nn.Module, network: Network, two: Tensor, what: str
 ) -> Callable[[Tensor], Tensor]:
     """Return images -> the answer of the layer's first call that depends on the image."""
 
     def answer_of(images: Tensor, call: int) -> Tensor:
-        calls = 0
-
-        def leave(_: nn.Module, __: object, answer: object) -> None:
-            nonlocal calls
-            calls += 1
-            if calls > call:
-                raise _Answered(answer)
-
-        hook = layer.register_forward_hook(leave)
-        try:
-            network(images)
-        except _Answered as left:
-            if not isinstance(left.answer, Tensor) or left.answer.ndim < 2:
-                got = type(left.answer).__name__
-                raise UsageError(
-                    f"{what} answers {got}, expected a tensor (images, ...) of what filters "
-                    "answer; name another layer with layer="
-                ) from None
-            return left.answer
-        finally:
-            hook.remove()
-        raise RuntimeError("is not called with them" if calls == 0 else "does not depend on them")
+        answer = answer_at(layer, network, images, call)
+        if isinstance(answer, Tensor) and answer.ndim > 1:
+            return answer
+        raise UsageError(
+            f"{what} answers {type(answer).__name__}, expected a tensor of what each filter "
+            "answers; name another layer with layer="
+        )
 
     call = 0
     while torch.equal(answer_of(two[:1], call), answer_of(two[1:], call)):

@@ -1,0 +1,121 @@
+"""Probing and reading agree over the networks that people take from torchvision and timm."""
+
+import collections
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
+
+from repsim_energy.errors import UsageError
+from repsim_energy.models.first_layer import first_layer
+from repsim_energy.models.impulses import impulse_response
+from repsim_energy.models.layers import applies_its_weight, find_layer
+from repsim_energy.models.through import response_through
+
+CLOSE = 1e-6
+"""How far filters that are probed may be from those that are read, of the largest weight."""
+
+SWIN = {
+    "patch_size": [4, 4], "embed_dim": 12, "depths": [1, 1], "num_heads": [2, 2], "window_size": [4, 4],
+}  # fmt: skip
+
+FAMILIES = {
+    "alexnet": models.alexnet,
+    "convnext": lambda: models.ConvNeXt([CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 1)]),
+    "densenet": lambda: models.DenseNet(4, (2,)),
+    "efficientnet": models.efficientnet_b0,
+    "googlenet": lambda: models.googlenet(init_weights=False),
+    "inception": lambda: models.inception_v3(init_weights=False),
+    "maxvit": models.maxvit_t,
+    "mnasnet": models.mnasnet0_5,
+    "mobilenetv2": models.mobilenet_v2,
+    "mobilenetv3": models.mobilenet_v3_small,
+    "regnet": models.regnet_x_400mf,
+    "resnet": models.resnet18,
+    "shufflenetv2": models.shufflenet_v2_x0_5,
+    "squeezenet": models.squeezenet1_1,
+    "swin_transformer": lambda: models.SwinTransformer(**SWIN),
+    "swin_transformer v2": lambda: models.SwinTransformer(
+        **SWIN, block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2
+    ),
+    "vgg": lambda: models.VGG(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1)), init_weights=False),
+    "vision_transformer": lambda: models.VisionTransformer(32, 16, 1, 2, 32, 32),
+}
+"""A family of torchvision -> a small member of it."""
+
+
+def agree(found, weight):
+    """Whether probed filters are those that were read."""
+    return float((found - weight).abs().max()) <= CLOSE * float(weight.abs().max())
+
+
+def families(names):
+    """The modules of torchvision that define classification models, without their package."""
+    return {models.get_model_builder(name).__module__.rpartition(".")[2] for name in names}
+
+
+def test_every_family_of_torchvision_is_there():
+    known = {name.partition(" ")[0] for name in FAMILIES}
+    assert families(models.list_models(module=models)) <= known
+
+
+@pytest.mark.parametrize("build", FAMILIES.values(), ids=FAMILIES)
+def test_the_first_layer_of_a_family_is_probed_through_its_network(build):
+    torch.manual_seed(0)
+    net = build()
+    found = first_layer(net, (3, 32, 32))
+    assert (found.name, found.several) == (find_layer(net)[0], "")
+    assert applies_its_weight(found.layer)
+    assert agree(response_through(net, found.name, (3, 32, 32)), found.layer.weight.detach())
+
+
+def first_of(build):
+    """The first convolution of a network that is built without memory, with weights of its own."""
+    with torch.device("meta"):
+        net = build()
+    name, layer = find_layer(net)
+    layer.to_empty(device="cpu")
+    with torch.no_grad():
+        for number in (*layer.parameters(), *layer.buffers()):
+            number.normal_()
+    return name, layer
+
+
+def counted(builders):
+    """How many first layers agree, how many are no plain convolutions of colours, and the rest."""
+    counts, others = collections.Counter(), {}
+    torch.manual_seed(0)
+    for name, build in builders.items():
+        try:
+            place, layer = first_of(build)
+        except (UsageError, RuntimeError, ValueError) as error:
+            others[name] = str(error).splitlines()[0]
+            continue
+        if not applies_its_weight(layer) or layer.in_channels != 3:
+            others[name] = f"{place}: {layer}"
+            continue
+        size = [k + 2 * s for k, s in zip(layer.kernel_size, layer.stride, strict=True)]
+        found = impulse_response(layer, 3, tuple(size))
+        counts[agree(found, layer.weight.detach())] += 1
+    return counts, others
+
+
+@pytest.mark.slow
+def test_every_network_of_torchvision_is_probed_as_it_is_read():
+    names = models.list_models(module=models)
+    counts, others = counted({n: lambda n=n: models.get_model(n, weights=None) for n in names})
+    print(len(names), dict(counts), others)
+    assert counts == {True: len(names)}
+
+
+@pytest.mark.slow
+def test_every_network_of_timm_is_probed_as_it_is_read():
+    timm = pytest.importorskip("timm", reason="timm is not installed, so its networks are not read")
+    names = timm.list_models()
+    counts, others = counted({n: lambda n=n: timm.create_model(n) for n in names})
+    print(len(names), dict(counts), others)
+    assert counts[True] > 0.9 * len(names)
+    assert not counts[False]
