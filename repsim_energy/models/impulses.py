@@ -22,7 +22,7 @@ from repsim_energy.errors import UsageError, reason_of
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["impulse_response"]
+__all__ = ["as_it_is", "impulse_response", "in_double"]
 
 Call = Callable[[Tensor], object]
 """Images (n, c, h, w) float64 on the CPU -> what the layer answers, maps if all is well."""
@@ -70,7 +70,7 @@ def impulse_response(
     """
     problems = []
     with own_settings(), left_as_it_was(layer):
-        for how in (_in_double, _as_it_is):
+        for how in (in_double, as_it_is):
             try:
                 return _Probe(how(layer), channels, size, _declared(layer), name).filters()
             except UsageError:
@@ -83,7 +83,7 @@ def impulse_response(
     )
 
 
-def _in_double(layer: nn.Module) -> Call:
+def in_double(layer: nn.Module) -> Call:
     """Compute a layer with float64 copies of its numbers on the CPU."""
     named = [*layer.named_parameters(), *layer.named_buffers()]
     state = {
@@ -93,7 +93,7 @@ def _in_double(layer: nn.Module) -> Call:
     return lambda images: functional_call(layer, state, (images,))
 
 
-def _as_it_is(layer: nn.Module) -> Call:
+def as_it_is(layer: nn.Module) -> Call:
     """Compute a layer in its own type and place."""
     numbers = [t for t in (*layer.parameters(), *layer.buffers()) if t.is_floating_point()]
     own = numbers[0] if numbers else torch.zeros(0, dtype=torch.float32)
