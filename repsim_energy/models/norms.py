@@ -106,10 +106,10 @@ class Norm:
 
 def _of_batch_norm(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
     assert norm.running_var is not None
-    scale = torch.rsqrt(norm.running_var.detach().double() + norm.eps)
+    scale = torch.rsqrt(norm.running_var.detach().cpu().double() + norm.eps)
     if norm.affine:
-        scale = scale * norm.weight.detach().double()
-    return scale.cpu()
+        scale = scale * norm.weight.detach().cpu().double()
+    return scale
 
 
 def _is_plain(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> bool:

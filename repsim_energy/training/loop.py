@@ -12,6 +12,7 @@ from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import read_filters
+from repsim_energy.models.norms import Norm
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
 from repsim_energy.training.history import History, Record
@@ -123,6 +124,7 @@ def train(
     device: torch.device,
     progress: Progress | None = None,
     layout: torch.memory_format = CHANNELS_LAST,
+    norm: Norm | None = None,
 ) -> History:
     """Train a network in place and return its history.
 
@@ -131,18 +133,24 @@ def train(
     layer : the first layer, whose filters are kept along the way
     test : images that are evaluated along the way and never trained on
     seed : of the order of the images and of what the network draws itself
+    norm : the batch norm that follows the layer, whose factors are kept beside the filters
     """
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
     optimizer = optimizer_of(module.parameters(), recipe)
-    record = Record(recipe, len(images), {0: read_filters(layer)})
+    record = Record(recipe, len(images))
+
+    def keep() -> None:
+        record.keep(read_filters(layer), None if norm is None else norm.scale_now())
+
+    keep()
     with seeded(seed, device):
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalisation, module, layout)
             record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
             if record.wants_filters:
-                record.snapshots[record.steps] = read_filters(layer)
+                keep()
             if record.wants_evaluation and len(test):
                 found = evaluate(module, test, normalisation, device, recipe, layout)
                 record.evaluations[record.steps] = found
