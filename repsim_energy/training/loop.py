@@ -108,6 +108,8 @@ def as_input(
         for values in (normalisation.mean, normalisation.std)
     )
     scaled = (_unit(images) - mean) / std
+    if normalisation.reverse:
+        scaled = scaled.flip(1)
     weights = () if module is None else (p for p in module.parameters() if p.is_floating_point())
     dtype = next((p.dtype for p in weights), torch.float32)
     return scaled.to(dtype).contiguous(memory_format=layout)
