@@ -63,13 +63,20 @@ def print_result(result: xr.Dataset) -> None:
     low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
     print_runs(result)
     if "first_layers" in result.attrs:
-        pairs = zip(result.model.values, result.attrs["first_layers"].split(","), strict=True)
-        taken = ", ".join(f"{layer} of {model}" for model, layer in pairs)
-        _print_line(f"filters of {taken}")
+        _print_line(f"filters of {_of_models(result, 'first_layers')}")
+    if folded := _of_models(result, "folded"):
+        _print_line(f"folded into them: {folded}")
     band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null band is known"
     _print_line(
         f"mean ± sd over pairs of seeds, on the diagonal across seeds; unrelated networks: {band}"
     )
+
+
+def _of_models(result: xr.Dataset, attribute: str) -> str:
+    """Return what an attribute says of each model, without those of which it says nothing."""
+    said = result.attrs.get(attribute, "").split(",")
+    pairs = zip(result.model.values, said, strict=False)
+    return ", ".join(f"{text} of {model}" for model, text in pairs if text)
 
 
 def _print_similarities(
