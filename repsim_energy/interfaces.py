@@ -287,6 +287,9 @@ class TrainedModel:
         the images it is shown, ``None`` too unless the network normalizes inside
     answer : which entry of what it answers is the network's answer, where it answers several
     file_sha256 : SHA-256 of the file that its weights were read from, where there is one
+    fold : ``bn`` to fold the batch norm that follows the layer into its filters; empty for none
+    channels : the order in which it takes the channels of a colour image: ``rgb``, or ``bgr`` of
+        Caffe and OpenCV
     """
 
     module: nn.Module
@@ -296,6 +299,8 @@ class TrainedModel:
     normalisation: Normalisation | Literal["dataset"] | None = None
     answer: str = ""
     file_sha256: str = ""
+    fold: str = ""
+    channels: str = "rgb"
 
 
 @dataclass(frozen=True)
@@ -304,13 +309,15 @@ class Normalisation:
 
     Parameters
     ----------
-    mean : one number per channel
+    mean : one number per channel of the images, which are red, green and blue
     std : one number per channel. The toolkit's own trainings use a single number for all, so
         that the patch basis of the input is that of the images, up to the scale of eigenvalues.
+    reverse : whether the channels are then handed over in reverse order: blue, green, red
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    reverse: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any
 import rich_click as click
 
 from repsim_energy.cli.app import registry_of
-from repsim_energy.cli.options import parse_seeds, refuse_inputs, training_options
+from repsim_energy.cli.options import parse_seeds, parse_words, refuse_inputs, training_options
 from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_result
 from repsim_energy.errors import RepsimError
@@ -49,6 +49,28 @@ __all__ = ["compare"]
     help="Test images that networks are shown. For metrics on activations.",
 )
 @click.option(
+    "--normalize",
+    metavar="WORD|MODEL=WORD,...",
+    help="How images become the input of given networks: auto, none, dataset, imagenet, cifar or "
+    "MEAN/STD. For metrics on activations.",
+)
+@click.option(
+    "--answer",
+    metavar="ENTRY|MODEL=ENTRY,...",
+    help="Which of several tensors is a network's answer, such as logits.",
+)
+@click.option(
+    "--fold",
+    metavar="bn|MODEL=bn,...",
+    help="Fold the batch norm that follows the first layer into its filters. For metrics on "
+    "filters.",
+)
+@click.option(
+    "--channels",
+    metavar="bgr|MODEL=bgr,...",
+    help="The order in which given networks take colours: rgb, or bgr of Caffe and OpenCV.",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
@@ -68,6 +90,10 @@ def compare(
     layers: str,
     seeds: str,
     scheduler: str | None,
+    normalize: str | None,
+    answer: str | None,
+    fold: str | None,
+    channels: str | None,
     **options: Any,
 ) -> int:
     """Compare networks by what they represent; train those that are not in the cache.
@@ -77,6 +103,9 @@ def compare(
     if output is not None:
         refuse_inputs(output, split_list(models), split_list(dataset))
         check_writable(output)
+    said = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
+    for name, text in said.items():
+        options |= parse_words(name, text)
     from repsim_energy.comparison import compare as compare_networks
     from repsim_energy.results import save_result, to_json
 

@@ -11,9 +11,16 @@ from typing import Any
 import rich_click as click
 
 from repsim_energy.errors import UsageError
-from repsim_energy.specs import parse_chain, parse_spec
+from repsim_energy.specs import parse_chain, parse_spec, split_list
 
-__all__ = ["parse_numbers", "parse_seeds", "refuse_inputs", "scheduler_options", "training_options"]
+__all__ = [
+    "parse_numbers",
+    "parse_seeds",
+    "parse_words",
+    "refuse_inputs",
+    "scheduler_options",
+    "training_options",
+]
 
 MOST_SEEDS = 10_000
 """How many seeds may be asked for by their number."""
@@ -115,6 +122,33 @@ def parse_seeds(text: str) -> int | list[int]:
     elif numbers := parse_numbers(text):
         return numbers
     raise UsageError(f"got seeds '{text}', expected a number above 0, a range 0-4 or a list 0,3,7")
+
+
+def parse_words(option: str, text: str | None) -> dict[str, Any]:
+    """Return an option of ``compare``: one word for all models, or a word for each that is named.
+
+    Parameters
+    ----------
+    option : its name
+    text : as typed; ``None`` where it was not, which leaves it out
+
+    Examples
+    --------
+    >>> parse_words("fold", "bn"), parse_words("fold", "a=bn,vgg11:width=0.5=bn")
+    ({'fold': 'bn'}, {'fold': {'a': 'bn', 'vgg11:width=0.5': 'bn'}})
+    """
+    if text is None:
+        return {}
+    parts = [part.rpartition("=") for part in split_list(text)]
+    words = {label: word for label, equals, word in parts if equals}
+    if not words and len(parts) == 1:
+        return {option: text}
+    if len(words) < len(parts) or not all(words) or not all(words.values()):
+        raise UsageError(
+            f"got --{option} {text}, expected one word for all models, or MODEL=WORD,..., each "
+            "model once"
+        )
+    return {option: words}
 
 
 def parse_numbers(text: str) -> list[int]:

@@ -69,9 +69,9 @@ def print_result(result: xr.Dataset) -> None:
         _print_line(title)
     print_runs(result)
     if "first_layers" in result.attrs:
-        pairs = zip(result.model.values, result.attrs["first_layers"].split(","), strict=True)
-        taken = ", ".join(f"{layer} of {model}" for model, layer in pairs)
-        _print_line(f"filters of {taken}")
+        _print_line(f"filters of {_of_models(result, 'first_layers')}")
+    if folded := _of_models(result, "folded"):
+        _print_line(f"folded into them: {folded}")
     if result.sizes["model"] * result.sizes["dataset"] * result.sizes.get("layer", 1) == 1:
         _print_alone(result, compared=bool(groups))
     if groups:
@@ -106,6 +106,13 @@ def _averaged(result: xr.Dataset) -> str:
 def _is_given(model: xr.Dataset) -> bool:
     """Return whether a model is one that is given, which results of earlier versions do not say."""
     return "given" in model and bool(model.given.all())
+
+
+def _of_models(result: xr.Dataset, attribute: str) -> str:
+    """Return what an attribute says of each model, without those of which it says nothing."""
+    said = result.attrs.get(attribute, "").split(",")
+    pairs = zip(result.model.values, said, strict=False)
+    return ", ".join(f"{text} of {model}" for model, text in pairs if text)
 
 
 def _print_similarities(

@@ -8,14 +8,48 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
-from repsim_energy.interfaces import ModelSpec, Normalisation, TrainedModel
+from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.normalization import parse_normalization
 from repsim_energy.training.inside import normalizes_inside
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from repsim_energy.comparison.plan import Plan
 
-__all__ = ["with_answers", "with_inputs"]
+__all__ = ["ORDERS", "for_each", "with_answers", "with_inputs", "with_options"]
+
+ORDERS = ("rgb", "bgr")
+"""The orders in which networks take the channels of a colour image."""
+
+
+def with_options(
+    built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset, fold: str, channels: str
+) -> nn.Module | TrainedModel:
+    """Return a given network with what the comparison says of it, in place of its own words."""
+    if not isinstance(built, TrainedModel):
+        if channels not in ("", "rgb"):
+            raise UsageError(
+                f"got channels={channels} for '{spec.label}', which is trained here on images as "
+                "they are; leave it out"
+            )
+        return built
+    taken = replace(
+        built,
+        answer=spec.answer or built.answer,
+        fold=fold or built.fold,
+        channels=channels or built.channels,
+    )
+    if taken.channels not in ORDERS:
+        raise UsageError(
+            f"got channels={taken.channels} for '{spec.label}', expected {' or '.join(ORDERS)}"
+        )
+    if taken.channels != "rgb" and data.train.images.shape[1] != 3:
+        raise UsageError(
+            f"got channels={taken.channels} for '{spec.label}', which is for images of 3 channels, "
+            f"but those of '{data.label}' have {data.train.images.shape[1]}; leave it out"
+        )
+    return taken
 
 
 def with_answers(specs: list[ModelSpec], answer: str | Mapping[str, str]) -> list[ModelSpec]:
@@ -23,7 +57,7 @@ def with_answers(specs: list[ModelSpec], answer: str | Mapping[str, str]) -> lis
 
     A training depends on it, so that it is part of what the training is kept under.
     """
-    entries = _for_each("answer", answer, [spec.label for spec in specs], "")
+    entries = for_each("answer", answer, [spec.label for spec in specs], "")
     return [
         replace(spec, answer=entry, identity=spec.identity and {**spec.identity, "answer": entry})
         if entry
@@ -40,7 +74,7 @@ def with_inputs(plan: Plan, normalize: str | Mapping[str, str], *, shown: bool) 
     shown : whether networks are shown images at all
     """
     labels = [spec.label for spec in plan.models]
-    words = _for_each("normalize", normalize, labels, "auto")
+    words = for_each("normalize", normalize, labels, "auto")
     given = {m for _, m in plan.trained}
     for m, word in enumerate(words):
         if m not in given and isinstance(normalize, Mapping) and word not in ("auto", "dataset"):
@@ -65,7 +99,8 @@ def _decided(
     chosen = parse_normalization(word, images.shape[1]) or taken.normalisation
     if chosen is None and shown and taken.network:
         label = plan.models[m].label
-        if normalizes_inside(taken.module, images, plan.device):
+        shown_first = images[:2].flip(1) if taken.channels == "bgr" else images
+        if normalizes_inside(taken.module, shown_first, plan.device):
             chosen = parse_normalization("none", images.shape[1])
             if d == 0:
                 warnings.warn(
@@ -85,7 +120,7 @@ def _words(normalisation: Normalisation | str | None) -> str:
     return "/".join(f"{value:g}" for value in (*normalisation.mean, *normalisation.std))
 
 
-def _for_each(
+def for_each(
     option: str, given: str | Mapping[str, str], labels: Sequence[str], default: str
 ) -> list[str]:
     """Return the word for each model."""

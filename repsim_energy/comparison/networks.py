@@ -48,7 +48,7 @@ def train_networks(
         d, m, s = key
         data, spec, seed = plan.datasets[d], plan.models[m], plan.seeds[s]
         if (d, m) in plan.trained:
-            networks[key] = network_of_trained(plan.trained[d, m], data)
+            networks[key] = network_of_trained(plan.trained[d, m], data, plan.folds.get((d, m)))
             continue
 
         def report(step: int, steps: int, key: Key = key, number: int = number) -> None:
@@ -59,11 +59,14 @@ def train_networks(
             if error := ahead.get(key):
                 raise error
             run = make_run(spec, data, seed, plan.recipe, plan.device, _until_last(report))
+            network = network_of_run(
+                run, spec, data, seed, plan.patches[d, m][3:], (d, m) in plan.folds
+            )
         except TrainingError as error:
             failures.append(f"{plan.label(key)}: {error}")
             continue
         report(run.steps, run.steps)
-        networks[key] = network_of_run(run, spec, data, seed, plan.patches[d, m][3:])
+        networks[key] = network
     if not networks:
         raise TrainingError(failures[0])
     return networks, failures

@@ -55,8 +55,9 @@ USES = {
         "checkpoint:path=FILE:layer=NAME, or TrainedModel(module, layer=NAME) in Python",
     ),
     "images": Use("activations", flag="--images"),
-    "normalize": Use("activations"),
-    "answer": Use(training=True, besides="activations"),
+    "normalize": Use("activations", flag="--normalize"),
+    "answer": Use(training=True, besides="activations", flag="--answer"),
+    "fold": Use("filters", flag="--fold"),
     "seeds": Use(training=True, flag="--seeds"),
     "recipe": Use(training=True, flag="--recipe"),
     "device": Use(training=True, besides="activations", asks_nothing=("cpu",), flag="--device"),
@@ -70,6 +71,7 @@ OF_CHECKPOINTS = {
     "init": Use("filters", asks_nothing=("None",)),
     "normalize": Use("activations", asks_nothing=("auto",)),
     "answer": Use("activations", asks_nothing=("",)),
+    "fold": Use("filters", asks_nothing=("",)),
 }
 """The options of the model ``checkpoint`` that do not apply to each comparison."""
 

@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,8 @@ def compare(
     images: int = 1000,
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
+    fold: str | Mapping[str, str] = "",
+    channels: str | Mapping[str, str] = "",
     device: str = "auto",
     jobs: int | None = None,
     scheduler: str | Scheduler | None = None,
@@ -102,6 +104,13 @@ def compare(
         ``auto``: ``none`` for a network that normalizes inside, else ``dataset``
     answer : which entry of its answer is a network's answer, such as ``logits``, for all or label
         by label; for networks that answer several tensors
+    fold : ``bn`` folds the batch norm that follows the first layer into its filters, at every
+        stage, w * gamma / sqrt(running_var + eps), for all or label by label; what it adds is no
+        part of an energy profile. For files of weights alone also the name of a batch norm, or
+        either with its epsilon: ``bn/0.001``. For metrics on filters
+    channels : the order in which given networks take red, green and blue, for all or label by
+        label: ``rgb`` (default), or ``bgr`` of Caffe and OpenCV. Their filters are put in the order
+        of the images; images are shown to them normalized, then blue first
     device : auto, cpu or cuda
     jobs : processes that train at once, on the CPU and with one thread each; 1 trains here, with
         all threads. Called from a script, more than 1 needs ``if __name__ == "__main__":``
@@ -140,6 +149,8 @@ def compare(
         filters=on_filters,
         normalize=normalize,
         answer=answer,
+        fold=fold,
+        channels=channels,
     )
     if on_filters:
         used = choose_stage(stage, plan)
@@ -195,10 +206,8 @@ def _with_filters(
         "components_without_variance": ",".join(str(basis.without_variance) for basis in bases),
         "centered": str(bases[0].centered).lower(),
         "patch_products": ",".join(sorted(frozenset().union(*(b.products for b in bases)))),
-        "first_layers": ",".join(
-            next((n.layer for (_, m, _), n in networks.items() if m == model), "")
-            for model in range(len(plan.models))
-        ),
+        "first_layers": _by_model(plan, ((m, n.layer) for (_, m, _), n in networks.items())),
+        "folded": _by_model(plan, ((m, folding.said) for (_, m), folding in plan.folds.items())),
     }
     return _result(plan, metric, variables, coords, failures, extra)
 
@@ -264,6 +273,12 @@ def _options(metric: Metric) -> dict[str, Any]:
     return {k: v for k, v in vars(unchecked(metric)).items() if k not in declared}
 
 
+def _by_model(plan: Plan, found: Iterable[tuple[int, str]], default: str = "") -> str:
+    """Return the first text that was found for each model, joined by commas."""
+    texts = dict(reversed([*found]))
+    return ",".join(texts.get(m, default) for m in range(len(plan.models)))
+
+
 def _paired(dims: tuple[str, ...]) -> tuple[str, ...]:
     return (*dims, *(f"{dim}_ref" for dim in dims))
 
@@ -299,6 +314,7 @@ def _result(
         "dataset_fingerprint": ",".join(data.train.fingerprint for data in plan.datasets),
         "failures": "\n".join(failures),
         "self_check": self_check(),
+        "channels": _by_model(plan, ((m, t.channels) for (_, m), t in plan.trained.items()), "rgb"),
         "command": shlex.join(sys.argv),
         **extra,
     }

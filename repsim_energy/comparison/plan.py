@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import index
 from typing import TYPE_CHECKING
 
-from repsim_energy.comparison.inputs import with_answers, with_inputs
+from repsim_energy.comparison.folding import folding_of
+from repsim_energy.comparison.inputs import for_each, with_answers, with_inputs, with_options
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_datasets, as_models
 from repsim_energy.data.selection import is_gray, select
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
@@ -20,6 +21,7 @@ from repsim_energy.interfaces import (
     TrainedModel,
 )
 from repsim_energy.models.first_layer import first_layer, named_layer
+from repsim_energy.models.norms import Folding
 from repsim_energy.models.through import applied_filters, step_through
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
@@ -63,6 +65,7 @@ class Plan:
     patches : (dataset, model) -> the patch that the first layer sees: channels, rows, columns and
         the steps between rows and columns
     inputs : for each model, how its images are normalized, in words
+    folds : (dataset, model) -> what is folded into the filters, for those that asked for it
     """
 
     datasets: list[Dataset]
@@ -73,6 +76,7 @@ class Plan:
     trained: Mapping[tuple[int, int], TrainedModel]
     patches: Mapping[tuple[int, int], Patch]
     inputs: Sequence[str] = ()
+    folds: Mapping[tuple[int, int], Folding] = field(default_factory=dict)
 
     @property
     def shape(self) -> Key:
@@ -113,13 +117,15 @@ def make_plan(
     filters: bool = True,
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
+    fold: str | Mapping[str, str] = "",
+    channels: str | Mapping[str, str] = "",
 ) -> Plan:
     """Resolve every name, load the images and build every model once.
 
     Parameters
     ----------
     filters : False where filters are not compared, so that networks need not have any
-    normalize, answer : as in :func:`~repsim_energy.compare`
+    normalize, answer, fold, channels : as in :func:`~repsim_energy.compare`
     """
     place = choose_device(device)
     how = parse_recipe(recipe) if isinstance(recipe, str) else recipe
@@ -129,20 +135,27 @@ def make_plan(
     specs = with_answers(as_models(registry, models), answer)
     sets = as_datasets(registry, datasets)
     numbers = _as_seeds(seeds)
-    trained, patches = {}, {}
+    labels = [spec.label for spec in specs]
+    words, orders = for_each("fold", fold, labels, ""), for_each("channels", channels, labels, "")
+    trained, patches, folds = {}, {}, {}
     for d, data in enumerate(sets):
         normalisation_of(data.train)  # refuses empty, constant and infinite images
         for m, spec in enumerate(specs):
             built = build(spec, data, numbers[0])
+            built = with_options(built, spec, data, words[m], orders[m])
             if isinstance(built, TrainedModel):
-                trained[d, m] = replace(built, answer=spec.answer or built.answer)
+                trained[d, m] = built
             with nullcontext() if filters or (d, m) not in trained else suppress(UsageError):
                 layer, patches[d, m] = _first(built, spec, data, filters)
                 if isinstance(built, TrainedModel):
-                    trained[d, m] = replace(trained[d, m], layer=layer)
+                    trained[d, m] = replace(built, layer=layer)
+            word = built.fold if isinstance(built, TrainedModel) else words[m]
+            if word and filters:
+                image = (patches[d, m][0], *image_shape(data)[1:])
+                folds[d, m] = folding_of(built, word, layer, image, spec.label)
         needed = {m: patches[d, m][0] for m in range(len(specs)) if (d, m) in patches}
         sets[d] = _seen_by(needed, specs, data)
-    plan = Plan(sets, specs, numbers, how, place, trained, patches)
+    plan = Plan(sets, specs, numbers, how, place, trained, patches, folds=folds)
     if not plan.trains:
         plan = replace(plan, seeds=numbers[:1])
     return with_inputs(plan, normalize, shown=not filters)

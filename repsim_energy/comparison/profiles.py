@@ -43,12 +43,19 @@ def choose_stage(stage: str, plan: Plan) -> str:
     if stage not in ("auto", *STAGES):
         raise UsageError(f"unknown stage '{stage}'; known: auto, {', '.join(STAGES)}")
     without = [model for model, taken in plan.trained.items() if taken.initial is None]
+    unfolded = [k for k in plan.trained if k in plan.folds and "init" not in plan.folds[k].scales]
     if stage == "auto":
-        return "trained" if without else "change"
+        return "trained" if without or unfolded else "change"
     if without and stage != "trained":
         raise UsageError(
             f"stage '{stage}' needs the initial weights of '{plan.models[without[0][1]].label}', "
             "which are not known; use --stage trained, or give them with checkpoint:...:init="
+        )
+    if unfolded and stage != "trained":
+        raise UsageError(
+            f"stage '{stage}' needs the batch norm of '{plan.models[unfolded[0][1]].label}' before "
+            "training, to be folded in, which is not known; use --stage trained, or give both "
+            "files without arch="
         )
     return stage
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from repsim_energy.comparison.labels import is_checkpoint, short_labels
 from repsim_energy.data.arrays import image_set_of, image_set_of_items
-from repsim_energy.errors import DataError, ShapeError, UsageError
+from repsim_energy.errors import DataError, ShapeError, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.first_layer import named_layer
 from repsim_energy.models.layers import real_filters
+from repsim_energy.models.norms import Folding, folded
 from repsim_energy.models.through import applied_filters, filters_of_weights, step_through
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
@@ -47,8 +48,8 @@ class Network:
     module : gives the trained network, which may have to be read from the cache
     normalisation : of its input
     run : its training, where the toolkit trained it
-    step : from one row and column that the filters see to the next; holes are left out
     answer : which entry of what it answers is its answer
+    snapshots : gradient step -> filters after it
     """
 
     filters: Mapping[str, Tensor]
@@ -56,17 +57,8 @@ class Network:
     module: Callable[[], nn.Module]
     normalisation: Normalisation
     run: Run | None = None
-    step: tuple[int, int] = (1, 1)
     answer: str = ""
-
-    @property
-    def snapshots(self) -> dict[int, Tensor]:
-        """Gradient step -> filters after it."""
-        if self.run is None:
-            return {}
-        kept = self.run.filters
-        seen = _without_holes(kept["snapshots"], self.step)
-        return dict(zip(kept["snapshot_steps"].tolist(), seen, strict=True))
+    snapshots: Mapping[int, Tensor] = field(default_factory=dict)
 
     def at(self, stage: str) -> Tensor | None:
         """Return the filters of a stage; ``change`` is trained minus init."""
@@ -83,22 +75,49 @@ def _without_holes(filters: Tensor, step: tuple[int, int]) -> Tensor:
 
 
 def network_of_run(
-    run: Run, spec: ModelSpec, data: Dataset, seed: int, step: tuple[int, int] = (1, 1)
+    run: Run,
+    spec: ModelSpec,
+    data: Dataset,
+    seed: int,
+    step: tuple[int, int] = (1, 1),
+    fold: bool = False,
 ) -> Network:
-    """Return the network that a run trained; ``step`` is that of its dilated filters."""
-    stages = {s: _without_holes(run.filters[s], step) for s in ("init", "trained")}
+    """Return the network that a run trained.
+
+    Parameters
+    ----------
+    step : that of its dilated filters
+    fold : whether the batch norm that follows is folded into the filters at every stage
+
+    Raises
+    ------
+    TrainingError
+        Where that is asked for and something else followed when it was trained.
+    """
+    kept = {}
+    for name in ("init", "trained", "snapshots"):
+        scale = run.filters.get(f"{name}_scale") if fold else None
+        if fold and (scale is None or not bool(scale.isfinite().all())):
+            raise TrainingError(
+                f"no batch norm that can be folded followed '{run.layer}' while it was trained, "
+                "expected one at every step; leave fold= out"
+            )
+        kept[name] = _without_holes(folded(run.filters[name], scale), step)
+    snapshots = kept.pop("snapshots")
     return Network(
-        stages,
+        kept,
         run.layer,
         lambda: run.network(spec, data, seed),
         run.normalisation,
         run,
-        step,
+        snapshots=dict(zip(run.filters["snapshot_steps"].tolist(), snapshots, strict=True)),
     )
 
 
-def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
-    """Return a network that was trained elsewhere."""
+def network_of_trained(
+    trained: TrainedModel, data: Dataset, folding: Folding | None = None
+) -> Network:
+    """Return a network that was trained elsewhere, its filters with what is folded into them."""
     try:
         layer, module = named_layer(trained.module, trained.layer)
         filters = applied_filters(trained.module, layer, image_shape(data))
@@ -116,11 +135,14 @@ def network_of_trained(trained: TrainedModel, data: Dataset) -> Network:
                 f"layer '{layer}' applies filters {tuple(filters.shape)}, but those before "
                 f"training are {tuple(initial.shape)}; expected what read_filters gave then"
             )
+    if folding is not None:  # a stage whose factors are not known is none
+        stages = {s: folded(stages[s], folding.scales[s]) for s in stages if s in folding.scales}
     given = trained.normalisation
     normalisation = given if isinstance(given, Normalisation) else normalisation_of(data.train)
-    return Network(
-        stages, layer, lambda: trained.module, normalisation, step=step, answer=trained.answer
-    )
+    if trained.channels == "bgr":
+        stages = {stage: filters.flip(1) for stage, filters in stages.items()}
+        normalisation = replace(normalisation, reverse=True)
+    return Network(stages, layer, lambda: trained.module, normalisation, answer=trained.answer)
 
 
 def as_models(

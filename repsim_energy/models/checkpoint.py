@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,16 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import Architecture, TrainedModel
+from repsim_energy.models.file_norms import scale_in_file
 from repsim_energy.models.first_filters import first_filters, layer_name, named_filters
 from repsim_energy.models.fitting import fitted
 from repsim_energy.models.layers import find_layer, read_filters, real_filters
 from repsim_energy.models.normalization import parse_normalization
+from repsim_energy.models.norms import Folding
 from repsim_energy.models.through import filters_of_weights
 from repsim_energy.models.weights import Weights, load_weights
 
-__all__ = ["checkpoint"]
+__all__ = ["FileFilters", "checkpoint"]
 
 
 def checkpoint(
@@ -34,6 +38,8 @@ def checkpoint(
     init: Path | None = None,
     normalize: str = "auto",
     answer: str = "",
+    fold: str = "",
+    channels: str = "rgb",
     **arch_options: Any,
 ) -> TrainedModel:
     """Return a network, or the filters of one layer alone, from a file of weights.
@@ -49,6 +55,10 @@ def checkpoint(
     normalize : how images become its input: none, imagenet, cifar, dataset, MEAN/STD such as
         0.5/0.25, or auto: none for a network that normalizes inside, else dataset
     answer : which entry of what it answers is its answer, such as logits
+    fold : bn folds the batch norm that follows into the filters; of a file alone also the name of
+        a batch norm, or either with its epsilon, such as bn/0.001
+    channels : the order in which the network takes red, green and blue: rgb, or bgr of Caffe and
+        OpenCV
     **arch_options : options of the architecture
     """
     file = load_weights(path, weights)
@@ -60,7 +70,8 @@ def checkpoint(
         module = nn.Module()
         shown = _add_filters(module, layer_name(name), filters)
         initial = _initial(init, weights, name, in_channels)
-        taken = TrainedModel(module, shown, initial, network=False)
+        scales = partial(_scales, path, name, init, weights)
+        taken: TrainedModel = FileFilters(module, shown, initial, network=False, scales=scales)
     else:
         module = _network(file, arch, arch_options, (classes, in_channels), num_classes)
         name, found = find_layer(module, layer)
@@ -74,10 +85,39 @@ def checkpoint(
             f"'{init}'; expected the same layer before and after training"
         )
     normalisation = parse_normalization(normalize, in_channels)
-    return replace(taken, normalisation=normalisation, answer=answer, file_sha256=file.sha256)
+    return replace(
+        taken, normalisation=normalisation, answer=answer, file_sha256=file.sha256, fold=fold,
+        channels=channels,
+    )  # fmt: skip
 
 
-_OPTIONS = ("path", "layer", "weights", "arch", "init", "normalize", "answer")
+_OPTIONS = (
+    "path", "layer", "weights", "arch", "init", "normalize", "answer", "fold", "channels",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class FileFilters(TrainedModel):
+    """The filters of a file alone.
+
+    Parameters
+    ----------
+    scales : gives the factors of the batch norm in the file that is asked for
+    """
+
+    scales: Callable[[str], Folding] = lambda _: Folding("")
+
+
+def _scales(path: Path, name: str, init: Path | None, chosen: str | None, word: str) -> Folding:
+    """Return the factors of a batch norm in a file, and in that of the weights before training."""
+    file = load_weights(path, chosen)
+    said, scale = scale_in_file(file, name, word)
+    scales = {"trained": scale}
+    if init is not None:
+        before = _weights_before(init, chosen)
+        first = _filters_before(before, name, file.effective.tensors[name].shape[1])
+        scales["init"] = scale_in_file(before, first, word)[1]
+    return Folding(said, scales)
 
 
 def _network(
@@ -107,14 +147,22 @@ def _initial(path: Path | None, chosen: str | None, layer: str, channels: int) -
     """Return the filters before training: of the same layer, or of the first in the file."""
     if path is None:
         return None
+    file = _weights_before(path, chosen)
+    return file.effective.tensors[_filters_before(file, layer, channels)]
+
+
+def _weights_before(path: Path, chosen: str | None) -> Weights:
     try:
-        file = load_weights(path, chosen)
+        return load_weights(path, chosen)
     except UsageError:
-        file = load_weights(path)  # weights= need not be in both files
+        return load_weights(path)  # weights= need not be in both files
+
+
+def _filters_before(file: Weights, layer: str, channels: int) -> str:
     try:
-        return named_filters(file, layer)[1]
+        return named_filters(file, layer)[0]
     except UsageError:
-        return first_filters(file, channels)[1]
+        return first_filters(file, channels)[0]
 
 
 def _add_filters(module: nn.Module, name: str, weights: Tensor) -> str:

@@ -17,7 +17,7 @@ from repsim_energy.models.leaving import input_at
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["FirstLayer", "eagerly", "first_layer", "layers_with_weights", "named_layer"]
+__all__ = ["FirstLayer", "first_layer", "layers_with_weights", "named_layer", "run_eagerly"]
 
 Calls = dict[str, list[bytes]]
 """Name of a layer -> a hash of what it got, call after call; layers in the order of their calls."""
@@ -150,7 +150,7 @@ def _own_matrix_before(module: nn.Module, name: str, image: Shape) -> str | None
         return None
     generator = torch.Generator().manual_seed(2)
     images = [torch.randn(1, *image, generator=generator, device="cpu") for _ in range(2)]
-    with own_settings(), left_as_it_was(module), eagerly(module):
+    with own_settings(), left_as_it_was(module), run_eagerly(module):
         before = _difference(module, layers[name], images)
 
         def changes(tensors: Iterable[Tensor]) -> bool:
@@ -211,7 +211,7 @@ def _that_get_the_image(module: nn.Module, image: Shape) -> tuple[list[str], str
     one, other = (torch.randn(1, *image, generator=generator, device="cpu") for _ in range(2))
     if any(p.is_meta or nn.parameter.is_lazy(p) for p in module.parameters()):
         return [], "its weights have no numbers yet"
-    with own_settings(), left_as_it_was(module), eagerly(module):
+    with own_settings(), left_as_it_was(module), run_eagerly(module):
         calls, problem = _calls(module, layers, one)
         again, _ = _calls(module, layers, one, noise=True)
         others, _ = _calls(module, layers, other)
@@ -285,7 +285,7 @@ def _hash(values: tuple[Any, ...]) -> bytes:
 
 
 @contextlib.contextmanager
-def eagerly(module: nn.Module) -> Iterator[None]:
+def run_eagerly(module: nn.Module) -> Iterator[None]:
     """Run what torch.compile has wrapped as it was written, since hooks do not reach into it."""
     if any("_orig_mod" in part._modules for part in module.modules()):
         with torch.compiler.set_stance("force_eager"):

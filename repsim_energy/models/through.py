@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.errors import UsageError, reason_of
-from repsim_energy.models.first_layer import eagerly, layers_with_weights
+from repsim_energy.models.first_layer import layers_with_weights, run_eagerly
 from repsim_energy.models.impulses import TOLERANCE, Call, as_it_is, in_double, response_of
 from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters, step_of
 from repsim_energy.models.leaving import Network, answer_at
@@ -137,7 +137,7 @@ def response_through(module: nn.Module, name: str, image: Sequence[int]) -> Tens
     what = f"'{name}' ({type(layer).__name__}), with what stands before it,"
     others = [other for other in layers_with_weights(module) if other != name]
     problems = []
-    with own_settings(), left_as_it_was(module), eagerly(module):
+    with own_settings(), left_as_it_was(module), run_eagerly(module):
         for call in (in_double(module, others), as_it_is(module)):
             try:
                 return _response(layer, call, (c, h, w), what).float().contiguous()

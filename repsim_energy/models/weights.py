@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,7 @@ class Weights:
     ordered : whether their order is that of the network
     first_layer : the tensor that the file itself says is the first layer, or nothing
     sha256 : of the file
+    epsilon : that of its batch norms, where the file itself says it
     """
 
     path: Path
@@ -33,6 +36,7 @@ class Weights:
     ordered: bool
     first_layer: str | None = None
     sha256: str = ""
+    epsilon: float | None = None
 
     @cached_property
     def effective(self) -> Effective:
@@ -62,4 +66,12 @@ def load_weights(path: str | Path, chosen: str | None = None) -> Weights:
     ordered = content.ordered and names != sorted(names)
     said = content.metadata.get("first_layer")
     first = next((name for name in (said, f"{said}.weight") if name in tensors), None)
-    return Weights(path, tensors, ordered, first, content.sha256)
+    return Weights(path, tensors, ordered, first, content.sha256, _epsilon(content.metadata))
+
+
+def _epsilon(metadata: Mapping[str, str]) -> float | None:
+    """Return the text ``bn_eps`` of a safetensors file as a number above 0."""
+    with contextlib.suppress(ValueError):
+        number = float(metadata.get("bn_eps", ""))
+        return number if 0 < number < 1 else None
+    return None

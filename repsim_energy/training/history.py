@@ -26,6 +26,7 @@ class History:
     train_accuracy : the mean of ``accuracy`` over the last epoch (over all of a shorter training)
     snapshots : (s, k, c, kh, kw) filters of the first layer
     snapshot_steps : (s,) the steps after which they were taken
+    snapshot_scales : (s, k) factors of the batch norm that follows; none without one
     evaluations : (e, 2) loss and accuracy on the test images
     evaluation_steps : (e,) the steps after which they were measured
     """
@@ -36,6 +37,7 @@ class History:
     train_accuracy: float
     snapshots: Tensor
     snapshot_steps: Tensor
+    snapshot_scales: Tensor
     evaluations: Tensor
     evaluation_steps: Tensor
 
@@ -48,14 +50,16 @@ class Record:
     ----------
     recipe : how the network trains
     images : how many training images there are
-    snapshots : step -> filters of the first layer; 0 from the start on
+    snapshots : step -> filters of the first layer
+    scales : step -> (k,) factors of the batch norm that follows it, where there is one
     losses, hits : of each step, left on the device, so that nothing waits for them
     evaluations : step -> loss and accuracy on the test images
     """
 
     recipe: Recipe
     images: int
-    snapshots: dict[int, Tensor]
+    snapshots: dict[int, Tensor] = field(default_factory=dict)
+    scales: dict[int, Tensor] = field(default_factory=dict)
     losses: list[Tensor] = field(default_factory=list)
     hits: list[Tensor] = field(default_factory=list)
     evaluations: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -68,6 +72,12 @@ class Record:
         spaced = np.geomspace(1, self.total, max(1, count)).round()[:count]
         self._kept = {int(step) for step in spaced}
         self._asked = {round(self.total * (i + 1) / asked) for i in range(asked)}
+
+    def keep(self, filters: Tensor, scale: Tensor | None) -> None:
+        """Keep the filters after this step, and the factors of the batch norm that follows."""
+        self.snapshots[self.steps] = filters
+        if scale is not None:
+            self.scales[self.steps] = scale
 
     def add(self, loss: Tensor, hit: Tensor) -> None:
         """Write down a step: its loss, and the share classified right before it."""
@@ -107,6 +117,7 @@ class Record:
     def history(self) -> History:
         """Return what was written."""
         self._check(self.losses)
+        scales = list(self.scales.values())
         return History(
             steps=self.steps,
             loss=torch.stack(self.losses).float().cpu(),
@@ -114,6 +125,7 @@ class Record:
             train_accuracy=self._train_accuracy(),
             snapshots=torch.stack(list(self.snapshots.values())),
             snapshot_steps=torch.tensor(list(self.snapshots)),
+            snapshot_scales=torch.stack(scales) if scales else torch.empty(0, 0, device="cpu"),
             evaluations=torch.tensor(list(self.evaluations.values())).view(-1, 2),
             evaluation_steps=torch.tensor(list(self.evaluations), dtype=torch.int64),
         )

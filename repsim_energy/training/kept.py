@@ -38,8 +38,9 @@ class Run:
     run_id : the first 16 digits of its key; empty where it is not cached
     layer : the name of the first layer
     filters : ``init`` and ``trained`` (k, c, kh, kw), ``snapshots`` (s, k, c, kh, kw),
-        ``snapshot_steps`` (s,), ``loss`` and ``accuracy`` (steps,), ``evaluations`` (e, 2) loss
-        and accuracy on the test images, ``evaluation_steps`` (e,)
+        ``snapshot_steps`` (s,); where a batch norm follows the layer, its factors ``init_scale``
+        and ``trained_scale`` (k,), ``snapshots_scale`` (s, k); ``loss`` and ``accuracy`` (steps,),
+        ``evaluations`` (e, 2) loss and accuracy on the test images, ``evaluation_steps`` (e,)
     normalisation : of the images that the network saw
     train_accuracy, test_accuracy : shares; of the last epoch while training, and after it
     steps : gradient steps taken
@@ -87,7 +88,7 @@ def cached_run(key: str) -> Run | None:
             run_id=key[:16],
             layer=manifest["layer"],
             filters=filters,
-            normalisation=Normalisation(*(tuple(v) for v in manifest["normalisation"])),
+            normalisation=_normalisation(*manifest["normalisation"]),
             train_accuracy=_number(manifest["train_accuracy"]),
             test_accuracy=_number(manifest["test_accuracy"]),
             steps=manifest["steps"],
@@ -153,6 +154,10 @@ def _checked(folder: Path, name: str) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise FileError(f"'{path}' cannot be read ({error})") from error
     return tensors
+
+
+def _normalisation(mean: list[float], std: list[float]) -> Normalisation:
+    return Normalisation(tuple(mean), tuple(std))
 
 
 def _number(value: Any) -> float:

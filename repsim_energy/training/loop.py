@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
+from repsim_energy.models.norms import Norm
 from repsim_energy.models.through import applied_filters
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
@@ -107,6 +108,8 @@ def as_input(
         for values in (normalisation.mean, normalisation.std)
     )
     scaled = (_unit(images) - mean) / std
+    if normalisation.reverse:
+        scaled = scaled.flip(1)
     weights = () if module is None else (p for p in module.parameters() if p.is_floating_point())
     dtype = next((p.dtype for p in weights), torch.float32)
     return scaled.to(dtype).contiguous(memory_format=layout)
@@ -123,6 +126,7 @@ def train(
     device: torch.device,
     progress: Progress | None = None,
     layout: torch.memory_format = CHANNELS_LAST,
+    norm: Norm | None = None,
 ) -> History:
     """Train a network in place and return its history.
 
@@ -131,19 +135,26 @@ def train(
     layer : the name of the first layer, whose filters are kept along the way
     test : images that are evaluated along the way and never trained on
     seed : of the order of the images and of what the network draws itself
+    norm : the batch norm that follows the layer, whose factors are kept beside the filters
     """
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
     optimizer = optimizer_of(module.parameters(), recipe)
+    record = Record(recipe, len(images))
     _, *image = images.images.shape
-    record = Record(recipe, len(images), {0: applied_filters(module, layer, image)})
+
+    def keep() -> None:
+        filters = applied_filters(module, layer, image)
+        record.keep(filters, None if norm is None else norm.scale_now())
+
+    keep()
     with seeded(seed, device):
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalisation, module, layout)
             record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
             if record.wants_filters:
-                record.snapshots[record.steps] = applied_filters(module, layer, image)
+                keep()
             if record.wants_evaluation and len(test):
                 found = evaluate(module, test, normalisation, device, recipe, layout)
                 record.evaluations[record.steps] = found

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from repsim_energy.errors import TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.first_layer import first_layer
+from repsim_energy.models.norm_behind import norm_behind
+from repsim_energy.models.norms import Norm
 from repsim_energy.models.through import applied_filters
 from repsim_energy.storage import cache_folder, cache_place
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
@@ -29,8 +31,8 @@ from repsim_energy.training.together import train_together
 
 __all__ = ["is_cached", "make_run", "make_runs_together", "run_key"]
 
-FORMAT = 2
-"""Raised when runs of the same key would come out differently."""
+FORMAT = 3
+"""Raised when runs of the same key would come out differently, or hold more."""
 
 
 def run_key(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> str | None:
@@ -109,7 +111,7 @@ def make_runs_together(
         new = [_start(spec, data, seed) for seed in missing]
         histories = train_together(
             [one.module for one in new], new[0].name, data.train, data.test, new[0].normalisation,
-            recipe, missing, device,
+            recipe, missing, device, [one.norm for one in new],
         )  # fmt: skip
         seconds = (time.monotonic() - started) / len(missing)
         for seed, one, history in zip(missing, new, histories, strict=True):
@@ -143,6 +145,7 @@ class _New:
     name: str
     initial: Tensor
     normalisation: Normalisation
+    norm: Norm | None
 
     def run(
         self,
@@ -171,6 +174,10 @@ class _New:
             "evaluations": history.evaluations,
             "evaluation_steps": history.evaluation_steps,
         }
+        if self.norm is not None:
+            filters["init_scale"] = history.snapshot_scales[0]
+            filters["trained_scale"] = self.norm.scale_now()
+            filters["snapshots_scale"] = history.snapshot_scales
         return Run(
             "", self.name, filters, self.normalisation, history.train_accuracy, test,
             history.steps, module=self.module.cpu(),
@@ -184,7 +191,10 @@ def _start(spec: ModelSpec, data: Dataset, seed: int) -> _New:
     image = image_shape(data)
     name = first_layer(module, image).name
     initial = applied_filters(module, name, image)
-    return _New(module, name, initial, normalisation_of(data.train))
+    norm = None
+    with contextlib.suppress(UsageError):  # something else follows, which is said where it matters
+        norm = norm_behind(module, name, image)
+    return _New(module, name, initial, normalisation_of(data.train), norm)
 
 
 def _trained(
@@ -208,7 +218,7 @@ def _trained(
         try:
             history = train(
                 new.module, new.name, data.train, data.test, new.normalisation, recipe, seed,
-                device, report, layout,
+                device, report, layout, new.norm,
             )  # fmt: skip
             return new.run(spec, history, data, recipe, device, layout)
         except UsageError as error:

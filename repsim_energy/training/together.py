@@ -17,6 +17,7 @@ from torch.func import functional_call, stack_module_state
 from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.layers import applies_its_weight
+from repsim_energy.models.norms import Norm
 from repsim_energy.models.through import applied_filters
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.history import History, Record
@@ -45,6 +46,7 @@ def train_together(
     recipe: Recipe,
     seeds: Sequence[int],
     device: torch.device,
+    norms: Sequence[Norm | None] = (),
 ) -> list[History | TrainingError]:
     """Train networks in place and return the history of each, or why it has none.
 
@@ -55,6 +57,7 @@ def train_together(
     ----------
     modules : of one architecture, a seed each
     layer : the name of the first layer, whose filters are kept along the way
+    norms : for each network the batch norm that follows it, whose factors are kept too
 
     Raises
     ------
@@ -63,10 +66,15 @@ def train_together(
     """
     stack = _Stack(modules, recipe, device)
     pixels, labels = images.images.to(device), images.labels.to(device)
+    records = [Record(recipe, len(images)) for _ in seeds]
     _, *image = images.images.shape
-    records = [
-        Record(recipe, len(images), {0: stack.filters(i, layer, image)}) for i in range(len(seeds))
-    ]
+
+    def keep(i: int) -> None:
+        filters = stack.filters(i, layer, image)
+        records[i].keep(filters, stack.scale(i, norms[i] if norms else None))
+
+    for i in range(len(seeds)):
+        keep(i)
     outcomes: dict[int, History | TrainingError] = {}
     orders = zip(*(batches(len(images), recipe, seed) for seed in seeds), strict=True)
     with seeded(seeds[0], device):
@@ -80,7 +88,7 @@ def train_together(
                 record = records[i]
                 record.add(losses[i], hits[i])
                 if record.wants_filters:
-                    record.snapshots[record.steps] = stack.filters(i, layer, image)
+                    keep(i)
                 if record.wants_evaluation and len(test):
                     found = evaluate(stack.network(i), test, normalisation, device, recipe)
                     record.evaluations[record.steps] = found
@@ -135,6 +143,13 @@ class _Stack:
             return applied_filters(self.network(index), layer, image)
         weights: Tensor = self._weights[f"{layer}.weight"][index]
         return weights.detach().float().cpu().clone()
+
+    def scale(self, index: int, norm: Norm | None) -> Tensor | None:
+        """Return the (k,) factors of the batch norm of one network, which is one of its modules."""
+        if norm is None:
+            return None
+        self.network(index)
+        return norm.scale_now()
 
     def network(self, index: int) -> nn.Module:
         """Return one of the networks with its weights as they are now."""

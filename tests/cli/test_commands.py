@@ -235,6 +235,10 @@ def bad_inputs(tmp_path, source):
         (2, "expected local, local:N or tcp://", [*model, "--scheduler", "slurm"]),
         (2, "no file at", [*model, "--dataset", "npz:path=/nowhere.npz"]),
         (2, "no checkpoint at", ["--models", "checkpoint:path=/nowhere.pt", "--dataset", source]),
+        (2, "goes to no other layer", [*model, "--dataset", source, "--fold", "bn"]),
+        (2, "trained here", [*model, "--dataset", source, "--channels", f"{TINY}=bgr"]),
+        (2, "metrics that show images", [*model, "--dataset", source, "--normalize", "none"]),
+        (2, "unknown model in answer=", [*model, "--dataset", source, "--answer", "vgg=x"]),
         (2, "compare models of one patch shape",
          ["--models", f"{TINY},lenet5", "--dataset", source]),
         (2, "output", [*model, "--dataset", source, "-o", "/nowhere/x.nc"]),
@@ -388,6 +392,36 @@ def test_checkpoints_are_compared_with_their_own_architecture(repsim, source, tm
     found = repsim("compare", "--models", whole, "--dataset", source, "--metric", "cka", "-q",
                    "--layer", "first,blocks.2,output", "--json")  # fmt: skip
     assert found.returncode == 0, found.stderr
+
+
+def test_what_is_said_of_given_networks_is_said_on_the_command_line(repsim, source, tmp_path):
+    from repsim_energy.models.resnet import resnet20
+
+    torch.save(resnet20(3, 3, width=0.25).state_dict(), tmp_path / "mine.pt")
+    mine, own = f"checkpoint:path={tmp_path}/mine.pt", "resnet20:width=0.25"
+    args = ["compare", "--models", f"{mine},{own}", "--dataset", source, *FAST, "-q"]
+    flags = ["--channels", f"{mine}=bgr", "--fold", "bn"]
+    shown = repsim(*args, *flags)
+    assert shown.returncode == 0, shown.stderr
+    text = " ".join(shown.stdout.split())
+    folded = f"bn1.weight bn1.running_var eps=1e-05 of {mine}, bn1 (BatchNorm2d) of {own}"
+    assert f"folded into them: {folded}" in text
+    attrs = json.loads(repsim(*args, *flags, "--json").stdout)["attrs"]
+    assert attrs["folded"] == "bn1.weight bn1.running_var eps=1e-05,bn1 (BatchNorm2d)"
+    assert attrs["channels"] == "bgr,rgb"
+    some = json.loads(repsim(*args, "--fold", f"{own}=bn", "--json").stdout)["attrs"]
+    assert some["folded"] == ",bn1 (BatchNorm2d)"
+    whole = f"{mine}:arch={own}"
+    shown = repsim("compare", "--models", f"{whole},{own}", "--dataset", source, *FAST, "-q",
+                   "--metric", "cka", "--normalize", f"{whole}=0.5/0.25", "--json")  # fmt: skip
+    said = json.loads(shown.stdout)["attrs"]["normalization"]
+    assert said == "0.5/0.5/0.5/0.25/0.25/0.25,dataset"
+    refused = repsim(*args, "--answer", f"{mine}=,x")
+    assert refused.returncode == 2
+    assert "expected one word for all models, or MODEL=WORD" in refused.stderr
+    refused = repsim("compare", "--models", own, "--dataset", source, *FAST, "--answer", "logits")
+    assert refused.returncode == 2
+    assert "an entry 'logits'" in refused.stderr
 
 
 def test_all_convolutions_are_compared_and_printed(repsim, source):

@@ -17,7 +17,7 @@ IMAGES = noise_images(30, (3, 12, 12))
 BOTH = both_splits(IMAGES)
 BANK = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 
-ALWAYS = {"models", "dataset", "metric", "registry", "progress", "announce"}
+ALWAYS = {"models", "dataset", "metric", "channels", "registry", "progress", "announce"}
 """What every comparison has a use for, or what is told how far it is."""
 
 
@@ -25,7 +25,7 @@ def test_of_every_option_it_is_known_what_it_is_for():
     assert set(inspect.signature(rs.compare).parameters) - ALWAYS == USES.keys()
     from repsim_energy.models.checkpoint import checkpoint
 
-    always = {"path", "layer", "weights", "arch", "num_classes", "arch_options"}
+    always = {"path", "layer", "weights", "arch", "num_classes", "channels", "arch_options"}
     options = set(list(inspect.signature(checkpoint).parameters)[2:])
     assert options - always == OF_CHECKPOINTS.keys()
 
@@ -34,6 +34,7 @@ REFUSED = [
     ("energy", "layers", "conv1"), ("energy", "layers", ["first", "output"]),
     ("energy", "layers", ("convs",)), ("energy", "images", 10), ("energy", "normalize", "none"),
     ("energy", "normalize", {"net": "none"}),
+    ("cka", "fold", "bn"), ("cka", "fold", {"net": "bn"}),
     ("cka", "stage", "init"), ("cka", "stage", "change"), ("cka", "stage", "nonsense"),
     ("cka:batch=20", "stage", "change"),
 ]  # fmt: skip

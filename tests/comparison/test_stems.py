@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from samples import Net
+from samples import Net, both_splits
 from torch import nn
 
 import repsim_energy as rs
@@ -100,7 +100,9 @@ def test_architectures_without_convolution_are_trained_and_compared():
     assert result.attrs["stage"] == "change"
     assert np.isfinite(result.similarity).all()
     assert float(result.energy.sel(stage="change").min()) > 0
-    activations = rs.compare([mlp], images, "cka", layers=["first", "1"], recipe=recipe, seeds=1)
+    activations = rs.compare(
+        [mlp], both_splits(images), "cka", layers=["first", "1"], recipe=recipe, seeds=1
+    )
     both = activations.similarity.sel(layer="first", layer_ref="1").squeeze()
     assert float(both) == pytest.approx(1)
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import torch
 from samples import noise_images, small_cnn
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.models.linear_cnn import linear_cnn
+from repsim_energy.models.norms import folded
 from repsim_energy.numerics.linear_cnn import linear_cnn_filters
 from repsim_energy.training import kept
 from repsim_energy.training.loop import _parts, as_input, evaluate, normalisation_of
@@ -208,6 +211,21 @@ def test_snapshots_stand_at_log_spaced_steps(spec, data):
     assert run.filters["snapshot_steps"].tolist() == [0, 1, 2, 4, 8]
     assert torch.equal(run.filters["snapshots"][0], run.filters["init"])
     assert torch.equal(run.filters["snapshots"][-1], run.filters["trained"])
+
+
+def test_the_factors_of_a_batch_norm_are_kept_beside_the_filters(spec, data, fresh_cache):
+    run = make_run(spec, data, 0, RECIPE, CPU)
+    for at, step in enumerate(run.filters["snapshot_steps"].tolist()[1:], 1):
+        ended = make_run(spec, data, 0, replace(RECIPE, steps=step), CPU)
+        conv, norm, *_ = ended.network(spec, data, 0).eval()
+        fused = fuse_conv_bn_eval(conv, norm).weight
+        filters, scale = run.filters["snapshots"][at], run.filters["snapshots_scale"][at]
+        torch.testing.assert_close(folded(filters, scale), fused.detach())
+    assert torch.equal(run.filters["trained_scale"], run.filters["snapshots_scale"][-1])
+    assert torch.equal(run.filters["init_scale"], run.filters["snapshots_scale"][0])
+    torch.testing.assert_close(run.filters["init_scale"], torch.full((6,), 1.00001**-0.5).double())
+    without = make_run(ModelSpec("s", small_cnn, None), data, 0, RECIPE, CPU)
+    assert not [name for name in without.filters if name.endswith("_scale")]
 
 
 def test_until_accuracy_ends_after_the_epoch_that_reaches_it(pictures):

@@ -1,14 +1,16 @@
 """Networks trained as one batched network are those trained alone."""
 
 import copy
+from contextlib import suppress
 
 import pytest
 import torch
 from samples import noise_images
 
-from repsim_energy.errors import TrainingError
+from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset
 from repsim_energy.models.layers import find_layer
+from repsim_energy.models.norm_behind import norm_behind
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.history import History
 from repsim_energy.training.loop import normalisation_of, train
@@ -38,9 +40,17 @@ def both_ways(modules, images, recipe):
     alone = copy.deepcopy(modules)
     layer = find_layer(modules[0])[0]
     setting = (images, images, normalisation_of(images), recipe)
-    together = train_together(modules, layer, *setting, SEEDS, CPU)
+    norms = [_norm_behind(module, layer) for module in modules]
+    together = train_together(modules, layer, *setting, SEEDS, CPU, norms)
     for module, other, seed, history in zip(modules, alone, SEEDS, together, strict=True):
-        yield module, other, history, train(other, find_layer(other)[0], *setting, seed, CPU)
+        norm = _norm_behind(other, layer)
+        expected = train(other, find_layer(other)[0], *setting, seed, CPU, norm=norm)
+        yield module, other, history, expected
+
+
+def _norm_behind(module, layer):
+    with suppress(UsageError):
+        return norm_behind(module, layer, (3, 16, 16))
 
 
 @pytest.mark.parametrize(
@@ -57,10 +67,12 @@ def test_each_network_is_the_one_trained_alone(name, optimizer, steps, images):
         weight_decay=1e-3, batch=32, optimizer=optimizer, steps=steps, snapshots=2, evaluations=1,
     )  # fmt: skip
     for module, other, history, expected in both_ways(networks(name), images, recipe):
-        for field in ("loss", "accuracy", "snapshots", "snapshot_steps", "evaluations"):
+        kept = ("snapshots", "snapshot_steps", "snapshot_scales")
+        for field in ("loss", "accuracy", "evaluations", *kept):
             found = getattr(history, field)
             torch.testing.assert_close(found, getattr(expected, field), rtol=1e-4, atol=1e-4)
         assert history.steps == expected.steps == steps
+        assert len(history.snapshot_scales) == ("vgg" in name) * len(history.snapshots)
         assert history.train_accuracy == pytest.approx(expected.train_accuracy)
         torch.testing.assert_close(
             dict(module.state_dict()), dict(other.state_dict()), rtol=1e-4, atol=1e-4

@@ -1,0 +1,55 @@
+"""What is folded into the filters of each network."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from repsim_energy.errors import UsageError
+from repsim_energy.interfaces import TrainedModel
+from repsim_energy.models.checkpoint import FileFilters
+from repsim_energy.models.norm_behind import norm_behind
+from repsim_energy.models.norms import Folding
+
+__all__ = ["folding_of"]
+
+
+def folding_of(
+    built: nn.Module | TrainedModel,
+    word: str,
+    layer: str,
+    image: tuple[int, int, int],
+    label: str,
+) -> Folding:
+    """Return the batch norm that follows a layer, and its factors now, of a network or a file.
+
+    Parameters
+    ----------
+    built : the network, new or trained
+    word : ``bn``; of a file alone also the name of a batch norm, or either with its epsilon
+    layer : the name of the layer
+    image : (c, h, w) of the images that it sees
+    label : of the model, for errors
+
+    Raises
+    ------
+    UsageError
+        Where there is none, or something else follows.
+    """
+    if isinstance(built, FileFilters):
+        return built.scales(word)
+    if word != "bn":
+        raise UsageError(
+            f"got fold={word} for '{label}', expected fold=bn, which finds the batch norm of a "
+            "network by sending an image through it"
+        )
+    module = built.module if isinstance(built, TrainedModel) else built
+    if isinstance(built, TrainedModel) and not built.network:
+        raise UsageError(
+            f"got fold=bn for '{label}', which is filters alone, expected a network or a file of "
+            "weights; leave fold= out"
+        )
+    try:
+        norm = norm_behind(module, layer, image)
+    except UsageError as error:
+        raise UsageError(f"'{label}': {error}") from error
+    return Folding(norm.said, {"trained": norm.scale()})
