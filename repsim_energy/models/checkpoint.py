@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import ShapeError, UsageError, unknown_name
+from repsim_energy.errors import RepsimWarning, ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import Architecture, TrainedModel
+from repsim_energy.models.content import Layout
 from repsim_energy.models.file_norms import scale_in_file
 from repsim_energy.models.first_filters import first_filters, layer_name, named_filters
 from repsim_energy.models.fitting import fitted
@@ -66,10 +68,11 @@ def checkpoint(
         if num_classes is not None or arch_options:
             given = next(iter(arch_options), "num_classes")
             raise unknown_name("option of model 'checkpoint' without arch=", given, _OPTIONS)
-        name, filters = _filters(file, layer, in_channels)
+        name, tensor = _filters(file, layer, in_channels)
+        conv = _convolution(file, name, tensor)
+        filters, initial = read_filters(conv, name), _initial(init, weights, name, in_channels)
         module = nn.Module()
-        shown = _add_filters(module, layer_name(name), filters)
-        initial = _initial(init, weights, name, in_channels)
+        shown = _add_layer(module, layer_name(name), conv)
         scales = partial(_scales, path, name, init, weights)
         taken: TrainedModel = FileFilters(module, shown, initial, network=False, scales=scales)
     else:
@@ -86,8 +89,8 @@ def checkpoint(
         )
     normalisation = parse_normalization(normalize, in_channels)
     return replace(
-        taken, normalisation=normalisation, answer=answer, file_sha256=file.sha256, fold=fold,
-        channels=channels,
+        taken, normalisation=normalisation, answer=answer, file_sha256=file.content.sha256,
+        fold=fold, channels=channels,
     )  # fmt: skip
 
 
@@ -128,6 +131,11 @@ def _network(
     num_classes: int | None,
 ) -> nn.Module:
     classes, channels = images
+    if file.content.graph:
+        raise UsageError(
+            f"'{file.path}' is {file.content.graph}, of which filters alone are read, expected no "
+            "arch=; leave it out"
+        )
 
     def build(outputs: int) -> nn.Module:
         built = arch(outputs, channels, **options)
@@ -140,7 +148,15 @@ def _network(
 
 
 def _filters(file: Weights, layer: str | None, channels: int) -> tuple[str, Tensor]:
-    return first_filters(file, channels) if layer is None else named_filters(file, layer)
+    if layer is not None:
+        return named_filters(file, layer)
+    if file.content.note:
+        warnings.warn(
+            f"'{file.path}': {file.content.note}, which is not in its filters",
+            RepsimWarning,
+            stacklevel=3,
+        )
+    return first_filters(file, channels)
 
 
 def _initial(path: Path | None, chosen: str | None, layer: str, channels: int) -> Tensor | None:
@@ -148,7 +164,8 @@ def _initial(path: Path | None, chosen: str | None, layer: str, channels: int) -
     if path is None:
         return None
     file = _weights_before(path, chosen)
-    return file.effective.tensors[_filters_before(file, layer, channels)]
+    name = _filters_before(file, layer, channels)
+    return read_filters(_convolution(file, name, file.effective.tensors[name]), name)
 
 
 def _weights_before(path: Path, chosen: str | None) -> Weights:
@@ -165,21 +182,30 @@ def _filters_before(file: Weights, layer: str, channels: int) -> str:
         return first_filters(file, channels)[0]
 
 
-def _add_filters(module: nn.Module, name: str, weights: Tensor) -> str:
-    """Add a convolution under the dotted name that it has in the file, and return that name.
+def _convolution(file: Weights, name: str, weights: Tensor) -> nn.Conv2d:
+    """Return a layer that applies filters of a file as its network does."""
+    layout = file.content.layouts.get(name, Layout())
+    k, c, kh, kw = real_filters(weights, name).shape
+    conv = nn.Conv2d(
+        c * layout.groups, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu",
+        groups=layout.groups, dilation=layout.dilation,
+    )  # fmt: skip
+    with torch.no_grad():
+        conv.weight.copy_(weights)
+    return conv
+
+
+def _add_layer(module: nn.Module, name: str, layer: nn.Module) -> str:
+    """Add a layer under the dotted name that it has in the file, and return that name.
 
     Parts that torch keeps for itself, such as ``train``, get a line after them; commas, which
     separate layers in results, become lines.
     """
-    k, c, kh, kw = real_filters(weights, name).shape
-    conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
-    with torch.no_grad():
-        conv.weight.copy_(weights)
     parts = name.replace(",", "_").split(".")
     parts = [f"{part}_" if not part or hasattr(module, part) else part for part in parts]
     for part in parts[:-1]:
         inner = nn.Module()
         module.add_module(part, inner)
         module = inner
-    module.add_module(parts[-1], conv)
+    module.add_module(parts[-1], layer)
     return ".".join(parts)

@@ -7,13 +7,12 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import pickle
 import re
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +22,10 @@ from safetensors.torch import load as load_bytes
 from torch.serialization import safe_globals
 
 from repsim_energy.errors import FileError, UsageError
+from repsim_energy.models.content import Content
 from repsim_energy.models.file_names import missing_file
+from repsim_energy.models.keras_files import HDF5, is_keras_archive, read_keras
+from repsim_energy.models.onnx_files import is_onnx, read_onnx
 from repsim_energy.models.unreadable import foreign_kind, pickled_kind
 
 __all__ = ["Content", "read_file"]
@@ -35,37 +37,12 @@ DAMAGE = (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError
 """What the readers raise on files that are cut off or damaged."""
 
 
-@dataclass(frozen=True)
-class Content:
-    """What was read from a file.
-
-    Parameters
-    ----------
-    value : as it stands in the file: names to tensors, or containers of such
-    ordered : whether the order is that of the network; safetensors files are alphabetical
-    metadata : texts beside the tensors of a safetensors file
-    digests : name -> SHA-256 of every file that was read
-    """
-
-    value: Any
-    ordered: bool
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    digests: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of the file; of several, that of the lines that ``sha256sum`` prints."""
-        if len(self.digests) == 1:
-            return next(iter(self.digests.values()))
-        lines = "".join(f"{self.digests[name]}  {name}\n" for name in sorted(self.digests))
-        return hashlib.sha256(os.fsencode(lines)).hexdigest()
-
-
 def read_file(path: Path) -> Content:
-    """Return what a file of weights holds: PyTorch's, safetensors, or the index of shards.
+    """Return what a file of weights holds: PyTorch's, safetensors, an index, ONNX or Keras.
 
     The content says what kind a file is, not its name. PyTorch files are read with
     ``weights_only=True`` and nothing else; what is compressed with gzip is unpacked in memory.
+    Of ONNX and Keras files the filters of convolutions are read.
 
     Raises
     ------
@@ -106,13 +83,16 @@ def _content(file: IO[bytes], path: Path) -> Content:
     file.seek(0)
     start = file.read(9)
     file.seek(0)
-    if kind is None and path.suffix == ".onnx":
-        kind = "is an ONNX file, which is not read; save the state_dict() it was exported from"
     if kind is not None:
         raise FileError(f"'{path}' {kind}; expected .safetensors or a PyTorch state_dict")
+    if start.startswith(HDF5) or is_keras_archive(file):
+        return read_keras(file, path)
+    file.seek(0)
     pickled = start.startswith((b"PK", b"\x80"))
     if start[8:] == b"{" or (path.suffix == ".safetensors" and not pickled):
         return _safetensors(file)
+    if not pickled and (is_onnx(start) or ".onnx" in path.suffixes):
+        return read_onnx(file.read(), path)
     return _pytorch(file, path)
 
 

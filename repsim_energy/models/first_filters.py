@@ -106,6 +106,12 @@ def first_filters(weights: Weights, channels: int) -> tuple[str, Tensor]:
     if weights.first_layer is not None:
         return _checked(weights, weights.first_layer)
     tensors = weights.effective.tensors
+    if weights.content.unclear:
+        banks = [name for name, tensor in tensors.items() if tensor.ndim == 4]
+        raise UsageError(
+            f"the first layer of '{weights.path}' is not known: {weights.content.unclear}; choose "
+            f"with layer= among {_listed(banks, tensors)}"
+        )
     if not any(t.ndim == 4 for t in tensors.values()):
         raise FileError(
             f"'{weights.path}' holds no (k, c, kh, kw) filters, expected those of a Conv2d, but "

@@ -12,7 +12,6 @@ SAVE = "save its state_dict() as .safetensors or with torch.save"
 
 BEGINNINGS = {
     b"version https://git-lfs": "is a git-lfs pointer, not the file itself; run git lfs pull",
-    b"\x89HDF\r\n\x1a\n": f"is an HDF5 file (Keras), which is not read; {SAVE}",
     b"\x93NUMPY": "is a NumPy array without a name; hand it over from Python as filters",
     b"\xfd7zXZ\x00": "is compressed with xz; unpack it",
     b"BZh": "is compressed with bzip2; unpack it",
@@ -24,6 +23,12 @@ BEGINNINGS = {
     b"%PDF": "is a PDF; download the file of weights itself",
 }
 """First bytes of files of other kinds."""
+
+WITHIN = {
+    b"ORTM": "is a file of ONNX Runtime; name the .onnx file that it was made from",
+    b"TFL3": "is a TensorFlow Lite file, which is not read; save the Keras model",
+}
+"""Bytes from the fifth on of files of other kinds."""
 
 PLAIN_MODULES = ("torch", "collections", "_codecs", "builtins", "__builtin__")
 """Where a plain state_dict takes its classes from."""
@@ -47,6 +52,9 @@ def foreign_kind(file: IO[bytes]) -> str | None:
         return "is empty" + ("" if not data else " (zeros alone)") + "; download or save it again"
     for beginning, answer in BEGINNINGS.items():
         if data.startswith(beginning):
+            return answer
+    for kind, answer in WITHIN.items():
+        if data[4:8] == kind:
             return answer
     if data[257:262] == b"ustar":
         return "is a tar archive; unpack it and name the file of weights in it"
@@ -75,11 +83,9 @@ def _archive_kind(file: IO[bytes]) -> str | None:
         return f"is a TorchScript archive, which holds code; {SAVE}"
     if any(name.endswith(("serialized_exported_program.json", "archive_format")) for name in names):
         return f"is an exported program of torch.export, which holds code; {SAVE}"
-    if "model.weights.h5" in files:
-        return f"is a Keras file, which is not read; {SAVE}"
     if files and all(name.endswith(".npy") for name in files):
         return "holds NumPy arrays (.npz); hand the filters over from Python"
-    if "data.pkl" not in files:
+    if "data.pkl" not in files and "model.weights.h5" not in files:
         return "is a zip archive; unpack it and name the file of weights in it"
     return None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from repsim_energy.models.containers import choose_weights
+from repsim_energy.models.content import Content
 from repsim_energy.models.effective import Effective, effective_weights
 from repsim_energy.models.files import read_file
 
@@ -27,7 +28,7 @@ class Weights:
     tensors : as they stand in the file, parts of parametrizations included
     ordered : whether their order is that of the network
     first_layer : the tensor that the file itself says is the first layer, or nothing
-    sha256 : of the file
+    content : what was read, as far as the file says more
     epsilon : that of its batch norms, where the file itself says it
     """
 
@@ -35,7 +36,7 @@ class Weights:
     tensors: dict[str, Tensor]
     ordered: bool
     first_layer: str | None = None
-    sha256: str = ""
+    content: Content = Content({}, False)
     epsilon: float | None = None
 
     @cached_property
@@ -64,9 +65,9 @@ def load_weights(path: str | Path, chosen: str | None = None) -> Weights:
     tensors = choose_weights(content.value, chosen, str(path))
     names = list(tensors)
     ordered = content.ordered and names != sorted(names)
-    said = content.metadata.get("first_layer")
+    said = content.first or content.metadata.get("first_layer")
     first = next((name for name in (said, f"{said}.weight") if name in tensors), None)
-    return Weights(path, tensors, ordered, first, content.sha256, _epsilon(content.metadata))
+    return Weights(path, tensors, ordered, first, content, _epsilon(content.metadata))
 
 
 def _epsilon(metadata: Mapping[str, str]) -> float | None:
