@@ -11,6 +11,7 @@ from typing import Any
 import rich_click as click
 
 from repsim_energy.errors import UsageError
+from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.specs import parse_chain, parse_spec
 
 __all__ = ["parse_numbers", "parse_seeds", "refuse_inputs", "scheduler_options", "training_options"]
@@ -81,7 +82,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
     if not output.exists():
         return
     specs = [parse_spec(model) for model in models]
-    specs += [part for chain in datasets for part in parse_chain(chain)]
+    specs += [part for chain in datasets for part in parse_chain(with_kind(chain, _no_name))]
     written = output.resolve()
     places = (written,) if written.suffix == ".nc" else (written, *written.parents)
     for value in {value for spec in specs for value in spec.options.values()}:
@@ -92,6 +93,10 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
                     f"output '{output}' is read by this command as '{value}', expected another "
                     "file; nothing is changed"
                 )
+
+
+def _no_name(_: str) -> bool:
+    return False
 
 
 def parse_seeds(text: str) -> int | list[int]:
