@@ -105,8 +105,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     shown = ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if names[MOST:] else "")
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f" did you mean '{close[0]}'?" if close else ""
+    folded = {known.casefold(): known for known in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    hint = f" did you mean '{folded[close[0]]}'?" if close else ""
     return UsageError(f"unknown {kind} '{name}';{hint} known: {shown or 'none'}")
 
 

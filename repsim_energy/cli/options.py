@@ -11,6 +11,8 @@ from typing import Any
 import rich_click as click
 
 from repsim_energy.errors import UsageError
+from repsim_energy.registry.dataset_paths import with_kind
+from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.specs import parse_chain, parse_spec, split_list
 
 __all__ = [
@@ -87,10 +89,8 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
     """
     if not output.exists():
         return
-    from repsim_energy.registry.model_names import label_and_spec
-
-    specs = [parse_spec(label_and_spec(model, lambda _: False)[1]) for model in models]
-    specs += [part for chain in datasets for part in parse_chain(chain)]
+    specs = [parse_spec(label_and_spec(model, _no_name)[1]) for model in models]
+    specs += [part for chain in datasets for part in parse_chain(with_kind(chain, _no_name))]
     written = output.resolve()
     places = (written,) if written.suffix == ".nc" else (written, *written.parents)
     for value in {value for spec in specs for value in spec.options.values()}:
@@ -101,6 +101,10 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
                     f"output '{output}' is read by this command as '{value}', expected another "
                     "file; nothing is changed"
                 )
+
+
+def _no_name(_: str) -> bool:
+    return False
 
 
 def parse_seeds(text: str) -> int | list[int]:

@@ -20,6 +20,7 @@ from repsim_energy.comparison.layers import (
     represent_layers,
     say_what_is_shown,
 )
+from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.memory import check_memory
 from repsim_energy.comparison.networks import Announce, Report, train_networks
 from repsim_energy.comparison.options import (
@@ -84,8 +85,9 @@ def compare(
 
     Parameters
     ----------
-    models : specs such as ``"vgg11"``; trained ``nn.Module`` s; filters (k, c, kh, kw); functions
-        ``(num_classes, in_channels) -> Module``; one, a list, or a mapping from label to such
+    models : specs such as ``"vgg11"`` or ``"vgg11,resnet18"``; trained ``nn.Module`` s; filters
+        (k, c, kh, kw); functions ``(num_classes, in_channels) -> Module``; one, a list, or a
+        mapping from label to such
     dataset : a spec such as ``"cifar10+random_labels"``, an ``ImageSet``, images or the pair
         (images, labels), tensors or arrays in any layout that can mean but one thing, a torch
         ``Dataset`` or ``DataLoader``; or a list or tuple of such
@@ -136,7 +138,7 @@ def compare(
     asked = asked_for(compare, locals())
     where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
-    measure = resolve_metric(registry, metric) if isinstance(metric, str) else _metric(metric)
+    measure = _metric(registry, metric)
     refuse_options_of_other_metrics(measure, asked)
     on_filters = measure.operates_on == "filters"
     plan = make_plan(
@@ -156,7 +158,7 @@ def compare(
         used = choose_stage(stage, plan)
         bases = patch_bases(plan, partial(moments_of_images, where))
     else:
-        found = plan_layers(plan, [layers] if isinstance(layers, str) else layers)
+        found = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
         shown = choose_images(plan, images, measure)
         split = say_what_is_shown(plan, asked.get("images"))
         check_memory(plan, measure, found, [len(chosen) for chosen in shown])
@@ -254,8 +256,13 @@ def _with_activations(
     )
 
 
-def _metric(metric: Metric) -> Metric:
-    """Return a metric that is given as an object; refuse what is none."""
+def _metric(registry: Registry, metric: str | Metric) -> Metric:
+    """Return the metric of a name, or one that is given as an object; refuse what is none."""
+    several = items_of(metric) if isinstance(metric, str) else metric
+    if isinstance(several, list | tuple) and len(several) != 1:
+        raise UsageError(f"got {len(several)} metrics, expected one; call compare for each of them")
+    if isinstance(metric, str):
+        return resolve_metric(registry, metric)
     lacks = missing_of(metric)
     if isinstance(metric, type) or lacks:
         kind = f"the class {metric.__name__}" if isinstance(metric, type) else repr(metric)[:60]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from repsim_energy.comparison.labels import is_checkpoint, short_labels
+from repsim_energy.comparison.listed import one_by_one
 from repsim_energy.data.arrays import image_set_of, image_set_of_items
 from repsim_energy.errors import DataError, ShapeError, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation, TrainedModel
@@ -150,13 +151,14 @@ def as_models(
 ) -> list[ModelSpec]:
     """Return specs of what a user hands over; labels are unique.
 
-    A string is a spec; a module, a ``TrainedModel`` or a (k, c, kh, kw) array is a trained network;
-    a callable is an architecture ``(num_classes, in_channels) -> Module``. One model need not
-    stand in a list.
+    A string is a spec, or several with commas between; a module, a ``TrainedModel`` or a
+    (k, c, kh, kw) array is a trained network; a callable is an architecture
+    ``(num_classes, in_channels) -> Module``. One model need not stand in a list.
     """
     single = str | Path | ModelSpec | TrainedModel | Tensor | np.ndarray
     alone = isinstance(models, single) or callable(models)
-    given: Any = [models] if alone and not isinstance(models, nn.ModuleList) else models
+    listed = isinstance(models, nn.ModuleList)
+    given: Any = one_by_one([models] if alone and not listed else models, "model")
     if not isinstance(given, Iterable) or isinstance(given, Set):  # a set has no order
         raise UsageError(f"got models of type {type(given).__name__}, expected a list of models")
     named = given.items() if isinstance(given, Mapping) else [(None, model) for model in given]
@@ -219,8 +221,17 @@ def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSp
 
 
 def _bank(weights: Tensor) -> TrainedModel:
+    shape = tuple(weights.shape)
     if weights.ndim != 4:
-        raise ShapeError(f"filters have shape {tuple(weights.shape)}, expected (k, c, kh, kw)")
+        raise ShapeError(
+            f"filters have shape {shape}, expected (k, c, kh, kw); hand over several banks as a "
+            "list or a mapping"
+        )
+    if shape[0] == shape[1] < shape[3] and shape[2] <= 4 and shape[2] != shape[3]:
+        raise ShapeError(
+            f"filters have shape {shape}, which could be (kh, kw, c, k) of TensorFlow, expected "
+            "(k, c, kh, kw); move their axes, transpose(3, 2, 0, 1), or hand over a Conv2d"
+        )
     k, c, kh, kw = real_filters(weights, "filters").shape
     conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
     with torch.no_grad():
@@ -235,7 +246,7 @@ def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -
     one.
     """
     several = isinstance(data, Sequence) and not (isinstance(data, str) or _is_pair(data))
-    given: Any = data if several else [data]
+    given: Any = one_by_one(data if several else [data], "data set")
     sets: list[Dataset] = []
     for one in given:
         found = _as_dataset(registry, one)

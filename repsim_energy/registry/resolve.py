@@ -17,6 +17,7 @@ from repsim_energy.interfaces import (
     ModelSpec,
     missing_of,
 )
+from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.registry.plugin_metric import PluginMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
@@ -136,8 +137,11 @@ def _joined(*origins: Mapping[str, str]) -> dict[str, str]:
 
 
 def load_dataset(registry: Registry, text: str) -> Dataset:
-    """Return both splits of a chain such as ``cifar10:classes=cat/dog+random_labels``."""
-    base, *variants = parse_chain(text)
+    """Return both splits of a chain such as ``cifar10:classes=cat/dog+random_labels``.
+
+    The path of a folder or of an ``.npz`` file stands for ``folder:path=`` or ``npz:path=``.
+    """
+    base, *variants = parse_chain(with_kind(text, partial(_is_known, registry)))
     entry = registry.entry("dataset", base.name)
     factory = entry.load()
     own = {option.name for option in options_of(factory, GIVEN["dataset"])}
@@ -159,6 +163,10 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     for change in changes:
         train, test = change(train, train), change(test, train)
     return Dataset(text, train, test, _joined(*(plugin.origin for plugin in plugins)))
+
+
+def _is_known(registry: Registry, name: str) -> bool:
+    return name in registry.names("dataset")
 
 
 def resolve_variant(registry: Registry, text: str) -> Callable[[ImageSet, ImageSet], ImageSet]:

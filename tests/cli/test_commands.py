@@ -315,7 +315,9 @@ def test_a_result_does_not_replace_what_is_read(repsim, pictures_npz, photos, tm
     for output, dataset in ((pictures_npz, f"npz:path={pictures_npz}"),
                             (tmp_path / "link.npz", f"npz:path={pictures_npz}+random_labels"),
                             (tmp_path / "m.pt", f"npz:path={pictures_npz}"),
-                            (picture, f"folder:path={photos}")):  # fmt: skip
+                            (picture, f"folder:path={photos}"),
+                            (pictures_npz, f"{pictures_npz}+random_labels"),
+                            (picture, f"{photos}")):  # fmt: skip
         before = output.read_bytes()
         args = ["--models", model, "--dataset", dataset]
         done = repsim("compare", *args, "-o", str(output))

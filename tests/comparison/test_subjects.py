@@ -121,7 +121,7 @@ def test_arrays_of_any_layout_become_tensors(layout, kind):
         ((BYTES > 0).int(), "images are torch.int32 from 0 to 1, expected uint8"),
         ((IMAGES > 0.5, LABELS), "images are torch.bool, expected uint8"),
         (rs.ImageSet(IMAGES, LABELS, ("a",), "few"), "labels go from 0 to 2, expected 0 to 0"),
-        ("deadleaves:count=20,deadleaves", "count got '20,deadleaves', expected int"),
+        ("deadleaves:count=20,deadlaves", "unknown dataset 'deadlaves'"),
     ],
 )  # fmt: skip
 def test_data_sets_that_cannot_be_understood_are_refused_in_one_line(data, words):

@@ -1,0 +1,84 @@
+"""Lists that are handed over in Python as one text, as they are typed on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from repsim_energy.errors import UsageError
+from repsim_energy.specs import parse_chain, split_list
+
+__all__ = ["items_of", "one_by_one"]
+
+
+def one_by_one(given: Any, kind: str) -> Any:
+    """Return what is given, with every text of several specs as so many texts.
+
+    Parameters
+    ----------
+    given : a list of specs and other things, or a mapping from labels to them
+    kind : what they are, for errors
+
+    Raises
+    ------
+    UsageError
+        For several specs under one label.
+    """
+    if isinstance(given, Mapping):
+        for label, item in given.items():
+            if isinstance(item, str) and len(items_of(item)) > 1:
+                raise UsageError(
+                    f"got several {kind}s '{item}' under the label '{label}', expected one; give "
+                    "each its own label, and write a comma in a path in quotes, path='a,b'"
+                )
+        return given
+    if not isinstance(given, Iterable) or isinstance(given, Set | str):
+        return given
+    items = (items_of(item) if isinstance(item, str) else [item] for item in given)
+    return [part for parts in items for part in parts]
+
+
+def items_of(text: str) -> list[str]:
+    """Return the specs of a text, which commas separate.
+
+    A comma belongs to a path where there is a file or folder of that name, and none of what stands
+    before the comma.
+
+    Raises
+    ------
+    UsageError
+        Where there are both, and for an empty item.
+
+    Examples
+    --------
+    >>> items_of("vgg11,resnet18:width=0.5"), items_of("vgg11")
+    (['vgg11', 'resnet18:width=0.5'], ['vgg11'])
+    """
+    if "," not in text:
+        return [text]
+    parts = split_list(text)
+    for path in _paths(text) if len(parts) > 1 else ():
+        if _is_there(path):
+            if _is_there(path.partition(",")[0]):
+                raise UsageError(
+                    f"'{text}' could mean '{path}' or a list, expected one of them; quote the "
+                    "path, path='...', or hand over a list"
+                )
+            return [text]
+    return parts
+
+
+def _paths(text: str) -> list[str]:
+    """Return what could be a path with a comma in a text that is read as one spec."""
+    with suppress(UsageError):
+        values = [value for part in parse_chain(text) for value in part.options.values()]
+        return [value for value in (text, *values) if "," in value]
+    return [text]
+
+
+def _is_there(path: str) -> bool:
+    with suppress(OSError, RuntimeError):  # too long for a name; no home
+        return bool(path) and Path(path).expanduser().exists()
+    return False

@@ -1,0 +1,63 @@
+"""What a user types for a data set: its name, or the path of its images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from repsim_energy.errors import UsageError
+from repsim_energy.specs import write_spec
+
+__all__ = ["with_kind"]
+
+_END = re.compile(r":(?=[A-Za-z_]\w*=)|\+")
+"""What may follow a name or path: an option, or a variant."""
+
+
+def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
+    """Return the spec of a chain, whose first part may be the path of a folder or ``.npz`` file.
+
+    Parameters
+    ----------
+    is_name : of a text, whether a data set is called so, which then is meant
+
+    Raises
+    ------
+    UsageError
+        For a path where no data set is.
+
+    Examples
+    --------
+    >>> with_kind("cifar10:limit=50", lambda name: name == "cifar10")
+    'cifar10:limit=50'
+    """
+    text = text.strip()
+    ends = [match.start() for match in _END.finditer(text)]
+    heads = [text[:end] for end in (*ends, len(text))]
+    if is_name(heads[0]):
+        return text
+    for head in reversed(heads):  # the longest path that is there
+        path = _path(head)
+        if head and path.is_dir():
+            return write_spec("folder", path=path) + text[len(head) :]
+        if path.suffix.lower() == ".npz" and path.is_file():
+            return write_spec("npz", path=path) + text[len(head) :]
+        if path.is_file():
+            raise UsageError(
+                f"'{head}' is a file, expected a folder of pictures or an .npz file of arrays, or "
+                "a spec NAME[:key=value]...; see repsim datasets"
+            )
+    if re.search(r"[/\\]|\.npz$|^[.~]", heads[0]):
+        raise UsageError(
+            f"no images at '{heads[0]}', expected a folder of pictures, an .npz file of arrays, or "
+            "a spec NAME[:key=value]...; see repsim datasets"
+        )
+    return text
+
+
+def _path(head: str) -> Path:
+    with suppress(RuntimeError):  # no home
+        return Path(head).expanduser()
+    return Path(head)
