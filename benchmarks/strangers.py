@@ -1,0 +1,271 @@
+"""What the energy profile finds among networks that other people trained.
+
+Run: REPSIM_TEST_IMAGES=FOLDER python benchmarks/strangers.py [--json] [--threads 1]
+
+FOLDER holds networks/, cifar10-subset.npz and images/. What is printed are the numbers of
+docs/explanation/networks-of-strangers.md.
+"""
+
+import os
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from measure import options, report
+from strangers_files import (
+    first_layers,
+    images_of,
+    in_gray,
+    read_network,
+    read_or_refused,
+    trajectory,
+)
+from strangers_pairs import GROUPS, lineages, measure, measure_all, pairs_of, summary
+
+import repsim_energy as rs
+
+FIT_BOUNDS = (0, 0.6, 0.75, 0.85, 1)
+HALVINGS = 100
+BASES = ("CIFAR-10", "ImageNet", "Kyoto", "traffic signs")
+
+
+def of_files(folder, images):
+    """Say what was read and refused, and that a comparison reads what is measured here."""
+    read, refused = read_or_refused(folder, images)
+    off, whole, copies = 0.0, 0, 0
+    by_name = {network.name: network for network in first_layers(folder)}
+    for path, profile in read.items():
+        network = read_network(path)
+        first = by_name[network.name]
+        if path.parent.name == "whole":
+            whole += 1
+            copies += torch.equal(first.filters, network.filters)
+        if network.as_stored:
+            ours = measure([network], images).profiles[0]
+            off = max(off, np.abs(profile[: len(ours)] / ours - 1).max())
+    yield {
+        "what": "files", "read": len(read), "refused": len(refused), "whole networks": whole,
+        "with the filters of a first layer": copies, "largest difference of a profile": off,
+    }  # fmt: skip
+    for path, line in refused.items():
+        yield {"what": f"refused {path.name}", "because": line}
+
+
+def of_groups(pairs, title="pairs"):
+    """Sum up pairs group by group, and all of them."""
+    for group in GROUPS:
+        yield {"what": f"{title}, {group}"} | summary([p for p in pairs if p.group == group])
+    unrelated = [pair for pair in pairs if pair.group != "common weights"]
+    yield {"what": f"{title}, all without common weights"} | summary(unrelated)
+    yield {"what": f"{title}, all"} | summary(pairs)
+
+
+def of_patches(measured, pairs):
+    """Sum up pairs for each size of patches."""
+    for (c, rows, columns), some in measured.items():
+        mine = [pair for pair in pairs if pair.patch == (c, rows, columns)]
+        row = {"what": f"patches {rows}x{columns}x{c}", "networks": len(some.networks)}
+        row["band"] = rs.pearson_null_band(len(some.basis.eigenvalues))[1]
+        yield row | (summary(mine) if mine else {"pairs": 0})
+
+
+def of_fits(pairs):
+    """Sum up pairs by the lower of their two fits, those with common weights aside."""
+    for low, high in zip(FIT_BOUNDS, FIT_BOUNDS[1:], strict=False):
+        some = [p for p in pairs if low <= p.fit < high and p.group != "common weights"]
+        yield {"what": f"lower fit {low} to {high}"} | summary(some)
+
+
+def of_families(measured):
+    """Say how well the theory fits, family by family."""
+    fits = defaultdict(list)
+    for some in measured.values():
+        for network, fit in zip(some.networks, some.fits, strict=True):
+            fits[network.family].append(fit)
+    everything = [fit for some in fits.values() for fit in some]
+    for family, some in {**fits, "all families": everything}.items():
+        found = [fit.correlation for fit in some]
+        yield {
+            "what": f"fit {family}", "networks": len(some), "lowest": min(found),
+            "median": np.median(found), "highest": max(found),
+            "median steps": np.median([fit.steps for fit in some]),
+            "at a bound": sum(fit.at_bound for fit in some),
+        }  # fmt: skip
+
+
+def of_networks(measured):
+    """Describe each network: what it shares with others, and what its profile rests on."""
+    rng, halves = np.random.default_rng(0), []
+    for some in measured.values():
+        r, number = some.similarities, len(some.networks)
+        for index, (network, fit) in enumerate(zip(some.networks, some.fits, strict=True)):
+            halves.append(half_against_half(network, some.basis, rng))
+            yield {
+                "what": network.name,
+                "median r": np.median(np.delete(r[index], index)) if number > 1 else np.nan,
+                "fit": fit.correlation,
+                "steps": fit.steps,
+                "filters": len(network.filters),
+                "effective filters": network.effective_filters,
+                "half against half": halves[-1],
+            }
+    low, median, high = np.quantile(halves, [0.25, 0.5, 0.75])
+    row = {"what": "half against half, all networks", "lower quartile": low}
+    yield row | {"median": median, "upper quartile": high}
+
+
+def half_against_half(network, basis, rng):
+    """Return the mean r of a random half of a network's filters with the other half."""
+    half, found = len(network.filters) // 2, []
+    for _ in range(HALVINGS):
+        order = torch.from_numpy(rng.permutation(len(network.filters)))
+        parts = network.filters[order[:half]], network.filters[order[half:]]
+        found.append(rs.profile_similarity(*(rs.energy_profile(part, basis) for part in parts)))
+    return np.mean(found)
+
+
+def of_random(some):
+    """Compare random banks, as layers are initialized with, among each other and with trained."""
+    networks, shapes = some.networks, [network.filters.shape for network in some.networks]
+    rng = torch.Generator().manual_seed(0)
+    blur = torch.tensor([1.0, 2.0, 1.0])
+    blur = (blur[:, None] * blur)[None, None] / 16
+    drawn = {
+        "normal": [torch.randn(shape, generator=rng) for shape in shapes],
+        "uniform": [2 * torch.rand(shape, generator=rng) - 1 for shape in shapes],
+        "smooth": [smooth(shape, blur, rng) for shape in shapes],
+    }
+    upper = np.triu_indices(len(networks), 1)
+    for name, banks in drawn.items():
+        random = np.stack([rs.energy_profile(bank, some.basis) for bank in banks])
+        r = rs.profile_similarities(np.concatenate([some.profiles, random]))
+        count = len(networks)
+        for other, values in (
+            ("each other", r[count:, count:][upper]), ("trained", r[:count, count:]),
+        ):  # fmt: skip
+            low, median, high = np.quantile(values, [0.025, 0.5, 0.975])
+            what = f"{name} random banks with {other}"
+            yield {"what": what, "2.5%": low, "median": median, "97.5%": high}
+
+
+def smooth(shape, blur, rng):
+    """Return random filters whose neighboring weights resemble each other."""
+    k, c, rows, columns = shape
+    noise = torch.randn(k * c, 1, rows + 2, columns + 2, generator=rng)
+    return F.conv2d(noise, blur).view(shape)
+
+
+def of_bases(folder, networks, lineage):
+    """Measure 3x3x3 banks on other images: groups, and how far single correlations move."""
+    some = [network for network in networks if network.patch == (3, 3, 3)]
+    first = None
+    for name in BASES:
+        found = pairs_of({some[0].patch: measure(some, images_of(folder, name))}, lineage)
+        r = np.array([pair.r for pair in found])
+        first = r if first is None else first
+        moved = np.abs(r - first)
+        row = {
+            "what": f"basis {name}",
+            "correlation with CIFAR-10's r": np.corrcoef(r, first)[0, 1],
+        }
+        row |= {"median move": np.median(moved), "largest move": moved.max()}
+        for group in GROUPS:
+            row[group] = np.median([pair.r for pair in found if pair.group == group])
+        yield row
+
+
+def of_digits(folder, networks):
+    """Measure 4x4x1 banks, which were trained on digits and clothes, on the digits of MNIST."""
+    some = [network for network in networks if network.patch == (1, 4, 4)]
+    measured = measure(some, images_of(folder, "MNIST"))
+    r = measured.similarities[np.triu_indices(len(some), 1)]
+    yield {"what": "4x4x1 on MNIST", "pairs": len(r), "median": np.median(r)} | {
+        network.name: fit.correlation for network, fit in zip(some, measured.fits, strict=True)
+    }
+
+
+def of_folding(raw, folded, lineage):
+    """Say how folding moves each network's own profile, and pairs with one or two norms beside."""
+    own, norm = {}, {}
+    for patch, some in raw.items():
+        for network, a, b in zip(some.networks, some.profiles, folded[patch].profiles, strict=True):
+            norm[network.name] = network.norm
+            if network.norm == "beside":
+                own[network.name] = rs.profile_similarity(a, b)
+    lowest = min(own, key=own.get)
+    yield {
+        "what": "raw against folded, same network", "networks": len(own),
+        "median": np.median([*own.values()]), "lowest": own[lowest], "of": lowest,
+    }  # fmt: skip
+    kinds = {
+        "both norms beside": ["beside", "beside"],
+        "one beside, one folded": ["beside", "inside"],
+    }
+    for kind, norms in kinds.items():
+        row = {"what": f"folding, {kind}"}
+        for how, measured in (("raw", raw), ("folded", folded)):
+            some = [
+                pair.r for pair in pairs_of(measured, lineage)
+                if sorted(norm[name] for name in pair.names) == norms
+                and pair.group != "common weights"
+            ]  # fmt: skip
+            row |= {"pairs": len(some), f"median {how}": np.median(some)}
+        yield row
+
+
+def of_training(folder, images, networks):
+    """Follow one training: similarity to its end, fit, and the network that shares its start."""
+    epochs = trajectory(folder)
+    start = next(network for network in networks if network.name == "mini_xception_kdef")
+    basis = rs.patch_moments(in_gray(images), (3, 3)).basis()
+    profiles = np.stack([rs.energy_profile(bank, basis) for bank in epochs.values()])
+    other = rs.energy_profile(start.filters, basis)
+    fits = rs.fit_profiles(profiles, basis.eigenvalues)
+    for epoch, profile, fit in zip(epochs, profiles, fits, strict=True):
+        weights = torch.stack([epochs[epoch].flatten(), start.filters.flatten()])
+        yield {
+            "what": f"epoch {epoch}", "with the last": rs.profile_similarity(profile, profiles[-1]),
+            "fit": fit.correlation, "steps": fit.steps,
+            "with KDEF's": rs.profile_similarity(profile, other),
+            "weights with KDEF's": float(torch.corrcoef(weights)[0, 1]),
+        }  # fmt: skip
+
+
+def figures(folder):
+    """Return all rows."""
+    images, networks = images_of(folder, "CIFAR-10"), first_layers(folder)
+    lineage = lineages(networks)
+    raw, folded = (measure_all(networks, images, folded=f) for f in (False, True))
+    pairs, sources = pairs_of(raw, lineage), Counter(network.source for network in networks)
+    related = [n for n in Counter(lineage.values()).values() if n > 1]
+    return [
+        *of_files(folder, images[:500]),
+        {"what": "sources", "number": len(sources), "largest": dict(sources.most_common(3))},
+        {"what": "lineages", "number": len(related), "networks in them": sum(related)},
+        *of_patches(raw, pairs),
+        *of_groups(pairs),
+        *of_fits(pairs),
+        *of_families(raw),
+        *of_random(raw[3, 3, 3]),
+        *of_bases(folder, networks, lineage),
+        *of_digits(folder, networks),
+        *of_groups(pairs_of(folded, lineage), "folded pairs"),
+        *of_folding(raw, folded, lineage),
+        *of_training(folder, images, networks),
+        *of_networks(raw),
+    ]
+
+
+def main():
+    chosen = options(__doc__)
+    folder = os.environ.get("REPSIM_TEST_IMAGES")
+    if not folder or not Path(folder, "networks").is_dir():
+        sys.exit("got no networks, expected a folder with networks/; set REPSIM_TEST_IMAGES to it")
+    report(figures(folder), chosen.json)
+
+
+if __name__ == "__main__":
+    main()
