@@ -70,8 +70,14 @@ def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
     """
     names, problem = _that_get_the_image(module, image)
     if not names:
-        registered, layer = find_layer(module)
         problem = problem or "none of its layers is called with the image"
+        if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
+            c, h, w = image
+            raise UsageError(
+                f"{type(module).__name__} has no layer that gets {h}x{w}x{c} images ({problem}) "
+                "and no convolution, expected either; use images that the network is for"
+            )
+        registered, layer = find_layer(module)
         return FirstLayer(registered, layer, problem)
     known = layers_with_weights(module)
     listed = ", ".join(f"'{name}' ({_told(known[name])})" for name in names)

@@ -218,9 +218,17 @@ def test_a_network_that_multiplies_the_image_itself_is_refused_with_its_tensor(b
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
 
 
-def test_a_network_without_layers_has_none():
-    with pytest.raises(UsageError, match="no Conv2d"):
-        first_layer(nn.Sequential(nn.ReLU(), nn.Flatten()), IMAGE)
+@pytest.mark.parametrize(
+    ("net", "problem"),
+    [
+        (nn.Sequential(nn.ReLU(), nn.Flatten()), "none of its layers is called"),
+        (Net(lambda n, x: n.fc(x.view(-1, 5)), fc=nn.Linear(5, 4)), "invalid for input of size"),
+    ],
+)
+def test_a_network_in_which_no_layer_gets_the_image_is_refused(net, problem):
+    with pytest.raises(UsageError, match=f"no layer that gets 12x12x3 images.*{problem}") as error:
+        first_layer(net, IMAGE)
+    assert "\n" not in str(error.value)
 
 
 def test_layers_are_innermost_modules_that_hold_matrices():
