@@ -173,7 +173,7 @@ def test_seven_networks_are_told_apart_at_80_columns(files, repsim, pictures_npz
     assert done.returncode == 0, done.stderr
     expected = [f"seed_{n}/best" for n in range(7)]
     assert rs.open_result(tmp_path / "r.nc").model.values.tolist() == expected
-    assert all(f"{label} seed 0" in done.stdout for label in expected)
+    assert all(f"{label} " in done.stdout for label in expected)
 
 
 def test_a_result_does_not_replace_a_file_that_is_a_model(files, repsim, pictures_npz):

@@ -29,7 +29,7 @@ def labels(models):
         (["vgg11,resnet18", "lenet5"], ["vgg11", "resnet18", "lenet5"]),
         (("vgg11", BANK), ["vgg11", "filters"]),
         ("vgg11", ["vgg11"]),
-        ("checkpoint:path='a,b.pt'", ["checkpoint:path='a,b.pt'"]),
+        ("checkpoint:path='a,b.pt'", ["a,b"]),
         ([BANK, BANK], ["filters", "filters#1"]),
     ],
 )
