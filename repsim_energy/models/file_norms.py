@@ -94,9 +94,9 @@ def scale_in_file(weights: Weights, layer: str, word: str) -> tuple[str, Tensor]
     else:
         found = [known for known in norms if known == name or known.endswith(f".{name}")]
         found = [known for known in found if known == name] or found
-    if len(found) != 1:
+    norm = _as_one([norms[one] for one in found])
+    if norm is None:
         raise _refusal(weights, layer, name, found, [*norms])
-    norm = norms[found[0]]
     scale, used = torch.ones(kernels, dtype=torch.float64), [norm.factor, norm.variance]
     if norm.factor is not None:
         scale = tensors[norm.factor].double()
@@ -125,6 +125,15 @@ def _norms(tensors: Mapping[str, Tensor], kernels: int) -> dict[str, _Norm]:
         if variance is not None or affine:
             found[layer] = _Norm(variance, factor)
     return found
+
+
+def _as_one(found: list[_Norm]) -> _Norm | None:
+    """Return the one batch norm; Caffe keeps variances and factors in a layer each."""
+    variances = [norm.variance for norm in found if norm.variance is not None]
+    factors = [norm.factor for norm in found if norm.factor is not None]
+    if not found or len(variances) > 1 or len(factors) > 1:
+        return None
+    return _Norm(next(iter(variances), None), next(iter(factors), None))
 
 
 def _beside(layer: str, norms: list[str], weights: Weights, kernels: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -180,6 +181,8 @@ def _tensors(answer: Any) -> list[Tensor]:
         return [torch.view_as_real(answer) if answer.is_complex() else answer]
     if isinstance(answer, Mapping):
         answer = list(answer.values())
+    elif dataclasses.is_dataclass(answer):
+        answer = [getattr(answer, part.name) for part in dataclasses.fields(answer)]
     elif not isinstance(answer, tuple | list):
         answer = list(vars(answer).values()) if hasattr(answer, "__dict__") else []
     return [tensor for part in answer for tensor in _tensors(part)]

@@ -31,7 +31,7 @@ def parse_normalization(text: str, channels: int) -> Normalisation | Literal["da
     Examples
     --------
     >>> parse_normalization("0.5/0.25", 3)
-    Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), reverse=False)
     """
     if text == "auto":
         return None

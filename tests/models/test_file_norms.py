@@ -109,6 +109,18 @@ def test_several_that_may_follow_are_listed_and_one_is_named():
         taken(tensors, "stem.conv1.weight", "bn3")
 
 
+def test_variances_and_factors_in_a_layer_each_are_one_batch_norm():
+    """Caffe's BatchNorm and Scale."""
+    tensors = {**bank("conv1"), **norm("bn_conv1", parts=("running_mean", "running_var")),
+               **norm("scale_conv1", parts=("weight", "bias"))}  # fmt: skip
+    said, scale = taken(tensors, "conv1.weight")
+    assert said == "scale_conv1.weight bn_conv1.running_var eps=1e-05"
+    variance = tensors["bn_conv1.running_var"].double()
+    torch.testing.assert_close(scale, tensors["scale_conv1.weight"] / (variance + 1e-5).sqrt())
+    with pytest.raises(UsageError, match="bn_conv1, scale_conv1, bn1 may follow"):
+        taken({**tensors, **norm("bn1")}, "conv1.weight")
+
+
 def test_epsilon_is_said_or_of_the_metadata_or_the_frameworks(tmp_path):
     tensors = {**bank("conv1"), **norm("bn1")}
     tensors["bn1.running_var"][:] = 0.001

@@ -1,6 +1,7 @@
 """The batch norm that follows a layer: found by sending an image through, folded into filters."""
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -211,6 +212,25 @@ def test_what_cannot_be_folded_is_refused_in_one_line(name):
         norm_behind(net, first_layer(net, IMAGE).name, IMAGE)
     assert "\n" not in str(caught.value)
     assert not any(p._forward_hooks or p._forward_pre_hooks for p in net.modules())
+
+
+@dataclass(slots=True)
+class Answer:
+    """What some networks answer."""
+
+    scores: torch.Tensor
+
+
+@pytest.mark.parametrize("answered", [Answer, lambda s: {"a": [s, 1]}, lambda s: (None, (s,))])
+def test_answers_of_any_kind_show_a_shortcut(answered):
+    for shortcut in (False, True):
+        net = Block(shortcut)
+        net.register_forward_hook(lambda _, __, given: answered(given["scores"]))
+        if shortcut:
+            with pytest.raises(UsageError, match="past it too"):
+                norm_behind(net, "conv.0", IMAGE)
+        else:
+            assert norm_behind(net, "conv.0", IMAGE).name == "norm.0"
 
 
 def test_two_layers_that_get_the_answers_are_named():
