@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from measure import options, report
 from strangers_files import (
+    effective_filters,
     first_layers,
     images_of,
     in_gray,
@@ -29,6 +30,10 @@ import repsim_energy as rs
 
 FIT_BOUNDS = (0, 0.6, 0.75, 0.85, 1)
 HALVINGS = 100
+FACES = (
+    "age and gender", "age", "gender", "expression", "face shape", "anti-spoofing",
+    "face recognition", "face detection",
+)  # fmt: skip
 BASES = ("CIFAR-10", "ImageNet", "Kyoto", "traffic signs")
 
 
@@ -109,7 +114,7 @@ def of_networks(measured):
                 "fit": fit.correlation,
                 "steps": fit.steps,
                 "filters": len(network.filters),
-                "effective filters": network.effective_filters,
+                "effective filters": effective_filters(network.filters),
                 "half against half": halves[-1],
             }
     low, median, high = np.quantile(halves, [0.25, 0.5, 0.75])
@@ -163,7 +168,8 @@ def of_bases(folder, networks, lineage):
     some = [network for network in networks if network.patch == (3, 3, 3)]
     first = None
     for name in BASES:
-        found = pairs_of({some[0].patch: measure(some, images_of(folder, name))}, lineage)
+        images = images_of(folder, name)
+        found = pairs_of({some[0].patch: measure(some, images)}, lineage)
         r = np.array([pair.r for pair in found])
         first = r if first is None else first
         moved = np.abs(r - first)
@@ -171,7 +177,7 @@ def of_bases(folder, networks, lineage):
             "what": f"basis {name}",
             "correlation with CIFAR-10's r": np.corrcoef(r, first)[0, 1],
         }
-        row |= {"median move": np.median(moved), "largest move": moved.max()}
+        row |= {"images": len(images), "median move": np.median(moved), "largest move": moved.max()}
         for group in GROUPS:
             row[group] = np.median([pair.r for pair in found if pair.group == group])
         yield row
@@ -189,17 +195,29 @@ def of_digits(folder, networks):
 
 def of_folding(raw, folded, lineage):
     """Say how folding moves each network's own profile, and pairs with one or two norms beside."""
-    own, norm = {}, {}
+    own, norm, changed = {}, {}, defaultdict(list)
     for patch, some in raw.items():
-        for network, a, b in zip(some.networks, some.profiles, folded[patch].profiles, strict=True):
+        after = folded[patch]
+        for index, network in enumerate(some.networks):
             norm[network.name] = network.norm
-            if network.norm == "beside":
-                own[network.name] = rs.profile_similarity(a, b)
-    lowest = min(own, key=own.get)
+            if network.norm != "beside":
+                continue
+            profiles = some.profiles[index], after.profiles[index]
+            own[network.name] = rs.profile_similarity(*profiles)
+            for how, bank, fits in (
+                ("raw", network.filters, some.fits), ("folded", network.folded, after.fits),
+            ):  # fmt: skip
+                changed[f"median steps {how}"].append(fits[index].steps)
+                changed[f"effective filters {how}"].append(effective_filters(bank))
     yield {
         "what": "raw against folded, same network", "networks": len(own),
-        "median": np.median([*own.values()]), "lowest": own[lowest], "of": lowest,
-    }  # fmt: skip
+        "median": np.median([*own.values()]), "lowest": min(own.values()),
+    } | {name: np.median(values) for name, values in changed.items()}  # fmt: skip
+    yield from of_folded_pairs(raw, folded, lineage, norm)
+
+
+def of_folded_pairs(raw, folded, lineage, norm):
+    """Compare pairs, raw and folded, of networks with a norm beside; common weights aside."""
     kinds = {
         "both norms beside": ["beside", "beside"],
         "one beside, one folded": ["beside", "inside"],
@@ -234,19 +252,32 @@ def of_training(folder, images, networks):
         }  # fmt: skip
 
 
+def of_sources(networks, lineage):
+    """Say where the networks come from, and how many of them are relatives."""
+    sources = Counter(network.source for network in networks)
+    related = [count for count in Counter(lineage.values()).values() if count > 1]
+    yield {
+        "what": "sources", "number": len(sources),
+        "largest three": sum(count for _, count in sources.most_common(3)),
+        "networks that see faces": sum(network.task in FACES for network in networks),
+        "lineages": len(related), "networks in lineages": sum(related),
+    }  # fmt: skip
+    yield {"what": "licenses"} | Counter(network.license for network in networks)
+
+
 def figures(folder):
     """Return all rows."""
     images, networks = images_of(folder, "CIFAR-10"), first_layers(folder)
     lineage = lineages(networks)
     raw, folded = (measure_all(networks, images, folded=f) for f in (False, True))
-    pairs, sources = pairs_of(raw, lineage), Counter(network.source for network in networks)
-    related = [n for n in Counter(lineage.values()).values() if n > 1]
+    pairs = pairs_of(raw, lineage)
+    efficientnets = [p for p in pairs if all(name.startswith("efficientnet") for name in p.names)]
     return [
         *of_files(folder, images[:500]),
-        {"what": "sources", "number": len(sources), "largest": dict(sources.most_common(3))},
-        {"what": "lineages", "number": len(related), "networks in them": sum(related)},
+        *of_sources(networks, lineage),
         *of_patches(raw, pairs),
         *of_groups(pairs),
+        {"what": "pairs, EfficientNet-Lite"} | summary(efficientnets),
         *of_fits(pairs),
         *of_families(raw),
         *of_random(raw[3, 3, 3]),

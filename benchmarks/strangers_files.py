@@ -17,6 +17,7 @@ import repsim_energy as rs
 __all__ = [
     "IMAGE_SETS",
     "Network",
+    "effective_filters",
     "first_layers",
     "images_of",
     "in_gray",
@@ -97,6 +98,7 @@ class Network:
     family: str
     task: str
     source: str
+    license: str
     norm: str
     as_stored: bool
 
@@ -105,11 +107,11 @@ class Network:
         """The patches that it sees, (c, kh, kw)."""
         return tuple(self.filters.shape[1:])
 
-    @property
-    def effective_filters(self):
-        """How many filters carry the energy: (sum of |w|^2)^2 / sum of |w|^4."""
-        energy = self.filters.flatten(1).square().sum(1)
-        return float(energy.sum() ** 2 / energy.square().sum())
+
+def effective_filters(bank):
+    """Return how many filters carry the energy: (sum of |w|^2)^2 / sum of |w|^4."""
+    energy = bank.flatten(1).square().sum(1)
+    return float(energy.sum() ** 2 / energy.square().sum())
 
 
 def read_network(path):
@@ -128,6 +130,7 @@ def read_network(path):
         kind_of(built, FAMILIES) or card["arch"],
         kind_of(f"{built} | {card['trained_on']}", TASKS) or card["trained_on"],
         re.match(r"github[^@]*|\S+ [^\d ]+", card["source"])[0],
+        re.split(r" \(| for ", card["licence"])[0],
         "inside" if card["bn_folded"] else "beside" if factors is not None else "none",
         torch.equal(filters, stored),
     )

@@ -137,12 +137,10 @@ def summary(pairs):
     """Return how the correlations of pairs are distributed."""
     r = np.array([pair.r for pair in pairs])
     low, median, high = np.quantile(r, [0.25, 0.5, 0.75])
-    blocks = defaultdict(list)
-    for pair in pairs:
-        blocks[pair.sources].append(pair.r)
+    apart = [pair.r for pair in pairs if len(pair.sources) == 2]
     return {
         "pairs": len(pairs),
-        "of one source": np.mean([len(pair.sources) == 1 for pair in pairs]),
+        "of two sources": len(apart),
         "lower quartile": low,
         "median": median,
         "upper quartile": high,
@@ -150,5 +148,5 @@ def summary(pairs):
         "above the band": np.mean([pair.r > pair.band for pair in pairs]),
         "beside the theory": np.median([pair.beside for pair in pairs]),
         "lower fit": np.median([pair.fit for pair in pairs]),
-        "median of pairs of sources": np.median([np.median(some) for some in blocks.values()]),
+        "median of two sources": np.median(apart) if apart else np.nan,
     }
