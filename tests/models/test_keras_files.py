@@ -354,7 +354,8 @@ def test_a_network_whose_code_alone_says_how_it_is_connected_is_read_by_names(tm
         for place, array, outputs in [
             ("body/conv2d", SECOND, 5), ("stem", K, 4), ("optimizer/conv2d", kernel(seed=5), 4),
             ("a_transposed", kernel(3, 3, 5, 3), 5), ("depthwise_conv2d", kernel(3, 3, 3, 1), 1),
-            ("conv2d_transpose", kernel(3, 3, 3, 3), 3), ("depth", kernel(3, 3, 3, 1), 3), ("twice", kernel(3, 3, 3, 2), 6),
+            ("conv2d_transpose", kernel(3, 3, 3, 3), 3), ("depth", kernel(3, 3, 3, 1), 3),
+            ("twice", kernel(3, 3, 3, 2), 6),
         ]:  # fmt: skip
             file[f"{place}/vars/0"] = array
             file[f"{place}/vars/1"] = np.zeros(outputs, np.float32)
