@@ -48,10 +48,12 @@ def checkpoint(
 
     Parameters
     ----------
-    path : a .safetensors file, a PyTorch checkpoint, or the index of one in several files
+    path : a .safetensors file, a PyTorch checkpoint, the index of one in several files, or an ONNX
+        or Keras file
     layer : the layer to read, such as features.0; by default the one that sees the image
     weights : the container to take where the file holds several, such as model_ema
-    arch : the architecture to load the weights into; without it only filters are known
+    arch : the architecture to load the weights into; without it only filters are known, and of
+        ONNX and Keras files no more than that
     num_classes : the outputs of the architecture; by default as many as the file has
     init : a file with the weights before training, which makes the stage ``change`` known
     normalize : how images become its input: none, imagenet, cifar, dataset, MEAN/STD such as

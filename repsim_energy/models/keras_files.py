@@ -33,8 +33,8 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 """The parts of a ``.keras`` file."""
 
-GROUP = re.compile(r"(.*/)?conv2d(_\d+)?")
-"""Groups of convolutions in the new layout."""
+OTHERS = re.compile(r"(.*/)?(depthwise_conv2d|separable_conv2d|conv2d_transpose)(_\d+)?")
+"""Groups of layers in the new layout that have other kernels of four axes."""
 
 
 def is_keras_archive(file: IO[bytes]) -> bool:
@@ -198,7 +198,8 @@ class _Kernels:
             for name in _attributes(self.root[layer], "weight_names"):
                 stored = self.root[layer][name]
                 *parts, last = name.partition(":")[0].split("/")
-                if last == "kernel" and stored.ndim == 4 and stored.dtype.kind == "f":
+                bias = self.root[layer].get("bias".join(name.rsplit("kernel", 1)))
+                if last == "kernel" and _is_kernel(stored, bias):
                     inner = parts[parts.index(layer) + 1 :] if layer in parts else parts
                     key = ".".join([layer, *inner, "kernel"])
                     yield key, _as_filters(np.asarray(stored[()]), self.flipped)
@@ -208,11 +209,17 @@ class _Kernels:
         self.root.visit(found.append)
         for place in found:
             group, _, rest = place.partition("/vars/")
-            stored = self.root[place]
-            if rest == "0" and GROUP.fullmatch(group) and stored.ndim == 4:
+            if rest != "0" or OTHERS.fullmatch(group) or group.startswith("optimizer"):
+                continue
+            if _is_kernel(self.root[place], self.root.get(f"{group}/vars/1")):
                 parts = [part for part in group.split("/") if part != "layers"]
-                if parts[0] != "optimizer" and stored.dtype.kind == "f":
-                    yield ".".join([*parts, "kernel"]), _as_filters(np.asarray(stored[()]), False)
+                yield ".".join([*parts, "kernel"]), _as_filters(self.root[place][()], False)
+
+
+def _is_kernel(stored: Any, bias: Any) -> bool:
+    """Return whether an array may be the kernel of a convolution, by the bias beside it."""
+    fits = bias is None or tuple(bias.shape) == tuple(stored.shape[-1:])
+    return fits and stored.ndim == 4 and stored.dtype.kind == "f"
 
 
 def _as_filters(kernel: np.ndarray[Any, Any], flipped: bool) -> torch.Tensor:

@@ -35,11 +35,14 @@ SAME = frozenset(
 SCALES = frozenset(("Rescaling", "Normalization", "BatchNormalization"))
 """Layers that scale the channels of the image."""
 
+ARITHMETIC = frozenset(("truediv", "truedivide", "divide", "multiply", "subtract", "add"))
+"""Operations that scale the image where the other side is a number."""
+
 LIGHT = frozenset(
     ("Activation", "ReLU", "Flatten", "Reshape", "Permute", "Add", "Subtract", "Multiply",
      "Average", "Maximum", "Concatenate", "Lambda", "Resizing", "UpSampling2D", "MaxPooling2D",
      "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "TFOpLambda",
-     "SlicingOpLambda", "GetItem", "TrueDivide")
+     "SlicingOpLambda", "GetItem", "TrueDivide", "Divide")
 )  # fmt: skip
 """Layers without weights, behind which the image is another."""
 
@@ -117,7 +120,7 @@ def _walk(
                 image |= {name} if inner[3] else set()
             elif kind == "InputLayer" or kind in SAME or _is_linear(entry):
                 image.add(name)
-            elif kind in SCALES:
+            elif kind in SCALES or _is_arithmetic(entry):
                 image.add(name)
                 scaled.append(kind)
             else:
@@ -168,6 +171,21 @@ def _ends(model: Mapping[str, Any]) -> set[str]:
 def _is_linear(entry: Mapping[str, Any]) -> bool:
     config = entry.get("config", {})
     return _kind(entry) == "Activation" and config.get("activation") == "linear"
+
+
+def _is_arithmetic(entry: Mapping[str, Any]) -> bool:
+    """Return whether a layer divides, multiplies or shifts what it gets by a number."""
+    config = entry.get("config", {})
+    operation = config.get("function", "") if _kind(entry) == "TFOpLambda" else _kind(entry)
+    node = next(iter(entry.get("inbound_nodes") or ()), None)
+    if isinstance(node, Mapping):  # Keras 3
+        image, other = [*node.get("args", ()), None, None][:2]
+        number = other if isinstance(image, Mapping) else None
+    else:  # Keras 2
+        last = node[-1] if isinstance(node, list) and node else None
+        number = last.get("y") if isinstance(last, Mapping) else None
+    known = str(operation).rpartition(".")[2].lower() in ARITHMETIC
+    return known and isinstance(number, int | float)
 
 
 def _is_model(entry: Any) -> bool:

@@ -283,6 +283,31 @@ def test_a_network_that_scales_images_is_read_with_a_warning(kind, form, tmp_pat
     np.testing.assert_array_equal(filters(found), turned(K))
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_arithmetic_with_numbers_scales_the_image(version, tmp_path):
+    """As ``preprocess_input`` of Keras' applications, x / 127.5 - 1, leaves it in the network."""
+    kinds = ["TFOpLambda"] * 2 if version == 2 else ["TrueDivide", "Subtract"]
+    options = [{"function": f"math.{name}"} if version == 2 else {}
+               for name in ("truediv", "subtract")]  # fmt: skip
+    net = Net("Functional", IMAGE, layer(kinds[0], "over", None, "image", **options[0]),
+              layer(kinds[1], "minus", None, "over", **options[1]),
+              layer("Conv2D", "first", K, "minus"))  # fmt: skip
+    path = written(net, tmp_path, f"h5 {version}")
+    with pytest.raises(UsageError, match="into 'over' .* before any layer"):
+        checkpoint(10, 3, path=path)  # by something that is no number
+    description = net.config(version)
+    for entry, number in zip(description["config"]["layers"][1:3], (127.5, 1), strict=True):
+        if version == 2:
+            entry["inbound_nodes"] = [[*entry["inbound_nodes"][0][0][:3], {"y": number}]]
+        else:
+            entry["inbound_nodes"][0]["args"].append(number)
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps(description)
+    with pytest.warns(RepsimWarning, match=f"scales images first .{kinds[0]}, {kinds[1]}."):
+        found = checkpoint(10, 3, path=path)
+    np.testing.assert_array_equal(filters(found), turned(K))
+
+
 TWO = Net(
     "Functional", IMAGE, layer("Conv2D", "left", K, "image"), layer("Conv2D", "right", -K, "image"),
     layer("Add", "sum", None, "left", "right"),
@@ -326,9 +351,14 @@ def test_a_network_whose_code_alone_says_how_it_is_connected_is_read_by_names(tm
     path = tmp_path / "net.keras"
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:  # a subclass of Model with attributes stem and body
-        for place, array in {"body/conv2d": SECOND, "stem": K, "layers/conv2d": K,
-                             "optimizer/conv2d": kernel(seed=5)}.items():  # fmt: skip
+        for place, array, outputs in [
+            ("body/conv2d", SECOND, 5), ("stem", K, 4), ("optimizer/conv2d", kernel(seed=5), 4),
+            ("a_transposed", kernel(3, 3, 5, 3), 5), ("depthwise_conv2d", kernel(3, 3, 3, 1), 1),
+            ("conv2d_transpose", kernel(3, 3, 3, 3), 3), ("depth", kernel(3, 3, 3, 1), 3),
+            ("twice", kernel(3, 3, 3, 2), 6),
+        ]:  # fmt: skip
             file[f"{place}/vars/0"] = array
+            file[f"{place}/vars/1"] = np.zeros(outputs, np.float32)
     with zipfile.ZipFile(path, "w") as archive:
         config = {"module": None, "class_name": "Mine", "config": {}, "registered_name": "Mine"}
         archive.writestr("config.json", json.dumps(config))
