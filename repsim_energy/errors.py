@@ -17,6 +17,7 @@ __all__ = [
     "ShapeError",
     "TrainingError",
     "UndefinedSimilarityWarning",
+    "UndescribedOptionWarning",
     "UsageError",
     "reason_of",
     "unknown_name",
@@ -75,6 +76,10 @@ class FlatProfileWarning(UndefinedSimilarityWarning):
 
 class InitializationWarning(RepsimWarning):
     """A network that is compared after training has hardly left its initialization."""
+
+
+class UndescribedOptionWarning(RepsimWarning):
+    """The docstring of something that a plugin offers does not describe an option."""
 
 
 class PluginWarning(RepsimWarning):

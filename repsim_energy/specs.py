@@ -50,11 +50,20 @@ class Spec:
 
 @dataclass(frozen=True)
 class Option:
-    """One keyword argument of a callable: its name, type and default in words."""
+    """One keyword argument of a callable, in words.
+
+    Parameters
+    ----------
+    default : the value that it has where none is given
+    required : whether it has no default
+    meaning : what it does; empty where its docstring does not say
+    """
 
     name: str
     type: str
     default: str
+    required: bool = False
+    meaning: str = ""
 
 
 def split_list(text: str) -> list[str]:
@@ -178,7 +187,12 @@ def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
     """Return the options of a callable, without its first ``skip`` parameters."""
     parameters = _parameters(target, skip)
     return [
-        Option(p.name, _type_name(p.annotation), "" if p.default is p.empty else _typed(p.default))
+        Option(
+            p.name,
+            _type_name(p.annotation),
+            "" if p.default is p.empty else _typed(p.default),
+            p.default is p.empty,
+        )
         for p in parameters.values()
         if p.kind is not p.VAR_KEYWORD
     ]

@@ -7,8 +7,12 @@ import rich_click as click
 from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.registry.plugins import Kind
+from repsim_energy.specs import Option
 
 __all__ = ["datasets", "metrics", "models", "variants"]
+
+NO_MEANING = "(not described)"
+"""What is shown of an option that the docstring of its author does not describe."""
 
 
 def _list_command(kind: Kind, example: str) -> click.Command:
@@ -31,12 +35,15 @@ def _list_command(kind: Kind, example: str) -> click.Command:
         summary, options = describe(registry, kind, name)
         click.echo(f"{name}: {summary}")
         if options:
-            print_rows(
-                ["option", "type", "default"], [[o.name, o.type, o.default] for o in options]
-            )
+            rows = [[o.name, o.type, _default(o), o.meaning or NO_MEANING] for o in options]
+            print_rows(["option", "type", "default", "meaning"], rows)
 
     result: click.Command = command
     return result
+
+
+def _default(option: Option) -> str:
+    return "required" if option.required else option.default or "''"
 
 
 models = _list_command("model", "vgg11")

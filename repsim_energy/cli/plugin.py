@@ -64,6 +64,8 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
         click.echo(f"{thing}: {held} of {len(report.findings)} rules hold")
         for finding in report.broken:
             click.echo(f"broken: {thing}: {finding.rule}: {finding.problem}")
+        if report.advice:
+            click.echo(f"advice: {report.advice}")
     if as_json:
         click.echo(json.dumps([asdict(report) for report in reports], indent=1))
     elif not reports:

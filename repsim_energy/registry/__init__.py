@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from repsim_energy.registry.docstrings import meanings_of
 from repsim_energy.registry.plugin_metric import origin_of, unchecked
 from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry, load_registry
 from repsim_energy.registry.resolve import (
@@ -20,6 +21,7 @@ __all__ = [
     "describe",
     "load_dataset",
     "load_registry",
+    "meanings_of",
     "origin_of",
     "resolve_metric",
     "resolve_model",

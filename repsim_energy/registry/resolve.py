@@ -18,6 +18,7 @@ from repsim_energy.interfaces import (
     missing_of,
 )
 from repsim_energy.registry.dataset_paths import with_kind
+from repsim_energy.registry.docstrings import meanings_of, summary_of
 from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.registry.plugin_metric import PluginMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
@@ -228,21 +229,20 @@ def _call(entry: Entry, call: Callable[[], Any]) -> Any:
 
 
 def describe(registry: Registry, kind: Kind, name: str) -> tuple[str, list[Option]]:
-    """Return the summary and the options of a name, loading it."""
+    """Return the summary of a name and its options with what they mean, loading it."""
     entry = registry.entry(kind, name)
     thing = _member(entry, name)
-    if kind == "metric" and not inspect.isclass(thing):
-        return _summary(thing), []
-    options = options_of(thing, _given(entry, thing))
+    if kind == "metric" and not (inspect.isclass(thing) or inspect.isroutine(thing)):
+        return summary_of(thing), []
+    options = _described(thing, _given(entry, thing))
     if kind == "dataset":
         known = {option.name for option in options}
-        options += [option for option in options_of(_select(), 1) if option.name not in known]
-    return _summary(thing), options
+        options += [option for option in _described(_select(), 1) if option.name not in known]
+    return summary_of(thing), options
 
 
-def _summary(thing: Any) -> str:
-    while isinstance(thing, partial):
-        thing = thing.func
-    if not (inspect.isclass(thing) or inspect.isroutine(thing)):
-        thing = type(thing).__call__ if callable(thing) else type(thing)
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+def _described(thing: Callable[..., Any], skip: int) -> list[Option]:
+    meanings = meanings_of(thing)
+    return [
+        replace(option, meaning=meanings.get(option.name, "")) for option in options_of(thing, skip)
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import PluginError, RepsimError, RepsimWarning, reason_of
+from repsim_energy.errors import (
+    PluginError,
+    RepsimError,
+    RepsimWarning,
+    UndescribedOptionWarning,
+    reason_of,
+)
+from repsim_energy.registry import meanings_of
+from repsim_energy.specs import options_of
 
 __all__ = [
     "Broken",
     "ContractError",
     "Finding",
     "Rules",
+    "advice_on",
     "demand",
     "hold",
     "other_randomness",
     "same_bits",
+    "say_what_is_undescribed",
     "titled",
 ]
 
@@ -68,6 +78,28 @@ def demand(holds: bool, problem: str) -> None:
     """End a rule as broken unless something holds."""
     if not holds:
         raise Broken(problem)
+
+
+def say_what_is_undescribed(what: str, thing: Any, given: int) -> None:
+    """Warn of options that the docstring does not describe; no rule is broken by that.
+
+    Parameters
+    ----------
+    given : how many leading parameters are no options
+    """
+    with suppress(TypeError, ValueError):  # a callable that has no signature
+        meanings = meanings_of(thing)
+        names = [o.name for o in options_of(thing, given) if o.name not in meanings]
+        if names:
+            warnings.warn(advice_on(what, names), UndescribedOptionWarning, stacklevel=3)
+
+
+def advice_on(what: str, options: Sequence[str]) -> str:
+    """Return what to do about options that a docstring does not describe."""
+    return (
+        f"{what} does not say what {', '.join(options)} {'mean' if options[1:] else 'means'}; "
+        "describe options in a section Parameters of the docstring, as numpydoc has it"
+    )
 
 
 def hold(what: str, rules: Rules, *arguments: Any) -> list[Finding]:

@@ -8,7 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.testing.contract import Finding, Rules, demand, hold, titled
+from repsim_energy.testing.contract import (
+    Finding,
+    Rules,
+    demand,
+    hold,
+    say_what_is_undescribed,
+    titled,
+)
 
 __all__ = ["Splits", "check_dataset", "check_splits"]
 
@@ -33,7 +40,9 @@ def check_dataset(
     def splits() -> list[ImageSet]:
         return [load(split, **options) for split in ("train", "test")]
 
-    return check_splits(titled("data set", load, name), Splits(splits))
+    what = titled("data set", load, name)
+    say_what_is_undescribed(what, load, 1)
+    return check_splits(what, Splits(splits))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from repsim_energy.errors import RepsimError, UsageError, unknown_name
+from repsim_energy.errors import (
+    RepsimError,
+    UndescribedOptionWarning,
+    UsageError,
+    unknown_name,
+)
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.registry import (
     Entry,
     Registry,
+    describe,
     load_dataset,
     resolve_metric,
     resolve_model,
@@ -18,7 +25,7 @@ from repsim_energy.registry import (
 )
 from repsim_energy.registry.plugins import HOOKS
 from repsim_energy.specs import parse_spec
-from repsim_energy.testing.contract import ContractError, Finding
+from repsim_energy.testing.contract import ContractError, Finding, advice_on
 from repsim_energy.testing.datasets import Splits, check_splits
 from repsim_energy.testing.metrics import check_metric
 from repsim_energy.testing.models import check_model
@@ -37,12 +44,14 @@ class Report:
     hook : that offers it; ``entry point`` for what stands in the way of all
     spec : its name, with the options that it was tried with
     findings : each rule and what became of it
+    advice : what to do about options that are not described; empty where all are
     """
 
     distribution: str
     hook: str
     spec: str
     findings: tuple[Finding, ...]
+    advice: str = ""
 
     @property
     def broken(self) -> list[Finding]:
@@ -77,8 +86,11 @@ def check_plugin(registry: Registry, name: str, specs: Sequence[str] = ()) -> It
     for entry in entries:
         given = [spec for spec, of in chosen.items() if of is entry]
         for spec in given or [_first(entry)]:
-            found = _findings(registry, entry, spec)
-            yield Report(entry.plugin.distribution, hooks[entry.kind], spec, tuple(found))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UndescribedOptionWarning)  # it is in the report
+                found = _findings(registry, entry, spec)
+            advice = _advice(registry, entry, spec)
+            yield Report(entry.plugin.distribution, hooks[entry.kind], spec, tuple(found), advice)
 
 
 def _entry_of(spec: str, entries: Sequence[Entry]) -> Entry:
@@ -109,6 +121,15 @@ def _findings(registry: Registry, entry: Entry, spec: str) -> Sequence[Finding]:
     except RepsimError as error:
         remedy = f"; give --spec {spec}:OPTION=..." if isinstance(error, UsageError) else ""
         return [Finding("can be loaded with these options", f"{error}{remedy}")]
+
+
+def _advice(registry: Registry, entry: Entry, spec: str) -> str:
+    try:
+        _, options = describe(registry, entry.kind, parse_spec(spec).name)
+    except RepsimError:
+        return ""  # a finding says what stands in the way
+    names = [option.name for option in options if not option.meaning]
+    return advice_on(entry.called, names) if names else ""
 
 
 def _check_metric(registry: Registry, spec: str) -> list[Finding]:

@@ -17,6 +17,7 @@ from repsim_energy.testing.contract import (
     hold,
     other_randomness,
     same_bits,
+    say_what_is_undescribed,
 )
 from repsim_energy.testing.trial import CHANGES, IMAGES, Trial
 
@@ -44,6 +45,7 @@ def check_metric(metric: Metric) -> list[Finding]:
     True
     """
     what = f"metric '{getattr(metric, 'name', type(metric).__name__)}'"
+    say_what_is_undescribed(what, type(metric), 0)
     findings = hold(what, {"has the whole interface": _interface}, metric)
     invariances = {
         f"{'ignores' if name in metric.invariances else 'sees'} {name}, as declared": partial(

@@ -16,7 +16,16 @@ from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.through import applied_filters
-from repsim_energy.testing.contract import Broken, Finding, Rules, demand, hold, same_bits, titled
+from repsim_energy.testing.contract import (
+    Broken,
+    Finding,
+    Rules,
+    demand,
+    hold,
+    same_bits,
+    say_what_is_undescribed,
+    titled,
+)
 
 __all__ = ["check_model"]
 
@@ -47,6 +56,7 @@ def check_model(
     """
     model = _Model(partial(build, **options), size)
     what = titled("model", build, name)
+    say_what_is_undescribed(what, build, 2)
     first = hold(what, {"is built for classes and channels": _built}, model)
     rules = GIVEN_RULES if isinstance(model.build(*CASES[0]), TrainedModel) else RULES
     return first + hold(what, rules, model)

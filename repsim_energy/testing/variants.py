@@ -11,7 +11,15 @@ import torch
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.specs import takes_train
-from repsim_energy.testing.contract import Finding, Rules, demand, hold, other_randomness, titled
+from repsim_energy.testing.contract import (
+    Finding,
+    Rules,
+    demand,
+    hold,
+    other_randomness,
+    say_what_is_undescribed,
+    titled,
+)
 
 __all__ = ["check_variant"]
 
@@ -37,6 +45,7 @@ def check_variant(
     """
     what = titled("variant", change, name)
     given = 2 if takes_train(change) else 1
+    say_what_is_undescribed(what, change, given)
 
     def changed(images: ImageSet, train: ImageSet) -> ImageSet:
         return change(*(images, train)[:given], **options)

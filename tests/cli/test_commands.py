@@ -133,6 +133,17 @@ def cells(table):
     return [[cell.strip() for cell in row] for row in rows]
 
 
+def joined(rows):
+    """Rows whose last cell may go on in the rows below."""
+    whole = []
+    for row in rows:
+        if any(row[:-1]):
+            whole.append(row)
+        else:
+            whole[-1] = [*whole[-1][:-1], f"{whole[-1][-1]} {row[-1]}"]
+    return whole
+
+
 @pytest.mark.parametrize("kind", LISTS)
 def test_a_list_names_everything_and_where_it_comes_from(repsim, kind, install):
     install("more", MORE)
@@ -148,8 +159,43 @@ def test_a_name_is_shown_with_its_options(repsim, kind, name):
     summary, options = describe(load_registry(), kind, name)
     shown = repsim(f"{kind}s", name).stdout
     assert shown.splitlines()[0] == f"{name}: {summary}"
-    assert cells(shown) == [[option.name, option.type, option.default] for option in options]
+    assert joined(cells(shown)) == [
+        [o.name, o.type, "required" if o.required else o.default, o.meaning] for o in options
+    ]
     assert options
+    assert all(option.meaning for option in options)
+
+
+THIRD = '''
+from repsim_energy import hookimpl
+
+def build(num_classes, in_channels, *, width: int = 8, secret: float = 0.5, path: str, text=""):
+    """Return a network of a stranger.
+
+    Parameters
+    ----------
+    width : int, default 8
+        The channels of ``conv1``,
+        and of nothing else.
+    path : where its [plan] is
+    """
+
+@hookimpl
+def repsim_models():
+    return {"third": build}
+'''
+
+
+def test_options_of_a_plugin_are_shown_with_what_they_mean(repsim, install):
+    install("third", THIRD)
+    shown = repsim("models", "third").stdout
+    assert shown.splitlines()[0] == "third: Return a network of a stranger."
+    assert joined(cells(shown)) == [
+        ["width", "int", "8", "The channels of conv1, and of nothing else."],
+        ["secret", "float", "0.5", "(not described)"],
+        ["path", "str", "required", "where its [plan] is"],
+        ["text", "any", "''", "(not described)"],
+    ]
 
 
 def test_the_help_names_every_command_and_option(repsim):

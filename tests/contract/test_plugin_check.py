@@ -3,11 +3,19 @@
 import json
 import textwrap
 import warnings
+from dataclasses import replace
 
 import pytest
+from samples import noise_images, small_cnn
 
 import repsim_energy as rs
-from repsim_energy.errors import PluginError, UsageError
+from repsim_energy import testing
+from repsim_energy.data.npz import npz
+from repsim_energy.data.variants import random_labels
+from repsim_energy.errors import PluginError, UndescribedOptionWarning, UsageError
+from repsim_energy.metrics.cka import LinearCKA
+from repsim_energy.metrics.energy import EnergyProfileCorrelation
+from repsim_energy.models.lenet import lenet5
 from repsim_energy.registry import load_registry
 from repsim_energy.testing.distribution import check_plugin
 
@@ -211,3 +219,75 @@ def test_a_strict_registry_names_the_first_problem(install):
     install("taken", MODEL.replace("BODY", "return 1").replace('"changed"', '"vgg11"'))
     with pytest.raises(PluginError, match="'taken' of taken 1.0"):
         load_registry(strict=True)
+
+
+PLAIN = """
+from repsim_energy import hookimpl
+
+def build(num_classes, in_channels, *, width: int = 4, depth: int = 1):
+    DOC
+    from samples import small_cnn
+    return small_cnn(num_classes, in_channels, widths=(width,) * depth)
+
+@hookimpl
+def repsim_models():
+    return {"plain": build}
+"""
+
+HALF = "'''Return it.\\n\\n    Parameters\\n    ----------\\n    width : of all layers\\n    '''"
+
+
+@pytest.mark.parametrize(
+    ("doc", "missing"), [("", "width, depth mean"), (HALF, "depth means")], ids=["none", "half"]
+)
+def test_options_that_are_not_described_are_advised_of_and_break_no_rule(
+    doc, missing, install, repsim
+):
+    install("plain", PLAIN.replace("DOC", doc.replace("\\n", "\n")))
+    (report,) = check_plugin(load_registry(), "plain")
+    assert not report.broken
+    assert f"model 'plain' of plain does not say what {missing}; describe" in report.advice
+    done = repsim("plugin", "check", "plain")
+    assert done.returncode == 0
+    assert f"advice: {report.advice}" in done.stdout
+    (kept,) = json.loads(repsim("plugin", "check", "plain", "--json").stdout)
+    assert kept["advice"] == report.advice
+
+
+class Undescribed(EnergyProfileCorrelation):
+    """An option more."""
+
+    def __init__(self, *, power: float = 1.0):
+        self.power = power
+
+
+def load(split, *, shift: int = 0):
+    return noise_images(40, (3, 12, 12), seed=shift + len(split))
+
+
+def change(images, train, *, by: int = 1):
+    return replace(images, labels=images.labels.roll(by), name="rolled")
+
+
+@pytest.mark.parametrize(
+    ("check", "thing", "option"),
+    [
+        (testing.check_metric, Undescribed(), "power"), (testing.check_dataset, load, "shift"),
+        (testing.check_variant, change, "by"), (testing.check_model, small_cnn, "widths, norm"),
+    ],
+)  # fmt: skip
+def test_checks_in_tests_warn_of_options_that_are_not_described(check, thing, option):
+    with pytest.warns(UndescribedOptionWarning, match=f"does not say what {option}"):
+        check(thing)
+
+
+@pytest.mark.parametrize(
+    ("check", "thing"),
+    [
+        (testing.check_metric, LinearCKA()), (testing.check_model, lenet5),
+        (testing.check_dataset, npz), (testing.check_variant, random_labels),
+    ],
+)  # fmt: skip
+def test_of_described_options_nothing_is_said(check, thing, pictures_npz):
+    options = {"path": pictures_npz} if thing is npz else {}
+    check(thing, **options)  # warnings are errors here

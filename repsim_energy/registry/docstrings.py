@@ -1,0 +1,114 @@
+"""What the options of a callable mean, by the section ``Parameters`` of its docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+__all__ = ["meanings_of", "summary_of"]
+
+_HEADING = re.compile(r"^(\S.*)\n(-{3,}|={3,})\s*$", re.MULTILINE)
+_ENTRY = re.compile(r"(?P<names>\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)(?:\s+:(?:\s+(?P<rest>.*))?)?\s*")
+_ROLE = re.compile(r":[\w:]+:`~?(?:[\w.]*\.)?([^`]*)`")
+_LATER = re.compile(r",?\s*\b(?:optional|default|shape)\b|\s=\s")
+"""What follows a type in the standard form of numpydoc."""
+
+_NAMES_OF_TYPES = """
+any array array_like array-like bool boolean bytes callable complex dict file float floats function
+int integer integers ints iterable list literal mapping none ndarray np number numpy object of or
+path path-like pathlib sequence set str string strings tensor torch tuple typing union
+"""
+TYPES = frozenset(_NAMES_OF_TYPES.split())
+"""Words that a type consists of, where the standard form of numpydoc has it behind the name."""
+
+
+def meanings_of(thing: Any) -> dict[str, str]:
+    """Return option -> what it means, in one line; options that are not described are missing.
+
+    Entries may have the form of numpydoc, a type behind the name and the description below, or
+    the description behind the name.
+
+    Parameters
+    ----------
+    thing : a function, a class, or a callable object; of a class its own docstring and that of
+        ``__init__``
+
+    Examples
+    --------
+    >>> def network(num_classes, in_channels, *, width=8):
+    ...     '''Return a network.
+    ...
+    ...     Parameters
+    ...     ----------
+    ...     width : int, default 8
+    ...         The channels of ``conv1``.
+    ...     '''
+    >>> meanings_of(network)
+    {'width': 'The channels of conv1.'}
+    """
+    found: dict[str, str] = {}
+    for text in _docstrings(thing):
+        for names, meaning in _entries(_section(text)):
+            if meaning:
+                found |= {name.strip().lstrip("*"): meaning for name in names.split(",")}
+    return found
+
+
+def summary_of(thing: Any) -> str:
+    """Return the first line of a docstring."""
+    return next((_plain(text.partition("\n")[0]) for text in _docstrings(thing) if text), "")
+
+
+def _docstrings(thing: Any) -> list[str]:
+    while isinstance(thing, partial):
+        thing = thing.func
+    if inspect.isclass(thing):
+        own = vars(thing).get("__init__")
+        sources = [thing, own] if own is not None else [thing]
+    elif inspect.isroutine(thing):
+        sources = [thing]
+    else:  # an object
+        sources = [type(thing).__call__] if callable(thing) else [type(thing)]
+    return [inspect.getdoc(source) or "" for source in sources]
+
+
+def _section(text: str) -> str:
+    """Return the text below the headings ``Parameters`` and ``Other Parameters``."""
+    headings = [*_HEADING.finditer(text)]
+    ends = [*(heading.start() for heading in headings), len(text)][1:]
+    return "\n".join(
+        text[heading.end() : end]
+        for heading, end in zip(headings, ends, strict=bool(headings))
+        if heading[1].strip() in ("Parameters", "Other Parameters")
+    )
+
+
+def _entries(section: str) -> Iterator[tuple[str, str]]:
+    """Give the names of each entry, and its description."""
+    names, rest, body = "", "", [""]
+    for line in [*section.splitlines(), "."]:  # the last ends the last entry
+        if not line.strip() or line[0].isspace():
+            body.append(line.strip())
+            continue
+        if names:
+            below = " ".join(" ".join(body).split())
+            yield names, _plain(below if _is_type(rest) else f"{rest} {below}".strip())
+        entry = _ENTRY.fullmatch(line)  # other text at the margin, such as a source, ends the last
+        names, rest, body = (entry["names"], entry["rest"] or "", []) if entry else ("", "", [])
+
+
+def _is_type(text: str) -> bool:
+    """Return whether what stands behind a name is a type, and no description."""
+    kind = _LATER.split(text)[0].strip()
+    if not kind:
+        return text.strip() in ("", "optional")
+    words = re.split(r"[\s,|.()\[\]`~:]+", kind.lower())
+    return kind.startswith(("{", "Literal[")) or all(word in TYPES for word in words if word)
+
+
+def _plain(text: str) -> str:
+    """Return a text without the marks of reStructuredText."""
+    return _ROLE.sub(r"\1", text).replace("``", "").replace("\\ ", "")
