@@ -1,6 +1,7 @@
 """Filters of ONNX files: those that the graph shows the image to, and no others."""
 
 import contextlib
+import gzip
 import hashlib
 import os
 import warnings
@@ -215,6 +216,13 @@ def external(folder, location, content=None, **said):
     return written(model([node("Conv", "image w", "out")], [tensor]), folder / "net.onnx")
 
 
+def test_a_packed_file_finds_its_data_too(tmp_path):
+    path = external(tmp_path / "net", "w.bin", tmp_path / "net" / "w.bin")
+    packed = path.with_name("packed.onnx.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(filters(checkpoint(10, 3, path=packed)), W)
+
+
 @pytest.mark.parametrize("location", ["net.onnx.data", "data/w.bin", "./w.bin"])
 @pytest.mark.parametrize("said", [{}, {"offset": 8}, {"offset": 8, "length": W.nbytes}])
 def test_data_in_the_same_folder_is_read(location, said, tmp_path):
@@ -313,6 +321,9 @@ def test_the_content_says_what_a_file_is_not_its_name(tmp_path):
     for name in ("net.onnx", "net.bin", "net.pt", "net"):
         found = checkpoint(10, 3, path=written(chain(), tmp_path / name))
         np.testing.assert_array_equal(filters(found), W)
+    for name in ("net.onnx.gz", "net.gz", "packed.onnx"):
+        (tmp_path / name).write_bytes(gzip.compress(chain().SerializeToString()))
+        np.testing.assert_array_equal(filters(checkpoint(10, 3, path=tmp_path / name)), W)
     torch.save({"conv1.weight": torch.from_numpy(W)}, tmp_path / "torch.onnx")
     np.testing.assert_array_equal(filters(checkpoint(10, 3, path=tmp_path / "torch.onnx")), W)
 
