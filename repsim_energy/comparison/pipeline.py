@@ -75,8 +75,10 @@ def compare(
 
     Parameters
     ----------
-    models : specs such as ``"vgg11"``; trained ``nn.Module`` s; filters (k, c, kh, kw); functions
-        ``(num_classes, in_channels) -> Module``; one, a list, or a mapping from label to such
+    models : specs such as ``"vgg11"`` or ``"mine=checkpoint:path=a.pt"``, where ``mine`` is the
+        label; files of weights such as ``"a.pt"``; trained ``nn.Module`` s; filters
+        (k, c, kh, kw); functions ``(num_classes, in_channels) -> Module``; one, a list, or a
+        mapping from label to such
     dataset : a spec such as ``"cifar10+random_labels"``, an ``ImageSet``, images or the pair
         (images, labels), tensors or arrays in any layout that can mean but one thing, a torch
         ``Dataset`` or ``DataLoader``; or a list or tuple of such

@@ -74,6 +74,9 @@ SAME = {
     "pad": chain(node("Pad", "image pads", "x"), last="x",
                  tensors=[stored("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1]))]),
     "channels last": chain(node("Transpose", "image", "x", perm=[0, 3, 1, 2]), last="x"),
+    "channels last and back": chain(
+        node("Transpose", "image", "x", perm=[0, 2, 3, 1]), node("Identity", "x", "y"),
+        node("Transpose", "y", "z", perm=[0, 3, 1, 2]), last="z"),
     "several": chain(node("Cast", "image", "x", to=TensorProto.FLOAT), node("Identity", "x", "y"),
                      last="y"),
     "size": chain(node("Shape", "image", "size")),
@@ -128,7 +131,10 @@ NOT_KNOWN = {
                          tensors=[stored("map", bank(1, 1, 12, 12))]),
     "Div. before": chain(node("Div", "one image", "x"), last="x",
                          tensors=[stored("one", np.float32(1))]),
-    "Transpose. before": chain(node("Transpose", "image", "x", perm=[0, 1, 3, 2]), last="x"),
+    "turned Conv. before": chain(node("Transpose", "image", "x", perm=[0, 1, 3, 2]), last="x"),
+    "Cast. before": chain(node("Cast", "image", "x", to=TensorProto.INT32), last="x"),
+    "Mul. before any": chain(node("Mul", "image columns", "x"), last="x",
+                             tensors=[stored("columns", bank(12))]),
     "'w' .Conv., 'out' .MatMul.": model(
         [node("Conv", "image w", "a"), node("MatMul", "image m", "out")],
         [stored("w", bank(seed=2)), stored("m", bank(12, 4))]),
