@@ -46,7 +46,10 @@ SCHEDULER = (
 def training_options(command: Command) -> Command:
     """Add the options that decide a training."""
     options = [
-        click.option("--models", required=True, metavar="SPEC,...", help="See: repsim models."),
+        click.option(
+            "--models", required=True, metavar="[LABEL=]SPEC|FILE,...",
+            help="See: repsim models. A file of weights is one too.",
+        ),
         click.option(
             "--dataset", default="deadleaves", show_default=True, metavar="SPEC[+VARIANT],...",
             help="See: repsim datasets and repsim variants.",

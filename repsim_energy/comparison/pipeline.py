@@ -85,7 +85,9 @@ def compare(
 
     Parameters
     ----------
-    models : specs such as ``"vgg11"`` or ``"vgg11,resnet18"``; trained ``nn.Module`` s; filters
+    models : specs such as ``"vgg11"``, ``"vgg11,resnet18"`` or ``"mine=checkpoint:path=a.pt"``,
+        where ``mine`` is the label; files of weights such as ``"a.pt"``; trained ``nn.Module`` s;
+        filters
         (k, c, kh, kw); functions ``(num_classes, in_channels) -> Module``; one, a list, or a
         mapping from label to such
     dataset : a spec such as ``"cifar10+random_labels"``, an ``ImageSet``, images or the pair

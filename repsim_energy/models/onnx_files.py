@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,14 @@ WEIGHTED = frozenset(
     ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN")
 )
 """Operations that are layers where they have weights."""
+
+MOST_CHANNELS = 4
+"""Numbers that scale an image channel by channel."""
+
+Axes = tuple[int, ...]
+
+UPRIGHT = ((0, 1, 2, 3), (0, 3, 1, 2))
+"""Axes of what a convolution gets: of images (n, c, h, w), and of (n, h, w, c) turned to that."""
 
 QUANTIZED = frozenset(
     ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "QLinearConv",
@@ -129,36 +137,44 @@ class _Graph:
         ----------
         names : operation -> its filters, where they are known
         """
-        image = set(self.images)
+        axes: dict[str, Axes] = dict.fromkeys(self.images, (0, 1, 2, 3))  # of the image, wherever
         layers: list[Reached] = []
         others: list[Reached] = []
         scaled: list[str] = []
         for node in self.nodes:  # in an order in which all inputs are there
-            if not image & set(node.input) or node.op_type in ("Shape", "Size"):
+            given = [axes[name] for name in node.input if name in axes]
+            if not given or node.op_type in ("Shape", "Size"):
                 continue
-            if self._keeps(node):
-                image |= set(node.output)
-            elif self._scales(node, image):
-                image |= set(node.output)
-                scaled.append(node.op_type)
+            turned = self._turned(node, given[0])
+            if turned or self._scales(node, axes):
+                axes |= dict.fromkeys(node.output, turned or given[0])
+                scaled += [] if turned else [node.op_type]
             else:
-                heavy = node.op_type in WEIGHTED and not set(node.input[:2]) <= image
+                layer = node.op_type in WEIGHTED and not set(node.input[:2]) <= set(axes)
                 name = self._name(node)
-                (layers if heavy else others).append(Reached(names.get(name, name), node.op_type))
+                upright = given[0] in UPRIGHT
+                found = Reached(
+                    names.get(name, name), node.op_type if upright else f"turned {node.op_type}"
+                )
+                (layers if layer and upright else others).append(found)
         return layers, others, scaled
 
-    def _keeps(self, node: Any) -> bool:
-        turned = list(_attributes(node).get("perm", ()))
-        return node.op_type in SAME or (node.op_type == "Transpose" and turned == [0, 3, 1, 2])
+    def _turned(self, node: Any, axes: Axes) -> Axes | None:
+        """Return the axes of the image behind an operation that changes nothing else of it."""
+        given = _attributes(node)
+        if node.op_type == "Transpose" and sorted(given.get("perm", ())) == [0, 1, 2, 3]:
+            return tuple(axes[old] for old in given["perm"])
+        whole = node.op_type == "Cast" and given.get("to") not in _floats()
+        return axes if node.op_type in SAME and not whole else None
 
-    def _scales(self, node: Any, image: set[str]) -> bool:
+    def _scales(self, node: Any, image: Collection[str]) -> bool:
         """Return whether an operation scales by constants of at most one number a channel."""
         if node.op_type not in SCALES or (node.op_type == "Div" and node.input[0] not in image):
             return False
         constants = [self._constant(name) for name in node.input if name not in image]
         shifts = node.op_type in ("Sub", "Add")
         return len(constants) == len(node.input) - 1 and all(
-            tensor is not None and (shifts or sum(size > 1 for size in tensor.dims) < 2)
+            tensor is not None and (shifts or math.prod(tensor.dims) <= MOST_CHANNELS)
             for tensor in constants
         )
 
@@ -192,8 +208,7 @@ class _Graph:
         from onnx import TensorProto
 
         tensor = self._constant(node.input[1])
-        floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
-        if tensor is None or len(tensor.dims) != 4 or tensor.data_type not in floats:
+        if tensor is None or len(tensor.dims) != 4 or tensor.data_type not in _floats():
             return None
         if tensor.data_location == TensorProto.EXTERNAL:
             tensor = self._with_data(tensor)
@@ -255,6 +270,12 @@ class _Graph:
                 f"'{folder / given}', the data of '{self.path}', is missing; put it there"
             )
         return place
+
+
+def _floats() -> tuple[int, ...]:
+    from onnx import TensorProto
+
+    return (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def _may_be_image(kind: Any) -> bool:

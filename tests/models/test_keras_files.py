@@ -1,6 +1,8 @@
 """Filters of Keras files, in the layouts that Keras 2 and 3 write (compared with files of 3.15)."""
 
 import contextlib
+import gzip
+import hashlib
 import io
 import json
 import sys
@@ -477,6 +479,16 @@ def test_a_file_cut_off_anywhere_is_refused_in_one_line(form, tmp_path):
         with pytest.raises(RepsimError) as caught:
             checkpoint(10, 3, path=path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", [*WHOLE, *WEIGHTS])
+def test_what_is_packed_with_gzip_is_read(form, tmp_path):
+    path = written(sequential(), tmp_path, form)
+    packed = tmp_path / f"packed{path.suffix}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    found = checkpoint(10, 3, path=packed)
+    np.testing.assert_array_equal(filters(found), turned(K))
+    assert found.file_sha256 == hashlib.sha256(packed.read_bytes()).hexdigest()
 
 
 def parts(value, place=()):

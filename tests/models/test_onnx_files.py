@@ -1,6 +1,7 @@
 """Filters of ONNX files: those that the graph shows the image to, and no others."""
 
 import contextlib
+import gzip
 import hashlib
 import os
 import warnings
@@ -73,6 +74,9 @@ SAME = {
     "pad": chain(node("Pad", "image pads", "x"), last="x",
                  tensors=[stored("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1]))]),
     "channels last": chain(node("Transpose", "image", "x", perm=[0, 3, 1, 2]), last="x"),
+    "channels last and back": chain(
+        node("Transpose", "image", "x", perm=[0, 2, 3, 1]), node("Identity", "x", "y"),
+        node("Transpose", "y", "z", perm=[0, 3, 1, 2]), last="z"),
     "several": chain(node("Cast", "image", "x", to=TensorProto.FLOAT), node("Identity", "x", "y"),
                      last="y"),
     "size": chain(node("Shape", "image", "size")),
@@ -127,7 +131,10 @@ NOT_KNOWN = {
                          tensors=[stored("map", bank(1, 1, 12, 12))]),
     "Div. before": chain(node("Div", "one image", "x"), last="x",
                          tensors=[stored("one", np.float32(1))]),
-    "Transpose. before": chain(node("Transpose", "image", "x", perm=[0, 1, 3, 2]), last="x"),
+    "turned Conv. before": chain(node("Transpose", "image", "x", perm=[0, 1, 3, 2]), last="x"),
+    "Cast. before": chain(node("Cast", "image", "x", to=TensorProto.INT32), last="x"),
+    "Mul. before any": chain(node("Mul", "image columns", "x"), last="x",
+                             tensors=[stored("columns", bank(12))]),
     "'w' .Conv., 'out' .MatMul.": model(
         [node("Conv", "image w", "a"), node("MatMul", "image m", "out")],
         [stored("w", bank(seed=2)), stored("m", bank(12, 4))]),
@@ -213,6 +220,13 @@ def external(folder, location, content=None, **said):
         content.parent.mkdir(exist_ok=True)
         content.write_bytes(b"before__" * ("offset" in said) + data)
     return written(model([node("Conv", "image w", "out")], [tensor]), folder / "net.onnx")
+
+
+def test_a_packed_file_finds_its_data_too(tmp_path):
+    path = external(tmp_path / "net", "w.bin", tmp_path / "net" / "w.bin")
+    packed = path.with_name("packed.onnx.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(filters(checkpoint(10, 3, path=packed)), W)
 
 
 @pytest.mark.parametrize("location", ["net.onnx.data", "data/w.bin", "./w.bin"])
@@ -313,6 +327,9 @@ def test_the_content_says_what_a_file_is_not_its_name(tmp_path):
     for name in ("net.onnx", "net.bin", "net.pt", "net"):
         found = checkpoint(10, 3, path=written(chain(), tmp_path / name))
         np.testing.assert_array_equal(filters(found), W)
+    for name in ("net.onnx.gz", "net.gz", "packed.onnx"):
+        (tmp_path / name).write_bytes(gzip.compress(chain().SerializeToString()))
+        np.testing.assert_array_equal(filters(checkpoint(10, 3, path=tmp_path / name)), W)
     torch.save({"conv1.weight": torch.from_numpy(W)}, tmp_path / "torch.onnx")
     np.testing.assert_array_equal(filters(checkpoint(10, 3, path=tmp_path / "torch.onnx")), W)
 
