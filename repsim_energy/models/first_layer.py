@@ -75,7 +75,7 @@ def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
             c, h, w = image
             raise UsageError(
                 f"{type(module).__name__} has no layer that gets {h}x{w}x{c} images ({problem}) "
-                "and no convolution, expected either; use images that the network is for"
+                "and no Conv2d layer, expected either; use images that the network is for"
             )
         registered, layer = find_layer(module)
         return FirstLayer(registered, layer, problem)
