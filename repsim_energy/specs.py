@@ -21,6 +21,7 @@ from typing import Any, Literal
 from repsim_energy.errors import UsageError, unknown_name
 
 __all__ = [
+    "MOST_SEEDS",
     "Option",
     "Spec",
     "bind_options",
@@ -31,6 +32,9 @@ __all__ = [
     "takes_train",
     "write_spec",
 ]
+
+MOST_SEEDS = 10_000
+"""How many seeds may be asked for: by their number, a range or a list, on all ways."""
 
 _OPTION = re.compile(r":(?=[A-Za-z_]\w*=)")
 _NAME = re.compile(r"[A-Za-z0-9_][\w./-]*")

@@ -112,7 +112,7 @@ def _setting(
     """Return what was asked for, with what the scale says where nothing was."""
     size = SCALES[scale]
     chosen = parse_seeds(seeds) if seeds else size.seeds
-    numbers = parse_numbers(components) if components else list(size.components)
+    numbers = parse_numbers(components, "components") if components else list(size.components)
     if not numbers:
         raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
     given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}

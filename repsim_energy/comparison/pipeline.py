@@ -19,7 +19,7 @@ from repsim_energy.comparison.layers import (
     plan_layers,
     represent_layers,
 )
-from repsim_energy.comparison.memory import check_memory
+from repsim_energy.comparison.memory import check_memory, check_pairs
 from repsim_energy.comparison.networks import Announce, Report, train_networks
 from repsim_energy.comparison.pairs import compare_pairs
 from repsim_energy.comparison.plan import Key, Plan, make_plan, patch_bases
@@ -132,10 +132,12 @@ def compare(
         answer=answer,
     )
     if on_filters:
+        check_pairs(plan)
         used = choose_stage(stage, plan)
         bases = patch_bases(plan, partial(moments_of_images, where))
     else:
         found = plan_layers(plan, [layers] if isinstance(layers, str) else layers)
+        check_pairs(plan, len(found.labels))
         shown = choose_images(plan, images, measure)
         check_memory(plan, measure, found, [len(chosen) for chosen in shown])
     networks, failures = train_networks(plan, progress, where, announce)
