@@ -9,6 +9,7 @@ defaults come from its signature and are checked before anything runs.
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import types
 import typing
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from repsim_energy.errors import UsageError, unknown_name
 
 __all__ = [
+    "MOST_SEEDS",
     "Option",
     "Spec",
     "bind_options",
@@ -33,6 +35,12 @@ __all__ = [
     "takes_train",
     "write_spec",
 ]
+
+MOST_SEEDS = 10_000
+"""How many seeds may be asked for: by their number, a range or a list, on all ways."""
+
+MOST_JOINED = 8
+"""Separators that the name of a file is looked for with."""
 
 _OPTION = re.compile(r":(?=[A-Za-z_]\w*=)")
 _NAME = re.compile(r"[A-Za-z0-9_][\w./-]*")
@@ -74,7 +82,12 @@ def split_list(text: str) -> list[str]:
     >>> split_list("vgg11,resnet18:width=0.5")
     ['vgg11', 'resnet18:width=0.5']
     """
-    items = [item.strip() for item in _split(_LIST, text)]
+    parts = _split(_LIST, text)
+    for number, part in enumerate(parts):
+        _, *pairs = _split(_OPTION, part)
+        if pairs:
+            _check_path(text, pairs[-1], ",", parts[number + 1 :])
+    items = [item.strip() for item in parts]
     if not all(items):
         raise UsageError(
             f"got an empty item in '{text}', expected NAME[:key=value]... between commas"
@@ -101,6 +114,9 @@ def parse_spec(text: str) -> Spec:
     >>> parse_spec("resnet18:width=0.5:frozen=true")
     Spec(name='resnet18', options={'width': '0.5', 'frozen': 'true'})
     """
+    name, *pairs = split_options(text.lstrip())
+    for number, pair in enumerate(pairs):
+        _check_path(text, pair, ":", pairs[number + 1 :])
     name, *pairs = split_options(text.strip())
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -141,6 +157,10 @@ def _quoted(value: Any) -> str:
     text = _typed(value)
     if text == text.strip() and not re.search("[,+:=\"'\\s]", text):
         return text
+    return _in_quotes(text)
+
+
+def _in_quotes(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -167,20 +187,59 @@ def _split(separator: re.Pattern[str], text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+def _check_path(text: str, pair: str, separator: str, following: list[str]) -> None:
+    """Refuse a value without quotes that names another file with blanks, or with what follows."""
+    key, _, value = pair.partition("=")
+    taken = value if following and separator == ":" else value.rstrip()
+    if value[:1] in ("'", '"'):
+        return
+    for count in range(min(len(following), MOST_JOINED) + 1):
+        whole = separator.join([value, *following[:count]])
+        for path in (whole, whole.rstrip()):
+            if path not in (taken, value.rstrip()) and _is_another(path, taken):
+                what = {":": "options of ", ",": "an item after "}[separator] if count else ""
+                raise _ambiguous(text, key, [path], f"{what}'{taken}'")
+
+
 def _paths_joined(parts: list[str]) -> list[str]:
-    """Return the parts of a chain; those that together name a file that is there are one."""
+    """Return the parts of a chain; those that together name the only file that is there are one."""
     first, *rest = parts
     head, equals, value = first.rpartition("=")
-    for count in range(len(rest), 0, -1) if equals else ():
-        whole = "+".join([value, *rest[:count]])
-        if Path(whole).exists():
-            if Path(value).exists():
-                raise UsageError(
-                    f"'{'+'.join(parts)}' could mean '{whole}' or variants of '{value}', expected "
-                    f"one of them; quote the path, {head.rpartition(':')[2]}='...'"
-                )
-            return [f"{head}={_quoted(whole)}", *rest[count:]]
-    return parts
+    found = []
+    for count in range(min(len(rest), MOST_JOINED), 0, -1) if equals else ():
+        name, *options = _split(_OPTION, rest[count - 1])
+        begun = [value, *rest[: count - 1]]
+        wholes = {"+".join([*begun, rest[count - 1]]): "", "+".join([*begun, name]): ""}
+        if options:
+            wholes["+".join([*begun, name])] = ":".join(["", *options])
+        there = [whole for whole in wholes if _is_another(whole, value)]
+        found += [(whole, [f"{head}={_in_quotes(whole)}{wholes[whole]}", *rest[count:]])
+                  for whole in there]  # fmt: skip
+    if found and (len(found) > 1 or _is_there(value)):
+        paths = [whole for whole, _ in found]
+        last = f"variants of '{value}'" if _is_there(value) else f"'{paths.pop()}'"
+        raise _ambiguous("+".join(parts), head.rpartition(":")[2], paths, last)
+    return found[0][1] if found else parts
+
+
+def _ambiguous(text: str, key: str, paths: list[str], last: str) -> UsageError:
+    """Return the error for a spec that could mean each of several paths."""
+    could = " or ".join([*(f"'{path}'" for path in paths), last])
+    return UsageError(
+        f"'{text}' could mean {could}, expected one of them; quote the path, {key}='...'"
+    )
+
+
+def _is_there(path: str) -> bool:
+    return os.path.exists(os.path.expanduser(path))
+
+
+def _is_another(path: str, taken: str) -> bool:
+    """Return whether a path is there, and not another way to write the one that is taken."""
+    if not _is_there(path):
+        return False
+    places = [os.path.expanduser(one) for one in (path, taken)]
+    return not _is_there(taken) or not os.path.samefile(*places)
 
 
 def options_of(target: Callable[..., Any], skip: int) -> list[Option]:

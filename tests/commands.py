@@ -33,11 +33,12 @@ def repsim_here(*args, **env):
     return subprocess.CompletedProcess(args, done.exit_code, done.stdout, done.stderr)
 
 
-def repsim_process(*args, **env):
+def repsim_process(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **env):
     """Run the command in a process of its own."""
     return subprocess.run(
-        _command(args), capture_output=True, text=True, timeout=300, env=_environment(env)
-    )
+        _command(args), stdout=stdout, stderr=stderr, text=True, timeout=300,
+        env=_environment(env),
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import importlib
 import io
 import os
@@ -17,7 +18,10 @@ from click.exceptions import Exit
 
 from repsim_energy.errors import RepsimError, RepsimWarning
 
-__all__ = ["main", "repsim"]
+__all__ = ["main", "registry_of", "repsim", "say"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says where a file, into which output is led, cannot grow."""
 
 COMMANDS = {
     "compare": "compare:compare",
@@ -90,25 +94,48 @@ def main(args: Sequence[str] | None = None) -> None:
     _write_every_character()
     try:
         code = repsim.main(args, standalone_mode=False)
+        sys.stdout.flush()
     except Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except RepsimError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        say(f"error: {' '.join(str(error).split())}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: finished runs are kept, the same command goes on there", err=True)
+        say("interrupted: finished runs are kept, the same command goes on there")
         code = 130
     except BrokenPipeError:  # the reader of our output, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute(sys.stdout)
         code = 0
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _mute(sys.stdout)
+        say(f"error: the output could not be written ({error.strerror}); free some space")
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 
 PLAIN = {"±": "+-", "–": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "*"}
 """What stands for a character in output that cannot hold it; others are written as escapes."""
+
+
+def say(text: str) -> None:
+    """Print a line on stderr; where a full disk does not take it, the command goes on silently."""
+    try:
+        click.echo(text, err=True)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _mute(sys.stderr)
+
+
+def _mute(stream: TextIO) -> None:
+    """Let nothing come of what is written from now on, what waits to be written included."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write_every_character() -> None:
@@ -142,7 +169,7 @@ def _show_warnings_in_one_line() -> None:
         line: str | None = None,
     ) -> None:
         if issubclass(category, RepsimWarning):
-            click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+            say(f"warning: {' '.join(str(message).split())}")
         else:
             shown(message, category, filename, lineno, file, line)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.app import registry_of, say
 from repsim_energy.cli.options import parse_seeds, parse_words, refuse_inputs, training_options
 from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_result
@@ -131,5 +131,5 @@ def compare(
 def report_failures(failures: list[str]) -> int:
     """Print what failed and return the exit code: 3 where a part of the work failed."""
     for failure in failures:
-        click.echo(f"failed: {failure}", err=True)
+        say(f"failed: {failure}")
     return 3 if failures else 0

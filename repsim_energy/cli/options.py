@@ -13,7 +13,7 @@ import rich_click as click
 from repsim_energy.errors import UsageError
 from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.model_names import label_and_spec
-from repsim_energy.specs import parse_chain, parse_spec, split_list
+from repsim_energy.specs import MOST_SEEDS, parse_chain, parse_spec, split_list
 
 __all__ = [
     "parse_numbers",
@@ -23,9 +23,6 @@ __all__ = [
     "scheduler_options",
     "training_options",
 ]
-
-MOST_SEEDS = 10_000
-"""How many seeds may be asked for by their number."""
 
 Command = Callable[..., Any]
 
@@ -118,7 +115,7 @@ def parse_seeds(text: str) -> int | list[int]:
     >>> parse_seeds("3"), parse_seeds("2-4"), parse_seeds("0,7")
     (3, [2, 3, 4], [0, 7])
     """
-    if re.fullmatch(r"\d+", text):
+    if re.fullmatch(r"\d{1,20}", text):
         if int(text) > MOST_SEEDS:
             raise UsageError(
                 f"got {text} seeds, expected at most {MOST_SEEDS}; the one seed {text} is written "
@@ -126,9 +123,11 @@ def parse_seeds(text: str) -> int | list[int]:
             )
         if int(text) > 0:
             return int(text)
-    elif numbers := parse_numbers(text):
+    elif numbers := parse_numbers(text, "seeds"):
         return numbers
-    raise UsageError(f"got seeds '{text}', expected a number above 0, a range 0-4 or a list 0,3,7")
+    raise UsageError(
+        f"got seeds '{text[:40]}', expected a number above 0, a range 0-4 or a list 0,3,7"
+    )
 
 
 def parse_words(option: str, text: str | None) -> dict[str, Any]:
@@ -158,16 +157,31 @@ def parse_words(option: str, text: str | None) -> dict[str, Any]:
     return {option: words}
 
 
-def parse_numbers(text: str) -> list[int]:
+def parse_numbers(text: str, what: str) -> list[int]:
     """Return the numbers of a range or a list; nothing where the text is neither.
+
+    Raises
+    ------
+    UsageError
+        For more of them than seeds may be asked for; the list is not made.
 
     Examples
     --------
-    >>> parse_numbers("2-4"), parse_numbers("0,7"), parse_numbers("5"), parse_numbers("4-2")
-    ([2, 3, 4], [0, 7], [5], [])
+    >>> parse_numbers("2-4", "seeds"), parse_numbers("0,7", "seeds"), parse_numbers("4-2", "seeds")
+    ([2, 3, 4], [0, 7], [])
     """
-    if match := re.fullmatch(r"(\d+)-(\d+)", text):
-        return list(range(int(match[1]), int(match[2]) + 1))
-    if re.fullmatch(r"\d+(,\d+)*", text):
+    if match := re.fullmatch(r"(\d{1,20})-(\d{1,20})", text):
+        first, last = int(match[1]), int(match[2])
+        _check_count(last - first + 1, text, what)
+        return list(range(first, last + 1))
+    if re.fullmatch(r"\d{1,20}(,\d{1,20})*", text):
+        _check_count(text.count(",") + 1, text, what)
         return [int(part) for part in text.split(",")]
     return []
+
+
+def _check_count(count: int, text: str, what: str) -> None:
+    if count > MOST_SEEDS:
+        raise UsageError(
+            f"got {count} {what} '{text[:40]}', expected at most {MOST_SEEDS}; take fewer at a time"
+        )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
-import rich_click as click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from repsim_energy.cli.app import say
 from repsim_energy.errors import visible
 
 if TYPE_CHECKING:
@@ -54,17 +53,17 @@ def progress_on_stderr(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
 
 def announce_on_stderr(quiet: bool) -> Callable[[str], None] | None:
     """Return a function that prints a line; ``None`` when quiet."""
-    return None if quiet else partial(click.echo, err=True)
+    return None if quiet else say
 
 
 def _line(step: Step) -> None:
     if step.step == step.steps:
-        click.echo(f"[{step.run}/{step.runs}] {visible(step.label)}: {_steps(step)}", err=True)
+        say(f"[{step.run}/{step.runs}] {visible(step.label)}: {_steps(step)}")
 
 
 def _pictures_line(done: int, pictures: int) -> None:
     if done == pictures:
-        click.echo(f"{pictures} pictures read", err=True)
+        say(f"{pictures} pictures read")
 
 
 def _steps(step: Step) -> str:

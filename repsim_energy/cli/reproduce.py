@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.app import registry_of, say
 from repsim_energy.cli.options import parse_numbers, parse_seeds, scheduler_options
 from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_rows
@@ -76,14 +76,17 @@ def reproduce(
 
     make_folder(output, "choose another one with -o")
     report.read_rows(output)  # a file in the way is refused before the work
-    incomplete = False
+    incomplete, unsaved = False, None
     for number, experiment in enumerate(chosen, 1):
         if not quiet:
-            click.echo(f"{experiment.name}, {number} of {len(chosen)}", err=True)
+            say(f"{experiment.name}, {number} of {len(chosen)}")
         with progress_on_stderr(quiet) as progress:
             setting.progress = progress
-            row = run_one(experiment, setting, output)
+            row, problem = run_one(experiment, setting, output)
         incomplete |= _show(experiment.name, row)
+        unsaved = unsaved or problem
+    if unsaved is not None:  # such as a full disk: what was computed has been shown
+        raise unsaved
     click.echo(f"written: {output / report.MARKDOWN}")
     return 3 if incomplete else 0
 
@@ -110,7 +113,7 @@ def _show(name: str, row: dict[str, Any]) -> bool:
     print_rows(list(report.HEADER), report.table(row), ", ".join(row["names"]))
     for kind in ("missing", "failures"):
         for what in row[kind]:
-            click.echo(f"{kind}: {name}: {what}", err=True)
+            say(f"{kind}: {name}: {what}")
     return bool(row["missing"] or row["failures"])
 
 
@@ -128,7 +131,7 @@ def _setting(
     """Return what was asked for, with what the scale says where nothing was."""
     size = SCALES[scale]
     chosen = parse_seeds(seeds) if seeds else size.seeds
-    numbers = parse_numbers(components) if components else list(size.components)
+    numbers = parse_numbers(components, "components") if components else list(size.components)
     if not numbers:
         raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
     given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}

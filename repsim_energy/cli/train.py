@@ -12,7 +12,7 @@ from repsim_energy.cli.compare import report_failures
 from repsim_energy.cli.options import parse_seeds, training_options
 from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
 from repsim_energy.cli.tables import print_rows
-from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.specs import split_list
 
 if TYPE_CHECKING:
@@ -52,12 +52,16 @@ def train(
         networks, failures = train_networks(plan, progress, where, announce_on_stderr(quiet))
     rows = [
         [plan.label(key), run.run_id, str(run.steps), f"{run.train_accuracy:.3f}",
-         f"{run.test_accuracy:.3f}", str(run.folder)]
+         f"{run.test_accuracy:.3f}", str(run.folder or "memory alone")]
         for key, network in networks.items()
         if (run := network.run) is not None
     ]  # fmt: skip
     print_rows(["run", "id", "steps", "train acc.", "test acc.", "kept in"], rows)
-    return report_failures(failures)
+    runs = {key: network.run for key, network in networks.items() if network.run is not None}
+    unkept = [plan.label(key) for key, run in runs.items() if run.folder is None]
+    if unkept and len(unkept) == len(runs):
+        raise RepsimError(f"none of {len(runs)} runs could be kept; make room for the cache")
+    return report_failures([*failures, *(f"{label}: could not be kept" for label in unkept)])
 
 
 def _check_given(plan: Plan) -> None:

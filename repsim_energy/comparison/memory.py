@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -11,13 +12,35 @@ from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.memory import available_memory
 
-__all__ = ["check_memory", "needed_memory"]
+__all__ = ["check_memory", "check_pairs", "needed_memory"]
 
 WORTH_SAYING = 2 * 2**30
 """Bytes from which on the memory that a comparison needs is said beforehand."""
 
 WORK = 5
 """Arrays as large as the part of a representation at hand that making it takes."""
+
+
+PAIRED = 3
+"""Numbers of a pair in a result: its similarity and both ends of its null band."""
+
+
+def check_pairs(plan: Plan, layers: int = 1) -> None:
+    """Refuse a comparison of so many networks that their pairs have no room in memory.
+
+    Raises
+    ------
+    UsageError
+        Where they have none.
+    """
+    count, free = math.prod(plan.shape) * layers, available_memory()
+    needed = 8 * PAIRED * count**2
+    if needed > free:
+        raise UsageError(
+            f"{count} networks and layers make {count**2} pairs, which take {_gigabytes(needed)} "
+            f"of memory, expected at most the {_gigabytes(free)} that are free; compare fewer "
+            "models, seeds, data sets or layers at a time"
+        )
 
 
 def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[int]) -> None:

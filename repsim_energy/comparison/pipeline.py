@@ -21,7 +21,7 @@ from repsim_energy.comparison.layers import (
     say_what_is_shown,
 )
 from repsim_energy.comparison.listed import items_of
-from repsim_energy.comparison.memory import check_memory
+from repsim_energy.comparison.memory import check_memory, check_pairs
 from repsim_energy.comparison.networks import Announce, Report, train_networks
 from repsim_energy.comparison.options import (
     asked_for,
@@ -157,10 +157,12 @@ def compare(
         channels=channels,
     )
     if on_filters:
+        check_pairs(plan)
         used = choose_stage(stage, plan)
         bases = patch_bases(plan, partial(moments_of_images, where))
     else:
         found = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
+        check_pairs(plan, len(found.labels))
         shown = choose_images(plan, images, measure)
         split = say_what_is_shown(plan, asked.get("images"))
         check_memory(plan, measure, found, [len(chosen) for chosen in shown])

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import index
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
 from repsim_energy.scheduling.tasks import Key
+from repsim_energy.specs import MOST_SEEDS
 from repsim_energy.training.build import build, image_shape
 from repsim_energy.training.device import choose_device, choose_precision
 from repsim_energy.training.loop import normalisation_of
@@ -132,9 +134,9 @@ def make_plan(
     if not isinstance(how, Recipe):
         raise UsageError(f"got a recipe of type {type(how).__name__}, expected a name or a Recipe")
     how = choose_precision(how, place)
+    numbers = _as_seeds(seeds)
     specs = with_answers(as_models(registry, models), answer)
     sets = as_datasets(registry, datasets)
-    numbers = _as_seeds(seeds)
     labels = [spec.label for spec in specs]
     words, orders = for_each("fold", fold, labels, ""), for_each("channels", channels, labels, "")
     trained, patches, folds = {}, {}, {}
@@ -165,11 +167,17 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
     """Return the seeds 0, 1, ... of a number, or those that are given."""
     try:
         given = seeds if isinstance(seeds, Iterable) else range(index(seeds))
-        numbers = [index(seed) for seed in given]
-    except TypeError as error:
+        numbers = [index(seed) for seed in islice(given, MOST_SEEDS + 1)]
+    except (TypeError, OverflowError) as error:
         raise UsageError(
             f"got seeds {seeds!r}, expected how many, or a list of whole numbers"
         ) from error
+    if len(numbers) > MOST_SEEDS:
+        got = f"more than {MOST_SEEDS}" if isinstance(seeds, Iterable) else seeds
+        raise UsageError(
+            f"got {got} seeds, expected at most {MOST_SEEDS}; one seed is given in a list, such as "
+            "seeds=[20240101]"
+        )
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
         raise UsageError(f"got seeds {numbers}, expected at least one, each once, none negative")
     if max(numbers) >= 2**63:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from repsim_energy.data import deadleaves as leaves
+from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import atomic_path, cache_folder
+from repsim_energy.storage import atomic_path, cache_folder, cache_place
 
 __all__ = ["deadleaves"]
 
@@ -29,14 +31,29 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
     count : images in this split; by default 5000 to train and 1000 to test
     """
     count = SIZES.get(split, 0) if count is None else count
-    path = cache_folder("data") / f"deadleaves-v{leaves.VERSION}-{split}-{count}-seed{seed}.npz"
-    rendered = _read(path)
+    name = f"deadleaves-v{leaves.VERSION}-{split}-{count}-seed{seed}.npz"
+    rendered = _kept(name)
     if rendered is None:
         rendered = leaves.render(split, count, seed)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, images=rendered[0], labels=rendered[1])
+        try:
+            with atomic_path(cache_folder("data") / name) as path, path.open("wb") as file:
+                np.savez(file, images=rendered[0], labels=rendered[1])
+        except RepsimError as error:
+            warnings.warn(
+                f"the images of deadleaves are rendered anew each time, because they cannot be "
+                f"kept: {error}",
+                RepsimWarning,
+                stacklevel=2,
+            )
     images, labels = (torch.from_numpy(array) for array in rendered)
     return ImageSet(images, labels, leaves.SHAPES, "deadleaves")
+
+
+def _kept(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    try:
+        return _read(cache_place("data", name))
+    except UsageError:  # there is no cache
+        return None
 
 
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:

@@ -19,7 +19,7 @@ from repsim_energy.scheduling.on_worker import call, make
 from repsim_energy.scheduling.processes import in_order
 from repsim_energy.scheduling.tasks import Key, Outcomes, Tasks, that_others_can_make
 from repsim_energy.training.runs import is_cached, run_key
-from repsim_energy.training.transfer import keep_files
+from repsim_energy.training.transfer import keep_received
 
 if TYPE_CHECKING:
     import torch
@@ -149,7 +149,7 @@ class _Sweep:
         if not is_cached(*task):  # else the worker shares this cache
             name = run_key(*task)
             assert name is not None
-            keep_files(name, self._connection.result(future))
+            keep_received(name, self._connection.result(future))
         return None
 
 

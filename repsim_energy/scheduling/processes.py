@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -26,7 +27,9 @@ from repsim_energy.data.mapped import file_of, map_images
 from repsim_energy.errors import RepsimError, TrainingError, UsageError
 from repsim_energy.scheduling.batched import make_batched
 from repsim_energy.scheduling.tasks import Key, Outcomes, Task, Tasks, that_others_can_make
-from repsim_energy.training.runs import make_run
+from repsim_energy.training.kept import UNKEPT, held_files
+from repsim_energy.training.runs import make_run, run_key
+from repsim_energy.training.transfer import keep_received
 
 __all__ = ["Local", "in_order", "usable_cores"]
 
@@ -88,9 +91,11 @@ class Local:
         with _pool(processes, tasks) as pool:
             futures = {pool.submit(_make, key): key for key in tasks}
             for future in as_completed(futures):
-                error = future.exception()
+                key, error = futures[future], future.exception()
                 pool.check(error)
-                yield futures[future], _outcome(error)
+                if error is None and (unkept := future.result()) is not None:
+                    keep_received(*unkept)
+                yield key, _outcome(error)
 
     def in_order(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Yield ``function(item)`` of each item, in the order of the items."""
@@ -265,6 +270,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _make(key: Key) -> None:
-    spec, data, seed, recipe = _tasks[key]
-    make_run(spec, data, seed, recipe, torch.device("cpu"))
+def _make(key: Key) -> tuple[str, Mapping[str, bytes]] | None:
+    """Make a run; return its name and files where they could not be written."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", UNKEPT)  # which the parent finds out and says
+        make_run(*_tasks[key], torch.device("cpu"))
+    name = run_key(*_tasks[key])
+    files = None if name is None else held_files(name)
+    return None if name is None or files is None else (name, files)

@@ -6,27 +6,45 @@ import hashlib
 import json
 import shutil
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, RepsimWarning
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
-from repsim_energy.storage import atomic_path, cache_folder, cache_place, sha256_of, write_tensors
+from repsim_energy.storage import atomic_path, cache_folder, cache_place
 from repsim_energy.training.build import build
 from repsim_energy.training.recipe import Recipe
 
-__all__ = ["FILES", "MANIFEST", "Run", "cached_run", "keep_run", "run_folder"]
+__all__ = [
+    "FILES",
+    "MANIFEST",
+    "UNKEPT",
+    "Run",
+    "cached_run",
+    "held_files",
+    "is_kept",
+    "keep_files",
+    "keep_run",
+    "run_folder",
+]
 
 MANIFEST = "run.json"
 """What the run is made of, and the SHA-256 of the other files."""
 
 FILES = ("filters.safetensors", "model.safetensors")
+
+UNKEPT = "runs cannot be kept"
+"""How the warning begins where they cannot be written."""
+
+_held: dict[Path, Mapping[str, bytes]] = {}
+"""Folder -> the files of a run that could not be written there, until this process ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +64,7 @@ class Run:
     steps : gradient steps taken
     folder : where it is cached
     module : the trained network, where it is in memory
+    files : its files, where they could not be written
     """
 
     run_id: str
@@ -57,15 +76,20 @@ class Run:
     steps: int
     folder: Path | None = None
     module: nn.Module | None = None
+    files: Mapping[str, bytes] | None = None
 
     def network(self, spec: ModelSpec, data: Dataset, seed: int) -> nn.Module:
         """Return the trained network, its weights read from the cache where need be."""
         if self.module is not None:
             return self.module
-        assert self.folder is not None
         module = build(spec, data, seed)
         assert isinstance(module, nn.Module)
-        module.load_state_dict(_checked(self.folder, FILES[1]))
+        if self.files is not None:
+            state = load(self.files[FILES[1]])
+        else:
+            assert self.folder is not None
+            state = _checked(self.folder, FILES[1])
+        module.load_state_dict(state)
         return module
 
 
@@ -74,26 +98,31 @@ def run_folder(key: str) -> Path:
     return cache_place("runs", key)
 
 
+def is_kept(key: str) -> bool:
+    """Return whether a run is in the cache, or could not be written and is held in memory."""
+    return run_folder(key).exists() or run_folder(key) in _held
+
+
+def held_files(key: str) -> Mapping[str, bytes] | None:
+    """Return the files of a run that could not be written, by their names."""
+    return _held.get(run_folder(key))
+
+
 def cached_run(key: str) -> Run | None:
     """Return a finished run from the cache; one that is damaged is put away with a warning."""
     folder = run_folder(key)
     if not folder.exists():
-        return None
+        files = _held.get(folder)
+        if files is None:
+            return None
+        filters: dict[str, Tensor] = load(files[FILES[0]])
+        return replace(_run(key, json.loads(files[MANIFEST]), filters), files=files)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         filters = _checked(folder, FILES[0])
         if not (folder / FILES[1]).is_file():
             raise FileError(f"'{folder / FILES[1]}' is missing")
-        return Run(
-            run_id=key[:16],
-            layer=manifest["layer"],
-            filters=filters,
-            normalisation=_normalisation(*manifest["normalisation"]),
-            train_accuracy=_number(manifest["train_accuracy"]),
-            test_accuracy=_number(manifest["test_accuracy"]),
-            steps=manifest["steps"],
-            folder=folder,
-        )
+        return replace(_run(key, manifest, filters), folder=folder)
     except (OSError, ValueError, KeyError, TypeError, FileError) as error:
         warnings.warn(
             f"cached run {key[:16]} is damaged ({error}); it is made anew",
@@ -102,6 +131,18 @@ def cached_run(key: str) -> Run | None:
         )
         shutil.rmtree(folder, ignore_errors=True)
         return None
+
+
+def _run(key: str, manifest: Mapping[str, Any], filters: dict[str, Tensor]) -> Run:
+    return Run(
+        run_id=key[:16],
+        layer=manifest["layer"],
+        filters=filters,
+        normalisation=_normalisation(*manifest["normalisation"]),
+        train_accuracy=_number(manifest["train_accuracy"]),
+        test_accuracy=_number(manifest["test_accuracy"]),
+        steps=manifest["steps"],
+    )
 
 
 def keep_run(
@@ -113,32 +154,56 @@ def keep_run(
     data: Dataset,
     seconds: float,
 ) -> None:
-    """Write a run; the folder appears under its name only when it is whole."""
+    """Write a run that was trained here, as :func:`keep_files` does."""
     assert run.module is not None
     state = {k: v.detach().cpu().contiguous() for k, v in run.module.state_dict().items()}
-    with atomic_path(cache_folder("runs") / key) as temporary:
-        temporary.mkdir()
-        for name, tensors in zip(FILES, (run.filters, state), strict=True):
-            write_tensors(temporary / name, {k: v.clone() for k, v in tensors.items()})
-        manifest = {
-            "model": spec.label,
-            "identity": spec.identity,
-            "dataset": data.label,
-            "train_fingerprint": data.train.fingerprint,
-            "seed": seed,
-            "recipe": recipe.as_options(),
-            "layer": run.layer,
-            "normalisation": [run.normalisation.mean, run.normalisation.std],
-            "train_accuracy": _nullable(run.train_accuracy),
-            "test_accuracy": _nullable(run.test_accuracy),
-            "steps": run.steps,
-            "seconds": round(seconds, 1),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "sha256": {name: sha256_of(temporary / name) for name in FILES},
-        }
-        (temporary / MANIFEST).write_text(
-            json.dumps(manifest, indent=1, default=str), encoding="utf-8"
+    files = {
+        name: save({k: v.clone() for k, v in tensors.items()})
+        for name, tensors in zip(FILES, (run.filters, state), strict=True)
+    }
+    manifest = {
+        "model": spec.label,
+        "identity": spec.identity,
+        "dataset": data.label,
+        "train_fingerprint": data.train.fingerprint,
+        "seed": seed,
+        "recipe": recipe.as_options(),
+        "layer": run.layer,
+        "normalisation": [run.normalisation.mean, run.normalisation.std],
+        "train_accuracy": _nullable(run.train_accuracy),
+        "test_accuracy": _nullable(run.test_accuracy),
+        "steps": run.steps,
+        "seconds": round(seconds, 1),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    keep_files(key, {**files, MANIFEST: json.dumps(manifest, indent=1, default=str).encode()})
+
+
+def keep_files(key: str, files: Mapping[str, bytes]) -> None:
+    """Write the files of a run; its folder appears under its name only when it is whole.
+
+    Where they cannot be written, they are held in memory until this process ends.
+
+    Warns
+    -----
+    RepsimWarning
+        Where they cannot be written.
+    """
+    try:
+        with atomic_path(cache_folder("runs") / key) as temporary:
+            temporary.mkdir()
+            for name, content in files.items():
+                (temporary / name).write_bytes(content)
+    except RepsimError as error:
+        _held[run_folder(key)] = files
+        reason = getattr(error.__cause__, "strerror", None) or error
+        warnings.warn(
+            f"{UNKEPT} in '{cache_place('runs')}' ({reason}) and are held in memory until this "
+            "process ends; free some space, or move REPSIM_CACHE",
+            RepsimWarning,
+            stacklevel=2,
         )
 
 

@@ -24,7 +24,7 @@ from repsim_energy.storage import cache_folder, cache_place
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.history import History
 from repsim_energy.training.isolation import training_settings
-from repsim_energy.training.kept import Run, cached_run, keep_run, run_folder
+from repsim_energy.training.kept import Run, cached_run, is_kept, keep_run
 from repsim_energy.training.loop import LAYOUTS, Progress, evaluate, normalisation_of, train
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.together import train_together
@@ -54,7 +54,7 @@ def run_key(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> str | 
 def is_cached(spec: ModelSpec, data: Dataset, seed: int, recipe: Recipe) -> bool:
     """Return whether a run of this configuration has been finished and kept."""
     key = run_key(spec, data, seed, recipe)
-    return key is not None and run_folder(key).exists()
+    return key is not None and is_kept(key)
 
 
 @training_settings()
@@ -133,7 +133,14 @@ def _locked(keys: Iterable[str]) -> Iterator[None]:
     cache_folder("runs")  # refused now, not once the run is made
     with contextlib.ExitStack() as locks:
         for key in sorted(keys):
-            locks.enter_context(filelock.FileLock(cache_folder("locks") / key))
+            place = cache_folder("locks") / key
+            try:
+                locks.enter_context(filelock.FileLock(place))
+            except OSError as error:
+                raise UsageError(
+                    f"the lock '{place}' cannot be made ({error.strerror or error}); free some "
+                    "space, or move REPSIM_CACHE"
+                ) from error
         yield
 
 

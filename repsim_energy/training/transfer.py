@@ -1,4 +1,4 @@
-"""A finished run as bytes, to be kept in the cache of another machine."""
+"""A finished run as bytes, to be kept by another process."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import json
 from collections.abc import Mapping
 
 from repsim_energy.errors import FileError
-from repsim_energy.storage import atomic_path, cache_folder
-from repsim_energy.training.kept import FILES, MANIFEST, Run
+from repsim_energy.training.kept import FILES, MANIFEST, Run, keep_files
 
-__all__ = ["files_of", "keep_files"]
+__all__ = ["files_of", "keep_received"]
 
 
 def files_of(run: Run) -> dict[str, bytes]:
-    """Return the files of a cached run by their names."""
+    """Return the files of a cached run, or of one that could not be written, by their names."""
+    if run.files is not None:
+        return dict(run.files)
     assert run.folder is not None
     return {name: (run.folder / name).read_bytes() for name in (MANIFEST, *FILES)}
 
 
-def keep_files(key: str, files: Mapping[str, bytes]) -> None:
-    """Keep the files of a run that another machine made; it is there whole or not at all.
+def keep_received(key: str, files: Mapping[str, bytes]) -> None:
+    """Keep the files of a run that another process made; it is there whole or not at all.
 
     Raises
     ------
@@ -31,7 +32,4 @@ def keep_files(key: str, files: Mapping[str, bytes]) -> None:
     for name in FILES:
         if hashlib.sha256(files[name]).hexdigest() != expected[name]:
             raise FileError(f"'{name}' of run {key[:16]} came back damaged, expected its SHA-256")
-    with atomic_path(cache_folder("runs") / key) as temporary:
-        temporary.mkdir()
-        for name in (MANIFEST, *FILES):
-            (temporary / name).write_bytes(files[name])
+    keep_files(key, {name: files[name] for name in (MANIFEST, *FILES)})

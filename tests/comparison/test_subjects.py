@@ -1,5 +1,6 @@
 """Whatever form models, data sets and seeds come in, it is understood or refused in one line."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ from samples import LEAVES, RECIPE
 from torch import nn
 
 import repsim_energy as rs
+from repsim_energy.comparison import memory
 from repsim_energy.comparison.subjects import as_datasets, as_models
 from repsim_energy.errors import RepsimError
 from repsim_energy.numerics.arrays import tensor_of
@@ -174,6 +176,25 @@ def test_seeds_are_a_number_or_a_list(seeds, found):
 def test_other_seeds_are_refused(seeds):
     with pytest.raises(rs.UsageError, match="got seeds"):
         rs.compare(BANK, IMAGES, seeds=seeds)
+
+
+@pytest.mark.parametrize(
+    "seeds", [20240101, 10**30, range(10**8), range(10**30), itertools.count()],
+    ids=["a number", "a large one", "a range", "a large range", "no end"],
+)  # fmt: skip
+def test_more_seeds_than_can_be_meant_are_refused_at_once(seeds):
+    with pytest.raises(rs.UsageError, match=r"got .*seeds, expected at most 10000; one seed") as e:
+        rs.compare("vgg11", "deadleaves:count=100000000", seeds=seeds)  # refused before its images
+    assert "\n" not in str(e.value)
+
+
+def test_pairs_that_memory_has_no_room_for_are_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 3 * 8 * 9.0)
+    assert rs.compare(BANK, IMAGES, seeds=3).sizes["seed"] == 3
+    with pytest.raises(
+        rs.UsageError, match="4 networks and layers make 16 pairs, which take 0.0 G"
+    ):
+        rs.compare(BANK, IMAGES, seeds=4)
 
 
 def test_one_layer_needs_no_list():

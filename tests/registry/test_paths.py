@@ -1,5 +1,6 @@
 """Paths of any characters, in specs and from Python."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import save_file
 
 import repsim_energy as rs
@@ -105,3 +107,107 @@ def test_the_home_folder_is_known_and_a_folder_of_that_name_is_meant_where_it_is
         train_labels=[0] * 5,
     )  # fmt: skip
     assert len(load_dataset(registry, "npz:path=~/x.npz").train) == 5
+
+
+@pytest.fixture
+def lying_about(tmp_path, monkeypatch):
+    """Make the files of these names, here, and return where that is."""
+
+    def make(*names):
+        for name in names:
+            (tmp_path / name).mkdir()
+        return tmp_path
+
+    monkeypatch.chdir(tmp_path)
+    return make
+
+
+AMBIGUOUS = {
+    "folder:path=run:seed=3": ["run:seed=3", "run"],
+    "folder:path=run:seed=3:limit=2": ["run:seed=3", "run"],
+    "folder:path=run:seed=3:limit=4": ["run:seed=3:limit=4", "run"],
+    "folder:path=photos ": ["photos ", "photos"],
+    "folder:path=photos +random_labels": ["photos ", "photos"],
+    "folder:path=a+b": ["a+b", "a"],
+    "folder:path=a+b:limit=3": ["a+b", "a"],
+    "folder:path=a+b+random_labels": ["a+b", "a"],
+    "folder:path=x+y+z": ["x+y+z", "x+y"],
+    "folder:path=x+y:limit=3": ["x+y:limit=3", "x+y"],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "both"),
+    [
+        *((text, True) for text in AMBIGUOUS),
+        *((text, False) for text in AMBIGUOUS if "+" not in text),  # a plus belongs to the only one
+        ("folder:path=photos +random_labels", False),
+    ],
+)
+def test_a_spec_that_could_mean_two_paths_is_refused(lying_about, text, both):
+    longer, taken = AMBIGUOUS[text]
+    lying_about(longer, *([taken] if both else []))
+    with pytest.raises(UsageError, match=r"could mean .*; quote the path, path=") as error:
+        parse_chain(text)
+    for path in (longer, taken):
+        assert f"'{path}'" in str(error.value)
+        after = text.removeprefix(f"folder:path={path}")
+        parsed = parse_chain(f"folder:path='{path}'{after}")
+        assert parsed[0].options["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("text", "longer", "taken"),
+    [
+        ("folder:path=a,b", "a,b", "a"),
+        ("folder:path=a,vgg11:width=2", "a,vgg11:width=2", "a"),
+        ("mine=checkpoint:path=a, b", "a, b", "a"),
+        ("folder:path=a ,b", "a ", "a"),
+        ("vgg11,folder:path=a ", "a ", "a"),
+    ],
+)
+def test_a_list_that_could_be_a_path_is_refused(lying_about, text, longer, taken):
+    split_list(text)
+    lying_about(longer)
+    with pytest.raises(UsageError, match=f"could mean '{longer}' or .*'{taken}'"):
+        split_list(text)
+    items = split_list(text.replace(longer, f"'{longer}'"))
+    assert any(item.endswith(f"path='{longer}'") for item in items)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "folder:path=run:limit=3", "folder:path=a+random_labels:seed=1", "folder:path= a",
+        "vgg11:width=0.5", "folder:path=" + "x" * 5000,
+    ],
+)  # fmt: skip
+def test_specs_that_can_mean_but_one_thing_stay(lying_about, text):
+    expected = parse_chain(text)
+    lying_about("run", "a", "limit=3", "b", "seed=3")
+    assert parse_chain(text) == expected
+    assert split_list(text) == [text]
+
+
+def test_a_plus_belongs_to_the_only_path_there_is_and_options_follow_it(lying_about):
+    lying_about("a+b")
+    first, second = parse_chain("folder:path=a+b:limit=3+random_labels:seed=1")
+    assert first.options == {"path": "a+b", "limit": "3"}
+    assert second.options == {"seed": "1"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system has no such names")
+@pytest.mark.parametrize("name", ["run:seed=3", "photos ", " photos", "a+b", "a,b", "it's 'x':k=1"])
+def test_from_python_every_path_is_what_it_is(lying_about, name):
+    for path in ("run", "photos", "a", name):  # what else it could be taken for
+        folder = lying_about(path) / path / "cats"
+        folder.mkdir()
+        for number in range(3):
+            pixels = np.full((8, 8, 3), 50 * number + len(path), np.uint8)
+            pixels[:4] = 7
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    expected = [50 * number + len(name) for number in range(3)]
+    registry = load_registry(plugins=False)
+    for source in (Path(name), write_spec("folder", path=Path(name))):
+        (data,) = as_datasets(registry, source)
+        assert data.train.images[:, 0, 7, 0].tolist() == expected

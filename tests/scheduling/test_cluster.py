@@ -30,7 +30,7 @@ from repsim_energy.scheduling import chunks, connection
 from repsim_energy.scheduling.cluster import Cluster
 from repsim_energy.scheduling.on_worker import call
 from repsim_energy.training.runs import cached_run, make_run, run_key
-from repsim_energy.training.transfer import files_of, keep_files
+from repsim_energy.training.transfer import files_of, keep_received
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'repsim-energy[dist]'")
 
@@ -345,8 +345,8 @@ def test_a_run_travels_whole_or_not_at_all(data, tmp_path, monkeypatch):
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "driver"))
     damaged = {**files, "model.safetensors": files["model.safetensors"][:-1] + b"?"}
     with pytest.raises(RepsimError, match="came back damaged"):
-        keep_files(key, damaged)
+        keep_received(key, damaged)
     assert list((tmp_path / "driver" / "runs").glob("*")) == []
-    keep_files(key, files)
+    keep_received(key, files)
     kept = cached_run(key)
     assert all(torch.equal(kept.filters[name], made.filters[name]) for name in made.filters)

@@ -18,10 +18,9 @@ from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.models.norms import folded
 from repsim_energy.numerics.linear_cnn import linear_cnn_filters
-from repsim_energy.training import kept
 from repsim_energy.training.loop import _parts, as_input, evaluate, normalisation_of
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
-from repsim_energy.training.runs import make_run, run_key
+from repsim_energy.training.runs import is_cached, make_run, run_key
 
 CPU = torch.device("cpu")
 NETWORK = partial(small_cnn, norm=True, dropout=0.1)
@@ -135,14 +134,28 @@ def test_an_interrupted_run_leaves_nothing_behind(spec, data, fresh_cache):
     assert len(list((fresh_cache / "runs").iterdir())) == 1
 
 
-def test_a_failed_write_leaves_nothing_behind(spec, data, fresh_cache, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(kept, "save_file", full)
-    with pytest.raises(Exception, match="No space left"):
-        make_run(spec, data, 0, RECIPE, CPU)
+def test_a_run_that_cannot_be_written_is_held_and_leaves_nothing_behind(
+    spec, data, fresh_cache, files_of_at_most, monkeypatch
+):
+    with files_of_at_most(300), pytest.warns(RepsimWarning, match="cannot be kept.*File too lar"):
+        first = make_run(spec, data, 0, RECIPE, CPU)
     assert list((fresh_cache / "runs").iterdir()) == []
+    assert first.folder is None
+    seen = []
+    again = make_run(spec, data, 0, RECIPE, CPU, lambda *step: seen.append(step))
+    assert is_cached(spec, data, 0, RECIPE)
+    assert not seen
+    monkeypatch.setenv("REPSIM_CACHE", str(fresh_cache.parent / "another"))
+    assert not is_cached(spec, data, 0, RECIPE)
+    kept = make_run(spec, data, 0, RECIPE, CPU)
+    assert kept.folder is not None
+    for run in (first, again):
+        assert (run.run_id, run.steps) == (kept.run_id, kept.steps)
+        for name, tensor in kept.filters.items():
+            assert torch.equal(run.filters[name], tensor), name
+        states = (r.network(spec, data, 0).state_dict() for r in (run, kept))
+        for ours, expected in zip(*(state.values() for state in states), strict=True):
+            assert torch.equal(ours, expected)
 
 
 def _train_in_process(queue):
