@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repsim_energy.errors import UsageError
-from repsim_energy.specs import parse_chain, split_list
+from repsim_energy.specs import split_list
 
 __all__ = ["items_of", "one_by_one"]
 
@@ -43,38 +43,26 @@ def one_by_one(given: Any, kind: str) -> Any:
 def items_of(text: str) -> list[str]:
     """Return the specs of a text, which commas separate.
 
-    A comma belongs to a path where there is a file or folder of that name, and none of what stands
-    before the comma.
+    A text that is the path of a file or folder, comma and all, is one item, unless what stands
+    before the comma is a path too.
 
     Raises
     ------
     UsageError
-        Where there are both, and for an empty item.
+        Where there are both, for a path in a spec that could hold the comma, and for an empty item.
 
     Examples
     --------
     >>> items_of("vgg11,resnet18:width=0.5"), items_of("vgg11")
     (['vgg11', 'resnet18:width=0.5'], ['vgg11'])
     """
-    if "," not in text:
-        return [text]
-    parts = split_list(text)
-    for path in _paths(text) if len(parts) > 1 else ():
-        if _is_there(path):
-            if _is_there(path.partition(",")[0]):
-                raise UsageError(
-                    f"'{text}' could mean '{path}' or a list, expected one of them; quote the "
-                    "path, path='...', or hand over a list"
-                )
-            return [text]
-    return parts
-
-
-def _paths(text: str) -> list[str]:
-    """Return what could be a path with a comma in a text that is read as one spec."""
-    with suppress(UsageError):
-        values = [value for part in parse_chain(text) for value in part.options.values()]
-        return [value for value in (text, *values) if "," in value]
+    if "," not in text or not _is_there(text):
+        return split_list(text)
+    if _is_there(text.partition(",")[0]):
+        raise UsageError(
+            f"'{text}' could mean a path or a list, expected one of them; quote the path, "
+            "path='...', or hand over a list"
+        )
     return [text]
 
 

@@ -130,8 +130,8 @@ def _has_a_first_layer(model: _Model) -> None:
             raise Broken(str(error)) from error
         demand(
             seen == channels,
-            f"its first Conv2d '{name}' sees {seen} channels of images of {channels}; "
-            f"let a convolution get the image ({problem})",
+            f"the layer '{name}' sees {seen} channels of images of {channels}; "
+            f"let one get the image ({problem})",
         )
 
 
