@@ -33,6 +33,9 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 """The parts of a ``.keras`` file."""
 
+NAMED = re.compile(r"(?P<before>(?:.*/)?)(?:kernel|(?P<layer>\w+)_W(?P<number>_\d+)?)")
+"""Names of kernels in the old layout; those with a W are of files that are still handed around."""
+
 OTHERS = re.compile(r"(.*/)?(depthwise_conv2d|separable_conv2d|conv2d_transpose)(_\d+)?")
 """Groups of layers in the new layout that have other kernels of four axes."""
 
@@ -196,10 +199,13 @@ class _Kernels:
     def _old_kernels(self) -> Iterator[tuple[str, torch.Tensor]]:
         for layer in _attributes(self.root, "layer_names"):
             for name in _attributes(self.root[layer], "weight_names"):
-                stored = self.root[layer][name]
-                *parts, last = name.partition(":")[0].split("/")
-                bias = self.root[layer].get("bias".join(name.rsplit("kernel", 1)))
-                if last == "kernel" and _is_kernel(stored, bias):
+                named = NAMED.fullmatch(name.partition(":")[0])
+                if named is None:
+                    continue
+                stored, bias = self.root[layer][name], self.root[layer].get(_bias_name(named, name))
+                unclear = bias is None or stored.shape[:1] == bias.shape
+                if _is_kernel(stored, bias) and not (named["layer"] and unclear):
+                    parts = named["before"].split("/")[:-1]
                     inner = parts[parts.index(layer) + 1 :] if layer in parts else parts
                     key = ".".join([layer, *inner, "kernel"])
                     yield key, _as_filters(np.asarray(stored[()]), self.flipped)
@@ -214,6 +220,12 @@ class _Kernels:
             if _is_kernel(self.root[place], self.root.get(f"{group}/vars/1")):
                 parts = [part for part in group.split("/") if part != "layers"]
                 yield ".".join([*parts, "kernel"]), _as_filters(self.root[place][()], False)
+
+
+def _bias_name(kernel: re.Match[str], name: str) -> str:
+    """Return what the bias of a layer is called, by the name of its kernel."""
+    bias = f"{kernel['layer']}_b{kernel['number'] or ''}" if kernel["layer"] else "bias"
+    return kernel["before"] + bias + name[kernel.end() :]
 
 
 def _is_kernel(stored: Any, bias: Any) -> bool:

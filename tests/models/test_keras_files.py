@@ -376,6 +376,29 @@ def test_kernels_of_theano_are_turned_around(tmp_path):
     np.testing.assert_array_equal(filters(found), turned(K)[:, :, ::-1, ::-1])
 
 
+@pytest.mark.parametrize("order", ["tf", "th"])
+def test_kernels_called_w_are_read_where_their_biases_show_the_order_of_axes(order, tmp_path):
+    """As in the files that Keras itself hands out for VGG16, tf_kernels and th_kernels."""
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        names = []
+        for name, array in (("block1_conv1", K), ("block1_conv2", SECOND)):
+            group = file.create_group(name)
+            array = array if order == "tf" else turned(array)
+            outputs = array.shape[3 if order == "tf" else 0]
+            group[f"{name}_W_1:0"] = array
+            group[f"{name}_b_1:0"] = np.zeros(outputs, np.float32)
+            group.attrs["weight_names"] = [f"{name}_{one}_1:0".encode() for one in "Wb"]
+            names.append(name.encode())
+        file.attrs["layer_names"] = names
+    if order == "th":
+        with pytest.raises(FileError, match="holds no kernels"):
+            checkpoint(10, 3, path=tmp_path / "w.h5")
+        return
+    found = checkpoint(10, 3, path=tmp_path / "w.h5")
+    assert found.layer == "block1_conv1"
+    np.testing.assert_array_equal(filters(found), turned(K))
+
+
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8"])
 @pytest.mark.parametrize("form", WHOLE)
 def test_kernels_of_any_precision_are_read(dtype, form, tmp_path):
