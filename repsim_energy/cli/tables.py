@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,9 @@ def print_result(result: xr.Dataset) -> None:
     _print_similarities(groups, summary["mean"].values, summary["spread"].values, title)
     low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
     print_runs(result)
+    precision = json.loads(result.attrs["configuration"])["recipe"]["precision"]
+    if precision != "float32" and bool((result.steps > 0).any()):
+        _print_line(f"trained in {precision}")
     if "first_layers" in result.attrs:
         pairs = zip(result.model.values, result.attrs["first_layers"].split(","), strict=True)
         taken = ", ".join(f"{layer} of {model}" for model, layer in pairs)

@@ -44,17 +44,17 @@ def both_ways(modules, images, recipe):
 
 
 @pytest.mark.parametrize(
-    ("name", "optimizer", "steps"),
+    ("name", "optimizer", "steps", "schedule"),
     [
-        ("vgg11:width=0.125:frozen=true", "sgd", 2),  # rounding grows tenfold at each step
-        ("lenet5", "sgd", 5),
-        ("linear_cnn:filters=8", "adam", 7),
+        ("vgg11:width=0.125:frozen=true", "sgd", 2, "constant"),  # rounding grows tenfold a step
+        ("lenet5", "sgd", 5, "one_cycle"),
+        ("linear_cnn:filters=8", "adam", 7, "constant"),
     ],
 )
-def test_each_network_is_the_one_trained_alone(name, optimizer, steps, images):
+def test_each_network_is_the_one_trained_alone(name, optimizer, steps, schedule, images):
     recipe = Recipe(
         lr=0.02 if optimizer == "sgd" else 1e-3, momentum=0.9, weight_decay=1e-3, batch=32,
-        optimizer=optimizer, steps=steps, snapshots=2, evaluations=1,
+        optimizer=optimizer, steps=steps, snapshots=2, evaluations=1, schedule=schedule,
     )  # fmt: skip
     for module, other, history, expected in both_ways(networks(name), images, recipe):
         for field in ("loss", "accuracy", "snapshots", "snapshot_steps", "evaluations"):
