@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 from typing import TYPE_CHECKING
@@ -68,6 +69,9 @@ def print_result(result: xr.Dataset) -> None:
     else:
         _print_line(title)
     print_runs(result)
+    precision = json.loads(result.attrs["configuration"])["recipe"]["precision"]
+    if precision != "float32" and bool((result.steps > 0).any()):
+        _print_line(f"trained in {precision}")
     if "first_layers" in result.attrs:
         _print_line(f"filters of {_of_models(result, 'first_layers')}")
     if folded := _of_models(result, "folded"):

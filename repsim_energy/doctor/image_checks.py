@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repsim_energy.data.deadleaves import render_canvas
+from repsim_energy.data.deadleaves import SHAPES, render_canvas
 from repsim_energy.doctor import references
 from repsim_energy.doctor.checks import Check, Deviations, away, relatively_away
 from repsim_energy.doctor.pictures import noise, pictures
@@ -126,7 +126,7 @@ def _tiles() -> Deviations:
 
 def leaves() -> NDArray[np.float64]:
     """Return the (3, 4, 4) mean gray levels of the parts of a small picture of dead leaves."""
-    picture = render_canvas("disc", np.random.default_rng(0), 64).astype(float)
+    picture = render_canvas(SHAPES[:4], np.random.default_rng(0)).astype(float)
     means: NDArray[np.float64] = picture.reshape(4, 16, 4, 16, 3).mean((1, 3)).transpose(2, 0, 1)
     return means
 

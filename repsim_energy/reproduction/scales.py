@@ -53,7 +53,7 @@ _SCALES = (
     Scale(
         name="smoke",
         summary="plumbing only: synthetic images, tiny networks, a few steps",
-        recipe="quick:steps=6:batch=16:snapshots=2:evaluations=2:test_images=20",
+        recipe="paper:steps=6:batch=16:snapshots=2:evaluations=2:test_images=20",
         seeds=2,
         body=":width=0.03125",
         filters=(8, 4),
@@ -65,7 +65,7 @@ _SCALES = (
     Scale(
         name="cpu",
         summary="fewer images, bodies of a quarter of the width, trained until memorised",
-        recipe="quick:batch=32:epochs=40:until_accuracy=0.99:evaluations=40:test_images=500",
+        recipe="paper:batch=32:epochs=40:until_accuracy=0.99:evaluations=40:test_images=500",
         seeds=3,
         body=":width=0.25",
         filters=(64, 32, 128),

@@ -28,6 +28,7 @@ __all__ = [
     "normalisation_of",
     "optimizer_of",
     "scores_of",
+    "set_step_size",
     "take_step",
     "train",
 ]
@@ -152,6 +153,7 @@ def train(
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalisation, module, layout)
+            set_step_size(optimizer, recipe.step_size(record.steps, record.total))
             record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
             if record.wants_filters:
                 keep()
@@ -204,6 +206,12 @@ def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Op
     return torch.optim.SGD(
         weights, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
+
+
+def set_step_size(optimizer: torch.optim.Optimizer, size: float) -> None:
+    """Set the size of the next step, of all weights."""
+    for group in optimizer.param_groups:
+        group["lr"] = size
 
 
 def loss_of(output: Tensor, target: Tensor, recipe: Recipe) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -11,6 +12,9 @@ from repsim_energy.specs import bind_options, parse_spec
 
 __all__ = ["RECIPES", "Recipe", "parse_recipe"]
 
+RISE = 0.3
+"""The share of the steps over which the step size of ``one_cycle`` rises."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,7 +22,7 @@ class Recipe:
 
     Parameters
     ----------
-    lr : step size
+    lr : step size, with ``one_cycle`` the largest
     momentum : of sgd
     weight_decay : of the optimiser
     optimizer : sgd or adam
@@ -33,6 +37,9 @@ class Recipe:
     test_images : how many test images the accuracy is measured on; none takes all
     evaluations : how often loss and accuracy on the test images are measured along the way, after
         evenly spaced steps of the longest training that the recipe allows
+    schedule : constant, or one_cycle: the step size rises in a straight line over the first 30% of
+        the longest training that the recipe allows, and falls to 0 along half a cosine (Smith &
+        Topin, 2019, "Super-convergence")
     """
 
     lr: float = 0.01
@@ -48,6 +55,7 @@ class Recipe:
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     test_images: int | None = None
     evaluations: int = 0
+    schedule: Literal["constant", "one_cycle"] = "constant"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -78,13 +86,37 @@ class Recipe:
         limits = [self.steps, self.epochs and self.epochs * per_epoch]
         return min(limit for limit in limits if limit)
 
+    def step_size(self, done: int, total: int) -> float:
+        """Return the size of the step that follows ``done`` of ``total`` steps.
+
+        Examples
+        --------
+        >>> recipe = Recipe(lr=0.02, schedule="one_cycle", steps=5)
+        >>> [round(recipe.step_size(done, 5), 4) for done in range(5)]
+        [0.0067, 0.02, 0.0162, 0.0078, 0.001]
+        """
+        if self.schedule == "constant":
+            return self.lr
+        place = (done + 0.5) / total
+        if place < RISE:
+            return self.lr * place / RISE
+        return self.lr * (1 + math.cos(math.pi * (place - RISE) / (1 - RISE))) / 2
+
     def as_options(self) -> dict[str, Any]:
         """Return the fields as plain values, for keys and results."""
         return asdict(self)
 
 
 RECIPES = {
-    "quick": Recipe(lr=0.01, batch=32, steps=60, test_images=500),
+    "quick": Recipe(
+        lr=0.01,
+        momentum=0.9,
+        schedule="one_cycle",
+        batch=32,
+        steps=100,
+        precision="auto",
+        test_images=500,
+    ),
     "paper": Recipe(lr=0.01, batch=256, epochs=100),
 }
 """``quick`` shows the effect on two cores in minutes; ``paper`` is that of the authors' code."""

@@ -29,6 +29,7 @@ from repsim_energy.training.loop import (
     loss_of,
     optimizer_of,
     scores_of,
+    set_step_size,
 )
 from repsim_energy.training.recipe import Recipe
 
@@ -78,10 +79,11 @@ def train_together(
     outcomes: dict[int, History | TrainingError] = {}
     orders = zip(*(batches(len(images), recipe, seed) for seed in seeds), strict=True)
     with seeded(seeds[0], device):
-        for chosen in orders:
+        for done, chosen in enumerate(orders):
             batch = torch.stack(chosen).to(device)
             inputs = as_input(pixels[batch.flatten()], normalisation, modules[0])
-            losses, hits = stack.step(inputs.unflatten(0, batch.shape), labels[batch])
+            size = recipe.step_size(done, records[0].total)
+            losses, hits = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
             for i in range(len(seeds)):
                 if i in outcomes:
                     continue
@@ -118,8 +120,8 @@ class _Stack:
         self._optimizer = optimizer_of(self._weights.values(), recipe)
         self._recipe = recipe
 
-    def step(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Take one step of (s, b, c, h, w) images; return (s,) losses and shares of hits."""
+    def step(self, inputs: Tensor, target: Tensor, size: float) -> tuple[Tensor, Tensor]:
+        """Take a step of a size on (s, b, c, h, w) images; return (s,) losses, shares of hits."""
 
         def answer(weights: State, buffers: State, images: Tensor) -> Any:
             found = functional_call(self._base, (weights, buffers), (images,))
@@ -131,6 +133,7 @@ class _Stack:
             outputs = batched(self._weights, self._buffers, inputs)
             pairs = list(zip(outputs, target, strict=True))
             losses = torch.stack([loss_of(o, t, self._recipe) for o, t in pairs])
+        set_step_size(self._optimizer, size)
         self._optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         self._optimizer.step()

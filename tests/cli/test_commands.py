@@ -53,6 +53,14 @@ def test_compare_writes_what_python_returns_and_reuses_its_runs(
     np.testing.assert_array_equal(in_python.similarity.values, written.similarity.values)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_precision_that_is_not_float32_is_printed(repsim, source, precision):
+    recipe = f"quick:steps=2:batch=20:precision={precision}"
+    done = repsim("compare", "--models", TINY, "--dataset", source, "--recipe", recipe, "-j", "1")
+    assert done.returncode == 0, done.stderr
+    assert ("trained in bfloat16" in done.stdout) == (precision == "bfloat16")
+
+
 def test_train_makes_the_runs_that_compare_finds(repsim, source, fresh_cache):
     args = ["--models", TINY, "--dataset", source, "--seeds", "0-1", *FAST]
     trained = repsim("train", *args)

@@ -209,7 +209,7 @@ def test_grey_images_go_with_networks_built_for_them(data):
 def test_seeds_agree_and_theory_fits_on_real_images(cifar_subset):
     """5,170 CIFAR-10 images, 20 epochs of batch 64 at lr 0.01."""
     found = rs.compare(
-        ["vgg11:width=0.25"], f"npz:path={cifar_subset}", recipe="quick:lr=0.01:batch=64:epochs=20"
+        ["vgg11:width=0.25"], f"npz:path={cifar_subset}", recipe="paper:batch=64:epochs=20"
     )
     assert float(summarise(found)["mean"][0, 0]) >= 0.88
     assert float(found.fit_correlation.sel(stage="change").mean()) >= 0.88

@@ -48,7 +48,7 @@ def whole(repsim, tmp_path_factory, shared_cache):
         deadleaves(split, count=120)  # rendered once in all tests
     shutil.copytree(shared_cache / "data", cache / "data")
     done = repsim(
-        "reproduce", "all", "--scale", "smoke", "--celeba", f"{LEAVES}:classes=disc/star", "-q",
+        "reproduce", "all", "--scale", "smoke", "--celeba", f"{LEAVES}:classes=ring/star", "-q",
         "-o", str(folder / "out"), REPSIM_CACHE=str(cache),
     )  # fmt: skip
     return folder / "out", cache, done

@@ -1,5 +1,6 @@
 """Runs: what they depend on, what they keep, and what becomes of damaged or interrupted ones."""
 
+import copy
 import multiprocessing
 import os
 import warnings
@@ -15,10 +16,18 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
+from repsim_energy.models.layers import find_layer
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.models.norms import folded
 from repsim_energy.numerics.linear_cnn import linear_cnn_filters
-from repsim_energy.training.loop import _parts, as_input, evaluate, normalisation_of
+from repsim_energy.training.loop import (
+    _parts,
+    as_input,
+    batches,
+    evaluate,
+    normalisation_of,
+    train,
+)
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
 from repsim_energy.training.runs import is_cached, make_run, run_key
 
@@ -88,6 +97,7 @@ def test_everything_that_decides_a_run_is_in_its_key(spec, data):
     others = [
         run_key(spec, data, 1, RECIPE),
         run_key(spec, data, 0, Recipe(lr=0.06, batch=10, steps=8, snapshots=4)),
+        run_key(spec, data, 0, replace(RECIPE, schedule="one_cycle")),
         run_key(
             spec, data, 0, Recipe(lr=0.05, batch=10, steps=8, snapshots=4, precision="bfloat16")
         ),
@@ -95,7 +105,7 @@ def test_everything_that_decides_a_run_is_in_its_key(spec, data):
         run_key(spec, Dataset("pictures", relabelled, data.test), 0, RECIPE),
         run_key(spec, Dataset("pictures", data.train, data.train), 0, RECIPE),
     ]
-    assert len({key, *others}) == 7
+    assert len({key, *others}) == 8
     assert run_key(ModelSpec("other label", NETWORK, {"name": "small"}), data, 0, RECIPE) == key
     assert run_key(ModelSpec("function", NETWORK, None), data, 0, RECIPE) is None
 
@@ -241,6 +251,28 @@ def test_the_factors_of_a_batch_norm_are_kept_beside_the_filters(spec, data, fre
     assert not [name for name in without.filters if name.endswith("_scale")]
 
 
+def test_one_cycle_takes_the_steps_of_its_definition(data):
+    """Up in a straight line to 30% of the training, down along half a cosine to its end."""
+    recipe = Recipe(lr=0.2, momentum=0.9, batch=10, steps=20, schedule="one_cycle")
+    middles = np.arange(0.5, 20) / 20
+    up, down = middles / 0.3, np.cos(np.pi / 2 * (middles - 0.3) / 0.7) ** 2
+    sizes = 0.2 * np.where(middles < 0.3, up, down)
+    norm = normalisation_of(data.train)
+    torch.manual_seed(0)
+    found = linear_cnn(3, 3, filters=4, sigma=0.1)
+    expected = copy.deepcopy(found)
+    train(found, find_layer(found)[0], data.train, data.test, norm, recipe, 5, CPU)
+    velocity = [torch.zeros_like(p) for p in expected.parameters() if p.requires_grad]
+    for size, chosen in zip(sizes, batches(len(data.train), recipe, 5), strict=False):
+        weights = [p for p in expected.parameters() if p.requires_grad]
+        answers = expected(as_input(data.train.images[chosen], norm))
+        loss = nn.functional.cross_entropy(answers, data.train.labels[chosen])
+        for v, p, g in zip(velocity, weights, torch.autograd.grad(loss, weights), strict=True):
+            v.mul_(0.9).add_(g)
+            p.data.sub_(size * v)
+    torch.testing.assert_close(found.state_dict(), expected.state_dict(), rtol=1e-4, atol=1e-6)
+
+
 def test_until_accuracy_ends_after_the_epoch_that_reaches_it(pictures):
     bright = pictures.images.clone()
     bright[pictures.labels == 0] //= 4
@@ -297,6 +329,7 @@ def test_recipes_are_read_from_text():
         "fast": "unknown recipe 'fast'; known: paper, quick", "quick:lrr=1": "did you mean 'lr'",
         "quick:lr=x": "expected float", "quick:lr=-1": "lr > 0", "quick:batch=0": "at least 1",
         "quick:until_accuracy=2": "share", "quick:loss=l1": "cross_entropy or mse",
+        "quick:schedule=cosine": "constant or one_cycle",
     }.items():  # fmt: skip
         with pytest.raises(UsageError, match=words.replace("(", r"\(")):
             parse_recipe(text)

@@ -54,17 +54,18 @@ def _norm_behind(module, layer):
 
 
 @pytest.mark.parametrize(
-    ("name", "optimizer", "steps"),
+    ("name", "optimizer", "steps", "schedule"),
     [
-        ("vgg11:width=0.125:frozen=true", "sgd", 2),  # rounding grows tenfold at each step
-        ("lenet5", "sgd", 5),
-        ("linear_cnn:filters=8", "adam", 7),
+        ("vgg11:width=0.125:frozen=true", "sgd", 2, "constant"),  # rounding grows tenfold a step
+        ("lenet5", "sgd", 5, "one_cycle"),
+        ("linear_cnn:filters=8", "adam", 7, "constant"),
     ],
 )
-def test_each_network_is_the_one_trained_alone(name, optimizer, steps, images):
+def test_each_network_is_the_one_trained_alone(name, optimizer, steps, schedule, images):
     recipe = Recipe(
         **{"sgd": {"lr": 0.02, "momentum": 0.9}, "adam": {"lr": 1e-3}}[optimizer],
         weight_decay=1e-3, batch=32, optimizer=optimizer, steps=steps, snapshots=2, evaluations=1,
+        schedule=schedule,
     )  # fmt: skip
     for module, other, history, expected in both_ways(networks(name), images, recipe):
         kept = ("snapshots", "snapshot_steps", "snapshot_scales")
