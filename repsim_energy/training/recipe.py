@@ -125,7 +125,8 @@ RECIPES = {
 def parse_recipe(text: str) -> Recipe:
     """Return the recipe of ``NAME[:key=value]...``.
 
-    Giving one of ``epochs`` and ``steps`` replaces the named recipe's other.
+    Giving one of ``epochs`` and ``steps`` replaces the named recipe's other, and
+    ``optimizer=adam`` its momentum, which is one of sgd.
 
     Examples
     --------
@@ -142,4 +143,6 @@ def parse_recipe(text: str) -> Recipe:
     if ("epochs" in given) != ("steps" in given):
         changes.setdefault("epochs", None)
         changes.setdefault("steps", None)
+    if changes.get("optimizer") == "adam":
+        changes.setdefault("momentum", 0.0)
     return replace(RECIPES[spec.name], **changes)

@@ -325,6 +325,8 @@ def test_recipes_are_read_from_text():
     assert parse_recipe("quick") == RECIPES["quick"]
     changed = parse_recipe("paper:lr=0.05:steps=10:until_accuracy=0.99")
     assert (changed.lr, changed.steps, changed.epochs) == (0.05, 10, None)
+    assert parse_recipe("quick").momentum == 0.9
+    assert parse_recipe("quick:optimizer=adam").momentum == 0  # one of sgd
     for text, words in {
         "fast": "unknown recipe 'fast'; known: paper, quick", "quick:lrr=1": "did you mean 'lr'",
         "quick:lr=x": "expected float", "quick:lr=-1": "lr > 0", "quick:batch=0": "at least 1",
