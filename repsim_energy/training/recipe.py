@@ -109,7 +109,7 @@ class Recipe:
 
 RECIPES = {
     "quick": Recipe(
-        lr=0.01,
+        lr=0.015,
         momentum=0.9,
         schedule="one_cycle",
         batch=32,
