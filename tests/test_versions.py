@@ -61,8 +61,10 @@ def plugins(install):
         install(name, source)
 
 
-def versions(*args, **options):
-    result = rs.compare(*args, recipe=RECIPE, seeds=1, **options)
+def versions(models, *args, **options):
+    trains = any(model == "mine" for model in getattr(models, "values", lambda: models)())
+    training = {"recipe": RECIPE, "seeds": 1} if trains else {}
+    result = rs.compare(models, *args, **training, **options)
     return json.loads(result.attrs["versions"])
 
 

@@ -98,6 +98,8 @@ def asked_for(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[st
 
 def _same(value: Any, other: Any) -> bool:
     """Return whether two values are equal; a list never equals a number."""
+    if isinstance(value, range):  # which may be too long to be looked at
+        return False
     try:
         return np.ndim(value) == np.ndim(other) and bool(np.all(value == other))
     except (TypeError, ValueError):  # such as lists of lists, which are refused where they are read
