@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from repsim_energy.comparison import Step, compare
+    from repsim_energy.comparison import compare
     from repsim_energy.data.pictures import batches_of_files, images_of_files, open_picture
     from repsim_energy.errors import (
         DataError,
@@ -60,13 +60,14 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.profile_fit import ProfileFit, fit_profile, fit_profiles
     from repsim_energy.numerics.theory import theoretical_profile, whitening_filters
     from repsim_energy.numerics.tiles import tile_patches
+    from repsim_energy.progress import Progress, Reporter
     from repsim_energy.results import open_result, save_result
     from repsim_energy.scheduling import patch_moments_of_chunks
     from repsim_energy.specs import write_spec
     from repsim_energy.training.recipe import Recipe
 
 _HOMES = {
-    "comparison": ("Step", "compare"),
+    "comparison": ("compare",),
     "data.pictures": ("batches_of_files", "images_of_files", "open_picture"),
     "errors": (
         "DataError",
@@ -110,6 +111,7 @@ _HOMES = {
     "numerics.profile_fit": ("ProfileFit", "fit_profile", "fit_profiles"),
     "numerics.theory": ("theoretical_profile", "whitening_filters"),
     "numerics.tiles": ("tile_patches",),
+    "progress": ("Progress", "Reporter"),
     "results": ("open_result", "save_result"),
     "scheduling": ("patch_moments_of_chunks",),
     "specs": ("write_spec",),
@@ -132,11 +134,12 @@ __all__ = [
     "PatchMoments",
     "PatchTransform",
     "ProfileFit",
+    "Progress",
     "Recipe",
     "RepsimError",
     "RepsimWarning",
+    "Reporter",
     "ShapeError",
-    "Step",
     "Subject",
     "TrainedModel",
     "UsageError",

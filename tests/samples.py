@@ -30,6 +30,28 @@ WATCHED = "watched"
 """A file in that folder: those who leave a mark wait until somebody has seen it."""
 
 
+class Heard(rs.Reporter):
+    """Keeps what it is told of a comparison."""
+
+    def __init__(self):
+        self.lines, self.steps = [], []
+
+    def announce(self, text):
+        self.lines.append(text)
+
+    def progress(self, progress):
+        self.steps.append(progress)
+
+    @property
+    def ended(self):
+        return [one.label for one in self.steps if one.step == one.steps]
+
+    @property
+    def watched(self):
+        """The trainings that were reported while they went on, in this process that is."""
+        return {one.label for one in self.steps if one.step < one.steps}
+
+
 def noise_images(count, shape, classes=2, *, seed=0, name="noise"):
     """``count`` images (c, h, w) of random bytes, whose labels take turns."""
     generator = torch.Generator().manual_seed(seed)

@@ -11,7 +11,7 @@ import rich_click as click
 
 from repsim_energy.cli.app import registry_of, say
 from repsim_energy.cli.options import parse_seeds, parse_words, refuse_inputs, training_options
-from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
+from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_result
 from repsim_energy.errors import RepsimError
 from repsim_energy.specs import split_list
@@ -109,11 +109,11 @@ def compare(
     from repsim_energy.comparison import compare as compare_networks
     from repsim_energy.results import save_result, to_json
 
-    with progress_on_stderr(quiet) as progress, redirect_stdout(sys.stderr):  # networks may print
+    with reporter_on_stderr(quiet) as reporter, redirect_stdout(sys.stderr):  # networks may print
         result = compare_networks(
             split_list(models), split_list(dataset), layers=split_list(layers),
-            seeds=parse_seeds(seeds), progress=progress, registry=registry_of(ctx),
-            scheduler=scheduler or "local", announce=announce_on_stderr(quiet), **options,
+            seeds=parse_seeds(seeds), reporter=reporter, registry=registry_of(ctx),
+            scheduler=scheduler or "local", **options,
         )  # fmt: skip
     unsaved = None
     try:

@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
 from repsim_energy.cli.app import say
 from repsim_energy.errors import visible
+from repsim_energy.progress import Progress, Reporter
 
-if TYPE_CHECKING:
-    from repsim_energy.comparison import Step
-
-__all__ = ["announce_on_stderr", "progress_on_stderr"]
+__all__ = ["reporter_on_stderr"]
 
 
 @contextlib.contextmanager
-def progress_on_stderr(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
-    """Give a function that shows each step of a training; ``None`` when quiet.
+def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
+    """Give what shows how far a comparison is, unless it is to be quiet.
 
     Pictures that are read meanwhile are shown too.
     """
-    from repsim_energy.data.pictures import watched
-
     console = Console(stderr=True)
     if quiet:
-        yield None
-    elif not console.is_terminal:
+        yield Reporter()
+        return
+    from repsim_energy.data.pictures import watched
+
+    if not console.is_terminal:
         with watched(_pictures_line):
-            yield _line
+            yield _Lines()
     else:
         columns = (
             TextColumn("{task.description}", markup=False), BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=console) as progress:
-            bars = _Bars(progress)
-            with watched(bars.pictures):
-                yield bars
+        with Bars(*columns, console=console) as bars:
+            shown = _Bars(bars)
+            with watched(shown.pictures):
+                yield shown
 
 
-def announce_on_stderr(quiet: bool) -> Callable[[str], None] | None:
-    """Return a function that prints a line; ``None`` when quiet."""
-    return None if quiet else say
+class _Lines(Reporter):
+    """A line for each training."""
 
+    def announce(self, text: str) -> None:
+        say(text)
 
-def _line(step: Step) -> None:
-    if step.step == step.steps:
-        say(f"[{step.run}/{step.runs}] {visible(step.label)}: {_steps(step)}")
+    def progress(self, progress: Progress) -> None:
+        if progress.step == progress.steps:
+            place = f"[{progress.run}/{progress.runs}]"
+            say(f"{place} {visible(progress.label)}: {progress.steps} steps")
 
 
 def _pictures_line(done: int, pictures: int) -> None:
@@ -66,14 +60,10 @@ def _pictures_line(done: int, pictures: int) -> None:
         say(f"{pictures} pictures read")
 
 
-def _steps(step: Step) -> str:
-    return "done" if step.steps == 1 else f"{step.steps} steps"
-
-
-class _Bars:
+class _Bars(_Lines):
     """One bar for the run at hand and one for all runs; before them one for pictures."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._all = bars.add_task("all runs", total=None)
         self._run = bars.add_task("", total=None)
@@ -85,11 +75,11 @@ class _Bars:
             self._reading.append(self._bars.add_task("pictures"))
         self._bars.update(self._reading[0], total=pictures, completed=done)
 
-    def __call__(self, step: Step) -> None:
-        self._bars.update(
-            self._all, total=step.runs, completed=step.run - 1 + step.step / step.steps
-        )
-        description = f"{visible(step.label)} ({step.run} of {step.runs})"
+    def progress(self, progress: Progress) -> None:
+        run, runs = progress.run, progress.runs
+        share = progress.step / progress.steps
+        self._bars.update(self._all, total=runs, completed=run - 1 + share)
+        description = f"{visible(progress.label)} ({run} of {runs})"
         if self._bars.tasks[self._run].description != description:
             self._bars.reset(self._run, description=description)
-        self._bars.update(self._run, total=step.steps, completed=step.step)
+        self._bars.update(self._run, total=progress.steps, completed=progress.step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import rich_click as click
 
 from repsim_energy.cli.app import registry_of, say
 from repsim_energy.cli.options import parse_numbers, parse_seeds, scheduler_options
-from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
+from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
 from repsim_energy.experiments import EXPERIMENTS, chosen_experiments
@@ -70,7 +71,6 @@ def reproduce(
 
     check_matplotlib()
     setting = _setting(ctx, **options)
-    setting.announce = announce_on_stderr(quiet)
     from repsim_energy.reproduction import report
     from repsim_energy.reproduction.run import reproduce as run_one
 
@@ -80,9 +80,8 @@ def reproduce(
     for number, experiment in enumerate(chosen, 1):
         if not quiet:
             say(f"{experiment.name}, {number} of {len(chosen)}")
-        with progress_on_stderr(quiet) as progress:
-            setting.progress = progress
-            row, problem = run_one(experiment, setting, output)
+        with reporter_on_stderr(quiet) as reporter:
+            row, problem = run_one(experiment, replace(setting, reporter=reporter), output)
         incomplete |= _show(experiment.name, row)
         unsaved = unsaved or problem
     if unsaved is not None:  # such as a full disk: what was computed has been shown

@@ -10,7 +10,7 @@ import rich_click as click
 from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.compare import report_failures
 from repsim_energy.cli.options import parse_seeds, training_options
-from repsim_energy.cli.progress import announce_on_stderr, progress_on_stderr
+from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.specs import split_list
@@ -42,16 +42,18 @@ def train(
     from repsim_energy.comparison import make_plan, train_networks
     from repsim_energy.scheduling import scheduler_of
 
-    where = scheduler_of(scheduler or "local", jobs)
-    with progress_on_stderr(quiet) as progress:
+    with (
+        reporter_on_stderr(quiet) as reporter,
+        scheduler_of(scheduler or "local", jobs) as opened,
+    ):
         plan = make_plan(
             registry_of(ctx), split_list(models), split_list(dataset), parse_seeds(seeds), recipe,
             device,
         )  # fmt: skip
         _check_given(plan)
-        networks, failures = train_networks(plan, progress, where, announce_on_stderr(quiet))
+        networks, failures = train_networks(plan, opened, reporter)
     rows = [
-        [plan.label(key), run.run_id, str(run.steps), f"{run.train_accuracy:.3f}",
+        [plan.label(key), run.run_id, str(run.history.steps), f"{run.history.train_accuracy:.3f}",
          f"{run.test_accuracy:.3f}", str(run.folder or "memory alone")]
         for key, network in networks.items()
         if (run := network.run) is not None

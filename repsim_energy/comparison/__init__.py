@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.pipeline import compare
-from repsim_energy.comparison.plan import Plan, Step, make_plan
+from repsim_energy.comparison.plan import Plan, make_plan
 
 __all__ = [
     "Plan",
-    "Step",
     "compare",
     "make_plan",
     "train_networks",

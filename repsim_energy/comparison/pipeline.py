@@ -22,7 +22,7 @@ from repsim_energy.comparison.layers import (
 )
 from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.memory import check_memory, check_pairs
-from repsim_energy.comparison.networks import Announce, Report, train_networks
+from repsim_energy.comparison.networks import SILENT, train_networks
 from repsim_energy.comparison.options import (
     asked_for,
     refuse_options_of_other_metrics,
@@ -46,6 +46,7 @@ from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject, missing_of
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
+from repsim_energy.progress import Reporter
 from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.chunks import moments_of_images
@@ -77,8 +78,7 @@ def compare(
     device: str = "auto",
     jobs: int | None = None,
     scheduler: str | Scheduler | None = None,
-    progress: Report | None = None,
-    announce: Announce | None = None,
+    reporter: Reporter = SILENT,
     registry: Registry | None = None,
 ) -> xr.Dataset:
     """Compare networks; those that are named by architecture are trained or read from the cache.
@@ -121,8 +121,8 @@ def compare(
     scheduler : who trains. Without one, ``jobs`` processes, or this process alone; ``local`` is
         ``jobs`` processes, or one per usable core; ``local:N`` is N; ``tcp://HOST:PORT`` is the
         Dask cluster there
-    progress : called with a :class:`Step` while networks are trained
-    announce : called with a line that says how long a long sweep will take, before it starts
+    reporter : is told how long a long sweep will take, and how far it is; see :class:`Reporter`
+    registry : what is installed, from ``load_registry()``; by default that is called
 
     Returns
     -------
@@ -138,39 +138,39 @@ def compare(
     """
     self_check()
     asked = asked_for(compare, locals())
-    where = scheduler_of(scheduler, jobs)
     registry = registry or load_registry()
     measure = _metric(registry, metric)
     refuse_options_of_other_metrics(measure, asked)
-    on_filters = measure.operates_on == "filters"
-    plan = make_plan(
-        registry,
-        models,
-        dataset,
-        seeds,
-        recipe,
-        device,
-        filters=on_filters,
-        normalize=normalize,
-        answer=answer,
-        fold=fold,
-        channels=channels,
-    )
-    if on_filters:
-        check_pairs(plan)
-        used = choose_stage(stage, plan)
-        bases = patch_bases(plan, partial(moments_of_images, where))
-    else:
-        found = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
-        check_pairs(plan, len(found.labels))
-        shown = choose_images(plan, images, measure)
-        split = say_what_is_shown(plan, asked.get("images"))
-        check_memory(plan, measure, found, [len(chosen) for chosen in shown])
-    networks, failures = train_networks(plan, progress, where, announce)
-    say_what_had_no_use(plan, measure, asked)
-    if on_filters:
-        return _with_filters(plan, measure, networks, bases, used, failures)
-    return _with_activations(plan, measure, networks, found, shown, split, failures)
+    with scheduler_of(scheduler, jobs) as scheduler:
+        on_filters = measure.operates_on == "filters"
+        plan = make_plan(
+            registry,
+            models,
+            dataset,
+            seeds,
+            recipe,
+            device,
+            filters=on_filters,
+            normalize=normalize,
+            answer=answer,
+            fold=fold,
+            channels=channels,
+        )
+        if on_filters:
+            check_pairs(plan)
+            used = choose_stage(stage, plan)
+            bases = patch_bases(plan, partial(moments_of_images, scheduler))
+        else:
+            found = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
+            check_pairs(plan, len(found.labels))
+            shown = choose_images(plan, images, measure)
+            split = say_what_is_shown(plan, asked.get("images"))
+            check_memory(plan, measure, found, [len(chosen) for chosen in shown])
+        networks, failures = train_networks(plan, scheduler, reporter)
+        say_what_had_no_use(plan, measure, asked)
+        if on_filters:
+            return _with_filters(plan, measure, networks, bases, used, failures)
+        return _with_activations(plan, measure, networks, found, shown, split, failures)
 
 
 def _with_filters(

@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import index
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from repsim_energy.comparison.folding import folding_of
 from repsim_energy.comparison.inputs import for_each, with_answers, with_inputs, with_options
@@ -27,33 +27,30 @@ from repsim_energy.models.through import applied_filters, step_through
 from repsim_energy.numerics.components import transform_basis
 from repsim_energy.numerics.patches import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
-from repsim_energy.scheduling.tasks import Key
 from repsim_energy.specs import MOST_SEEDS
 from repsim_energy.training.build import build, image_shape
 from repsim_energy.training.device import choose_device, choose_precision
 from repsim_energy.training.loop import normalisation_of
 from repsim_energy.training.recipe import Recipe, parse_recipe
+from repsim_energy.training.training import Training
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Key", "Plan", "Step", "make_plan", "patch_bases"]
+__all__ = ["Key", "Plan", "make_plan", "patch_bases"]
 
 Patch = tuple[int, int, int, int, int]
 """Channels, rows and columns of the pixels that a first layer sees at once, and the step from one
 to the next, which is more than 1 in the filters of a dilated convolution."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """How far a comparison is: step ``step`` of ``steps`` of run ``run`` of ``runs``."""
+class Key(NamedTuple):
+    """Where a network stands in a comparison: the indices of data set, model and seed."""
 
-    label: str
-    run: int
-    runs: int
-    step: int
-    steps: int
+    dataset: int
+    model: int
+    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +80,7 @@ class Plan:
     @property
     def shape(self) -> Key:
         """The sizes of the dimensions dataset, model and seed."""
-        return (len(self.datasets), len(self.models), len(self.seeds))
+        return Key(len(self.datasets), len(self.models), len(self.seeds))
 
     @property
     def trains(self) -> bool:
@@ -94,11 +91,26 @@ class Plan:
     def keys(self) -> list[Key]:
         """All networks; one trained elsewhere stands at the first seed alone."""
         return [
-            (d, m, s)
+            Key(d, m, s)
             for d in range(len(self.datasets))
             for m in range(len(self.models))
             for s in range(1 if (d, m) in self.trained else len(self.seeds))
         ]
+
+    @property
+    def trainings(self) -> dict[Key, Training]:
+        """The networks that are trained here, or were and are read from the cache."""
+        return {
+            key: Training(
+                self.models[key.model],
+                self.datasets[key.dataset],
+                self.seeds[key.seed],
+                self.recipe,
+                self.label(key),
+            )
+            for key in self.keys
+            if (key.dataset, key.model) not in self.trained
+        }
 
     def label(self, key: Key) -> str:
         """Return what to call a network; one that is given has no seed."""

@@ -161,19 +161,19 @@ def _fits(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:
 
 def run_variables(plan: Plan, networks: Mapping[Key, Network]) -> Variables:
     """Return what is known of each training."""
-    accuracy = {n: np.full(plan.shape, np.nan) for n in ("train_accuracy", "test_accuracy")}
+    accuracy = np.full((2, *plan.shape), np.nan)
     steps = np.full(plan.shape, -1, dtype=np.int64)
     run_id = np.full(plan.shape, "", dtype="U16")
     for key, network in networks.items():
-        if network.run is not None:
-            for name, values in accuracy.items():
-                values[key] = getattr(network.run, name)
-            steps[key] = network.run.steps
-            run_id[key] = network.run.run_id
+        if (run := network.run) is not None:
+            accuracy[(slice(None), *key)] = run.history.train_accuracy, run.test_accuracy
+            steps[key] = run.history.steps
+            run_id[key] = run.run_id
     given = np.zeros(plan.shape[:2], dtype=np.int8)
     for place in plan.trained:
         given[place] = 1
-    named: dict[str, Any] = {**accuracy, "steps": steps, "run_id": run_id}
+    named: dict[str, Any] = dict(zip(("train_accuracy", "test_accuracy"), accuracy, strict=True))
+    named |= {"steps": steps, "run_id": run_id}
     return {
         **{name: (SUBJECT, values) for name, values in named.items()},
         "given": (SUBJECT[:2], given),

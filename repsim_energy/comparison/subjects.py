@@ -25,8 +25,8 @@ from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
 from repsim_energy.specs import write_spec
 from repsim_energy.training.build import image_shape
-from repsim_energy.training.kept import Run
 from repsim_energy.training.loop import normalisation_of
+from repsim_energy.training.run_cache import Run
 
 __all__ = ["Network", "as_datasets", "as_models", "network_of_run", "network_of_trained"]
 
@@ -75,14 +75,7 @@ def _without_holes(filters: Tensor, step: tuple[int, int]) -> Tensor:
     return filters[..., :: step[0], :: step[1]].contiguous()
 
 
-def network_of_run(
-    run: Run,
-    spec: ModelSpec,
-    data: Dataset,
-    seed: int,
-    step: tuple[int, int] = (1, 1),
-    fold: bool = False,
-) -> Network:
+def network_of_run(run: Run, step: tuple[int, int] = (1, 1), fold: bool = False) -> Network:
     """Return the network that a run trained.
 
     Parameters
@@ -95,23 +88,28 @@ def network_of_run(
     TrainingError
         Where that is asked for and something else followed when it was trained.
     """
-    kept = {}
-    for name in ("init", "trained", "snapshots"):
-        scale = run.filters.get(f"{name}_scale") if fold else None
+    history, scales = run.history, run.history.snapshot_scales
+    kept = {
+        "init": (run.initial, None if scales is None else scales[0]),
+        "trained": (run.trained, run.scale),
+        "snapshots": (history.snapshots, scales),
+    }
+    filters = {}
+    for name, (bank, scale) in kept.items():
         if fold and (scale is None or not bool(scale.isfinite().all())):
             raise TrainingError(
                 f"no batch norm that can be folded followed '{run.layer}' while it was trained, "
                 "expected one at every step; leave fold= out"
             )
-        kept[name] = _without_holes(folded(run.filters[name], scale), step)
-    snapshots = kept.pop("snapshots")
+        filters[name] = _without_holes(folded(bank, scale) if fold else bank, step)
+    snapshots = filters.pop("snapshots")
     return Network(
-        kept,
+        filters,
         run.layer,
-        lambda: run.network(spec, data, seed),
+        run.network,
         run.normalisation,
         run,
-        snapshots=dict(zip(run.filters["snapshot_steps"].tolist(), snapshots, strict=True)),
+        snapshots=dict(zip(history.snapshot_steps.tolist(), snapshots, strict=True)),
     )
 
 

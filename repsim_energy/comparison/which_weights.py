@@ -46,8 +46,8 @@ def weight_coords(plan: Plan, networks: Mapping[Key, Network]) -> dict[str, Any]
     for d, m in plan.trained:
         files[m] = plan.trained[d, m].file_sha256
         for stage, digests in found.items():
-            if stage in networks[d, m, 0].filters:
-                digests[d, m] = filters_sha256(networks[d, m, 0].filters[stage])
+            if stage in networks[Key(d, m, 0)].filters:
+                digests[d, m] = filters_sha256(networks[Key(d, m, 0)].filters[stage])
     return {
         "model_spec": (("model",), [spec.spec for spec in plan.models]),
         "file_sha256": (("model",), files),

@@ -24,7 +24,7 @@ from repsim_energy.numerics.memory import available_memory
 from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.scheduling.processes import usable_cores
 from repsim_energy.storage import cache_folder
-from repsim_energy.training.kept import MANIFEST
+from repsim_energy.training.run_cache import MANIFEST
 
 __all__ = ["Facts", "facts_of_kernels", "facts_of_machine"]
 

@@ -19,8 +19,8 @@ from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.training.build import build
 from repsim_energy.training.loop import normalisation_of
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.runs import make_run
 from repsim_energy.training.together import train_together
+from repsim_energy.training.training import Training
 
 __all__ = ["checks"]
 
@@ -73,8 +73,9 @@ def _filters(module: nn.Module) -> Tensor:
 
 def _alone(recipe: Recipe, device: torch.device, seeds: Sequence[int] = SEEDS) -> Deviations:
     for seed in seeds:
-        run = make_run(SPEC, data(), seed, recipe, device)
-        yield from _compare(seed, {**run.filters, "test_loss": run.filters["evaluations"][0, 0]})
+        run = Training(SPEC, data(), seed, recipe).run(device)
+        found = {"init": run.initial, "trained": run.trained, "loss": run.history.loss}
+        yield from _compare(seed, {**found, "test_loss": run.history.evaluations[0, 0]})
 
 
 def _together(device: torch.device) -> Deviations:

@@ -48,15 +48,18 @@ def _curves(network: Network) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     Those of the training are averages since the evaluation before.
     """
     assert network.run is not None
-    kept = {name: values.numpy() for name, values in network.run.filters.items()}
-    steps = kept["evaluation_steps"]
+    history = network.run.history
+    loss, accuracy, steps = (
+        values.numpy() for values in (history.loss, history.accuracy, history.evaluation_steps)
+    )
+    evaluations = history.evaluations.numpy()
     spans = [slice(a, b) for a, b in zip([0, *steps[:-1]], steps, strict=True)]
     return {
         "evaluation_step": steps,
-        "training_loss": np.array([kept["loss"][span].mean() for span in spans]),
-        "training_accuracy": np.array([kept["accuracy"][span].mean() for span in spans]),
-        "validation_loss": kept["evaluations"][:, 0],
-        "validation_accuracy": kept["evaluations"][:, 1],
+        "training_loss": np.array([loss[span].mean() for span in spans]),
+        "training_accuracy": np.array([accuracy[span].mean() for span in spans]),
+        "validation_loss": evaluations[:, 0],
+        "validation_accuracy": evaluations[:, 1],
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from repsim_energy.numerics.profile_fit import fit_profile
 from repsim_energy.plot import draw_profiles, new_figure
 from repsim_energy.reproduction.outcome import Outcome, similarities
+from repsim_energy.reproduction.setting import SILENT
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,7 +40,7 @@ def run(setting: Setting) -> Outcome:
     outcome.figure, panels = new_figure(max(1, len(setting.components)))
     for number, (component, axes) in enumerate(zip(setting.components, panels, strict=False)):
         pair = [datasets[chain] for chain in chains[2 * number : 2 * number + 2]]
-        result = setting.compare([model], pair, seeds=seeds, progress=None)
+        result = setting.compare([model], pair, seeds=seeds, reporter=SILENT)
         outcome.keep(f"component_{component}", result)
         pairs = similarities(result, {"dataset": 0}, {"dataset": 1})
         outcome.add(f"component {component}: true vs random labels", pairs, "", over)

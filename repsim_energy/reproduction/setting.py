@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from repsim_energy.comparison import Step, compare, make_plan, train_networks
+from repsim_energy.comparison import compare, make_plan, train_networks
+from repsim_energy.comparison.plan import Key
 from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.patch_variants import check_component
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.numerics.autocorrelation import LagMoments, lag_moments
 from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.progress import Reporter
 from repsim_energy.registry import Registry, load_dataset
 from repsim_energy.reproduction.scales import Scale
 from repsim_energy.results import assemble
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
     from repsim_energy.reproduction.outcome import Outcome
 
-__all__ = ["PATCH", "Missing", "Setting", "make_setting"]
+__all__ = ["PATCH", "SILENT", "Missing", "Setting", "make_setting"]
+
+SILENT = Reporter()
 
 PATCH = (3, 3)
 """Height and width of the patches that the networks on small images see."""
@@ -59,6 +62,7 @@ class Setting:
     sources : data set -> the spec to take it from
     recipe : of every training
     components : that are labelled by or scaled
+    reporter : is told how far trainings are
     """
 
     registry: Registry
@@ -69,8 +73,9 @@ class Setting:
     components: Sequence[int]
     device: str = "auto"
     scheduler: Scheduler = field(default_factory=scheduler_of)
-    progress: Callable[[Step], None] | None = None
-    announce: Callable[[str], None] | None = None
+    reporter: Reporter = field(default_factory=Reporter)
+    _loaded: dict[str, Dataset] = field(default_factory=dict, repr=False)
+    _lags: dict[Any, LagMoments] = field(default_factory=dict, repr=False)
 
     @property
     def over(self) -> str:
@@ -96,10 +101,6 @@ class Setting:
                     raise Missing(f"needs {WANTED[source]} ({error})") from error
                 raise
         return self._loaded[spec]
-
-    @cached_property
-    def _loaded(self) -> dict[str, Dataset]:
-        return {}
 
     def described(self) -> list[str]:
         """Return what images have been used so far, in words."""
@@ -131,10 +132,6 @@ class Setting:
             self._lags[key] = lag_moments(images.images, patch, max_shift=max_shift)
         return self._lags[key]
 
-    @cached_property
-    def _lags(self) -> dict[Any, LagMoments]:
-        return {}
-
     def compare(
         self,
         models: Any,
@@ -147,7 +144,7 @@ class Setting:
         return compare(
             models, datasets, seeds=self.seeds if seeds is None else seeds, recipe=self.recipe,
             device=self.device, scheduler=self.scheduler, registry=self.registry,
-            **{"progress": self.progress, "announce": self.announce, **options},
+            **{"reporter": self.reporter, **options},
         )  # fmt: skip
 
     def compare_given(self, models: Any, data: Dataset) -> xr.Dataset:
@@ -161,11 +158,11 @@ class Setting:
         models: Sequence[str],
         datasets: Sequence[Dataset],
         seeds: Sequence[int] | None = None,
-    ) -> tuple[dict[tuple[int, int, int], Network], list[str]]:
+    ) -> tuple[dict[Key, Network], list[str]]:
         """Return (data set, model, seed) indices -> network, and what failed."""
         chosen = self.seeds if seeds is None else seeds
         plan = make_plan(self.registry, models, datasets, chosen, self.recipe, self.device)
-        return train_networks(plan, self.progress, self.scheduler, self.announce)
+        return train_networks(plan, self.scheduler, self.reporter)
 
     def compare_each(
         self, models: Sequence[str], datasets: Mapping[str, Dataset], outcome: Outcome
@@ -180,7 +177,7 @@ class Setting:
         results = {}
         for name, data in datasets.items():
             try:
-                results[name] = outcome.keep(name, self.compare(models, [data], progress=None))
+                results[name] = outcome.keep(name, self.compare(models, [data], reporter=SILENT))
             except TrainingError as error:
                 outcome.failures.append(str(error))
         return results

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import torch
 
 from repsim_energy.interfaces import Dataset, ModelSpec
-from repsim_energy.scheduling.tasks import Key, Outcomes, Tasks
+from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.build import NETWORK_ERRORS
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.runs import make_runs_together
+from repsim_energy.training.training import Training, run_together
 
-__all__ = ["make_batched"]
+__all__ = ["run_batched"]
+
+Name = TypeVar("Name")
 
 
-def make_batched(tasks: Tasks, device: torch.device, at_once: int | None = None) -> Outcomes:
-    """Make the runs that differ in their seed alone together; yield each when it is kept.
+def run_batched(
+    trainings: Mapping[Name, Training],
+    device: torch.device,
+    tally: Tally,
+    at_once: int | None = None,
+) -> Outcomes[Name]:
+    """Run those trainings that differ in their seed alone together; yield what came of each.
 
-    Left out, for the caller to make one by one, is what is not cached, what stands alone, and
-    architectures that cannot be batched or do not fit into memory together.
+    Left out is what is not cached, what stands alone, and architectures that cannot be batched or
+    do not fit into memory together.
 
     Parameters
     ----------
     at_once : networks in a batch at most; ``None`` takes all seeds
     """
-    groups: dict[tuple[ModelSpec, Dataset, Recipe], dict[int, Key]] = {}
-    for key, (spec, data, seed, recipe) in tasks.items():
-        if spec.identity is not None:
-            groups.setdefault((spec, data, recipe), {})[seed] = key
-    for (spec, data, recipe), keys in groups.items():
-        seeds = list(keys)
-        step = at_once or len(seeds)
-        for start in range(0, len(seeds), step):
-            together = seeds[start : start + step]
+    groups: dict[tuple[ModelSpec, Dataset, Recipe], list[Name]] = {}
+    for name, one in trainings.items():
+        if one.key:
+            groups.setdefault((one.model, one.data, one.recipe), []).append(name)
+    for names in groups.values():
+        step = at_once or len(names)
+        for start in range(0, len(names), step):
+            together = names[start : start + step]
             if len(together) < 2:
                 continue
             try:
-                outcomes = make_runs_together(spec, data, together, recipe, device)
+                outcomes = run_together([trainings[name] for name in together], device)
             except NETWORK_ERRORS:
                 continue
-            for seed, error in outcomes.items():
-                yield keys[seed], error
+            for name, outcome in zip(together, outcomes, strict=True):
+                tally.end(trainings[name], outcome)
+                yield name, outcome

@@ -47,7 +47,7 @@ def moments_of_images(
     Only sums of bytes, which are exact, come out the same in every bit however they are split;
     floats stay here.
     """
-    if isinstance(scheduler, Local) or images.dtype != torch.uint8 or images.nbytes < large:
+    if scheduler.is_local or images.dtype != torch.uint8 or images.nbytes < large:
         return patch_moments(images, patch)
     count = max(1, len(images) * PIECE // images.nbytes)
     pieces = (piece.clone() for piece in images.split(count))  # else all images would be sent
@@ -107,16 +107,16 @@ def patch_moments_of_chunks(
     >>> moments.count, torch.equal(moments.second, patch_moments(images, (3, 3)).second)
     (16, True)
     """
-    where = scheduler_of(scheduler)
-    sums = _Sums(None if checkpoint is None else Path(checkpoint), patch)
-    numbered = enumerate(chunks)
-    sums.check(where, list(islice(numbered, len(sums.chunks))))
-    summed = partial(_moments_of_chunk, patch=patch, kept=checkpoint is not None)
-    try:
-        for part, chunk in where.in_order(summed, numbered):
-            sums.add(part, chunk)
-    finally:
-        sums.write()
+    with scheduler_of(scheduler) as where:
+        sums = _Sums(None if checkpoint is None else Path(checkpoint), patch)
+        numbered = enumerate(chunks)
+        sums.check(where, list(islice(numbered, len(sums.chunks))))
+        summed = partial(_moments_of_chunk, patch=patch, kept=checkpoint is not None)
+        try:
+            for part, chunk in where.in_order(summed, numbered):
+                sums.add(part, chunk)
+        finally:
+            sums.write()
     if sums.moments is None:
         raise DataError("got no chunks, expected at least one function or path")
     return sums.moments
@@ -185,7 +185,7 @@ class _Sums:
             return
         if len(begun) < len(self.chunks):
             self._refuse(f"{len(self.chunks)} chunks, got {len(begun)}")
-        look = Local(1) if isinstance(where, Local) else where  # whose workers see the files
+        look = Local(1) if where.is_local else where  # whose workers see the files
         found = look.in_order(_made_of, begun)
         changed = [
             chunk

@@ -8,18 +8,21 @@ lost, Dask has it made again. A run that is trained again ends with the same bit
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.connection import Connection, connected
-from repsim_energy.scheduling.on_worker import call, make
+from repsim_energy.scheduling.on_worker import call, run_on_worker
 from repsim_energy.scheduling.processes import in_order
-from repsim_energy.scheduling.tasks import Key, Outcomes, Tasks, that_others_can_make
-from repsim_energy.training.runs import is_cached, run_key
-from repsim_energy.training.transfer import keep_received
+from repsim_energy.scheduling.serial import collect, run_here
+from repsim_energy.scheduling.tally import Outcomes, Tally
+from repsim_energy.training.run_cache import keep_received
+from repsim_energy.training.training import Training
 
 if TYPE_CHECKING:
     import torch
@@ -27,11 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster"]
 
+Name = TypeVar("Name")
+
+Ended = Iterator[tuple[Name, TrainingError | None]]
+"""The name of each training whose run is kept, or with the reason why there is none."""
+
 AHEAD = 4
 """Pieces per worker that are under way, so that none waits for the next."""
 
 
-@dataclass(frozen=True)
 class Cluster:
     """The workers of a Dask scheduler.
 
@@ -40,46 +47,85 @@ class Cluster:
     address : such as ``tcp://host:8786``
     """
 
-    address: str
     unit: ClassVar[str] = "workers"
+    is_local: ClassVar[bool] = False
 
-    def check(self) -> None:
-        """Refuse a scheduler that does not answer, and workers of other versions."""
-        with connected(self.address) as connection:
-            connection.check()
-            connection.warn_of_differences()
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._entered = 0
+        self._open = ExitStack()
+        self._found: Connection | None = None
+
+    def __repr__(self) -> str:
+        return f"Cluster('{self.address}')"
+
+    def __enter__(self) -> Self:
+        """Connect; refuse a scheduler that does not answer, and workers of other versions."""
+        if not self._entered:
+            with ExitStack() as opening:
+                self._found = opening.enter_context(connected(self.address))
+                self._found.check()
+                self._found.warn_of_differences()
+                self._open = opening.pop_all()
+        self._entered += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect, where the outermost ``with`` is left."""
+        self._entered -= 1
+        if not self._entered:
+            self._found = None
+            self._open.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with self:
+            assert self._found is not None
+            yield self._found
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of so many runs are trained at once: one in each worker process."""
-        with connected(self.address) as connection:
+        """Return how many of so many trainings are run at once: one in each worker process."""
+        with self._connection() as connection:
             return max(1, min(len(connection.workers), tasks))
 
-    def make_runs(self, tasks: Tasks, device: torch.device) -> Outcomes:
-        """Make runs; yield each when it is kept, or why it is not.
+    def runs(
+        self, trainings: Mapping[Name, Training], device: torch.device, reporter: Reporter
+    ) -> Outcomes[Name]:
+        """Yield the run of each training, or what went wrong, when it is there.
 
-        Left out is what no worker can be told to make (code without a name).
+        In this process is run what no worker can run (code without a name).
         """
-        tasks = that_others_can_make(tasks)
-        if not tasks:
+        tally, here = Tally(reporter, len(trainings)), dict(trainings)
+        sent = {n: t for n, t in trainings.items() if t.is_portable and not t.is_cached}
+        for name, failure in self._sent(sent, str(device)):
+            training = here.pop(name)
+            if failure is None:
+                yield name, collect(training, device, tally)
+            else:
+                tally.end(training, failure)
+                yield name, failure
+        yield from run_here(here, device, tally)
+
+    def _sent(self, trainings: Mapping[Name, Training], device: str) -> Ended[Name]:
+        if not trainings:
             return
-        with connected(self.address) as connection:
-            sweep = _Sweep(connection, tasks, str(device))
+        with self._connection() as connection:
+            sweep = _Sweep(connection, trainings, device)
             lost = []
-            for key, error in sweep.made(tasks):
-                if isinstance(error, _WorkersLost):
-                    lost.append(key)
+            for name, failure in sweep.ended(trainings):
+                if isinstance(failure, _WorkersLost):
+                    lost.append(name)
                 else:
-                    yield key, error
-            for key in lost:  # one at a time: of the runs that a worker had, one ended it
-                yield from sweep.made([key])
+                    yield name, failure
+            for name in lost:  # one at a time: of the runs that a worker had, one ended it
+                yield from sweep.ended([name])
 
     def in_order(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Yield ``function(item)`` of each item, in the order of the items."""
         import cloudpickle
         from distributed import KilledWorker
 
-        with connected(self.address) as connection:
-            connection.check()
+        with self._connection() as connection:
 
             def submit(item: Any) -> Callable[[], Any]:
                 future = connection.submit("piece", call, cloudpickle.dumps((function, item)))
@@ -98,37 +144,38 @@ class _WorkersLost(TrainingError):
     """The workers that had a run were ended."""
 
 
-class _Sweep:
-    """Runs to be made, with what the workers need to know."""
+class _Sweep(Generic[Name]):
+    """Trainings to be run, with what the workers need to know."""
 
-    def __init__(self, connection: Connection, tasks: Tasks, device: str) -> None:
+    def __init__(
+        self, connection: Connection, trainings: Mapping[Name, Training], device: str
+    ) -> None:
         import cloudpickle
 
         self._connection = connection
-        self._tasks = tasks
+        self._trainings = trainings
         self._device = device
-        specs = {spec for spec, *_ in tasks.values()}
-        self._versions = connection.check(specs)
-        self._specs = {spec: cloudpickle.dumps(spec) for spec in specs}
+        models = {training.model for training in trainings.values()}
+        self._versions = connection.check(models)
+        self._models = {model: cloudpickle.dumps(model) for model in models}
         self._data = {
             data: connection.submit("data", pickle.loads, pickle.dumps(_alone(data)))
-            for data in {data for _, data, *_ in tasks.values()}
+            for data in {training.data for training in trainings.values()}
         }
 
-    def made(self, keys: Iterable[Key]) -> Outcomes:
-        """Have runs made; yield each when it is kept, or why it is not."""
-        futures = {key: self._submit(key) for key in keys}
-        for key in self._connection.as_done(futures):
-            yield key, self._outcome(key, futures.pop(key))
+    def ended(self, names: Iterable[Name]) -> Ended[Name]:
+        """Have trainings run; yield each when its run is kept, or why it is not."""
+        futures = {name: self._submit(self._trainings[name]) for name in names}
+        for name in self._connection.as_done(futures):
+            yield name, self._failure(self._trainings[name], futures.pop(name))
 
-    def _submit(self, key: Key) -> Future:
-        spec, data, seed, recipe = self._tasks[key]
+    def _submit(self, training: Training) -> Future:
         return self._connection.submit(
-            "run", make, self._specs[spec], self._data[data], seed, recipe, self._device,
-            self._versions,
+            "run", run_on_worker, self._models[training.model], self._data[training.data],
+            training.seed, training.recipe, self._device, self._versions,
         )  # fmt: skip
 
-    def _outcome(self, key: Key, future: Future) -> TrainingError | None:
+    def _failure(self, training: Training, future: Future) -> TrainingError | None:
         from distributed import KilledWorker
 
         if future.status == "error":
@@ -145,11 +192,8 @@ class _Sweep:
             raise RepsimError(
                 f"a worker failed ({type(error).__name__}: {error}); finished runs are kept"
             ) from error
-        task = self._tasks[key]
-        if not is_cached(*task):  # else the worker shares this cache
-            name = run_key(*task)
-            assert name is not None
-            keep_received(name, self._connection.result(future))
+        if not training.is_cached:  # else the worker shares this cache
+            keep_received(training.key, self._connection.result(future))
         return None
 
 

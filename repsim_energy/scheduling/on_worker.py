@@ -12,25 +12,26 @@ from repsim_energy.interfaces import Dataset
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.device import choose_device
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.runs import make_run
-from repsim_energy.training.transfer import files_of
+from repsim_energy.training.run_cache import files_of
+from repsim_energy.training.training import Training
 from repsim_energy.versions import version_of
 
-__all__ = ["call", "make", "refusal"]
+__all__ = ["call", "refusal", "run_on_worker"]
 
 _turn = threading.Lock()
 """Tasks take turns in a process: initial weights come from the one random state of torch."""
 
 
-def make(
-    spec: bytes, data: Dataset, seed: int, recipe: Recipe, device: str, versions: Mapping[str, str]
-) -> dict[str, bytes]:
-    """Make a run through this worker's own cache and return its files."""
-    if reason := refusal(versions, [spec]):
+def run_on_worker(
+    model: bytes, data: Dataset, seed: int, recipe: Recipe, device: str, versions: Mapping[str, str]
+) -> Mapping[str, bytes]:
+    """Run a training through this worker's own cache and return the files of its run."""
+    if reason := refusal(versions, [model]):
         raise UsageError(f"a worker {reason}; install there what is installed here")
     with _turn, one_thread():
-        run = make_run(pickle.loads(spec), data, seed, recipe, choose_device(device))  # noqa: S301
-        return files_of(run)
+        training = Training(pickle.loads(model), data, seed, recipe)  # noqa: S301
+        training.run(choose_device(device))
+        return files_of(training.key)
 
 
 def call(content: bytes) -> Any:

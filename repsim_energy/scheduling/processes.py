@@ -19,17 +19,18 @@ from itertools import islice
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 
 from repsim_energy.data.mapped import file_of, map_images
 from repsim_energy.errors import RepsimError, TrainingError, UsageError
-from repsim_energy.scheduling.batched import make_batched
-from repsim_energy.scheduling.tasks import Key, Outcomes, Task, Tasks, that_others_can_make
-from repsim_energy.training.kept import UNKEPT, held_files
-from repsim_energy.training.runs import make_run, run_key
-from repsim_energy.training.transfer import keep_received
+from repsim_energy.progress import Reporter
+from repsim_energy.scheduling.batched import run_batched
+from repsim_energy.scheduling.serial import collect, run_here
+from repsim_energy.scheduling.tally import Outcomes, Tally
+from repsim_energy.training.run_cache import UNKEPT, held_files, keep_received
+from repsim_energy.training.training import Training
 
 __all__ = ["Local", "in_order", "usable_cores"]
 
@@ -38,6 +39,10 @@ GUARD = (
     '`if __name__ == "__main__":`; without jobs= it needs neither'
 )
 """What to do where processes cannot begin."""
+
+Name = TypeVar("Name")
+
+CPU = torch.device("cpu")
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where Linux says how much of its cores a container may use."""
@@ -69,33 +74,56 @@ class Local:
 
     jobs: int | None = None
     unit: ClassVar[str] = "processes"
+    is_local: ClassVar[bool] = True
 
     def at_once(self, tasks: int) -> int:
         """Return how many of so many tasks are worked on at once; 1 is this process itself."""
         return max(1, min(self.jobs or usable_cores(), tasks))
 
-    def make_runs(self, tasks: Tasks, device: torch.device) -> Outcomes:
-        """Make runs; yield each when it is kept, or why it is not.
+    def __enter__(self) -> Self:
+        """Do nothing: processes are started for the work at hand."""
+        return self
 
-        On a GPU, seeds of one model are trained as one batched network, ``jobs`` at once. Left
-        out, for the caller to make, is what no other process can be told to make (code without a
-        name), and a single missing run.
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+    def runs(
+        self, trainings: Mapping[Name, Training], device: torch.device, reporter: Reporter
+    ) -> Outcomes[Name]:
+        """Yield the run of each training, or what went wrong, when it is there.
+
+        On a GPU, seeds of one model are trained as one batched network, ``jobs`` at once. In this
+        process is run what no other can run (code without a name), and a single missing training.
         """
+        tally, here = Tally(reporter, len(trainings)), dict(trainings)
+        missing = {name: one for name, one in trainings.items() if not one.is_cached}
         if device.type != "cpu":
-            yield from make_batched(tasks, device, self.jobs)
-            return
-        tasks = that_others_can_make(tasks)
-        processes = self.at_once(len(tasks))
+            elsewhere = run_batched(missing, device, tally, self.jobs)
+        else:
+            elsewhere = self._in_processes(missing, tally)
+        for name, outcome in elsewhere:
+            del here[name]
+            yield name, outcome
+        yield from run_here(here, device, tally)
+
+    def _in_processes(self, trainings: Mapping[Name, Training], tally: Tally) -> Outcomes[Name]:
+        sent = {name: one for name, one in trainings.items() if one.is_portable}
+        processes = self.at_once(len(sent))
         if processes < 2:
             return
-        with _pool(processes, tasks) as pool:
-            futures = {pool.submit(_make, key): key for key in tasks}
+        with _pool(processes, sent) as pool:
+            futures = {pool.submit(_run, name): name for name in sent}
             for future in as_completed(futures):
-                key, error = futures[future], future.exception()
+                name, error = futures[future], future.exception()
                 pool.check(error)
-                if error is None and (unkept := future.result()) is not None:
-                    keep_received(*unkept)
-                yield key, _outcome(error)
+                failure = _failure(error)
+                if failure is not None:
+                    tally.end(sent[name], failure)
+                    yield name, failure
+                    continue
+                if (unkept := future.result()) is not None:
+                    keep_received(sent[name].key, unkept)
+                yield name, collect(sent[name], CPU, tally)
 
     def in_order(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Yield ``function(item)`` of each item, in the order of the items."""
@@ -133,8 +161,8 @@ def in_order(
 
 
 @contextmanager
-def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[_Pool]:
-    """Give processes that know the tasks; they end with the work, and at once when it is left.
+def _pool(processes: int, trainings: Mapping[Any, Training] | None = None) -> Iterator[_Pool]:
+    """Give processes that know the trainings; they end with the work, and at once when it is left.
 
     Raises
     ------
@@ -145,7 +173,7 @@ def _pool(processes: int, tasks: Mapping[Key, Task] | None = None) -> Iterator[_
     others = set(active_children())
     context = get_context("spawn")
     begun = context.Event()
-    with _told(tasks or {}) as told:
+    with _told(trainings or {}) as told:
         try:
             with ProcessPoolExecutor(processes, context, _begin, (begun, told)) as pool:
                 try:
@@ -195,19 +223,19 @@ class _Teller(pickle.Pickler):
 
 
 @contextmanager
-def _told(tasks: Mapping[Key, Task]) -> Iterator[Path]:
-    """Give a file that tells the tasks.
+def _told(trainings: Mapping[Any, Training]) -> Iterator[Path]:
+    """Give a file that holds the trainings.
 
     A process that never comes to read it holds up nobody, as one does that is written to.
     """
     with tempfile.TemporaryDirectory(prefix="repsim-") as folder:
-        path = Path(folder, "tasks")
+        path = Path(folder, "trainings")
         try:
             with path.open("wb") as file:
-                _Teller(file).dump(tasks)
+                _Teller(file).dump(trainings)
         except OSError as error:
             raise RepsimError(
-                f"tasks for other processes could not be written to '{folder}' "
+                f"trainings for other processes could not be written to '{folder}' "
                 f"({error.strerror or error}); use jobs=1, or TMPDIR with more room"
             ) from error
         yield path
@@ -229,7 +257,7 @@ def _interrupted_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _outcome(error: BaseException | None) -> TrainingError | None:
+def _failure(error: BaseException | None) -> TrainingError | None:
     if isinstance(error, BrokenProcessPool):
         return TrainingError(
             "a training process was ended from outside, perhaps for want of memory; "
@@ -243,8 +271,8 @@ def _outcome(error: BaseException | None) -> TrainingError | None:
 SECONDS = 1.0
 """Between two looks at whether the parent is there."""
 
-_tasks: dict[Key, Task] = {}
-"""What a worker process can be asked to do; filled once when it starts."""
+_trainings: dict[Any, Training] = {}
+"""What a worker process can be asked to run; filled once when it starts."""
 
 
 def _begin(begun: Event, told: Path) -> None:
@@ -254,7 +282,7 @@ def _begin(begun: Event, told: Path) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     begun.set()
     torch.set_num_threads(1)
-    _tasks.update(pickle.loads(told.read_bytes()))  # noqa: S301 (our own bytes, from our parent)
+    _trainings.update(pickle.loads(told.read_bytes()))  # noqa: S301 (our own bytes, from our parent)
 
 
 def _end_with_parent() -> None:
@@ -270,11 +298,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _make(key: Key) -> tuple[str, Mapping[str, bytes]] | None:
-    """Make a run; return its name and files where they could not be written."""
+def _run(name: Any) -> Mapping[str, bytes] | None:
+    """Run a training; return the files of its run where they could not be written."""
+    training = _trainings[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", UNKEPT)  # which the parent finds out and says
-        make_run(*_tasks[key], torch.device("cpu"))
-    name = run_key(*_tasks[key])
-    files = None if name is None else held_files(name)
-    return None if name is None or files is None else (name, files)
+        training.run(CPU)
+    return held_files(training.key)

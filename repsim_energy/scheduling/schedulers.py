@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import ClassVar, Protocol, Self, TypeVar
 
 import torch
 
 from repsim_energy.errors import UsageError
+from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.processes import Local
-from repsim_energy.scheduling.tasks import Outcomes, Tasks
+from repsim_energy.scheduling.tally import Outcomes
+from repsim_energy.training.training import Training
 
 __all__ = ["Scheduler", "scheduler_of"]
 
+Name = TypeVar("Name")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Scheduler(Protocol):
-    """Something that has work done.
+    """Something that has work done. It is entered once for all the work of a comparison.
 
     Parameters
     ----------
     unit : what does it, in words
+    is_local : whether it works on this machine
     """
 
     unit: ClassVar[str]
+    is_local: ClassVar[bool]
+
+    def __enter__(self) -> Self:
+        """Get ready."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of what was needed."""
+        ...
 
     def at_once(self, tasks: int) -> int:
         """Return how many of so many tasks are worked on at once."""
         ...
 
-    def make_runs(self, tasks: Tasks, device: torch.device) -> Outcomes:
-        """Make runs; yield each when it is kept, or why it is not.
-
-        Those that others cannot be told to make are left out, for the caller to make.
-        """
+    def runs(
+        self, trainings: Mapping[Name, Training], device: torch.device, reporter: Reporter
+    ) -> Outcomes[Name]:
+        """Yield the run of each training, or what went wrong, when it is there."""
         ...
 
     def in_order(
@@ -47,7 +59,7 @@ class Scheduler(Protocol):
 
 
 def scheduler_of(text: str | Scheduler | None = None, jobs: int | None = None) -> Scheduler:
-    """Return the scheduler that is asked for; a cluster is called, so that it is known to answer.
+    """Return the scheduler that is asked for.
 
     Parameters
     ----------
@@ -58,7 +70,7 @@ def scheduler_of(text: str | Scheduler | None = None, jobs: int | None = None) -
     Raises
     ------
     UsageError
-        For what is none of these, for two different numbers, or where no scheduler answers.
+        For what is none of these, and for two different numbers.
 
     Examples
     --------
@@ -87,6 +99,4 @@ def scheduler_of(text: str | Scheduler | None = None, jobs: int | None = None) -
         )
     from repsim_energy.scheduling.cluster import Cluster
 
-    cluster = Cluster(text)
-    cluster.check()
-    return cluster
+    return Cluster(text)

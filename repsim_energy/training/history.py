@@ -26,7 +26,7 @@ class History:
     train_accuracy : the mean of ``accuracy`` over the last epoch (over all of a shorter training)
     snapshots : (s, k, c, kh, kw) filters of the first layer
     snapshot_steps : (s,) the steps after which they were taken
-    snapshot_scales : (s, k) factors of the batch norm that follows; none without one
+    snapshot_scales : (s, k) factors of the batch norm that follows; ``None`` without one
     evaluations : (e, 2) loss and accuracy on the test images
     evaluation_steps : (e,) the steps after which they were measured
     """
@@ -37,7 +37,7 @@ class History:
     train_accuracy: float
     snapshots: Tensor
     snapshot_steps: Tensor
-    snapshot_scales: Tensor
+    snapshot_scales: Tensor | None
     evaluations: Tensor
     evaluation_steps: Tensor
 
@@ -125,7 +125,7 @@ class Record:
             train_accuracy=self._train_accuracy(),
             snapshots=torch.stack(list(self.snapshots.values())),
             snapshot_steps=torch.tensor(list(self.snapshots)),
-            snapshot_scales=torch.stack(scales) if scales else torch.empty(0, 0, device="cpu"),
+            snapshot_scales=torch.stack(scales) if scales else None,
             evaluations=torch.tensor(list(self.evaluations.values())).view(-1, 2),
             evaluation_steps=torch.tensor(list(self.evaluations), dtype=torch.int64),
         )

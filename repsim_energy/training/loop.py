@@ -42,7 +42,7 @@ LAYOUTS = (CHANNELS_LAST, torch.contiguous_format)
 PART, PART_BYTES = 1024, 1024 * 3 * 64 * 64
 """Images, and bytes of uint8 images, that are summed at once; up to 64x64 pixels it is PART."""
 
-Progress = Callable[[int, int], None]
+OnStep = Callable[[int, int], None]
 """Called with the steps done and the steps planned."""
 
 
@@ -125,7 +125,7 @@ def train(
     recipe: Recipe,
     seed: int,
     device: torch.device,
-    progress: Progress | None = None,
+    on_step: OnStep | None = None,
     layout: torch.memory_format = CHANNELS_LAST,
     norm: Norm | None = None,
 ) -> History:
@@ -161,8 +161,8 @@ def train(
                 found = evaluate(module, test, normalisation, device, recipe, layout)
                 record.evaluations[record.steps] = found
                 module.train()
-            if progress is not None:
-                progress(record.steps, record.total)
+            if on_step is not None:
+                on_step(record.steps, record.total)
             if record.finished():
                 break
     return record.history()

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from repsim_energy.errors import UsageError
-from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation
+from repsim_energy.interfaces import Dataset, Normalisation
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.numerics.threads import one_thread
-from repsim_energy.training.build import NETWORK_ERRORS, build
+from repsim_energy.training.build import NETWORK_ERRORS
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import (
     LAYOUTS,
@@ -25,6 +25,7 @@ from repsim_energy.training.loop import (
     take_step,
 )
 from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.training import Training
 
 __all__ = ["STEPS", "step_seconds"]
 
@@ -36,14 +37,7 @@ SLOWER = 2
 
 
 @training_settings()
-def step_seconds(
-    spec: ModelSpec,
-    data: Dataset,
-    recipe: Recipe,
-    device: torch.device,
-    beside: int,
-    at_most: float,
-) -> float:
+def step_seconds(training: Training, device: torch.device, beside: int, at_most: float) -> float:
     """Return how long a step of training takes, from a few real ones that leave no trace.
 
     A network that cannot be trained takes no time.
@@ -55,9 +49,8 @@ def step_seconds(
     at_most : seconds that measuring may take; one step is taken in any case, and is the answer
         where there is no time for more
     """
-    module = build(spec, data, 0)
-    if not isinstance(module, nn.Module):
-        return 0.0
+    data, recipe = training.data, training.recipe
+    module = training.new_network()
     normalisation = normalisation_of(data.train)  # a pass over all images, for all copies
     for layout in LAYOUTS:
         copies = [copy.deepcopy(module) for _ in range(max(1, beside))]

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from repsim_energy.cli.progress import progress_on_stderr
+from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.data.folder import folder
 
 
@@ -45,7 +45,7 @@ def test_a_terminal_shows_a_bar(photos, fresh_cache, monkeypatch):
     stream.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with progress_on_stderr(False):
+    with reporter_on_stderr(False):
         folder("train", path=photos)
     assert "pictures" in stream.getvalue()
     assert "100%" in stream.getvalue()

@@ -13,9 +13,9 @@ from rich.console import Console
 
 import repsim_energy as rs
 from repsim_energy.cli import tables
-from repsim_energy.cli.progress import progress_on_stderr
-from repsim_energy.comparison import Step
+from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.errors import visible
+from repsim_energy.progress import Progress
 
 ODD = ["[exp1]", "x[/b]", "[red]", "[link=a]", r"\[a]", ":smile:", "{task}", "a b"]
 
@@ -53,9 +53,9 @@ def test_progress_shows_names_as_they_are(monkeypatch, terminal):
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
-    with progress_on_stderr(False) as progress:
+    with reporter_on_stderr(False) as reporter:
         for step in (1, 2):
-            progress(Step("x[/b] \udce9", 1, 1, step, 2))
+            reporter.progress(Progress("x[/b] \udce9", 1, 1, step, 2))
     assert r"x[/b] \xe9" in stream.getvalue()
 
 

@@ -22,7 +22,7 @@ from repsim_energy.interfaces import ImageSet
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.results import summarise, to_json
 from repsim_energy.training.loop import as_input
-from repsim_energy.training.runs import make_run
+from repsim_energy.training.training import Training
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ def test_cka_of_trained_networks_equals_cka_of_their_activations(data, pictures)
     assert pictures.labels[chosen].bincount().tolist() == [10, 10, 10]
     maps = []
     for seed in (0, 1):
-        run = make_run(spec, data, seed, RECIPE, torch.device("cpu"))
-        conv = run.network(spec, data, seed).conv
+        run = Training(spec, data, seed, RECIPE).run(torch.device("cpu"))
+        conv = run.network().conv
         maps.append(conv(as_input(pictures.images[chosen], run.normalisation)).flatten(1))
     expected = rs.cka(*maps, estimator="biased")
     assert float(found.similarity[0, 0, 0, 0, 0, 0, 1, 0]) == pytest.approx(expected, abs=1e-6)

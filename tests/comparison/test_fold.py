@@ -19,7 +19,7 @@ from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.resnet import resnet20
 from repsim_energy.registry import load_registry
-from repsim_energy.training.runs import make_run
+from repsim_energy.training.training import Training
 
 IMAGES = noise_images(40, (3, 12, 12))
 BASIS = rs.patch_moments(IMAGES.images, (3, 3)).basis()
@@ -123,13 +123,13 @@ def test_a_run_is_folded_at_every_stage_with_the_batch_norm_of_its_own(fresh_cac
     cpu = torch.device("cpu")
 
     def network(steps):
-        run = make_run(spec, data, 0, replace(RECIPE, steps=steps), cpu)
-        return fused(run.network(spec, data, 0))[0].weight.detach()
+        run = Training(spec, data, 0, replace(RECIPE, steps=steps)).run(cpu)
+        return fused(run.network())[0].weight.detach()
 
     def profile(filters):
         return rs.energy_profile(filters, BASIS)
 
-    start = make_run(spec, data, 0, RECIPE, cpu).filters["init"] / (1 + 1e-5) ** 0.5
+    start = Training(spec, data, 0, RECIPE).run(cpu).initial / (1 + 1e-5) ** 0.5
     end = network(RECIPE.steps)
     for found, filters in zip(energy[0], (start, end, end - start), strict=True):
         np.testing.assert_allclose(found, profile(filters), rtol=1e-4)
@@ -142,12 +142,12 @@ def test_a_run_is_folded_at_every_stage_with_the_batch_norm_of_its_own(fresh_cac
 def test_a_run_without_the_factors_has_failed():
     spec = ModelSpec("net", with_norm, None)
     data = Dataset("noise", IMAGES, IMAGES)
-    run = make_run(spec, data, 0, RECIPE, torch.device("cpu"))
-    network_of_run(run, spec, data, 0, fold=True)
-    run.filters["snapshots_scale"][1, 2] = torch.nan
-    network_of_run(run, spec, data, 0)
+    run = Training(spec, data, 0, RECIPE).run(torch.device("cpu"))
+    network_of_run(run, fold=True)
+    run.history.snapshot_scales[1, 2] = torch.nan
+    network_of_run(run)
     with pytest.raises(TrainingError, match="no batch norm that can be folded followed '0'"):
-        network_of_run(run, spec, data, 0, fold=True)
+        network_of_run(run, fold=True)
 
 
 def test_models_are_folded_label_by_label():

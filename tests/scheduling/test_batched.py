@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone are made together; the others are left to the caller."""
+"""Runs that differ in their seed alone are made together; the others are left."""
 
 import pytest
 import torch
@@ -6,10 +6,10 @@ from torch import nn
 
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan
-from repsim_energy.comparison.networks import missing_runs
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.registry import load_registry
-from repsim_energy.scheduling.batched import make_batched
+from repsim_energy.scheduling.batched import run_batched
+from repsim_energy.scheduling.tally import Tally
 
 CPU = torch.device("cpu")
 RECIPE = rs.Recipe(lr=0.01, batch=20, steps=3)
@@ -41,7 +41,7 @@ def asks_for_a_missing_axis(num_classes, in_channels):
 
 
 @pytest.fixture
-def tasks(pictures):
+def trainings(pictures):
     models = [
         "linear_cnn:filters=8",
         ModelSpec("values", depends_on_its_values, {"name": "values"}),
@@ -50,11 +50,12 @@ def tasks(pictures):
     ]
     data = Dataset("pictures", pictures, pictures)
     plan = make_plan(load_registry(plugins=False), models, [data], 3, RECIPE, "cpu")
-    return missing_runs(plan)
+    return plan.trainings
 
 
 @pytest.mark.parametrize(("at_once", "made"), [(None, 3), (2, 2), (1, 0)])
-def test_what_can_be_batched_is_made_and_the_rest_left(tasks, at_once, made, fresh_cache):
-    found = dict(make_batched(tasks, CPU, at_once))
-    assert found == {(0, 0, seed): None for seed in range(made)}
+def test_what_can_be_batched_is_made_and_the_rest_left(trainings, at_once, made, fresh_cache):
+    found = dict(run_batched(trainings, CPU, Tally(rs.Reporter(), len(trainings)), at_once))
+    assert list(found) == [(0, 0, seed) for seed in range(made)]
+    assert [run.key for run in found.values()] == [trainings[key].key for key in found]
     assert len(list(fresh_cache.glob("runs/*/run.json"))) == made

@@ -19,7 +19,7 @@ import torch
 from commands import interrupt, needs_signals, started, wait_until
 from PIL import Image
 from safetensors.torch import load_file
-from samples import MARKING, MARKS, RECIPE, TINY, WATCHED, marks_in, write_distribution
+from samples import MARKING, MARKS, RECIPE, TINY, WATCHED, Heard, marks_in, write_distribution
 
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan
@@ -29,8 +29,8 @@ from repsim_energy.registry import load_registry
 from repsim_energy.scheduling import chunks, connection
 from repsim_energy.scheduling.cluster import Cluster
 from repsim_energy.scheduling.on_worker import call
-from repsim_energy.training.runs import cached_run, make_run, run_key
-from repsim_energy.training.transfer import files_of, keep_received
+from repsim_energy.training.run_cache import files_of, keep_received
+from repsim_energy.training.training import Training
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'repsim-energy[dist]'")
 
@@ -152,13 +152,11 @@ def test_a_cluster_gives_the_result_of_this_process_and_the_driver_keeps_it(
     cluster, data, local, fresh_cache
 ):
     models = [TINY, MARKED, lambda c, i: samples.marked(c, i)]
-    steps = []
-    found = rs.compare(models, data, recipe=RECIPE, scheduler=cluster, progress=steps.append)
+    heard = Heard()
+    found = rs.compare(models, data, recipe=RECIPE, scheduler=cluster, reporter=heard)
     assert found.drop_attrs().identical(local(models).drop_attrs())
-    done = [step.label for step in steps if step.step == step.steps]
-    assert len(done) == len(set(done)) == 6
-    trained_here = {step.label for step in steps if step.steps > 1}
-    assert trained_here == {"<lambda> seed 0", "<lambda> seed 1"}
+    assert len(heard.ended) == len(set(heard.ended)) == 6
+    assert heard.watched == {"<lambda> seed 0", "<lambda> seed 1"}
     assert len(list(fresh_cache.glob("runs/[!.]*/run.json"))) == 4
     stamps = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/*/*")}
     again = rs.compare(models[:2], data, recipe=RECIPE, scheduler=cluster)
@@ -167,17 +165,17 @@ def test_a_cluster_gives_the_result_of_this_process_and_the_driver_keeps_it(
 
 
 def test_the_runs_of_a_killed_worker_are_made_by_others(cluster, data, local, fresh_cache, marks):
-    labels = []
+    heard = Heard()
     before = len(marks_in(marks))
     with killing(marks, 3) as killed:
         found = rs.compare(
             [MARKED], data, recipe=RECIPE, seeds=range(10, 17), scheduler=cluster,
-            progress=lambda step: labels.append(step.label),
+            reporter=heard,
         )  # fmt: skip
     assert len(killed) == 1
     assert len(marks_in(marks)) - before > 7  # what it had begun was begun again
     assert found.attrs["failures"] == ""
-    assert sorted(set(labels)) == [f"marked seed {seed}" for seed in range(10, 17)]
+    assert sorted(heard.ended) == [f"marked seed {seed}" for seed in range(10, 17)]
     assert len(list(fresh_cache.glob("runs/[!.]*/run.json"))) == 7
     expected = local([MARKED], seeds=range(10, 17))
     assert found.drop_attrs().identical(expected.drop_attrs())
@@ -337,16 +335,16 @@ def answers(address):
 
 def test_a_run_travels_whole_or_not_at_all(data, tmp_path, monkeypatch):
     plan = make_plan(load_registry(plugins=False), [TINY], [data], 1, RECIPE, "cpu")
-    task = (plan.models[0], data, 0, RECIPE)
-    key = run_key(*task)
+    training = Training(plan.models[0], data, 0, RECIPE)
+    key = training.key
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "worker"))
-    made = make_run(*task, plan.device)
-    files = files_of(made)
+    made = training.run(plan.device)
+    files = files_of(key)
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "driver"))
     damaged = {**files, "model.safetensors": files["model.safetensors"][:-1] + b"?"}
     with pytest.raises(RepsimError, match="came back damaged"):
         keep_received(key, damaged)
     assert list((tmp_path / "driver" / "runs").glob("*")) == []
     keep_received(key, files)
-    kept = cached_run(key)
-    assert all(torch.equal(kept.filters[name], made.filters[name]) for name in made.filters)
+    kept = training.stored().tensors()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in made.tensors().items())

@@ -16,6 +16,7 @@ from samples import (
     MARKS,
     RECIPE,
     TINY,
+    Heard,
     broken,
     dies_in_another_process,
     marks_in,
@@ -27,7 +28,7 @@ import repsim_energy as rs
 from repsim_energy.data.mapped import file_of, map_images
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.scheduling import processes
-from repsim_energy.training.runs import is_cached
+from repsim_energy.training.training import Training
 
 
 def refuse_processes(*_):
@@ -64,24 +65,22 @@ def ways(tmp_path_factory):
     images = smooth_images(torch.Generator().manual_seed(0))
     flipped = replace(images, images=images.images.flip(0))
     sets = [Dataset("pictures", images, images), Dataset("flipped", flipped, flipped)]
-    told, steps = [sets[0], mapped(sets[1], folder)], []
+    told, heard = [sets[0], mapped(sets[1], folder)], Heard()
     with pytest.MonkeyPatch.context() as elsewhere:
         elsewhere.setenv("REPSIM_CACHE", str(folder / "one"))
         one = rs.compare(MODELS, sets, recipe=RECIPE)
         elsewhere.setenv("REPSIM_CACHE", str(folder / "two"))
-        two = rs.compare(MODELS, told, recipe=RECIPE, jobs=2, progress=steps.append)
-    return one, two, steps, told, folder / "two"
+        two = rs.compare(MODELS, told, recipe=RECIPE, jobs=2, reporter=heard)
+    return one, two, heard, told, folder / "two"
 
 
 @pytest.mark.process
 def test_two_processes_give_the_result_of_one(ways):
-    one, two, steps, *_ = ways
+    one, two, heard, *_ = ways
     assert two.drop_attrs().identical(one.drop_attrs())
     assert two.attrs["configuration"] == one.attrs["configuration"]
-    done = [step.label for step in steps if step.step == step.steps]
-    assert len(done) == len(set(done)) == 12
-    trained_here = {step.label for step in steps if step.steps > 1}
-    assert trained_here == {
+    assert len(heard.ended) == len(set(heard.ended)) == 12
+    assert heard.watched == {
         f"{name} <lambda> seed {seed}" for name in ("pictures", "flipped") for seed in (0, 1)
     }
 
@@ -117,22 +116,22 @@ def told(tasks):
 
 def test_mapped_images_are_told_by_the_name_of_their_file(data, tmp_path):
     of_file = mapped(data, tmp_path)
-    tasks = {(0, 0, seed): (NAMED, of_file, seed, RECIPE) for seed in range(3)}
+    tasks = {(0, 0, seed): Training(NAMED, of_file, seed, RECIPE) for seed in range(3)}
     content = told(tasks)
     assert len(content) < 8000 < of_file.train.images.nbytes < len(pickle.dumps(tasks))
-    read = pickle.loads(content)[0, 0, 1][1]
+    read = pickle.loads(content)[0, 0, 1].data
     assert read.train.fingerprint == data.train.fingerprint
     assert file_of(read.train.images) == file_of(of_file.train.images)
     of_file.train.images[0, 0, 0, 0] += 1
-    read = pickle.loads(told(tasks))[0, 0, 1][1]
+    read = pickle.loads(told(tasks))[0, 0, 1].data
     assert torch.equal(read.train.images, of_file.train.images)
 
 
 def test_runs_that_are_kept_start_no_process(data, fresh_cache, no_processes):
-    assert not any(is_cached(NAMED, data, seed, RECIPE) for seed in range(3))
+    assert not any(Training(NAMED, data, seed, RECIPE).is_cached for seed in range(3))
     first = rs.compare([NAMED], data, recipe=RECIPE, seeds=3)
-    assert all(is_cached(NAMED, data, seed, RECIPE) for seed in range(3))
-    assert not is_cached(NAMED, data, 3, RECIPE)
+    assert all(Training(NAMED, data, seed, RECIPE).is_cached for seed in range(3))
+    assert not Training(NAMED, data, 3, RECIPE).is_cached
     stamps = {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/*/*")}
     again = rs.compare([NAMED], data, recipe=RECIPE, seeds=3, jobs=2)
     assert again.similarity.identical(first.similarity)

@@ -51,7 +51,8 @@ def test_dask_is_imported_for_a_cluster_alone_and_its_absence_is_said():
         "scheduler_of('local')\n"
         "assert not {'dask', 'distributed', 'torchvision'} & set(sys.modules)\n"
         "sys.modules['distributed'] = None\n"
-        "try: scheduler_of('tcp://127.0.0.1:1')\nexcept Exception as error: print(error)"
+        "try: scheduler_of('tcp://127.0.0.1:1').__enter__()\n"
+        "except Exception as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'repsim-energy[dist]'" in done.stdout, done.stderr

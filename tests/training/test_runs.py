@@ -29,7 +29,7 @@ from repsim_energy.training.loop import (
     train,
 )
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
-from repsim_energy.training.runs import is_cached, make_run, run_key
+from repsim_energy.training.training import Training
 
 CPU = torch.device("cpu")
 NETWORK = partial(small_cnn, norm=True, dropout=0.1)
@@ -52,28 +52,27 @@ RECIPE = Recipe(lr=0.05, batch=10, steps=8, snapshots=4)
 def test_a_cache_that_cannot_be_written_is_read_and_missing_runs_are_refused(
     spec, data, fresh_cache, monkeypatch
 ):
-    first = make_run(spec, data, 0, RECIPE, CPU)
+    first = Training(spec, data, 0, RECIPE).run(CPU)
     before = {path: path.stat().st_mtime_ns for path in fresh_cache.rglob("*")}
     monkeypatch.setattr("os.access", lambda path, mode, **_: mode != os.W_OK)
-    again = make_run(spec, data, 0, RECIPE, CPU)
+    again = Training(spec, data, 0, RECIPE).run(CPU)
     assert again.run_id == first.run_id
-    assert torch.equal(again.filters["trained"], first.filters["trained"])
+    assert torch.equal(again.trained, first.trained)
     with pytest.raises(UsageError, match="set REPSIM_CACHE"):
-        make_run(spec, data, 1, RECIPE, CPU)
+        Training(spec, data, 1, RECIPE).run(CPU)
     assert {path: path.stat().st_mtime_ns for path in fresh_cache.rglob("*")} == before
 
 
 def test_the_second_call_reads_what_the_first_kept(spec, data, fresh_cache):
-    first = make_run(spec, data, 0, RECIPE, CPU)
+    first = Training(spec, data, 0, RECIPE).run(CPU)
     seen = []
-    again = make_run(spec, data, 0, RECIPE, CPU, lambda *step: seen.append(step))
+    again = Training(spec, data, 0, RECIPE).run(CPU, lambda *step: seen.append(step))
     assert not seen
-    for name, tensor in first.filters.items():
-        assert torch.equal(tensor, again.filters[name])
-    assert (again.train_accuracy, again.test_accuracy) == (
-        first.train_accuracy, first.test_accuracy,
-    )  # fmt: skip
-    module = again.network(spec, data, 0)
+    for name, tensor in first.tensors().items():
+        assert torch.equal(tensor, again.tensors()[name])
+    assert again.history.train_accuracy == first.history.train_accuracy
+    assert again.test_accuracy == first.test_accuracy
+    module = again.network()
     found = evaluate(module, data.test, again.normalisation, CPU, RECIPE)
     assert found[1] == again.test_accuracy
 
@@ -85,34 +84,36 @@ def test_a_run_repeats_bit_for_bit_and_leaves_the_global_generator_alone(
     for name in ("a", "b"):
         monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / name))
         state = torch.get_rng_state()
-        found.append(make_run(spec, data, 3, RECIPE, CPU).filters["trained"])
+        found.append(Training(spec, data, 3, RECIPE).run(CPU).trained)
         assert torch.equal(torch.get_rng_state(), state)
         torch.rand(7)
     assert torch.equal(*found)
 
 
 def test_everything_that_decides_a_run_is_in_its_key(spec, data):
-    key = run_key(spec, data, 0, RECIPE)
+    key = Training(spec, data, 0, RECIPE).key
     relabelled = ImageSet(data.train.images, data.train.labels.flip(0), data.train.classes, "x")
     others = [
-        run_key(spec, data, 1, RECIPE),
-        run_key(spec, data, 0, Recipe(lr=0.06, batch=10, steps=8, snapshots=4)),
-        run_key(spec, data, 0, replace(RECIPE, schedule="one_cycle")),
-        run_key(
+        Training(spec, data, 1, RECIPE).key,
+        Training(spec, data, 0, Recipe(lr=0.06, batch=10, steps=8, snapshots=4)).key,
+        Training(spec, data, 0, replace(RECIPE, schedule="one_cycle")).key,
+        Training(
             spec, data, 0, Recipe(lr=0.05, batch=10, steps=8, snapshots=4, precision="bfloat16")
-        ),
-        run_key(ModelSpec("small", NETWORK, {"name": "other"}), data, 0, RECIPE),
-        run_key(spec, Dataset("pictures", relabelled, data.test), 0, RECIPE),
-        run_key(spec, Dataset("pictures", data.train, data.train), 0, RECIPE),
+        ).key,
+        Training(ModelSpec("small", NETWORK, {"name": "other"}), data, 0, RECIPE).key,
+        Training(spec, Dataset("pictures", relabelled, data.test), 0, RECIPE).key,
+        Training(spec, Dataset("pictures", data.train, data.train), 0, RECIPE).key,
     ]
     assert len({key, *others}) == 8
-    assert run_key(ModelSpec("other label", NETWORK, {"name": "small"}), data, 0, RECIPE) == key
-    assert run_key(ModelSpec("function", NETWORK, None), data, 0, RECIPE) is None
+    assert (
+        Training(ModelSpec("other label", NETWORK, {"name": "small"}), data, 0, RECIPE).key == key
+    )
+    assert Training(ModelSpec("function", NETWORK, None), data, 0, RECIPE).key == ""
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "manifest", "missing"])
 def test_a_damaged_run_is_made_anew_with_a_warning(spec, data, fresh_cache, damage):
-    first = make_run(spec, data, 0, RECIPE, CPU)
+    first = Training(spec, data, 0, RECIPE).run(CPU)
     path = first.folder / "filters.safetensors"
     content = bytearray(path.read_bytes())
     if damage == "truncate":
@@ -125,11 +126,11 @@ def test_a_damaged_run_is_made_anew_with_a_warning(spec, data, fresh_cache, dama
     else:
         (first.folder / "model.safetensors").unlink()
     with pytest.warns(RepsimWarning, match="damaged"):
-        again = make_run(spec, data, 0, RECIPE, CPU)
-    assert torch.equal(again.filters["trained"], first.filters["trained"])
+        again = Training(spec, data, 0, RECIPE).run(CPU)
+    assert torch.equal(again.trained, first.trained)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        make_run(spec, data, 0, RECIPE, CPU)
+        Training(spec, data, 0, RECIPE).run(CPU)
 
 
 def test_an_interrupted_run_leaves_nothing_behind(spec, data, fresh_cache):
@@ -138,9 +139,9 @@ def test_an_interrupted_run_leaves_nothing_behind(spec, data, fresh_cache):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_run(spec, data, 0, RECIPE, CPU, interrupt)
+        Training(spec, data, 0, RECIPE).run(CPU, interrupt)
     assert list((fresh_cache / "runs").iterdir()) == []
-    make_run(spec, data, 0, RECIPE, CPU)
+    Training(spec, data, 0, RECIPE).run(CPU)
     assert len(list((fresh_cache / "runs").iterdir())) == 1
 
 
@@ -148,22 +149,22 @@ def test_a_run_that_cannot_be_written_is_held_and_leaves_nothing_behind(
     spec, data, fresh_cache, files_of_at_most, monkeypatch
 ):
     with files_of_at_most(300), pytest.warns(RepsimWarning, match="cannot be kept.*File too lar"):
-        first = make_run(spec, data, 0, RECIPE, CPU)
+        first = Training(spec, data, 0, RECIPE).run(CPU)
     assert list((fresh_cache / "runs").iterdir()) == []
     assert first.folder is None
     seen = []
-    again = make_run(spec, data, 0, RECIPE, CPU, lambda *step: seen.append(step))
-    assert is_cached(spec, data, 0, RECIPE)
+    again = Training(spec, data, 0, RECIPE).run(CPU, lambda *step: seen.append(step))
+    assert Training(spec, data, 0, RECIPE).is_cached
     assert not seen
     monkeypatch.setenv("REPSIM_CACHE", str(fresh_cache.parent / "another"))
-    assert not is_cached(spec, data, 0, RECIPE)
-    kept = make_run(spec, data, 0, RECIPE, CPU)
+    assert not Training(spec, data, 0, RECIPE).is_cached
+    kept = Training(spec, data, 0, RECIPE).run(CPU)
     assert kept.folder is not None
     for run in (first, again):
-        assert (run.run_id, run.steps) == (kept.run_id, kept.steps)
-        for name, tensor in kept.filters.items():
-            assert torch.equal(run.filters[name], tensor), name
-        states = (r.network(spec, data, 0).state_dict() for r in (run, kept))
+        assert (run.key, run.history.steps) == (kept.key, kept.history.steps)
+        for name, tensor in kept.tensors().items():
+            assert torch.equal(run.tensors()[name], tensor), name
+        states = (r.network().state_dict() for r in (run, kept))
         for ours, expected in zip(*(state.values() for state in states), strict=True):
             assert torch.equal(ours, expected)
 
@@ -171,11 +172,10 @@ def test_a_run_that_cannot_be_written_is_held_and_leaves_nothing_behind(
 def _train_in_process(queue):
     images = noise_images(40, (3, 8, 8))
     steps = []
-    run = make_run(
-        ModelSpec("small", NETWORK, {"name": "small"}), Dataset("noise", images, images), 0,
-        RECIPE, CPU, lambda *step: steps.append(step),
-    )  # fmt: skip
-    queue.put((len(steps), run.filters["trained"].sum().item()))
+    model = ModelSpec("small", NETWORK, {"name": "small"})
+    training = Training(model, Dataset("noise", images, images), 0, RECIPE)
+    run = training.run(CPU, lambda *step: steps.append(step))
+    queue.put((len(steps), run.trained.sum().item()))
 
 
 @pytest.mark.process
@@ -198,9 +198,9 @@ def test_a_frozen_first_layer_stays_bitwise_and_the_rest_learns(data):
         net[0].requires_grad_(False)
         return net
 
-    run = make_run(ModelSpec("frozen", frozen, None), data, 0, RECIPE, CPU)
-    assert torch.equal(run.filters["init"], run.filters["trained"])
-    assert run.module[6].weight.grad is not None
+    run = Training(ModelSpec("frozen", frozen, None), data, 0, RECIPE).run(CPU)
+    assert torch.equal(run.initial, run.trained)
+    assert run.network()[6].weight.grad is not None
 
 
 def test_the_linear_cnn_follows_its_closed_form(data):
@@ -212,43 +212,44 @@ def test_the_linear_cnn_follows_its_closed_form(data):
         return linear_cnn(num_classes, in_channels, filters=9, sigma=0.1)
 
     recipe = Recipe(lr=lr, batch=count, steps=steps, loss="mse")
-    run = make_run(ModelSpec("linear", build, None), data, 0, recipe, CPU)
+    run = Training(ModelSpec("linear", build, None), data, 0, recipe).run(CPU)
     inputs = as_input(data.train.images, run.normalisation).double()
     average = nn.functional.unfold(inputs, 3).mean(2)
     targets = nn.functional.one_hot(data.train.labels, classes).double()
     for c in range(classes):
         chosen = slice(c, None, classes)
         exact = linear_cnn_filters(
-            run.filters["init"].flatten(1)[chosen],
+            run.initial.flatten(1)[chosen],
             average.T @ average / count,
             average.T @ targets[:, c] / count,
             step_size=lr / classes,  # the loss is a mean over classes
             steps=steps,
         )
-        found = run.filters["trained"].flatten(1)[chosen].numpy()
+        found = run.trained.flatten(1)[chosen].numpy()
         np.testing.assert_allclose(found, exact, atol=2e-5)
 
 
 def test_snapshots_stand_at_log_spaced_steps(spec, data):
-    run = make_run(ModelSpec("s", NETWORK, None), data, 0, RECIPE, CPU)
-    assert run.filters["snapshot_steps"].tolist() == [0, 1, 2, 4, 8]
-    assert torch.equal(run.filters["snapshots"][0], run.filters["init"])
-    assert torch.equal(run.filters["snapshots"][-1], run.filters["trained"])
+    run = Training(ModelSpec("s", NETWORK, None), data, 0, RECIPE).run(CPU)
+    assert run.history.snapshot_steps.tolist() == [0, 1, 2, 4, 8]
+    assert torch.equal(run.history.snapshots[0], run.initial)
+    assert torch.equal(run.history.snapshots[-1], run.trained)
 
 
 def test_the_factors_of_a_batch_norm_are_kept_beside_the_filters(spec, data, fresh_cache):
-    run = make_run(spec, data, 0, RECIPE, CPU)
-    for at, step in enumerate(run.filters["snapshot_steps"].tolist()[1:], 1):
-        ended = make_run(spec, data, 0, replace(RECIPE, steps=step), CPU)
-        conv, norm, *_ = ended.network(spec, data, 0).eval()
+    run = Training(spec, data, 0, RECIPE).run(CPU)
+    for at, step in enumerate(run.history.snapshot_steps.tolist()[1:], 1):
+        ended = Training(spec, data, 0, replace(RECIPE, steps=step)).run(CPU)
+        conv, norm, *_ = ended.network().eval()
         fused = fuse_conv_bn_eval(conv, norm).weight
-        filters, scale = run.filters["snapshots"][at], run.filters["snapshots_scale"][at]
+        filters, scale = run.history.snapshots[at], run.history.snapshot_scales[at]
         torch.testing.assert_close(folded(filters, scale), fused.detach())
-    assert torch.equal(run.filters["trained_scale"], run.filters["snapshots_scale"][-1])
-    assert torch.equal(run.filters["init_scale"], run.filters["snapshots_scale"][0])
-    torch.testing.assert_close(run.filters["init_scale"], torch.full((6,), 1.00001**-0.5).double())
-    without = make_run(ModelSpec("s", small_cnn, None), data, 0, RECIPE, CPU)
-    assert not [name for name in without.filters if name.endswith("_scale")]
+    assert torch.equal(run.scale, run.history.snapshot_scales[-1])
+    torch.testing.assert_close(
+        run.history.snapshot_scales[0], torch.full((6,), 1.00001**-0.5).double()
+    )
+    without = Training(ModelSpec("s", small_cnn, None), data, 0, RECIPE).run(CPU)
+    assert without.scale is without.history.snapshot_scales is None
 
 
 def test_one_cycle_takes_the_steps_of_its_definition(data):
@@ -278,16 +279,16 @@ def test_until_accuracy_ends_after_the_epoch_that_reaches_it(pictures):
     bright[pictures.labels == 0] //= 4
     easy = ImageSet(bright, (pictures.labels > 0).long(), ("dark", "bright"), "easy")
     recipe = Recipe(lr=0.1, batch=10, epochs=200, until_accuracy=0.99)
-    run = make_run(ModelSpec("s", NETWORK, None), Dataset("easy", easy, easy), 0, recipe, CPU)
-    assert run.train_accuracy >= 0.99
-    assert run.steps < 200 * 6
-    assert run.steps % 6 == 0
+    run = Training(ModelSpec("s", NETWORK, None), Dataset("easy", easy, easy), 0, recipe).run(CPU)
+    assert run.history.train_accuracy >= 0.99
+    assert run.history.steps < 200 * 6
+    assert run.history.steps % 6 == 0
 
 
 def test_a_loss_that_explodes_is_a_training_error(data):
     recipe = Recipe(lr=1e30, batch=10, steps=30)
     with pytest.raises(TrainingError, match="lower it"):
-        make_run(ModelSpec("s", NETWORK, None), data, 0, recipe, CPU)
+        Training(ModelSpec("s", NETWORK, None), data, 0, recipe).run(CPU)
 
 
 def test_normalised_input_has_mean_zero_and_one_common_scale(pictures):

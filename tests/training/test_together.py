@@ -15,8 +15,8 @@ from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.history import History
 from repsim_energy.training.loop import normalisation_of, train
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.runs import is_cached, make_run, make_runs_together
 from repsim_energy.training.together import train_together
+from repsim_energy.training.training import Training, run_together
 
 CPU = torch.device("cpu")
 SEEDS = [4, 0, 7]
@@ -73,7 +73,10 @@ def test_each_network_is_the_one_trained_alone(name, optimizer, steps, schedule,
             found = getattr(history, field)
             torch.testing.assert_close(found, getattr(expected, field), rtol=1e-4, atol=1e-4)
         assert history.steps == expected.steps == steps
-        assert len(history.snapshot_scales) == ("vgg" in name) * len(history.snapshots)
+        if "vgg" in name:
+            assert len(history.snapshot_scales) == len(history.snapshots)
+        else:
+            assert history.snapshot_scales is None
         assert history.train_accuracy == pytest.approx(expected.train_accuracy)
         torch.testing.assert_close(
             dict(module.state_dict()), dict(other.state_dict()), rtol=1e-4, atol=1e-4
@@ -110,17 +113,17 @@ def test_runs_made_together_are_kept_each_as_its_own(images, tmp_path, monkeypat
     data = Dataset("noise", images, images)
     recipe = Recipe(lr=0.01, batch=30, steps=6, snapshots=2)
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "alone"))
-    alone = [make_run(spec, data, seed, recipe, CPU) for seed in SEEDS]
+    alone = [Training(spec, data, seed, recipe).run(CPU) for seed in SEEDS]
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "together"))
-    make_run(spec, data, SEEDS[1], recipe, CPU)
-    outcomes = make_runs_together(spec, data, SEEDS, recipe, CPU)
-    assert outcomes == dict.fromkeys(SEEDS)
-    for seed, expected in zip(SEEDS, alone, strict=True):
-        assert is_cached(spec, data, seed, recipe)
-        found = make_run(spec, data, seed, recipe, CPU)
+    Training(spec, data, SEEDS[1], recipe).run(CPU)
+    outcomes = run_together([Training(spec, data, seed, recipe) for seed in SEEDS], CPU)
+    for seed, outcome, expected in zip(SEEDS, outcomes, alone, strict=True):
+        assert outcome.key == expected.key
+        assert Training(spec, data, seed, recipe).is_cached
+        found = Training(spec, data, seed, recipe).run(CPU)
         assert found.run_id == expected.run_id
-        for name, value in expected.filters.items():
-            torch.testing.assert_close(found.filters[name], value, rtol=1e-4, atol=1e-6)
+        for name, value in expected.tensors().items():
+            torch.testing.assert_close(found.tensors()[name], value, rtol=1e-4, atol=1e-6)
         assert found.test_accuracy == pytest.approx(expected.test_accuracy, abs=0.02)
 
 

@@ -1,18 +1,18 @@
-"""A projection leaves no trace, and adds up what single steps take."""
+"""An estimate leaves no trace, and adds up what single steps take."""
 
 import pytest
 import torch
-from samples import RECIPE, broken, with_dropout
+from samples import RECIPE, Heard, broken, with_dropout
 
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan, train_networks
-from repsim_energy.comparison.networks import missing_runs
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.registry import load_registry
-from repsim_energy.scheduling import projection
+from repsim_energy.scheduling import estimate
+from repsim_energy.scheduling.estimate import makespan
 from repsim_energy.scheduling.processes import Local
-from repsim_energy.scheduling.projection import makespan
 from repsim_energy.training.timing import step_seconds
+from repsim_energy.training.training import Training
 
 
 def planned(models, data, recipe=RECIPE):
@@ -20,33 +20,34 @@ def planned(models, data, recipe=RECIPE):
 
 
 def line_for(plan, scheduler):
-    return projection.projection(list(missing_runs(plan).values()), plan.device, scheduler)
+    missing = [training for training in plan.trainings.values() if not training.is_cached]
+    return estimate.estimate(missing, plan.device, scheduler)
 
 
 @pytest.mark.parametrize("beside", [0, 1, 3])
 def test_measuring_a_step_changes_no_random_state_and_no_thread_count(data, beside):
     spec = ModelSpec("dropout", with_dropout, None)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    assert step_seconds(spec, data, RECIPE, torch.device("cpu"), beside, 1.0) > 0
+    assert step_seconds(Training(spec, data, 0, RECIPE), torch.device("cpu"), beside, 1.0) > 0
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
 
 def test_a_network_that_cannot_be_trained_takes_no_time(data):
     spec = ModelSpec("broken", broken, None)
-    assert step_seconds(spec, data, RECIPE, torch.device("cpu"), 2, 1.0) == 0
+    assert step_seconds(Training(spec, data, 0, RECIPE), torch.device("cpu"), 2, 1.0) == 0
 
 
-def test_the_runs_after_a_projection_are_those_without(data, fresh_cache, monkeypatch):
+def test_the_runs_after_an_estimate_are_those_without(data, fresh_cache, monkeypatch):
     plan = planned([ModelSpec("dropout", with_dropout, None)], data)
     alone, _ = train_networks(plan)
-    monkeypatch.setattr(projection, "SHORT", 0.0)
-    monkeypatch.setattr(projection, "WORTH", 1)
-    lines = []
-    announced, _ = train_networks(plan, announce=lines.append)
+    monkeypatch.setattr(estimate, "SHORT", 0.0)
+    monkeypatch.setattr(estimate, "WORTH", 1)
+    heard = Heard()
+    announced, _ = train_networks(plan, reporter=heard)
     for key, network in alone.items():
         assert torch.equal(network.filters["trained"], announced[key].filters["trained"])
-    (line,) = lines
+    (line,) = heard.lines
     assert line.startswith(
         "2 runs to train, about 0 min in this process (measured on up to 3 steps each)"
     )

@@ -1,0 +1,99 @@
+"""How long a sweep is going to take, before it starts."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+
+from repsim_energy.scheduling.processes import usable_cores
+from repsim_energy.scheduling.schedulers import Scheduler
+from repsim_energy.training.timing import STEPS, step_seconds
+from repsim_energy.training.training import Training
+
+__all__ = ["estimate", "makespan"]
+
+SHORT = 60.0
+"""Seconds; a sweep below them is not worth a word."""
+
+BUDGET = 8.0
+"""Seconds that measuring may take; networks left over count as the mean of the others."""
+
+WORTH = 40
+"""Steps per network that a sweep has at least to have; of less, measuring would be a good part."""
+
+MOST_BESIDE = 16
+"""So many trainings at once show how much they slow each other down."""
+
+
+def estimate(
+    trainings: Sequence[Training], device: torch.device, scheduler: Scheduler
+) -> str | None:
+    """Return one line that says how long trainings will take; ``None`` for a short sweep."""
+    models = {training.model for training in trainings}
+    if sum(map(_steps, trainings)) < max(1, WORTH * len(models)):
+        return None
+    one_device = scheduler.is_local and device.type != "cpu"
+    at_once = 1 if one_device else scheduler.at_once(len(trainings))
+    alone = scheduler.is_local and at_once == 1
+    beside = 0 if alone else min(at_once, usable_cores(), MOST_BESIDE)
+    seconds = makespan(_run_seconds(trainings, device, beside), at_once)
+    if seconds < SHORT:
+        return None
+    where = "in this process" if alone else f"on {_count(at_once, scheduler.unit)}"
+    at_most = "at most " if any(one.recipe.until_accuracy for one in trainings) else ""
+    return (
+        f"{_count(len(trainings), 'runs')} to train, {at_most}about {_in_words(seconds)} {where} "
+        f"(measured on up to {STEPS} steps each)"
+    )
+
+
+def _run_seconds(
+    trainings: Sequence[Training], device: torch.device, beside: int
+) -> Iterator[float]:
+    """Yield the time of each training; a model is measured once for images of one size."""
+    kinds = [(one.model, one.data.train.images.shape[1:]) for one in trainings]
+    distinct = dict(zip(kinds, trainings, strict=True))
+    taken: dict[object, float] = {}
+    started = time.monotonic()
+    for kind, training in distinct.items():
+        if not taken or time.monotonic() - started < BUDGET:
+            taken[kind] = step_seconds(training, device, beside, BUDGET / len(distinct))
+    mean = sum(taken.values()) / max(1, len(taken))
+    for kind, training in zip(kinds, trainings, strict=True):
+        yield taken.get(kind, mean) * _steps(training)
+
+
+def _steps(training: Training) -> float:
+    """Return the length of a training in steps; evaluating an image is a third of a step on it."""
+    images, tests, recipe = len(training.data.train), len(training.data.test), training.recipe
+    tested = min(tests, recipe.test_images or tests)
+    evaluated = (recipe.evaluations + 1) * tested / min(recipe.batch, images)
+    return recipe.total_steps(images) + evaluated / 3
+
+
+def makespan(seconds: Iterable[float], at_once: int) -> float:
+    """Return when the last task ends, if whoever is free takes the next.
+
+    Examples
+    --------
+    >>> makespan([3, 1, 1, 1], 2), makespan([1, 1, 1, 3], 2), makespan([], 2)
+    (3.0, 4.0, 0.0)
+    """
+    free = [0.0] * at_once
+    for duration in seconds:
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)
+
+
+def _count(number: int, things: str) -> str:
+    return f"{number} {things if number != 1 else things.removesuffix('s')}"
+
+
+def _in_words(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.0f} min"

@@ -1,0 +1,273 @@
+"""The run cache: finished trainings, each in a folder that is named by its key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning
+from repsim_energy.interfaces import Normalisation
+from repsim_energy.storage import atomic_path, cache_folder, cache_place
+from repsim_energy.training.history import History
+
+__all__ = [
+    "FILES",
+    "MANIFEST",
+    "UNKEPT",
+    "Run",
+    "files_of",
+    "held_files",
+    "is_kept",
+    "keep_received",
+    "keep_run",
+    "read_run",
+    "run_folder",
+]
+
+Build = Callable[[], nn.Module]
+"""Returns a new network."""
+
+MANIFEST = "run.json"
+"""What the run is made of, and the SHA-256 of the other files."""
+
+FILES = ("filters.safetensors", "model.safetensors")
+
+UNKEPT = "runs cannot be kept"
+"""How the warning begins where they cannot be written."""
+
+_held: dict[Path, Mapping[str, bytes]] = {}
+"""Folder -> the files of a run that could not be written there, until this process ends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished training.
+
+    Parameters
+    ----------
+    key : what it is kept under; empty where it is not cached
+    layer : the name of the first layer
+    initial, trained : (k, c, kh, kw), the filters of the first layer before and after training
+    scale : (k,) factors of the batch norm that follows it, after training; ``None`` without one
+    history : what was measured along the way
+    normalisation : of the images that the network saw
+    test_accuracy : of the trained network
+    network : returns the trained network, which may have to be read from the cache
+    """
+
+    key: str
+    layer: str
+    initial: Tensor
+    trained: Tensor
+    scale: Tensor | None
+    history: History
+    normalisation: Normalisation
+    test_accuracy: float
+    network: Callable[[], nn.Module]
+
+    @property
+    def run_id(self) -> str:
+        """The first 16 digits of its key."""
+        return self.key[:16]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is kept; ``None`` where it is not."""
+        folder = run_folder(self.key) if self.key else None
+        return folder if folder is not None and folder.exists() else None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the numbers that its file holds, by their names there."""
+        history = self.history
+        tensors = {
+            "init": self.initial,
+            "trained": self.trained,
+            "snapshots": history.snapshots,
+            "snapshot_steps": history.snapshot_steps,
+            "loss": history.loss,
+            "accuracy": history.accuracy,
+            "evaluations": history.evaluations,
+            "evaluation_steps": history.evaluation_steps,
+        }
+        scales = {"snapshots_scale": history.snapshot_scales, "trained_scale": self.scale}
+        return tensors | {name: scale for name, scale in scales.items() if scale is not None}
+
+
+def run_folder(key: str) -> Path:
+    """Return where the run of a key is kept, or would be."""
+    return cache_place("runs", key)
+
+
+def is_kept(key: str) -> bool:
+    """Return whether a run is in the cache, or could not be written and is held in memory."""
+    return run_folder(key).exists() or run_folder(key) in _held
+
+
+def held_files(key: str) -> Mapping[str, bytes] | None:
+    """Return the files of a run that could not be written, by their names."""
+    return _held.get(run_folder(key))
+
+
+def read_run(key: str, build: Build) -> Run | None:
+    """Return a finished run; one that is damaged is removed with a warning.
+
+    Parameters
+    ----------
+    build : its network gets the trained weights, when it is asked for
+    """
+    folder = run_folder(key)
+    held = _held.get(folder)
+    if not folder.exists():
+        return None if held is None else _run(key, held[MANIFEST], load(held[FILES[0]]), build)
+    try:
+        filters = _checked(folder, FILES[0])
+        if not (folder / FILES[1]).is_file():
+            raise FileError(f"'{folder / FILES[1]}' is missing")
+        return _run(key, (folder / MANIFEST).read_bytes(), filters, build)
+    except (OSError, ValueError, KeyError, TypeError, FileError) as error:
+        warnings.warn(
+            f"cached run {key[:16]} is damaged ({error}); it is made anew",
+            RepsimWarning,
+            stacklevel=2,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build) -> Run:
+    facts = json.loads(manifest)
+    history = History(
+        steps=facts["steps"],
+        loss=tensors["loss"],
+        accuracy=tensors["accuracy"],
+        train_accuracy=_number(facts["train_accuracy"]),
+        snapshots=tensors["snapshots"],
+        snapshot_steps=tensors["snapshot_steps"],
+        snapshot_scales=tensors.get("snapshots_scale"),
+        evaluations=tensors["evaluations"],
+        evaluation_steps=tensors["evaluation_steps"],
+    )
+    mean, std = facts["normalisation"]
+    return Run(
+        key=key,
+        layer=facts["layer"],
+        initial=tensors["init"],
+        trained=tensors["trained"],
+        scale=tensors.get("trained_scale"),
+        history=history,
+        normalisation=Normalisation(tuple(mean), tuple(std)),
+        test_accuracy=_number(facts["test_accuracy"]),
+        network=partial(_network, key, build),
+    )
+
+
+def _network(key: str, build: Build) -> nn.Module:
+    """Return a trained network, its weights read from the cache."""
+    held, module = held_files(key), build()
+    state = _checked(run_folder(key), FILES[1]) if held is None else load(held[FILES[1]])
+    module.load_state_dict(state)
+    return module
+
+
+def keep_run(run: Run, key: str, facts: Mapping[str, Any]) -> None:
+    """Write a run that was trained here, as :func:`keep_received` does.
+
+    Parameters
+    ----------
+    facts : what it is made of, for its manifest
+    """
+    state = {k: v.detach().cpu().contiguous() for k, v in run.network().state_dict().items()}
+    files = {
+        name: save({k: v.clone() for k, v in tensors.items()})
+        for name, tensors in zip(FILES, (run.tensors(), state), strict=True)
+    }
+    manifest = {
+        **facts,
+        "layer": run.layer,
+        "normalisation": [run.normalisation.mean, run.normalisation.std],
+        "train_accuracy": _nullable(run.history.train_accuracy),
+        "test_accuracy": _nullable(run.test_accuracy),
+        "steps": run.history.steps,
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    _write(key, {**files, MANIFEST: json.dumps(manifest, indent=1, default=str).encode()})
+
+
+def files_of(key: str) -> Mapping[str, bytes]:
+    """Return the files of a finished run, to be kept by another process."""
+    folder = run_folder(key)
+    return held_files(key) or {name: (folder / name).read_bytes() for name in (MANIFEST, *FILES)}
+
+
+def keep_received(key: str, files: Mapping[str, bytes]) -> None:
+    """Keep the files of a run that another process made; it is there whole or not at all.
+
+    Raises
+    ------
+    FileError
+        Where the content is not what the run's manifest says.
+    """
+    expected = json.loads(files[MANIFEST])["sha256"]
+    for name in FILES:
+        if hashlib.sha256(files[name]).hexdigest() != expected[name]:
+            raise FileError(f"'{name}' of run {key[:16]} came back damaged, expected its SHA-256")
+    _write(key, {name: files[name] for name in (MANIFEST, *FILES)})
+
+
+def _write(key: str, files: Mapping[str, bytes]) -> None:
+    """Write the files of a run; its folder appears under its name only when it is whole.
+
+    Where they cannot be written, they are held in memory until this process ends.
+
+    Warns
+    -----
+    RepsimWarning
+        Where they cannot be written.
+    """
+    try:
+        with atomic_path(cache_folder("runs") / key) as temporary:
+            temporary.mkdir()
+            for name, content in files.items():
+                (temporary / name).write_bytes(content)
+    except RepsimError as error:
+        _held[run_folder(key)] = files
+        reason = getattr(error.__cause__, "strerror", None) or error
+        warnings.warn(
+            f"{UNKEPT} in '{cache_place('runs')}' ({reason}) and are held in memory until this "
+            "process ends; free some space, or move REPSIM_CACHE",
+            RepsimWarning,
+            stacklevel=2,
+        )
+
+
+def _checked(folder: Path, name: str) -> dict[str, Tensor]:
+    """Return the tensors of a cached file after comparing its hash with the manifest."""
+    path = folder / name
+    expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"][name]
+    content = path.read_bytes()  # hashed and parsed from memory: the file may change meanwhile
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise FileError(f"'{path}' is not what was written; delete its folder to train it anew")
+    try:
+        tensors: dict[str, Tensor] = load(content)
+    except SafetensorError as error:
+        raise FileError(f"'{path}' cannot be read ({error})") from error
+    return tensors
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _nullable(value: float) -> float | None:
+    return None if value != value else value
