@@ -68,9 +68,14 @@ def result(images):
 def cka_result(images):
     labels = torch.arange(len(images)) % 2
     return rs.compare(
-        {"tiny": tiny, "wide": wide}, (images, labels), metric="cka", seeds=2,
-        recipe="quick:steps=5", layers=["0", "output"], images=100,
-    )  # fmt: skip
+        {"tiny": tiny, "wide": wide},
+        (images, labels),
+        metric="cka",
+        seeds=2,
+        recipe="quick:steps=5",
+        layers=["0", "output"],
+        images=100,
+    )
 
 
 @pytest.fixture
