@@ -1,4 +1,4 @@
-"""mypy accepts a plugin whose types are right, and names each mistake of one whose types are not.
+"""mypy accepts plugins whose types are right, and names each mistake of one whose types are not.
 
 Without mypy, which the extra ``lint`` installs, these tests are skipped; ``.ci/run`` has it.
 """
@@ -7,20 +7,28 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from repsim_energy.registry.plugins import Kind
+from repsim_energy.scaffold import write_plugin
 
 pytestmark = pytest.mark.process
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+KINDS = get_args(Kind)
 
 
 @pytest.fixture(scope="module")
-def found():
+def found(tmp_path_factory):
     """Return file name -> the (line, code) of each error that mypy finds there."""
     pytest.importorskip("mypy", reason="mypy is not installed; pip install '.[lint]'")
     files = sorted(HERE.glob("*_plugin.py"))
+    for kind in KINDS:
+        written = write_plugin(f"my-{kind}", kind, tmp_path_factory.mktemp("new"))
+        files += [path for path in written if path.name == f"my_{kind}.py"]
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
     answer = subprocess.run(
         [*command, "--show-error-codes", "--no-pretty", *map(str, files)],
@@ -39,6 +47,11 @@ def found():
 
 def test_a_well_typed_plugin_has_no_errors(found):
     assert found["well_typed_plugin.py"] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_is_well_typed(found, kind):
+    assert found[f"my_{kind}.py"] == []
 
 
 def test_each_mistake_of_an_ill_typed_plugin_is_an_error(found):
