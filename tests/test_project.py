@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import repsim_energy as rs
+from repsim_energy import testing
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,12 +58,12 @@ def test_places_and_names_that_a_page_speaks_of_are_there(page):
     for place in [*links, *places]:
         assert (ROOT / place).exists() or place.split("/")[0] in away, place
     for module, name in re.findall(r"`repsim_energy\.(testing\.)?(\w+)`", content):
-        assert hasattr(rs.testing, name) if module else name in [*rs.__all__, "testing"], name
+        assert hasattr(testing, name) if module else name in [*rs.__all__, "testing"], name
 
 
 def test_what_is_optional_is_used_or_run(project):
     """A distribution that tests need is imported by one; that of a tool is named in its checks."""
-    used = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    used = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     extras = project["project"]["optional-dependencies"]
     for requirement in extras["test"]:
         name = re.split(r"[^\w-]", requirement)[0]
