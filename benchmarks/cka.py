@@ -47,8 +47,11 @@ def exact(x, y, estimator="biased"):
         return CKAMoments().update(x.double(), y.double()).cka(estimator)
     x, y = ((f - f.double().mean(0)).double() for f in (x, y))  # exact enough: then in float64
     x, y = x - x.mean(0), y - y.mean(0)
-    squares = [sum(float((a.T @ part).square().sum()) for part in b.split(512, 1))
-               for a, b in ((x, y), (x, x), (y, y))]  # fmt: skip
+
+    def squares_of(a, b):
+        return sum(float((a.T @ part).square().sum()) for part in b.split(512, 1))
+
+    squares = [squares_of(a, b) for a, b in ((x, y), (x, x), (y, y))]
     if estimator == "biased":
         return squares[0] / (squares[1] * squares[2]) ** 0.5
     n, p, q = len(x), x.square().sum(1), y.square().sum(1)
@@ -98,8 +101,8 @@ def against_grams(rounds):
 def against_textbook(rounds):
     n, d = 4000, 512
     x, y = pair(n, d)
-    ours = alternate({"ours": lambda: cka(x, y, estimator="biased"),
-                      "textbook": lambda: textbook(x, y)}, max(3, rounds - 2))  # fmt: skip
+    ways = {"ours": lambda: cka(x, y, estimator="biased"), "textbook": lambda: textbook(x, y)}
+    ours = alternate(ways, max(3, rounds - 2))
     yield row(
         f"n={n} d={d}", ours, "textbook", our_error=cka(x, y, estimator="biased") - exact(x, y)
     )
@@ -114,8 +117,8 @@ def streamed(rounds):
 
     for d in (512, 2048):
         x, y = pair(N, d)
-        taken = alternate({"ours": lambda x=x, y=y: cka(x, y),
-                           "stream": lambda x=x, y=y: stream(x, y)}, rounds)  # fmt: skip
+        ways = {"ours": lambda x=x, y=y: cka(x, y), "stream": lambda x=x, y=y: stream(x, y)}
+        taken = alternate(ways, rounds)
         error = stream(x, y) - exact(x, y, "debiased")
         yield row(f"n={N} d={d}, batches of 256", taken, "stream", our_error=error)
 
@@ -190,8 +193,8 @@ def wide(rounds):
             total += part @ part.T
         return total
 
-    taken = alternate({"ours": lambda: metric.represent(Subject(activations=x)),
-                       "float64 Gram": in_float64}, rounds)  # fmt: skip
+    ways = {"ours": lambda: metric.represent(Subject(activations=x)), "float64 Gram": in_float64}
+    taken = alternate(ways, rounds)
     yield row("represent 1,000 x 65,536", taken, "float64 Gram")
     a, b = (metric.represent(Subject(activations=f)) for f in (x, x.flip(1) + x.flip(0)))
     gram = in_float64()
@@ -230,9 +233,11 @@ def layer_matrix(rounds, images):
         kept = []
         for network in networks:
             parts = {layer: [] for layer in names}
-            observe(network, names, pixels, size, normalisation, torch.device("cpu"),
-                    lambda layer, answer, parts=parts: parts[layer].append(
-                        metric.represent(Subject(activations=answer))))  # fmt: skip
+
+            def keep(layer, answer, parts=parts):
+                parts[layer].append(metric.represent(Subject(activations=answer)))
+
+            observe(network, names, pixels, size, normalisation, torch.device("cpu"), keep)
             kept += [np.stack(rows) for rows in parts.values()]
         matrix = np.array([[metric.compare(a, b) for b in kept] for a in kept[: len(names)]])
         for i, a in enumerate(kept):
@@ -240,8 +245,8 @@ def layer_matrix(rounds, images):
                 metric.null_band(a, b)
         return matrix
 
-    taken = alternate({"ours": ours, "passes and products": bare,
-                       "passes": lambda: passes(lambda *_: None, {})}, rounds)  # fmt: skip
+    ways = {"ours": ours, "passes and products": bare}
+    taken = alternate(ways | {"passes": lambda: passes(lambda *_: None, {})}, rounds)
     median, low, high = ratio(taken["ours"], taken["passes and products"])
     yield {
         "case": f"{len(names)} x {len(names)} layers, {images} images",
@@ -268,11 +273,14 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     parts = {
-        "grams": against_grams, "textbook": against_textbook, "stream": streamed,
-        "peers": packages, "metric": wide,
+        "grams": against_grams,
+        "textbook": against_textbook,
+        "stream": streamed,
+        "peers": packages,
+        "metric": wide,
         "layers": lambda rounds: layer_matrix(rounds, options.images),
         "memory": lambda _: [{"memory_mb": peak_memory(memory_of, d), "d": d} for d in WIDTHS],
-    }  # fmt: skip
+    }
     rows = []
     for name, part in parts.items():
         if options.only in (None, name):

@@ -99,11 +99,9 @@ def _memory(name):
 
 def machine():
     """Return the processor, the threads in use and the versions."""
-    name = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-         if line.startswith("model name")),
-        platform.processor(),
-    )  # fmt: skip
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    name = next(names, platform.processor())
     return {
         "processor": name,
         "threads": torch.get_num_threads(),

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from repsim_energy.interfaces import Architecture, ImageSet, Metric, ModelFamily
+    from repsim_energy.interfaces import (
+        Architecture,
+        DatasetLoader,
+        DatasetVariant,
+        Metric,
+        ModelFamily,
+    )
 
 __all__ = ["GROUP", "hookimpl", "hookspec"]
 
@@ -38,12 +44,12 @@ def repsim_models() -> Mapping[str, Architecture | ModelFamily | str]:  # type: 
 
 
 @hookspec
-def repsim_datasets() -> Mapping[str, Callable[..., ImageSet] | str]:  # type: ignore[empty-body]
+def repsim_datasets() -> Mapping[str, DatasetLoader | str]:  # type: ignore[empty-body]
     """Return name -> ``callable(split, **options) -> ImageSet``, split ``train`` or ``test``."""
 
 
 @hookspec
-def repsim_variants() -> Mapping[str, Callable[..., ImageSet] | str]:  # type: ignore[empty-body]
+def repsim_variants() -> Mapping[str, DatasetVariant | str]:  # type: ignore[empty-body]
     """Return name -> ``callable(images: ImageSet, **options) -> ImageSet``.
 
     A variant that is fitted on the training split takes it as a second parameter called

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Architecture",
     "Dataset",
+    "DatasetLoader",
+    "DatasetVariant",
     "Direction",
     "ImageSet",
     "Metric",
@@ -249,10 +251,16 @@ def missing_of(metric: object) -> list[str]:
 
 
 class Architecture(Protocol):
-    """A builder of untrained networks; its keyword arguments are the options a user can set."""
+    """A function that builds networks; its keyword arguments are the options a user can set.
 
-    def __call__(self, num_classes: int, in_channels: int, **options: Any) -> nn.Module:
-        """Return a new network for images of ``in_channels`` channels."""
+    ``*_`` and ``**options`` stand for any further parameters, so that type checkers accept
+    functions with options of their own.
+    """
+
+    def __call__(
+        self, num_classes: int, in_channels: int, /, *_: Any, **options: Any
+    ) -> nn.Module | TrainedModel:
+        """Return a new network for images of ``in_channels`` channels, or a trained one."""
         ...
 
 
@@ -267,9 +275,28 @@ class ModelFamily(Protocol):
         ...
 
     def __call__(
-        self, name: str, num_classes: int, in_channels: int, **options: Any
+        self, name: str, num_classes: int, in_channels: int, /, *_: Any, **options: Any
     ) -> nn.Module | TrainedModel:
-        """Return a new network of the member ``name``."""
+        """Return a new network of the member ``name``, or a trained one."""
+        ...
+
+
+class DatasetLoader(Protocol):
+    """A function that loads a split of a data set; its keyword arguments are options."""
+
+    def __call__(self, split: str, /, *_: Any, **options: Any) -> ImageSet:
+        """Return the images of a split, ``train`` or ``test``."""
+        ...
+
+
+class DatasetVariant(Protocol):
+    """A function that changes images or labels; its keyword arguments are options.
+
+    A second parameter ``train`` asks for the training images, to fit something on.
+    """
+
+    def __call__(self, images: ImageSet, /, *_: Any, **options: Any) -> ImageSet:
+        """Return the changed images."""
         ...
 
 

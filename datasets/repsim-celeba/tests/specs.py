@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ATTRIBUTES = [
-    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs",
-    "Big_Lips", "Big_Nose", "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows",
-    "Chubby", "Double_Chin", "Eyeglasses", "Goatee", "Gray_Hair", "Heavy_Makeup",
-    "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard",
-    "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks", "Sideburns",
-    "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick",
-    "Wearing_Necklace", "Wearing_Necktie", "Young",
-]  # fmt: skip
+NAMES = """
+5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose
+Black_Hair Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee
+Gray_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard
+Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair
+Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young
+"""
+ATTRIBUTES = NAMES.split()
 COUNT, SMILING = 60, 31
 
 
@@ -51,8 +50,8 @@ def write(root):
     boxes = generator.integers(50, 300, (COUNT, 4))
     table("list_bbox_celeba.txt", "image_id x_1 y_1 width height", boxes, 3)
     points = generator.integers(60, 160, (COUNT, 10))
-    places = [f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth",
-                                            "rightmouth") for axis in "xy"]  # fmt: skip
+    parts = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+    places = [f"{part}_{axis}" for part in parts for axis in "xy"]
     table("list_landmarks_align_celeba.txt", " ".join(places), points, 3)
 
 

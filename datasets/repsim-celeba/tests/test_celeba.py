@@ -109,27 +109,54 @@ ATTR, PART = "list_attr_celeba.txt", "list_eval_partition.txt"
         (lambda d: (d / PART).unlink(), rs.UsageError, f"no '{PART}' in .*celeba', expected it"),
         (lambda d: (d / ATTR).unlink(), rs.UsageError, f"no '{ATTR}' in"),
         (lambda d: (d / ATTR).write_text(""), rs.FileError, "begins with '', expected the number"),
-        (lambda d: rewrite(d / ATTR, lambda t: t.partition("\n")[2]), rs.FileError,
-         "begins with '5_o_Clock_Shadow"),
-        (lambda d: rewrite(d / ATTR, lambda t: t[: len(t) // 2]), rs.FileError,
-         "says 60 in its first line; it was cut off"),
-        (lambda d: rewrite(d / ATTR, lambda t: t[:-5] + "\n"), rs.FileError,
-         "line 62 of .*40 times 1 or -1"),
-        (lambda d: rewrite(d / ATTR, lambda t: t.replace(" -1", "  0")), rs.FileError,
-         "line 4 of .*'000002.jpg  0"),
+        (
+            lambda d: rewrite(d / ATTR, lambda t: t.partition("\n")[2]),
+            rs.FileError,
+            "begins with '5_o_Clock_Shadow",
+        ),
+        (
+            lambda d: rewrite(d / ATTR, lambda t: t[: len(t) // 2]),
+            rs.FileError,
+            "says 60 in its first line; it was cut off",
+        ),
+        (
+            lambda d: rewrite(d / ATTR, lambda t: t[:-5] + "\n"),
+            rs.FileError,
+            "line 62 of .*40 times 1 or -1",
+        ),
+        (
+            lambda d: rewrite(d / ATTR, lambda t: t.replace(" -1", "  0")),
+            rs.FileError,
+            "line 4 of .*'000002.jpg  0",
+        ),
         (lambda d: (d / ATTR).write_bytes(bytes(range(256))), rs.FileError, "expected text"),
-        (lambda d: rewrite(d / PART, lambda t: t.replace(" 2", " 3")), rs.FileError,
-         "line 47 of .*'000047.jpg 3', expected a picture and 0, 1 or 2"),
-        (lambda d: rewrite(d / PART, lambda t: t[: len(t) // 13 * 5]), rs.FileError,
-         "has no split for '0000.*jpg'|line .* expected a picture"),
-        (lambda d: cut(d / "img_align_celeba" / "000003.jpg"), rs.FileError,
-         "000003.jpg' cannot be read as an image"),
-        (lambda d: (d / "img_align_celeba" / "000004.jpg").unlink(), rs.FileError,
-         "000004.jpg' cannot be read"),
-        (lambda d: Image.new("RGB", (50, 60)).save(d / "img_align_celeba" / "000005.jpg"),
-         rs.DataError, "000005.jpg' is 50x60, smaller than crop=178"),
+        (
+            lambda d: rewrite(d / PART, lambda t: t.replace(" 2", " 3")),
+            rs.FileError,
+            "line 47 of .*'000047.jpg 3', expected a picture and 0, 1 or 2",
+        ),
+        (
+            lambda d: rewrite(d / PART, lambda t: t[: len(t) // 13 * 5]),
+            rs.FileError,
+            "has no split for '0000.*jpg'|line .* expected a picture",
+        ),
+        (
+            lambda d: cut(d / "img_align_celeba" / "000003.jpg"),
+            rs.FileError,
+            "000003.jpg' cannot be read as an image",
+        ),
+        (
+            lambda d: (d / "img_align_celeba" / "000004.jpg").unlink(),
+            rs.FileError,
+            "000004.jpg' cannot be read",
+        ),
+        (
+            lambda d: Image.new("RGB", (50, 60)).save(d / "img_align_celeba" / "000005.jpg"),
+            rs.DataError,
+            "000005.jpg' is 50x60, smaller than crop=178",
+        ),
     ],
-)  # fmt: skip
+)
 def test_broken_files_are_named_in_one_line(published, harm, error, words):
     harm(published / "celeba")
     with pytest.raises(error, match=words) as raised:
@@ -155,26 +182,24 @@ def test_options_that_mean_nothing_are_refused(published, options, words):
 
 def test_networks_are_compared_on_it(published):
     def tiny(num_classes, in_channels):
+        first = nn.Conv2d(in_channels, 4, 3)
         return nn.Sequential(
-            nn.Conv2d(in_channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-            nn.Linear(4, num_classes),
-        )  # fmt: skip
+            first, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)
+        )
 
-    result = rs.compare(
-        [tiny], f"celeba:root={published}:attribute=Smiling:size=16", seeds=2,
-        recipe=rs.Recipe(steps=2, batch=8),
-    )  # fmt: skip
+    faces = f"celeba:root={published}:attribute=Smiling:size=16"
+    result = rs.compare([tiny], faces, seeds=2, recipe=rs.Recipe(steps=2, batch=8))
     assert np.isfinite(result.similarity.values).all()
     assert result.sizes["component"] == 27
     assert (result.steps.values == 2).all()
 
 
 def test_the_command_trains_on_it(published, repsim, tmp_path):
-    code, out, err = repsim(
-        "compare", "--models", "linear_cnn", "--seeds", "2", "--recipe", "quick:steps=2", "--jobs",
-        "1", "--dataset", f"celeba:root={published}:attribute=Smiling:size=16+random_labels",
-        "-o", str(tmp_path / "r.nc"),
-    )  # fmt: skip
+    models = ["--models", "linear_cnn", "--seeds", "2"]
+    training = ["--recipe", "quick:steps=2", "--jobs", "1"]
+    faces = f"celeba:root={published}:attribute=Smiling:size=16+random_labels"
+    output = str(tmp_path / "r.nc")
+    code, out, err = repsim("compare", *models, *training, "--dataset", faces, "-o", output)
     assert code == 0, err
     assert out.startswith(f"energy_profile_correlation on celeba:root={published}")
     assert rs.open_result(tmp_path / "r.nc").sizes["seed"] == 2

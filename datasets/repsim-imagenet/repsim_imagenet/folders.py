@@ -22,9 +22,17 @@ FOLDERS = {"train": "train", "test": "val"}
 ALL = "all"
 
 TEN = (
-    "tench", "English_springer", "cassette_player", "chain_saw", "church", "French_horn",
-    "garbage_truck", "gas_pump", "golf_ball", "parachute",
-)  # fmt: skip
+    "tench",
+    "English_springer",
+    "cassette_player",
+    "chain_saw",
+    "church",
+    "French_horn",
+    "garbage_truck",
+    "gas_pump",
+    "golf_ball",
+    "parachute",
+)
 """The classes of Imagenette, which are easy to tell apart; as users type them."""
 
 WNID = re.compile(r"n\d{8}")

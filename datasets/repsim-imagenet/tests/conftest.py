@@ -26,9 +26,12 @@ def repsim():
 
     def run(*arguments):
         found = subprocess.run(
-            [sys.executable, "-m", "repsim_energy", *arguments], capture_output=True, text=True,
-            timeout=300, env={**os.environ},
-        )  # fmt: skip
+            [sys.executable, "-m", "repsim_energy", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ},
+        )
         return found.returncode, found.stdout, found.stderr
 
     return run

@@ -10,9 +10,17 @@ import numpy as np
 from PIL import Image
 
 WNIDS = [
-    "n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916", "n03417042",
-    "n03425413", "n03445777", "n03888257",
-]  # fmt: skip
+    "n01440764",
+    "n02102040",
+    "n02979186",
+    "n03000684",
+    "n03028079",
+    "n03394916",
+    "n03417042",
+    "n03425413",
+    "n03445777",
+    "n03888257",
+]
 OTHER = "n01443537"  # goldfish: of the thousand, not of the ten
 LATER = "n00007846"  # person: of ImageNet-21k, not of the thousand
 SIZES = ((50, 40), (40, 40), (36, 60), (75, 50))

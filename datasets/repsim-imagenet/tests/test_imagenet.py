@@ -19,9 +19,17 @@ from repsim_imagenet import imagenet
 from repsim_imagenet.folders import names
 
 TEN = (
-    "tench", "English springer", "cassette player", "chain saw", "church", "French horn",
-    "garbage truck", "gas pump", "golf ball", "parachute",
-)  # fmt: skip
+    "tench",
+    "English springer",
+    "cassette player",
+    "chain saw",
+    "church",
+    "French horn",
+    "garbage truck",
+    "gas pump",
+    "golf ball",
+    "parachute",
+)
 USUAL = transforms.Compose(
     [transforms.Resize(32), transforms.CenterCrop(28), transforms.PILToTensor()]
 )
@@ -70,12 +78,21 @@ def test_names_are_those_of_the_thousand_ids():
     assert len(known) == len(set(known.values())) == 1000
     assert list(known) == sorted(known)
     published = {  # the ids and names of Imagenette and of the ILSVRC2012 synset list
-        "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player",
-        "n03000684": "chain saw", "n03028079": "church", "n03394916": "French horn",
-        "n03417042": "garbage truck", "n03425413": "gas pump", "n03445777": "golf ball",
-        "n03888257": "parachute", OTHER: "goldfish", "n02113186": "Cardigan",
-        "n02963159": "cardigan", "n15075141": "toilet tissue",
-    }  # fmt: skip
+        "n01440764": "tench",
+        "n02102040": "English springer",
+        "n02979186": "cassette player",
+        "n03000684": "chain saw",
+        "n03028079": "church",
+        "n03394916": "French horn",
+        "n03417042": "garbage truck",
+        "n03425413": "gas pump",
+        "n03445777": "golf ball",
+        "n03888257": "parachute",
+        OTHER: "goldfish",
+        "n02113186": "Cardigan",
+        "n02963159": "cardigan",
+        "n15075141": "toilet tissue",
+    }
     assert {wnid: known[wnid] for wnid in published} == published
 
 
@@ -151,16 +168,32 @@ def truncate(path):
         ("train", shutil.rmtree, rs.UsageError, "no folder at '.*/train', expected a folder per"),
         ("train", lambda r: shutil.rmtree(r / "train"), rs.UsageError, "no folder at '.*/train'"),
         ("test", flat_val, rs.UsageError, "'.*/val' has no folders named by WordNet ids"),
-        ("train", lambda r: shutil.rmtree(r / "train" / WNIDS[3]), rs.UsageError,
-         "class 'chain_saw' has no folder 'n03000684' in '.*/train'.*of the 11 .* classes=all"),
-        ("test", lambda r: shutil.rmtree(r / "val" / WNIDS[3]), rs.UsageError,
-         "class 'chain_saw' has no folder 'n03000684' in '.*/val'"),
-        ("train", lambda r: empty(r / "train" / WNIDS[4]), rs.DataError,
-         "n03028079' holds no images"),
-        ("train", lambda r: truncate(r / "train" / WNIDS[5] / f"{WNIDS[5]}_2.JPEG"), rs.FileError,
-         "n03394916_2.JPEG' cannot be read as an image"),
+        (
+            "train",
+            lambda r: shutil.rmtree(r / "train" / WNIDS[3]),
+            rs.UsageError,
+            "class 'chain_saw' has no folder 'n03000684' in '.*/train'.*of the 11 .* classes=all",
+        ),
+        (
+            "test",
+            lambda r: shutil.rmtree(r / "val" / WNIDS[3]),
+            rs.UsageError,
+            "class 'chain_saw' has no folder 'n03000684' in '.*/val'",
+        ),
+        (
+            "train",
+            lambda r: empty(r / "train" / WNIDS[4]),
+            rs.DataError,
+            "n03028079' holds no images",
+        ),
+        (
+            "train",
+            lambda r: truncate(r / "train" / WNIDS[5] / f"{WNIDS[5]}_2.JPEG"),
+            rs.FileError,
+            "n03394916_2.JPEG' cannot be read as an image",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_missing_or_broken_is_named_in_one_line(unpacked, split, harm, error, words):
     harm(unpacked)
     with pytest.raises(error, match=words) as raised:
@@ -220,10 +253,10 @@ def test_streams_take_all_classes_and_the_test_split(unpacked):
 
 def test_networks_are_compared_on_it(unpacked):
     def tiny(num_classes, in_channels):
+        first = nn.Conv2d(in_channels, 4, 7, stride=2)
         return nn.Sequential(
-            nn.Conv2d(in_channels, 4, 7, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-            nn.Linear(4, num_classes),
-        )  # fmt: skip
+            first, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)
+        )
 
     result = rs.compare(
         [tiny], f"imagenet:root={unpacked}:size=28", seeds=2, recipe=rs.Recipe(steps=2, batch=8)
@@ -234,10 +267,10 @@ def test_networks_are_compared_on_it(unpacked):
 
 def test_the_command_compares_on_it(unpacked, repsim, tmp_path):
     spec = f"imagenet:root={unpacked}:size=28:classes=tench/golf_ball"
-    code, out, err = repsim(
-        "compare", "--models", "linear_cnn", "--seeds", "2", "--recipe", "quick:steps=2",
-        "--jobs", "1", "--dataset", spec, "-o", str(tmp_path / "r.nc"),
-    )  # fmt: skip
+    models = ["--models", "linear_cnn", "--seeds", "2"]
+    training = ["--recipe", "quick:steps=2", "--jobs", "1"]
+    output = str(tmp_path / "r.nc")
+    code, out, err = repsim("compare", *models, *training, "--dataset", spec, "-o", output)
     assert code == 0, err
     assert rs.open_result(tmp_path / "r.nc").sizes["seed"] == 2
 

@@ -64,11 +64,9 @@ def test_options_are_kept_in_the_result(pictures):
 
 def test_the_command_line_compares(tmp_path, pictures):
     images, labels = pictures.images.permute(0, 2, 3, 1).numpy(), pictures.labels.numpy()
-    np.savez(
-        tmp_path / "pictures.npz",
-        train_images=images, train_labels=labels, test_images=images, test_labels=labels,
-        classes=np.array(pictures.classes),
-    )  # fmt: skip
+    splits = {f"{split}_images": images for split in ("train", "test")}
+    splits |= {f"{split}_labels": labels for split in ("train", "test")}
+    np.savez(tmp_path / "pictures.npz", **splits, classes=np.array(pictures.classes))
     command = [
         *(sys.executable, "-m", "repsim_energy", "compare", "--metric", "mutual_knn:k=5"),
         *("--models", "linear_cnn:filters=8,linear_cnn:filters=4"),

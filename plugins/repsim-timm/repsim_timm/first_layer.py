@@ -83,9 +83,14 @@ def fold_standardisation(net: nn.Module, place: str) -> None:
     gain = layer.gain.flatten() * layer.scale if hasattr(layer, "gain") else None
     kind: type[nn.Conv2d] = Conv2dSame if getattr(layer, "same_pad", False) else nn.Conv2d
     plain = kind(
-        layer.in_channels, layer.out_channels, layer.kernel_size, stride=layer.stride,
-        padding=layer.padding, dilation=layer.dilation, bias=layer.bias is not None,
-    )  # fmt: skip
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        bias=layer.bias is not None,
+    )
     rows: Tensor = layer.weight.reshape(1, layer.out_channels, -1)
     applied = F.batch_norm(rows, None, None, weight=gain, training=True, eps=layer.eps)
     plain.weight.copy_(applied.view_as(layer.weight))

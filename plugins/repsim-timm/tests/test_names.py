@@ -24,8 +24,11 @@ def test_names_are_timms_architectures_and_tags():
 def test_a_pattern_lists_members():
     listed = subprocess.run(
         [sys.executable, "-m", "repsim_energy", "models", "timm/resnet*"],
-        capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"},
-    ).stdout  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "200"},
+    ).stdout
     expected = [n for n in family.names() if n.startswith("resnet")]
     assert len(expected) > 200
     shown = {word for word in listed.split() if word.startswith("timm/")}

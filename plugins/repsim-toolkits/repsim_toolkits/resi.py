@@ -1,8 +1,11 @@
 """The energy profile as a measure of the ReSi benchmark (github.com/mklabunde/resi)."""
 
+# mypy: disallow-subclassing-any=false
+# The class of the toolkit is looked up when this module is imported; nothing is known of it before.
+
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import repsim_energy as rs
 
@@ -14,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["EnergyProfileCorrelation"]
 
-_utils = load(
+_Measure: Any = load(
     "repsim.measures.utils",
     "RepresentationalSimilarityMeasure",
     toolkit="ReSi, whose package is called repsim",
     remedy="in an environment of its own, clone github.com/mklabunde/resi and pip install -e it",
-)
+).RepresentationalSimilarityMeasure
 
 
 def similarity(R: Matrix, Rp: Matrix, shape: str) -> float:  # noqa: N803, the names of ReSi
@@ -32,7 +35,7 @@ def similarity(R: Matrix, Rp: Matrix, shape: str) -> float:  # noqa: N803, the n
     return energy_profile_correlation(R, Rp)
 
 
-class EnergyProfileCorrelation(_utils.RepresentationalSimilarityMeasure):  # type: ignore[name-defined, misc]
+class EnergyProfileCorrelation(_Measure):
     """The correlation of energy profiles, of (components, filters) matrices.
 
     The properties are those of the map X -> profile: an orthogonal matrix from the right, a

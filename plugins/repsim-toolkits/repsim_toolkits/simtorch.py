@@ -1,5 +1,8 @@
 """The energy profile as a similarity of simtorch (github.com/ykumards/simtorch)."""
 
+# mypy: disallow-subclassing-any=false
+# The class of the toolkit is looked up when this module is imported; nothing is known of it before.
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -14,15 +17,15 @@ from repsim_toolkits.matrices import component_matrix, energy_profile_correlatio
 
 __all__ = ["EnergyProfileCorrelation"]
 
-_base = load(
+_Similarity: Any = load(
     "simtorch.similarity.base_similarity",
     "BaseSimilarity",
     toolkit="simtorch 0.2",
     remedy="pip install simtorch",
-)
+).BaseSimilarity
 
 
-class EnergyProfileCorrelation(_base.BaseSimilarity):  # type: ignore[name-defined, misc]
+class EnergyProfileCorrelation(_Similarity):
     """The energy profile similarity of the first convolutions of two networks.
 
     The only one of these adapters that sees the networks: their weights are read through

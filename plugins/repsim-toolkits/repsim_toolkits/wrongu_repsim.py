@@ -1,8 +1,12 @@
 """The energy profile as a metric space of wrongu/repsim (github.com/wrongu/repsim)."""
 
+# mypy: disallow-subclassing-any=false
+# The class of the toolkit is looked up when this module is imported; nothing is known of it before.
+
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import repsim_energy as rs
 import torch
@@ -13,16 +17,16 @@ from repsim_toolkits.matrices import energy_profile_of
 
 __all__ = ["EnergyProfileAngle"]
 
-_repsim = load(
+_Space: Any = load(
     "repsim",
     "RepresentationMetricSpace",
     "compare",
     toolkit="repsim of github.com/wrongu/repsim",
     remedy="in an environment of its own, pip install git+https://github.com/wrongu/repsim",
-)
+).RepresentationMetricSpace
 
 
-class EnergyProfileAngle(_repsim.RepresentationMetricSpace):  # type: ignore[name-defined, misc]
+class EnergyProfileAngle(_Space):
     r"""The sphere of centred energy profiles of unit length; lengths are :math:`\arccos r`.
 
     A point is :math:`(e - \bar e) / \|e - \bar e\|`, (m,) float64. All points lie in the

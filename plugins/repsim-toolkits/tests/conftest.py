@@ -69,9 +69,14 @@ def result(images):
 def cka_result(images):
     pictures = rs.ImageSet(images, torch.arange(len(images)) % 2, ("a", "b"), "images")
     return rs.compare(
-        {"tiny": tiny, "wide": wide}, rs.Dataset("images", pictures, pictures), "cka", seeds=2,
-        recipe="quick:steps=5", layers=["0", "output"], images=100,
-    )  # fmt: skip
+        {"tiny": tiny, "wide": wide},
+        rs.Dataset("images", pictures, pictures),
+        metric="cka",
+        seeds=2,
+        recipe="quick:steps=5",
+        layers=["0", "output"],
+        images=100,
+    )
 
 
 @pytest.fixture

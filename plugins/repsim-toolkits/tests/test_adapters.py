@@ -94,14 +94,17 @@ def through_simtorch(adapter, stand_ins):
     return similarity
 
 
+STANDING_IN = [
+    through_similarity_repository,
+    through_its_distance,
+    through_netrep,
+    through_wrongu_repsim,
+    through_resi,
+]
 CASES = [
-    (through_similarity_repository, REAL), (through_similarity_repository, CHECK),
-    (through_its_distance, REAL), (through_its_distance, CHECK),
-    (through_netrep, REAL), (through_netrep, CHECK),
-    (through_wrongu_repsim, REAL), (through_wrongu_repsim, CHECK),
-    (through_resi, REAL), (through_resi, CHECK),
+    *((through, how) for through in STANDING_IN for how in (REAL, CHECK)),
     (through_simtorch, REAL),
-]  # fmt: skip
+]
 
 STAND_INS = {
     through_similarity_repository: signatures.similarity_repository,
@@ -153,9 +156,12 @@ def test_a_flat_profile_is_undefined(similarity, banks, basis):
 
 @pytest.mark.parametrize(
     ("name", "stand_ins", "arguments"),
-    [("netrep", None, {}), ("wrongu_repsim", signatures.wrongu_repsim, {"m": 27}),
-     ("resi", signatures.resi, {})],
-)  # fmt: skip
+    [
+        ("netrep", None, {}),
+        ("wrongu_repsim", signatures.wrongu_repsim, {"m": 27}),
+        ("resi", signatures.resi, {}),
+    ],
+)
 def test_instances_can_be_pickled(adapter, name, stand_ins, arguments):
     module = adapter(name, stand_ins and stand_ins())
     cls = getattr(module, module.__all__[0])

@@ -33,9 +33,11 @@ def other_repsim(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("module", "reason"),
-    [("wrongu_repsim", "repsim has no RepresentationMetricSpace, compare"),
-     ("resi", "cannot import repsim.measures.utils")],
-)  # fmt: skip
+    [
+        ("wrongu_repsim", "repsim has no RepresentationMetricSpace, compare"),
+        ("resi", "cannot import repsim.measures.utils"),
+    ],
+)
 def test_another_project_called_repsim_is_named(other_repsim, adapter, module, reason):
     with pytest.raises(rs.UsageError, match=reason) as error:
         adapter(module, {})

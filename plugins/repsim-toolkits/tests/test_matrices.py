@@ -71,10 +71,8 @@ def test_a_trained_network_gives_the_profile_of_the_result(result):
 
 def test_matrices_of_a_result_have_its_profiles_and_similarities(result):
     found = component_matrices(result)
-    assert list(found) == [
-        ("images", "tiny", 0), ("images", "tiny", 1), ("images", "wide", 0),
-        ("images", "wide", 1), ("images", "bank", 0),
-    ]  # fmt: skip
+    networks = [("tiny", 0), ("tiny", 1), ("wide", 0), ("wide", 1), ("bank", 0)]
+    assert list(found) == [("images", *network) for network in networks]
     for (data, model, seed), x in found.items():
         at = {"dataset": data, "model": model, "seed": seed}
         expected = result.energy.sel(at).sel(stage=result.attrs["stage"])

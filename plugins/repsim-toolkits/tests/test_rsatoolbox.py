@@ -132,8 +132,12 @@ def test_bootstrapped_evaluation_by_model(result):
     np.random.seed(0)  # noqa: NPY002
     rdms = to_rdms(result)
     evaluated = eval_bootstrap_pattern(
-        ModelFixed("itself", rdms), rdms, method="corr", N=10, pattern_descriptor="model",
-    )  # fmt: skip
+        ModelFixed("itself", rdms),
+        rdms,
+        method="corr",
+        N=10,
+        pattern_descriptor="model",
+    )
     whole = evaluated.evaluations[np.isfinite(evaluated.evaluations)]
     assert len(whole)
     np.testing.assert_allclose(whole, 1)
