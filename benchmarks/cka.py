@@ -22,7 +22,7 @@ import torch  # noqa: E402
 from cka_published import gram_blocks, kornblith, textbook  # noqa: E402
 from measure import alternate, peak_memory, ratio, report  # noqa: E402
 
-from repsim_energy.interfaces import Normalisation, Subject  # noqa: E402
+from repsim_energy.interfaces import Activations, Normalisation  # noqa: E402
 from repsim_energy.metrics.cka import LinearCKA  # noqa: E402
 from repsim_energy.models.resnet import resnet18  # noqa: E402
 from repsim_energy.numerics.cka import CKAMoments, cka  # noqa: E402
@@ -143,7 +143,7 @@ def packages(rounds):
 def in_batches(x, y, batch=250):
     metric = LinearCKA(batch=batch)
     a, b = (
-        np.stack([metric.represent(Subject(activations=part)) for part in features.split(batch)])
+        np.stack([metric.represent(Activations(part)) for part in features.split(batch)])
         for features in (x, y)
     )
     return metric.compare(a, b)
@@ -193,10 +193,10 @@ def wide(rounds):
             total += part @ part.T
         return total
 
-    ways = {"ours": lambda: metric.represent(Subject(activations=x)), "float64 Gram": in_float64}
+    ways = {"ours": lambda: metric.represent(Activations(x)), "float64 Gram": in_float64}
     taken = alternate(ways, rounds)
     yield row("represent 1,000 x 65,536", taken, "float64 Gram")
-    a, b = (metric.represent(Subject(activations=f)) for f in (x, x.flip(1) + x.flip(0)))
+    a, b = (metric.represent(Activations(f)) for f in (x, x.flip(1) + x.flip(0)))
     gram = in_float64()
 
     def shuffles():
@@ -235,7 +235,7 @@ def layer_matrix(rounds, images):
             parts = {layer: [] for layer in names}
 
             def keep(layer, answer, parts=parts):
-                parts[layer].append(metric.represent(Subject(activations=answer)))
+                parts[layer].append(metric.represent(Activations(answer)))
 
             observe(network, names, pixels, size, normalisation, torch.device("cpu"), keep)
             kept += [np.stack(rows) for rows in parts.values()]

@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     )
     from repsim_energy.hookspecs import hookimpl
     from repsim_energy.interfaces import (
+        Activations,
         Architecture,
         Dataset,
         DatasetLoader,
         DatasetVariant,
+        FilterBank,
         ImageSet,
         Metric,
         ModelFamily,
         Normalisation,
         PatchBasis,
         PatchTransform,
-        Subject,
         TrainedModel,
     )
     from repsim_energy.models.layers import find_layer, prepare_first_layer, read_filters
@@ -75,6 +76,7 @@ _HOMES = {
     "errors": (
         "DataError",
         "FileError",
+        "FilterBank",
         "RepsimError",
         "RepsimWarning",
         "ShapeError",
@@ -83,17 +85,18 @@ _HOMES = {
     ),
     "hookspecs": ("hookimpl",),
     "interfaces": (
+        "Activations",
         "Architecture",
         "Dataset",
         "DatasetLoader",
         "DatasetVariant",
+        "FilterBank",
         "ImageSet",
         "Metric",
         "ModelFamily",
         "Normalisation",
         "PatchBasis",
         "PatchTransform",
-        "Subject",
         "TrainedModel",
     ),
     "models.layers": ("find_layer", "prepare_first_layer", "read_filters"),
@@ -126,6 +129,7 @@ _HOMES = {
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Activations",
     "Architecture",
     "Autocorrelation",
     "CKAMoments",
@@ -134,6 +138,7 @@ __all__ = [
     "DatasetLoader",
     "DatasetVariant",
     "FileError",
+    "FilterBank",
     "ImageSet",
     "LagMoments",
     "Metric",
@@ -149,7 +154,6 @@ __all__ = [
     "RepsimWarning",
     "Reporter",
     "ShapeError",
-    "Subject",
     "TrainedModel",
     "UsageError",
     "__version__",

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = [
+    "Activations",
     "Architecture",
     "Dataset",
     "DatasetLoader",
     "DatasetVariant",
     "Direction",
+    "FilterBank",
     "ImageSet",
     "Metric",
     "ModelFamily",
@@ -30,7 +32,6 @@ __all__ = [
     "PatchBasis",
     "PatchTransform",
     "Stage",
-    "Subject",
     "TrainedModel",
     "missing_of",
 ]
@@ -199,20 +200,38 @@ class PatchBasis:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """What a metric looks at: a filter bank on a basis, or activations."""
+class FilterBank:
+    """What a metric on filters is given of a network.
 
-    filters: Tensor | None = None
-    basis: PatchBasis | None = None
-    activations: Tensor | None = None
+    Parameters
+    ----------
+    filters : (k, c, kh, kw) of its first layer
+    basis : the principal components of the patches that they see
+    """
+
+    filters: Tensor
+    basis: PatchBasis
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """What a metric on activations is given of a layer.
+
+    Parameters
+    ----------
+    values : (n, ...) what the layer answers to n images
+    """
+
+    values: Tensor
 
 
 @runtime_checkable
 class Metric(Protocol):
     """A measure of similarity or distance between two networks.
 
-    ``represent`` is called once per network (on activations, once per layer of each), ``compare``
-    and ``null_band`` once per pair.
+    ``represent`` is called once per network with a :class:`FilterBank`, or once per layer of each
+    with :class:`Activations`, as ``operates_on`` says; ``compare`` and ``null_band`` are called
+    once per pair.
 
     A metric whose representations are of one shape may also have ``compare_all(stack)``, which
     takes m of them as one array and returns the (m, m) values of ``compare`` and of both ends of
@@ -231,8 +250,8 @@ class Metric(Protocol):
     bounds: tuple[float, float]
     invariances: frozenset[str]
 
-    def represent(self, subject: Subject) -> NDArray[np.float64]:
-        """Return what ``compare`` needs to know of one network."""
+    def represent(self, subject: Any) -> NDArray[np.float64]:
+        """Return what ``compare`` needs to know of a :class:`FilterBank` or of activations."""
         ...
 
     def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

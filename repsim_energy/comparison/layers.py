@@ -16,7 +16,7 @@ from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
-from repsim_energy.interfaces import ImageSet, Metric, Subject, TrainedModel
+from repsim_energy.interfaces import Activations, ImageSet, Metric, TrainedModel
 from repsim_energy.models.first_layer import first_layer
 from repsim_energy.training.activations import Receive, layer_names, layer_sizes, observe
 from repsim_energy.training.build import NETWORK_ERRORS, build, image_shape, remedy_of
@@ -181,7 +181,7 @@ def represent_layers(
 
             def represent(layer: str, answer: Tensor) -> None:
                 if checked(layer, answer):
-                    parts[layer].append(metric.represent(Subject(activations=answer)))
+                    parts[layer].append(metric.represent(Activations(answer)))
 
             look(names, batch=size, receive=represent)
             found = {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
@@ -196,7 +196,7 @@ def represent_layers(
 
             look(chosen, batch=EVALUATION_BATCH, receive=keep)
             for layer in checked.left_of(group):
-                found[layer] = metric.represent(Subject(activations=kept.answers.pop(layer)))
+                found[layer] = metric.represent(Activations(kept.answers.pop(layer)))
     return found, checked.failures(label)
 
 

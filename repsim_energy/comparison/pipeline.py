@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from repsim_energy.comparison.layers import (
-    Layers,
-    choose_images,
-    plan_layers,
-    represent_layers,
-    say_what_is_shown,
-)
 from repsim_energy.comparison.listed import items_of
-from repsim_energy.comparison.memory import check_memory, check_pairs
+from repsim_energy.comparison.measured import Measured, by_model
 from repsim_energy.comparison.networks import SILENT, train_networks
+from repsim_energy.comparison.of_activations import ActivationComparison
+from repsim_energy.comparison.of_filters import FilterComparison
 from repsim_energy.comparison.options import (
     asked_for,
     refuse_options_of_other_metrics,
     say_what_had_no_use,
 )
-from repsim_energy.comparison.pairs import compare_pairs
-from repsim_energy.comparison.plan import Key, Plan, make_plan, patch_bases
-from repsim_energy.comparison.profiles import (
-    STAGES,
-    SUBJECT,
-    Variables,
-    basis_variables,
-    choose_stage,
-    profile_variables,
-    run_variables,
-    say_what_is_initialization,
-)
-from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
-from repsim_energy.comparison.which_weights import weight_coords
-from repsim_energy.errors import RepsimWarning, UsageError
-from repsim_energy.interfaces import ImageSet, Metric, PatchBasis, Subject, missing_of
+from repsim_energy.comparison.plan import Plan, make_plan
+from repsim_energy.comparison.subjects import DatasetLike, ModelLike
+from repsim_energy.errors import UsageError
+from repsim_energy.interfaces import Metric, missing_of
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.progress import Reporter
 from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
 from repsim_energy.results import assemble
-from repsim_energy.scheduling.chunks import moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
 from repsim_energy.training.activations import FIRST
 from repsim_energy.training.recipe import Recipe
@@ -139,10 +115,10 @@ def compare(
     self_check()
     asked = asked_for(compare, locals())
     registry = registry or load_registry()
-    measure = _metric(registry, metric)
-    refuse_options_of_other_metrics(measure, asked)
+    metric = _metric(registry, metric)
+    refuse_options_of_other_metrics(metric, asked)
+    on_filters = metric.operates_on == "filters"
     with scheduler_of(scheduler, jobs) as scheduler:
-        on_filters = measure.operates_on == "filters"
         plan = make_plan(
             registry,
             models,
@@ -156,108 +132,15 @@ def compare(
             fold=fold,
             channels=channels,
         )
+        comparison: FilterComparison | ActivationComparison
         if on_filters:
-            check_pairs(plan)
-            used = choose_stage(stage, plan)
-            bases = patch_bases(plan, partial(moments_of_images, scheduler))
+            comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
         else:
-            found = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
-            check_pairs(plan, len(found.labels))
-            shown = choose_images(plan, images, measure)
-            split = say_what_is_shown(plan, asked.get("images"))
-            check_memory(plan, measure, found, [len(chosen) for chosen in shown])
+            asked_images = asked.get("images")
+            comparison = ActivationComparison.prepare(plan, metric, layers, images, asked_images)
         networks, failures = train_networks(plan, scheduler, reporter)
-        say_what_had_no_use(plan, measure, asked)
-        if on_filters:
-            return _with_filters(plan, measure, networks, bases, used, failures)
-        return _with_activations(plan, measure, networks, found, shown, split, failures)
-
-
-def _with_filters(
-    plan: Plan,
-    metric: Metric,
-    networks: Mapping[Key, Network],
-    bases: list[PatchBasis],
-    stage: str,
-    failures: list[str],
-) -> xr.Dataset:
-    representations: dict[tuple[int, ...], NDArray[np.float64]] = {
-        key: metric.represent(Subject(filters=network.at(stage), basis=bases[key[0]]))
-        for key, network in networks.items()
-    }
-    ids = [basis.basis_id for basis in bases]
-    if len(set(ids)) > 1:
-        warnings.warn(
-            "the data sets have different patch bases, so profiles are compared within each data "
-            "set alone; pairs across them are NaN",
-            RepsimWarning,
-            stacklevel=3,
-        )
-    pairs = compare_pairs(metric, representations, plan.shape, lambda index: ids[index[0]])
-    variables: Variables = {
-        **{name: (_paired(SUBJECT), values) for name, values in pairs.items()},
-        **profile_variables(plan, networks, bases, stage),
-        **basis_variables(bases),
-        **run_variables(plan, networks),
-    }
-    say_what_is_initialization(plan, networks, variables["init_similarity"][1], stage)
-    coords = {
-        **_coords(plan, networks),
-        "stage": list(STAGES),
-        "component": list(range(math.prod(bases[0].patch))),
-    }
-    extra = {
-        "stage": stage,
-        "basis_id": ",".join(ids),
-        "components_without_variance": ",".join(str(basis.without_variance) for basis in bases),
-        "centered": str(bases[0].centered).lower(),
-        "patch_products": ",".join(sorted(frozenset().union(*(b.products for b in bases)))),
-        "first_layers": _by_model(plan, ((m, n.layer) for (_, m, _), n in networks.items())),
-        "folded": _by_model(plan, ((m, folding.said) for (_, m), folding in plan.folds.items())),
-    }
-    return _result(plan, metric, variables, coords, failures, extra)
-
-
-def _with_activations(
-    plan: Plan,
-    metric: Metric,
-    networks: Mapping[Key, Network],
-    layers: Layers,
-    shown: list[ImageSet],
-    split: str,
-    failures: list[str],
-) -> xr.Dataset:
-    labels = layers.labels
-    representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
-    for key, network in networks.items():
-        d, m, _ = key
-        found, without = represent_layers(
-            metric, network, layers.names[m], layers.sizes[m], shown[d].images, plan.device,
-            plan.label(key),
-        )  # fmt: skip
-        failures = failures + without
-        representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
-    dims = (*SUBJECT, "layer")
-    pairs = compare_pairs(
-        metric,
-        representations,
-        (*plan.shape, len(labels)),
-        lambda index: id(shown[index[0]]),
-    )
-    variables: Variables = {
-        **{name: (_paired(dims), values) for name, values in pairs.items()},
-        **run_variables(plan, networks),
-    }
-    coords = {**_coords(plan, networks), "layer": labels, "layer_ref": labels}
-    counts = ",".join(str(len(chosen)) for chosen in shown)
-    return _result(
-        plan,
-        metric,
-        variables,
-        coords,
-        failures,
-        {"images": counts, "images_from": split, "normalization": ",".join(plan.inputs)},
-    )
+        say_what_had_no_use(plan, metric, asked)
+        return _result(plan, metric, comparison.finish(networks), failures)
 
 
 def _metric(registry: Registry, metric: str | Metric) -> Metric:
@@ -284,34 +167,7 @@ def _options(metric: Metric) -> dict[str, Any]:
     return {k: v for k, v in vars(unchecked(metric)).items() if k not in declared}
 
 
-def _by_model(plan: Plan, found: Iterable[tuple[int, str]], default: str = "") -> str:
-    """Return the first text that was found for each model, joined by commas."""
-    texts = dict(reversed([*found]))
-    return ",".join(texts.get(m, default) for m in range(len(plan.models)))
-
-
-def _paired(dims: tuple[str, ...]) -> tuple[str, ...]:
-    return (*dims, *(f"{dim}_ref" for dim in dims))
-
-
-def _coords(plan: Plan, networks: Mapping[Key, Network]) -> dict[str, Any]:
-    labels: dict[str, Any] = {
-        "dataset": [data.label for data in plan.datasets],
-        "model": [spec.label for spec in plan.models],
-        "seed": plan.seeds,
-    }
-    refs = {f"{dim}_ref": values for dim, values in labels.items()}
-    return {**labels, **refs, **weight_coords(plan, networks)}
-
-
-def _result(
-    plan: Plan,
-    metric: Metric,
-    variables: Variables,
-    coords: dict[str, Any],
-    failures: list[str],
-    extra: dict[str, str],
-) -> xr.Dataset:
+def _result(plan: Plan, metric: Metric, measured: Measured, failures: list[str]) -> xr.Dataset:
     configuration = {
         "metric": {"name": metric.name, "options": _options(metric)},
         "models": {spec.label: spec.identity for spec in plan.models},
@@ -323,11 +179,13 @@ def _result(
         "metric": metric.name,
         "direction": metric.direction,
         "dataset_fingerprint": ",".join(data.train.fingerprint for data in plan.datasets),
-        "failures": "\n".join(failures),
+        "failures": "\n".join([*failures, *measured.failures]),
         "self_check": self_check(),
-        "channels": _by_model(plan, ((m, t.channels) for (_, m), t in plan.trained.items()), "rgb"),
+        "channels": by_model(plan, ((m, t.channels) for (_, m), t in plan.trained.items()), "rgb"),
         "command": shlex.join(sys.argv),
-        **extra,
+        **measured.attributes,
     }
     origins = [spec.origin for spec in plan.models] + [data.origin for data in plan.datasets]
-    return assemble(variables, coords, configuration, attributes, origin_of(metric), *origins)
+    return assemble(
+        measured.variables, measured.coords, configuration, attributes, origin_of(metric), *origins
+    )

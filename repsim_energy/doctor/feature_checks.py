@@ -15,7 +15,7 @@ from torch import Tensor
 from repsim_energy.doctor import references
 from repsim_energy.doctor.checks import Check, Deviations, on
 from repsim_energy.doctor.pictures import features
-from repsim_energy.interfaces import Subject
+from repsim_energy.interfaces import Activations
 from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.numerics.cka import CKAMoments, cka
 from repsim_energy.numerics.grams import Estimator, centered_gram, cka_from_grams
@@ -120,14 +120,14 @@ def _metric(device: torch.device) -> Deviations:
         for part in zip(*batches, strict=True):
             maps = (on(device, rows).float().view(-1, channels, side, side) for rows in part)
             shown = (m.contiguous(memory_format=order) for m in maps)
-            stacks.append(np.stack([metric.represent(Subject(activations=m)) for m in shown]))
+            stacks.append(np.stack([metric.represent(Activations(m)) for m in shown]))
         yield str(order).removeprefix("torch."), abs(metric.compare(*stacks) - expected)
 
 
 def _band() -> Deviations:
     """Take the moments of CKA over all orders, and the gamma distribution that has them."""
     metric, rows = LinearCKA(), features(6, 40, 30)
-    a, b = (metric.represent(Subject(activations=torch.from_numpy(part))) for part in rows)
+    a, b = (metric.represent(Activations(torch.from_numpy(part))) for part in rows)
     k, m = (part[INVARIANTS:].reshape(6, 6) for part in (a, b))
     values = [(k * m[np.ix_(order, order)]).sum() for order in itertools.permutations(range(6))]
     correlations = np.array(values) / np.sqrt((k * k).sum() * (m * m).sum())

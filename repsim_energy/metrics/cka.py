@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.errors import ShapeError, UsageError
-from repsim_energy.interfaces import Direction, OperatesOn, Subject
+from repsim_energy.interfaces import Activations, Direction, OperatesOn
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.grams import Estimator, centered_gram, hsic_matrix, ratio
 from repsim_energy.numerics.permutation import (
@@ -56,14 +56,12 @@ class LinearCKA:
         self.batch = batch
         self.bounds = (0.0, 1.0) if estimator == "biased" else (-np.inf, np.inf)
 
-    def represent(self, subject: Subject) -> Array:
+    def represent(self, subject: Activations) -> Array:
         """Return what shuffling leaves of the Gram matrix of (n, ...) activations, and the matrix.
 
         One row of 4 + n² numbers; the rows of several batches are stacked.
         """
-        if subject.activations is None:
-            raise UsageError("cka needs activations")
-        matrix = hsic_matrix(centered_gram(_rows(subject.activations)), self.estimator)
+        matrix = hsic_matrix(centered_gram(_rows(subject.values)), self.estimator)
         row: Array = torch.cat((permutation_invariants(matrix), matrix.flatten())).cpu().numpy()
         return row
 

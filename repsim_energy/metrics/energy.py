@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from repsim_energy.errors import UsageError
-from repsim_energy.interfaces import Direction, OperatesOn, Subject
+from repsim_energy.interfaces import Direction, FilterBank, OperatesOn
 from repsim_energy.numerics.energy import (
     energy_profile,
     profile_similarities,
@@ -29,10 +28,8 @@ class EnergyProfileCorrelation:
     bounds = (-1.0, 1.0)
     invariances = frozenset({"permutation", "scale", "orthogonal"})
 
-    def represent(self, subject: Subject) -> NDArray[np.float64]:
+    def represent(self, subject: FilterBank) -> NDArray[np.float64]:
         """Return the (d,) energy profile of a filter bank."""
-        if subject.filters is None or subject.basis is None:
-            raise UsageError("the energy profile needs filters and a patch basis")
         return energy_profile(subject.filters, subject.basis)
 
     def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from repsim_energy.errors import PluginError, RepsimError, UndefinedSimilarityWarning, reason_of
-from repsim_energy.interfaces import Direction, Metric, OperatesOn, Subject
+from repsim_energy.interfaces import Direction, Metric, OperatesOn
 from repsim_energy.registry.plugins import Entry
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PluginMetric:
         value = getattr(self.plain, name)
         return partial(self._call, name, value) if callable(value) else value
 
-    def represent(self, subject: Subject) -> Array:
+    def represent(self, subject: Any) -> Array:
         """Return the metric's representation, which has to be an array of numbers."""
         import numpy as np  # here, so that listing names stays fast
 

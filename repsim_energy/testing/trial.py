@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repsim_energy.interfaces import Metric, PatchBasis, Subject
+from repsim_energy.interfaces import Activations, FilterBank, Metric, PatchBasis
 from repsim_energy.numerics.patches import patch_moments
 
 __all__ = ["CHANGES", "IMAGES", "Trial"]
@@ -62,11 +62,11 @@ class Trial:
     def _width(self) -> int:
         return 27 if self.metric.operates_on == "filters" else IMAGES
 
-    def subject(self, units: Tensor) -> Subject:
+    def subject(self, units: Tensor) -> FilterBank | Activations:
         """Return what shows (units, inputs) filters or (units, images) features to the metric."""
         if self.metric.operates_on == "filters":
-            return Subject(filters=units, basis=self._basis)
-        return Subject(activations=units.T.contiguous())
+            return FilterBank(units, self._basis)
+        return Activations(units.T.contiguous())
 
     def represent(self, units: Tensor) -> Array:
         """Return a representation, stacked of two batches where the metric wants batches."""

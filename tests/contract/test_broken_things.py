@@ -143,7 +143,7 @@ class Features(Energy):
     invariances = frozenset({"scale", "permutation"})
 
     def represent(self, subject):
-        return np.sort(subject.activations.std(0).double().numpy())
+        return np.sort(subject.values.std(0).double().numpy())
 
 
 def test_a_metric_on_activations_has_to_refuse_other_images():

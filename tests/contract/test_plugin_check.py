@@ -91,7 +91,7 @@ LIARS = {
     "lists": ("metric", "represent = lambda self, subject: [1.0]", "gives list", "gave list"),
     "nan": ("metric", "compare = lambda self, a, b: float('nan')", "gives nan", "gives NaN"),
     "spoils": ("metric", "represent = lambda self, s: Lengths.represent(self, "
-               "s.__class__(s.filters.mul_(2)))", "work on a copy", None),
+               "s.__class__(s.filters.mul_(2), s.basis))", "work on a copy", None),
     "imports": ("metric", "def __init__(self): import no_such_package", "no_such_package",
                 "No module named 'no_such_package'"),
     "raises": ("metric", "def compare(self, a, b): raise KeyError('oops')", "KeyError: 'oops'",

@@ -68,7 +68,7 @@ def _in_batches(x, y):
 
 def _metric(estimator, activations):
     metric = LinearCKA(estimator=estimator)
-    mine, other = (metric.represent(rs.Subject(activations=a)) for a in (activations, OTHERS))
+    mine, other = (metric.represent(rs.Activations(a)) for a in (activations, OTHERS))
     return [mine, metric.compare(mine, other), metric.null_band(mine, other)]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
-from repsim_energy.interfaces import Subject
+from repsim_energy.interfaces import Activations
 from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.numerics.cka import CKAMoments, cka
 from repsim_energy.numerics.grams import centered_gram, cka_from_grams, hsic_matrix, unbiased_gram
@@ -175,13 +175,11 @@ def in_every_way(x, y, estimator="debiased"):
     yield moments.update(x[:half], y[:half]).update(x[half:], y[half:]).cka(estimator)
     yield cka_from_grams(centered_gram(x), centered_gram(y), estimator)
     metric = LinearCKA(estimator=estimator)
-    one, other = (metric.represent(Subject(activations=a)) for a in (x, y))
+    one, other = (metric.represent(Activations(a)) for a in (x, y))
     yield metric.compare(one, other)
     if estimator == "debiased":
         metric = LinearCKA(batch=half)
-        parts = [
-            [metric.represent(Subject(activations=part)) for part in a.split(half)] for a in (x, y)
-        ]
+        parts = [[metric.represent(Activations(part)) for part in a.split(half)] for a in (x, y)]
         yield metric.compare(*map(np.stack, parts))
 
 

@@ -24,7 +24,7 @@ class NoNullBand:
     bounds = (-1.0, 1.0)
     invariances = frozenset({"permutation"})
 
-    def represent(self, subject: rs.Subject) -> NDArray[np.float64]:
+    def represent(self, subject: rs.FilterBank) -> NDArray[np.float64]:
         """Return one number."""
         return np.ones(1)
 

@@ -25,10 +25,8 @@ class LargestFilter:
     def __init__(self, *, power: float = 1.0) -> None:
         self.power = power
 
-    def represent(self, subject: rs.Subject) -> NDArray[np.float64]:
+    def represent(self, subject: rs.FilterBank) -> NDArray[np.float64]:
         """Return the largest weight as an array of one number."""
-        if subject.filters is None:
-            raise rs.UsageError("largest_filter needs filters")
         return np.array([subject.filters.abs().max().item() ** self.power])
 
     def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

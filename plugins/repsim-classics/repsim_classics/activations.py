@@ -80,19 +80,17 @@ class Rows:
         return total
 
 
-def read_rows(subject: rs.Subject, metric: str, least: int) -> Rows:
-    """Return the activations of a subject, (n, ...) flattened to (n, d).
+def read_rows(subject: rs.Activations, metric: str, least: int) -> Rows:
+    """Return activations (n, ...) flattened to (n, d).
 
     Features come in the order of memory, on which no measure here depends.
 
     Raises
     ------
-    UsageError, ShapeError, DataError
-        For no activations, other shapes, fewer than ``least`` images, NaN or infinite values.
+    ShapeError, DataError
+        For other shapes, fewer than ``least`` images, NaN or infinite values.
     """
-    found = subject.activations
-    if found is None:
-        raise rs.UsageError(f"{metric} needs activations")
+    found = subject.values
     if found.ndim < 2:
         raise rs.ShapeError(
             f"activations have shape {tuple(found.shape)}, expected (images, ...); give each image "

@@ -84,7 +84,7 @@ class CCA(_Canonical):
         check_choice("statistic", statistic, Statistic)
         self.statistic = statistic
 
-    def represent(self, subject: rs.Subject) -> Array:
+    def represent(self, subject: rs.Activations) -> Array:
         """Return an orthonormal basis of what (n, ...) activations span: (n, r)."""
         rows = read_rows(subject, self.name, least=3)
         return self._defined(principal_coordinates(rows)[0])
@@ -130,7 +130,7 @@ class SVCCA(CCA):
             raise rs.UsageError(f"variance is {variance}, expected above 0 and at most 1")
         self.variance = variance
 
-    def represent(self, subject: rs.Subject) -> Array:
+    def represent(self, subject: rs.Activations) -> Array:
         """Return the leading left singular vectors of centred (n, ...) activations: (n, r)."""
         rows = read_rows(subject, self.name, least=3)
         basis, sizes = principal_coordinates(rows)
@@ -156,7 +156,7 @@ class PWCCA(_Canonical):
     name = "pwcca"
     invariances = frozenset({"permutation", "scale", "translation"})
 
-    def represent(self, subject: rs.Subject) -> Array:
+    def represent(self, subject: rs.Activations) -> Array:
         """Return an orthonormal basis, filled up with zeros, and centred features: (n, 2, d)."""
         rows = read_rows(subject, self.name, least=3)
         n, d = rows.shape

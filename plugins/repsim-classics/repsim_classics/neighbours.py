@@ -42,7 +42,7 @@ class MutualKNN(ShuffledMetric):
             {"translation"} if distance == "euclidean" else set()
         )
 
-    def represent(self, subject: rs.Subject) -> Array:
+    def represent(self, subject: rs.Activations) -> Array:
         """Return the indices of the k nearest neighbours of each of n images: (n, k).
 
         Where several images are equally near in the last place one is taken, with a warning.

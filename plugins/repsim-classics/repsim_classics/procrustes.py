@@ -42,7 +42,7 @@ class Procrustes(ShuffledMetric):
         self.form = form
         self.bounds = (0.0, 2.0) if form == "squared" else (0.0, math.pi / 2)
 
-    def represent(self, subject: rs.Subject) -> Array:
+    def represent(self, subject: rs.Activations) -> Array:
         """Return the principal coordinates of (n, ...) activations, of unit norm: (n, r)."""
         rows = read_rows(subject, self.name, least=3)
         basis, sizes = principal_coordinates(rows)

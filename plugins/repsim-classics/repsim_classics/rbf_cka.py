@@ -45,7 +45,7 @@ class RBFCKA(ShuffledMetric):
         self.bandwidth = bandwidth
         self.bounds = (0.0, 1.0) if estimator == "biased" else (-1.0, 1.0)
 
-    def represent(self, subject: rs.Subject) -> Array:
+    def represent(self, subject: rs.Activations) -> Array:
         """Return the centred kernel matrix of (n, ...) activations, of unit norm: (n, n)."""
         rows = read_rows(subject, self.name, least=4)
         n = rows.shape[0]

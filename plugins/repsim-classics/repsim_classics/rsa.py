@@ -54,7 +54,7 @@ class RSA(ShuffledMetric):
             {"orthogonal", "translation"} if dissimilarity == "euclidean" else set()
         )
 
-    def represent(self, subject: rs.Subject) -> Array:
+    def represent(self, subject: rs.Activations) -> Array:
         """Return the RDM of (n, ...) activations as the vector of its upper triangle.
 
         For ``spearman`` it holds ranks, so that they are taken once per network.

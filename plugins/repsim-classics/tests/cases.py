@@ -38,7 +38,7 @@ METRICS = {
 
 
 def represent(metric, features):
-    return metric.represent(rs.Subject(activations=torch.as_tensor(features)))
+    return metric.represent(rs.Activations(torch.as_tensor(features)))
 
 
 def measure(metric, x, y):

@@ -35,7 +35,7 @@ def test_without_rsatoolbox_rsa_says_what_to_install():
         "import sys; sys.modules['rsatoolbox'] = None\n"
         "import torch, repsim_energy as rs\n"
         "from repsim_classics.rsa import RSA\n"
-        "try: RSA().represent(rs.Subject(activations=torch.randn(9, 4)))\n"
+        "try: RSA().represent(rs.Activations(torch.randn(9, 4)))\n"
         "except rs.UsageError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -127,7 +127,7 @@ def test_rounding_is_no_direction(width, offset, rng):
     """A layer behind a bottleneck has the rank of the bottleneck, whatever its arithmetic adds."""
     narrow = torch.as_tensor(rng.standard_normal((200, 7))).float()
     wide = narrow @ torch.as_tensor(rng.standard_normal((7, width))).float() + offset
-    basis, sizes = principal_coordinates(read_rows(rs.Subject(activations=wide), "", 3))
+    basis, sizes = principal_coordinates(read_rows(rs.Activations(wide), "", 3))
     assert basis.shape == (200, 7)
     np.testing.assert_allclose(basis.T @ basis, np.eye(7), atol=1e-10)
     assert measure(CCA(), wide, narrow) == pytest.approx(1, abs=1e-4)

@@ -1,0 +1,105 @@
+"""Comparisons of the filters of first layers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repsim_energy.comparison.measured import Measured, by_model, network_coords, paired
+from repsim_energy.comparison.memory import check_pairs
+from repsim_energy.comparison.pairs import compare_pairs
+from repsim_energy.comparison.plan import Key, Plan, patch_bases
+from repsim_energy.comparison.profiles import (
+    STAGES,
+    SUBJECT,
+    Variables,
+    basis_variables,
+    choose_stage,
+    profile_variables,
+    run_variables,
+    say_what_is_initialization,
+)
+from repsim_energy.comparison.subjects import Network
+from repsim_energy.errors import RepsimWarning
+from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
+from repsim_energy.scheduling.chunks import moments_of_images
+from repsim_energy.scheduling.schedulers import Scheduler
+
+__all__ = ["FilterComparison"]
+
+
+@dataclass(frozen=True, eq=False)
+class FilterComparison:
+    """What a comparison of filters knows before any network is trained.
+
+    Parameters
+    ----------
+    stage : at which filters are compared
+    bases : of the patches of each data set
+    """
+
+    plan: Plan
+    metric: Metric
+    stage: str
+    bases: list[PatchBasis]
+
+    @classmethod
+    def prepare(
+        cls, plan: Plan, metric: Metric, scheduler: Scheduler, stage: str
+    ) -> FilterComparison:
+        """Choose the stage and compute the bases; refuse what cannot be compared."""
+        check_pairs(plan)
+        stage = choose_stage(stage, plan)
+        return cls(plan, metric, stage, patch_bases(plan, partial(moments_of_images, scheduler)))
+
+    def finish(self, networks: Mapping[Key, Network]) -> Measured:
+        """Compare the networks."""
+        plan, bases = self.plan, self.bases
+        banks = {key: network.at(self.stage) for key, network in networks.items()}
+        representations: dict[tuple[int, ...], NDArray[np.float64]] = {
+            key: self.metric.represent(FilterBank(bank, bases[key.dataset]))
+            for key, bank in banks.items()
+            if bank is not None
+        }
+        ids = [basis.basis_id for basis in bases]
+        if len(set(ids)) > 1:
+            warnings.warn(
+                "the data sets have different patch bases, so profiles are compared within each "
+                "data set alone; pairs across them are NaN",
+                RepsimWarning,
+                stacklevel=4,
+            )
+        pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
+        variables: Variables = {
+            **{name: (paired(SUBJECT), values) for name, values in pairs.items()},
+            **profile_variables(plan, networks, bases, self.stage),
+            **basis_variables(bases),
+            **run_variables(plan, networks),
+        }
+        say_what_is_initialization(plan, networks, variables["init_similarity"][1], self.stage)
+        coords = {
+            **network_coords(plan, networks),
+            "stage": list(STAGES),
+            "component": list(range(math.prod(bases[0].patch))),
+        }
+        return Measured(variables, coords, self._attributes(networks))
+
+    def _attributes(self, networks: Mapping[Key, Network]) -> dict[str, str]:
+        plan, bases = self.plan, self.bases
+        layers = ((m, network.layer) for (_, m, _), network in networks.items())
+        folded = ((m, folding.said) for (_, m), folding in plan.folds.items())
+        return {
+            "stage": self.stage,
+            "basis_id": ",".join(basis.basis_id for basis in bases),
+            "components_without_variance": ",".join(str(b.without_variance) for b in bases),
+            "centered": str(bases[0].centered).lower(),
+            "patch_products": ",".join(sorted(frozenset().union(*(b.products for b in bases)))),
+            "first_layers": by_model(plan, layers),
+            "folded": by_model(plan, folded),
+        }
