@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -13,7 +14,7 @@ from repsim_energy.cli.app import registry_of, say
 from repsim_energy.cli.options import parse_seeds, parse_words, refuse_inputs, training_options
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_result
-from repsim_energy.errors import RepsimError
+from repsim_energy.errors import RepsimError, visible
 from repsim_energy.specs import split_list
 from repsim_energy.storage import check_writable
 
@@ -115,6 +116,7 @@ def compare(
             seeds=parse_seeds(seeds), reporter=reporter, registry=registry_of(ctx),
             scheduler=scheduler or "local", **options,
         )  # fmt: skip
+    result.attrs["command"] = visible(shlex.join(sys.argv))
     unsaved = None
     try:
         if output is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +180,6 @@ def _result(plan: Plan, metric: Metric, measured: Measured, failures: list[str])
         "failures": "\n".join([*failures, *measured.failures]),
         "self_check": self_check(),
         "channels": by_model(plan, ((m, t.channels) for (_, m), t in plan.trained.items()), "rgb"),
-        "command": shlex.join(sys.argv),
         **measured.attributes,
     }
     origins = [spec.origin for spec in plan.models] + [data.origin for data in plan.datasets]
