@@ -83,7 +83,7 @@ def steps(model, batch, rounds):
 
 def task_milliseconds(count=2000):
     """Return what a task costs, submitted one by one and collected."""
-    from repsim_energy.scheduling.connection import connected
+    from repsim_energy.scheduling.dask_client import connected
 
     address = "tcp://127.0.0.1:18786"
     dask = [sys.executable, "-m"]

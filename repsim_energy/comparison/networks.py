@@ -8,7 +8,7 @@ from repsim_energy.comparison.subjects import Network, network_of_run, network_o
 from repsim_energy.errors import TrainingError
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.estimate import estimate
-from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler
 
 __all__ = ["train_networks"]

@@ -20,7 +20,7 @@ from repsim_energy.errors import DataError, RepsimError, RepsimWarning, UsageErr
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches import PatchMoments, batches_of, patch_moments
 from repsim_energy.scheduling.chunk_identity import made_of, noted
-from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
 from repsim_energy.scheduling.sums_file import UNCLEAR, Known, read_sums, write_sums
 from repsim_energy.storage import check_writable

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from repsim_energy.scheduling.processes import usable_cores
+from repsim_energy.scheduling.local import usable_cores
 from repsim_energy.scheduling.schedulers import Scheduler
 from repsim_energy.training.timing import STEPS, step_seconds
 from repsim_energy.training.training import Training

@@ -10,7 +10,7 @@ import torch
 
 from repsim_energy.errors import UsageError
 from repsim_energy.progress import Reporter
-from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.tally import Outcomes
 from repsim_energy.training.training import Training
 
@@ -97,6 +97,6 @@ def scheduler_of(text: str | Scheduler | None = None, jobs: int | None = None) -
             f"got jobs={jobs} with scheduler '{text}', whose workers decide how many runs are "
             "trained at once; leave jobs out"
         )
-    from repsim_energy.scheduling.cluster import Cluster
+    from repsim_energy.scheduling.dask_cluster import Cluster
 
     return Cluster(text)

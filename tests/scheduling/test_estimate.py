@@ -10,7 +10,7 @@ from repsim_energy.interfaces import ModelSpec
 from repsim_energy.registry import load_registry
 from repsim_energy.scheduling import estimate
 from repsim_energy.scheduling.estimate import makespan
-from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.local import Local
 from repsim_energy.training.timing import step_seconds
 from repsim_energy.training.training import Training
 

@@ -7,7 +7,7 @@ import pytest
 
 from repsim_energy.errors import UsageError
 from repsim_energy.scheduling import scheduler_of
-from repsim_energy.scheduling.processes import Local
+from repsim_energy.scheduling.local import Local
 
 
 @pytest.mark.parametrize(

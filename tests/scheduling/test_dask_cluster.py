@@ -26,9 +26,9 @@ from repsim_energy.comparison import make_plan
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.registry import load_registry
-from repsim_energy.scheduling import chunks, connection
-from repsim_energy.scheduling.cluster import Cluster
-from repsim_energy.scheduling.on_worker import call
+from repsim_energy.scheduling import chunks, dask_client
+from repsim_energy.scheduling.dask_cluster import Cluster
+from repsim_energy.scheduling.dask_worker import call
 from repsim_energy.training.run_cache import files_of, keep_received
 from repsim_energy.training.training import Training
 
@@ -106,7 +106,7 @@ def cluster(tmp_path_factory, marks, site):
                     **{MARKS: str(marks)},
                 )
             )  # fmt: skip
-        with connection.connected(address) as connected:
+        with dask_client.connected(address) as connected:
             connected._client.wait_for_workers(2, timeout=60)
         yield address
 
@@ -185,7 +185,7 @@ def test_a_result_that_went_with_its_worker_is_made_again(cluster, marks):
     """Made again by one who waits for being seen, so that it is lost until then."""
     before = set(marks_in(marks))
     (marks / WATCHED).touch()
-    with connection.connected(cluster) as connected:
+    with dask_client.connected(cluster) as connected:
         future = connected.submit("piece", call, pickle.dumps((samples.marked_batch, 7)))
         wait_until(lambda: set(marks_in(marks)) - before, "the piece is begun")
         (first,) = set(marks_in(marks)) - before
@@ -207,7 +207,7 @@ def test_a_run_that_ends_every_worker_fails_alone(cluster, data, fresh_cache):
 
 def forgets_all(address):
     """Wait until a scheduler has no tasks any more."""
-    with connection.connected(address) as connected:
+    with dask_client.connected(address) as connected:
 
         def tasks():
             count = connected._client.run_on_scheduler
@@ -312,11 +312,11 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
 
 
 def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatch, fresh_cache):
-    monkeypatch.setattr(connection, "PATIENCE", 1)
+    monkeypatch.setattr(dask_client, "PATIENCE", 1)
     with scheduler() as (address, running):
         wait_until(lambda: answers(address), "the scheduler answers")
         said = []
-        monkeypatch.setattr(connection, "_warn", lambda line: (said.append(line), running.kill()))
+        monkeypatch.setattr(dask_client, "_warn", lambda line: (said.append(line), running.kill()))
         with pytest.raises(RepsimError, match="has gone; finished runs are kept"):
             rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
     assert said == [f"no workers at '{address}' yet; waiting for them"]

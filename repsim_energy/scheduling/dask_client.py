@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import ModelSpec
-from repsim_energy.scheduling.on_worker import refusal
+from repsim_energy.scheduling.dask_worker import refusal
 from repsim_energy.versions import OWN, version_of
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.progress import Reporter
-from repsim_energy.scheduling.connection import Connection, connected
-from repsim_energy.scheduling.on_worker import call, run_on_worker
-from repsim_energy.scheduling.processes import in_order
+from repsim_energy.scheduling.dask_client import Connection, connected
+from repsim_energy.scheduling.dask_worker import call, run_on_worker
+from repsim_energy.scheduling.local import in_order
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.run_cache import keep_received

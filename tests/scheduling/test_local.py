@@ -27,7 +27,7 @@ from samples import (
 import repsim_energy as rs
 from repsim_energy.data.mapped import file_of, map_images
 from repsim_energy.interfaces import Dataset, ModelSpec
-from repsim_energy.scheduling import processes
+from repsim_energy.scheduling import local
 from repsim_energy.training.training import Training
 
 
@@ -37,7 +37,7 @@ def refuse_processes(*_):
 
 @pytest.fixture
 def no_processes(monkeypatch):
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse_processes)
+    monkeypatch.setattr(local, "ProcessPoolExecutor", refuse_processes)
 
 
 NAMED = ModelSpec("small", small_cnn, {"name": "small"})
@@ -110,7 +110,7 @@ def test_what_two_processes_made_is_kept(ways, monkeypatch, no_processes):
 
 
 def told(tasks):
-    with processes._told(tasks) as path:
+    with local._told(tasks) as path:
         return path.read_bytes()
 
 
@@ -159,15 +159,15 @@ def test_code_that_only_this_process_knows_is_trained_here(
 
 
 def test_the_number_of_processes_is_that_of_the_cores_or_of_the_missing_runs(tmp_path, monkeypatch):
-    cores = processes.usable_cores()
+    cores = local.usable_cores()
     assert 1 <= cores <= os.cpu_count()
-    assert processes.Local().at_once(10**6) == cores
-    assert processes.Local(3).at_once(2) == 2
-    assert processes.Local(3).at_once(0) == 1
-    monkeypatch.setattr(processes, "QUOTA", tmp_path / "cpu.max")
+    assert local.Local().at_once(10**6) == cores
+    assert local.Local(3).at_once(2) == 2
+    assert local.Local(3).at_once(0) == 1
+    monkeypatch.setattr(local, "QUOTA", tmp_path / "cpu.max")
     for text, expected in (("max 100000", cores), ("100000 100000", 1), ("50000 100000", 1)):
         (tmp_path / "cpu.max").write_text(text)
-        assert processes.usable_cores() == expected
+        assert local.usable_cores() == expected
 
 
 @pytest.mark.process
@@ -216,7 +216,7 @@ def endless(_):
         pass
 
 if __name__ == "__main__":
-    from repsim_energy.scheduling.processes import _pool
+    from repsim_energy.scheduling.local import _pool
     with _pool(2) as pool:
         for item in range(2):
             pool.submit(endless, item)
