@@ -21,7 +21,13 @@ from repsim_energy.models.leaving import Network, answer_at, input_at
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["applied_filters", "filters_of_weights", "mixes_channels", "response_through", "step_through"]
+__all__ = [
+    "applied_filters",
+    "filters_of_weights",
+    "mixes_channels",
+    "response_through",
+    "step_through",
+]
 
 Shape = tuple[int, int, int]
 
@@ -131,8 +137,7 @@ def filters_of_weights(
         return weights
     plain = isinstance(layer, nn.Conv2d) and applies_its_weight(layer)
     if plain and (
-        image is None
-        or (layer.in_channels == image[0] and not mixes_channels(module, name, image))
+        image is None or (layer.in_channels == image[0] and not mixes_channels(module, name, image))
     ):
         return weights
     with own_settings(), left_as_it_was(module):
