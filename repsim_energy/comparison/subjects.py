@@ -132,11 +132,7 @@ def network_of_trained(
     except UsageError:  # compared by its activations: a plan of filters has refused it
         layer, stages, step = "", {}, (1, 1)
     if trained.initial is not None and stages:
-        initial = real_filters(trained.initial.detach(), layer).float()
-        if initial.shape != filters.shape or mixes_channels(
-            trained.module, layer, image_shape(data)
-        ):
-            initial = filters_of_weights(trained.module, layer, initial, image_shape(data))
+        initial = _before_training(trained, layer, filters.shape, image_shape(data))
         stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
         if stages["init"].shape != stages["trained"].shape:
             raise ShapeError(
@@ -151,6 +147,19 @@ def network_of_trained(
         stages = {stage: filters.flip(1) for stage, filters in stages.items()}
         normalisation = replace(normalisation, reverse=True)
     return Network(stages, layer, lambda: trained.module, normalisation, answer=trained.answer)
+
+
+def _before_training(
+    trained: TrainedModel, layer: str, shape: torch.Size, image: Sequence[int]
+) -> Tensor:
+    """Return the filters of a layer before training: of the whole network then, or of weights."""
+    if isinstance(trained.initial, nn.Module):
+        return applied_filters(trained.initial, layer, image)
+    assert trained.initial is not None
+    initial = real_filters(trained.initial.detach(), layer).float()
+    if initial.shape != shape or mixes_channels(trained.module, layer, image):
+        return filters_of_weights(trained.module, layer, initial, image)
+    return initial
 
 
 def as_models(
