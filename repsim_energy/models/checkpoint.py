@@ -16,7 +16,12 @@ from repsim_energy.errors import FileError, RepsimWarning, ShapeError, UsageErro
 from repsim_energy.interfaces import Architecture, TrainedModel
 from repsim_energy.models.content import Layout
 from repsim_energy.models.file_norms import scale_in_file
-from repsim_energy.models.first_filters import first_filters, layer_name, named_filters
+from repsim_energy.models.first_filters import (
+    first_filters,
+    layer_name,
+    named_filters,
+    scales_of_the_image,
+)
 from repsim_energy.models.fitting import fitted
 from repsim_energy.models.layers import find_layer, read_filters, real_filters
 from repsim_energy.models.normalization import parse_normalization
@@ -143,6 +148,14 @@ def _network(
 
 
 def _filters(file: Weights, layer: str | None, channels: int) -> tuple[str, Tensor]:
+    for name, factors in scales_of_the_image(file, channels).items():
+        numbers = ", ".join(f"{factor:.3g}" for factor in factors)
+        warnings.warn(
+            f"'{file.path}' holds '{name}' ({numbers}), by which its network may scale the "
+            "channels of the image first; that is not in its filters",
+            RepsimWarning,
+            stacklevel=3,
+        )
     if layer is not None:
         return named_filters(file, layer)
     if file.content.note:

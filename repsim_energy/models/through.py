@@ -42,6 +42,11 @@ MIXED = 0.01
 """From which part of the largest change on another channel or place counts as changed."""
 
 
+LEAST = 0.5
+"""Of the largest scale of a channel, with its sign, that of the others where they count as equal:
+networks divide channels by standard deviations of their own, which are close to each other."""
+
+
 class _Unanswered(UsageError):
     """The layer does not get the image, or the network fails before."""
 
@@ -79,8 +84,9 @@ def mixes_channels(module: nn.Module, name: str, image: Sequence[int]) -> bool:
     """Return whether a network reverses or mixes the channels of each pixel before a layer.
 
     One pixel is changed in one channel after the other. Where other channels of one place, and
-    no other place, answer to it before the layer, they are mixed. What changes images in another
-    way, such as their size, is not looked for, and a network that fails mixes nothing.
+    no other place, answer to it before the layer, they are mixed; so they are where a channel
+    changes its sign beside another, or is scaled by less than half as much. What changes images
+    in another way, such as their size, is not looked for, and a network that fails mixes nothing.
 
     Examples
     --------
@@ -109,8 +115,12 @@ def mixes_channels(module: nn.Module, name: str, image: Sequence[int]) -> bool:
     place = (size > MIXED * size.max()).nonzero()
     if len(place) != 1:
         return False
-    own, all_of_it = change[:, :, place[0, 0], place[0, 1]].abs(), float(size.max())
-    return bool((own - own.diag().diag()).max() > MIXED * all_of_it)
+    matrix, most = change[:, :, place[0, 0], place[0, 1]], float(size.max())
+    own = matrix.diag()
+    return bool(
+        (matrix - own.diag()).abs().max() > MIXED * most
+        or (own / own[own.abs().argmax()]).min() < LEAST
+    )
 
 
 def filters_of_weights(

@@ -453,12 +453,26 @@ def of_each_image(images):
     return (images - images.mean(axes, keepdim=True)) / images.std(axes, keepdim=True)
 
 
+def green_turned_round(images):
+    """As behind a batch norm of the image with a factor below zero."""
+    return images * SCALES.to(images).view(-1, 1, 1) + 1
+
+
+def over_deviations(images):
+    """Standard deviations of channels, which belong to the normalization of the input."""
+    return (images - 0.45) / torch.tensor([0.229, 0.224, 0.225]).to(images).view(-1, 1, 1)
+
+
+SCALES = torch.tensor([1.08, -0.98, 1.45])
+
 LUMA_CHROMA = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
 
 COLORS = {
     reversed_channels: torch.eye(3).flip(0),
     luma_and_chroma: LUMA_CHROMA,
     gray_three_times: torch.full((3, 3), 1 / 3),
+    green_turned_round: SCALES.diag(),
+    over_deviations: torch.eye(3),
     of_each_image: torch.eye(3),
     F.relu: torch.eye(3),
 }
