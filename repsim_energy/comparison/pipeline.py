@@ -38,6 +38,7 @@ from repsim_energy.comparison.profiles import (
     choose_stage,
     profile_variables,
     run_variables,
+    say_what_has_no_profile,
     say_what_is_initialization,
 )
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
@@ -200,6 +201,7 @@ def _with_filters(
         **basis_variables(bases),
         **run_variables(plan, networks),
     }
+    say_what_has_no_profile(plan, networks, stage)
     say_what_is_initialization(plan, networks, variables["init_similarity"][1], stage)
     coords = {
         **_coords(plan, networks),
