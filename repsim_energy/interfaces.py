@@ -327,7 +327,8 @@ class TrainedModel:
     ----------
     module : the trained network
     layer : the layer whose filters to read; ``None`` finds the one that gets the image
-    initial : (k, c, kh, kw) weights of that layer before training, where they are known
+    initial : (k, c, kh, kw) weights of that layer before training, or the whole network as it was
+        then, where they are known
     network : False where ``module`` holds filters alone and gives no activations
     normalisation : of the images it was trained on, where it is known; ``dataset`` takes that of
         the images it is shown, ``None`` too unless the network normalizes inside
@@ -340,7 +341,7 @@ class TrainedModel:
 
     module: nn.Module
     layer: str | None = None
-    initial: Tensor | None = None
+    initial: Tensor | nn.Module | None = None
     network: bool = True
     normalisation: Normalisation | Literal["dataset"] | None = None
     answer: str = ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from repsim_energy.comparison.plan import Plan
 
-__all__ = ["ORDERS", "for_each", "with_answers", "with_inputs", "with_options"]
+__all__ = ["ORDERS", "for_each", "refuse_order", "with_answers", "with_inputs", "with_options"]
 
 ORDERS = ("rgb", "bgr")
 """The orders in which networks take the channels of a colour image."""
@@ -44,12 +44,23 @@ def with_options(
         raise UsageError(
             f"got channels={taken.channels} for '{spec.label}', expected {' or '.join(ORDERS)}"
         )
+    refuse_order(taken, spec, data)
+    return taken
+
+
+def refuse_order(taken: TrainedModel, spec: ModelSpec, data: Dataset) -> None:
+    """Refuse an order of colors for a network that is shown images without them.
+
+    Raises
+    ------
+    UsageError
+        Where that is asked for.
+    """
     if taken.channels != "rgb" and data.train.images.shape[1] != 3:
         raise UsageError(
             f"got channels={taken.channels} for '{spec.label}', which is for images of 3 channels, "
             f"but those of '{data.label}' have {data.train.images.shape[1]}; leave it out"
         )
-    return taken
 
 
 def with_answers(specs: list[ModelSpec], answer: str | Mapping[str, str]) -> list[ModelSpec]:

@@ -23,6 +23,7 @@ from repsim_energy.comparison.profiles import (
     choose_stage,
     profile_variables,
     run_variables,
+    say_what_has_no_profile,
     say_what_is_initialization,
 )
 from repsim_energy.comparison.subjects import Network
@@ -82,6 +83,7 @@ class FilterComparison:
             **basis_variables(bases),
             **run_variables(plan, networks),
         }
+        say_what_has_no_profile(plan, networks, self.stage)
         say_what_is_initialization(plan, networks, variables["init_similarity"][1], self.stage)
         coords = {
             **network_coords(plan, networks),

@@ -11,7 +11,13 @@ from operator import index
 from typing import TYPE_CHECKING, NamedTuple
 
 from repsim_energy.comparison.folding import folding_of
-from repsim_energy.comparison.inputs import for_each, with_answers, with_inputs, with_options
+from repsim_energy.comparison.inputs import (
+    for_each,
+    refuse_order,
+    with_answers,
+    with_inputs,
+    with_options,
+)
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_datasets, as_models
 from repsim_energy.data.selection import is_gray, select
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
@@ -169,6 +175,9 @@ def make_plan(
                 folds[d, m] = folding_of(built, word, layer, image, spec.label)
         needed = {m: patches[d, m][0] for m in range(len(specs)) if (d, m) in patches}
         sets[d] = _seen_by(needed, specs, data)
+        for m, spec in enumerate(specs):
+            if (d, m) in trained:  # gray pictures may be left with one channel
+                refuse_order(trained[d, m], spec, sets[d])
     plan = Plan(sets, specs, numbers, how, place, trained, patches, folds=folds)
     if not plan.trains:
         plan = replace(plan, seeds=numbers[:1])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.subjects import Network
-from repsim_energy.errors import InitializationWarning, UsageError
+from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics.energy import energy_profile, profile_similarity
 from repsim_energy.numerics.profile_fit import fit_profiles
@@ -23,6 +23,7 @@ __all__ = [
     "choose_stage",
     "profile_variables",
     "run_variables",
+    "say_what_has_no_profile",
     "say_what_is_initialization",
 ]
 
@@ -141,6 +142,21 @@ def say_what_is_initialization(
         InitializationWarning,
         stacklevel=4,
     )
+
+
+def say_what_has_no_profile(plan: Plan, networks: Mapping[Key, Network], stage: str) -> None:
+    """Warn of networks whose filters are not finite, or zero, at the compared stage."""
+    for key, network in networks.items():
+        filters = network.at(stage)
+        if filters is None or (filters.isfinite().all() and filters.any()):
+            continue
+        what = "are all zero" if filters.isfinite().all() else "hold NaN or infinite numbers"
+        warnings.warn(
+            f"the filters of '{plan.label(key)}' at the stage '{stage}' ({network.layer}) {what}, "
+            "so that they have no energy profile to compare; its pairs are NaN",
+            RepsimWarning,
+            stacklevel=4,
+        )
 
 
 def _fits(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:

@@ -20,7 +20,12 @@ from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, Normalisation
 from repsim_energy.models.first_layer import named_layer
 from repsim_energy.models.layers import real_filters
 from repsim_energy.models.norms import Folding, folded
-from repsim_energy.models.through import applied_filters, filters_of_weights, step_through
+from repsim_energy.models.through import (
+    applied_filters,
+    filters_of_weights,
+    mixes_channels,
+    step_through,
+)
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
 from repsim_energy.specs import write_spec
@@ -125,9 +130,7 @@ def network_of_trained(
     except UsageError:  # compared by its activations: a plan of filters has refused it
         layer, stages, step = "", {}, (1, 1)
     if trained.initial is not None and stages:
-        initial = real_filters(trained.initial.detach(), layer).float()
-        if initial.shape != filters.shape:
-            initial = filters_of_weights(trained.module, layer, initial, image_shape(data))
+        initial = _before_training(trained, layer, filters.shape, image_shape(data))
         stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
         if stages["init"].shape != stages["trained"].shape:
             raise ShapeError(
@@ -142,6 +145,19 @@ def network_of_trained(
         stages = {stage: filters.flip(1) for stage, filters in stages.items()}
         normalisation = replace(normalisation, reverse=True)
     return Network(stages, layer, lambda: trained.module, normalisation, answer=trained.answer)
+
+
+def _before_training(
+    trained: TrainedModel, layer: str, shape: torch.Size, image: Sequence[int]
+) -> Tensor:
+    """Return the filters of a layer before training: of the whole network then, or of weights."""
+    if isinstance(trained.initial, nn.Module):
+        return applied_filters(trained.initial, layer, image)
+    assert trained.initial is not None
+    initial = real_filters(trained.initial.detach(), layer).float()
+    if initial.shape != shape or mixes_channels(trained.module, layer, image):
+        return filters_of_weights(trained.module, layer, initial, image)
+    return initial
 
 
 def as_models(
@@ -281,6 +297,12 @@ def _as_dataset(registry: Registry, data: Any) -> Dataset:
             f"got a data set of type {type(data).__name__}, expected a name, an ImageSet, images "
             "(n, c, h, w), a pair (images, labels), or a torch Dataset or DataLoader"
         )
+    for split in (data.train, data.test):
+        if not isinstance(split, ImageSet):
+            raise UsageError(
+                f"data set '{data.label}' has a split of type {type(split).__name__}, expected an "
+                "ImageSet, without images where there is no such split"
+            )
     if problem := data.train.problem() or data.test.problem():
         raise DataError(f"data set '{data.label}': {problem}; convert or correct them")
     return data

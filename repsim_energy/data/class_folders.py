@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,10 +21,16 @@ ENDINGS = frozenset(
 """Of the files that are read, in small letters."""
 
 SPLITS = {
-    "train": ("train", "training", "seg_train"),
-    "test": ("test", "testing", "seg_test", "val", "valid", "validation"),
+    "train": ("train", "training", "trn"),
+    "test": ("test", "testing", "tst", "val", "valid", "validation", "dev", "eval"),
 }
-"""What the folder of a split may be called, in any case; of several for testing the first."""
+"""The word in the name of a split's folder, in any case; of several for testing the first."""
+
+FILLERS = frozenset(
+    ("set", "seg", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures",
+     "photo", "photos", "split")
+)  # fmt: skip
+"""Words beside it, as in ``seg_train``, ``training_set`` and ``train_images``; so are numbers."""
 
 NOTHING = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
 """What systems leave in folders; so are all hidden ones."""
@@ -80,9 +87,11 @@ def _listed(path: Path, split: str) -> Listing:
         _say_splits(path, train, test, folders)
     found = _labelled(train or path)
     if not found.files:
+        kinds = Counter(_kind(file, path, ()) for file in _below(train or path)).most_common(4)
+        others = ", ".join(f"{count} {kind}" for kind, count in kinds)
         raise DataError(
             f"'{train or path}' holds no images in class folders, expected CLASS/IMAGE.png or "
-            ".jpg in each"
+            ".jpg in each" + (f", but {others}; convert them" if others else "")
         )
     if split == "train":
         _say_left_out(train or path, found)
@@ -116,8 +125,8 @@ def _labelled(root: Path, training: tuple[str, ...] | None = None) -> Listing:
 def _splits(path: Path, folders: Sequence[Path]) -> tuple[Path | None, Path | None]:
     """Return the folders of both splits; where classes lie beside it, "train" is one of them."""
     named = {
-        split: [f for name in names for f in folders if f.name.lower() == name]
-        for split, names in SPLITS.items()
+        split: [f for word in words for f in folders if _split_word(f.name) == word]
+        for split, words in SPLITS.items()
     }
     train, test = (_with_pictures(named[split]) for split in ("train", "test"))
     others = [f for f in folders if f not in (*named["train"], *named["test"])]
@@ -133,6 +142,12 @@ def _splits(path: Path, folders: Sequence[Path]) -> tuple[Path | None, Path | No
     if _has_classes(train[0]):  # a test folder without classes, as of a contest, has no labels
         test = [folder for folder in test if _has_classes(folder)]
     return _inner(train[0]), _inner(test[0]) if test else None
+
+
+def _split_word(name: str) -> str:
+    """Return what is left of the name of a folder without fillers and numbers."""
+    words = (word.removesuffix("set") for word in re.findall("[a-z]+", name.lower()))
+    return " ".join(word for word in words if word and word not in FILLERS)
 
 
 def _with_pictures(folders: Iterable[Path]) -> list[Path]:

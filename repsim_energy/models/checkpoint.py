@@ -12,11 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import RepsimWarning, ShapeError, UsageError, unknown_name
+from repsim_energy.errors import FileError, RepsimWarning, ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import Architecture, TrainedModel
 from repsim_energy.models.content import Layout
 from repsim_energy.models.file_norms import scale_in_file
-from repsim_energy.models.first_filters import first_filters, layer_name, named_filters
+from repsim_energy.models.first_filters import (
+    first_filters,
+    layer_name,
+    named_filters,
+    scales_of_the_image,
+)
 from repsim_energy.models.fitting import fitted
 from repsim_energy.models.layers import find_layer, read_filters, real_filters
 from repsim_energy.models.normalization import parse_normalization
@@ -72,23 +77,16 @@ def checkpoint(
             raise unknown_name("option of model 'checkpoint' without arch=", given, _OPTIONS)
         name, tensor = _filters(file, layer, in_channels)
         conv = _convolution(file, name, tensor)
-        filters, initial = read_filters(conv, name), _initial(init, weights, name, in_channels)
+        initial = _initial(init, weights, name, read_filters(conv, name))
         module = nn.Module()
         shown = _add_layer(module, layer_name(name), conv)
         scales = partial(_scales, path, name, init, weights)
         taken: TrainedModel = FileFilters(module, shown, initial, network=False, scales=scales)
     else:
         module = _network(file, arch, arch_options, (classes, in_channels), num_classes)
-        name, found = find_layer(module, layer)
-        filters, initial = read_filters(found, name), _initial(init, weights, name, in_channels)
-        if initial is not None:
-            initial = filters_of_weights(module, name, initial)
-        taken = TrainedModel(module, layer, initial)
-    if initial is not None and initial.shape != filters.shape:
-        raise ShapeError(
-            f"filters are {tuple(filters.shape)} in '{path}' but {tuple(initial.shape)} in "
-            f"'{init}'; expected the same layer before and after training"
-        )
+        before = partial(_network, arch=arch, options=arch_options, images=(classes, in_channels))
+        at_first = _network_before(before, init, weights, num_classes, module, layer)
+        taken = TrainedModel(module, layer, at_first)
     normalisation = parse_normalization(normalize, in_channels)
     return replace(
         taken, normalisation=normalisation, answer=answer, file_sha256=file.content.sha256,
@@ -150,6 +148,14 @@ def _network(
 
 
 def _filters(file: Weights, layer: str | None, channels: int) -> tuple[str, Tensor]:
+    for name, factors in scales_of_the_image(file, channels).items():
+        numbers = ", ".join(f"{factor:.3g}" for factor in factors)
+        warnings.warn(
+            f"'{file.path}' holds '{name}' ({numbers}), by which its network may scale the "
+            "channels of the image first; that is not in its filters",
+            RepsimWarning,
+            stacklevel=3,
+        )
     if layer is not None:
         return named_filters(file, layer)
     if file.content.note:
@@ -161,13 +167,52 @@ def _filters(file: Weights, layer: str | None, channels: int) -> tuple[str, Tens
     return first_filters(file, channels)
 
 
-def _initial(path: Path | None, chosen: str | None, layer: str, channels: int) -> Tensor | None:
-    """Return the filters before training: of the same layer, or of the first in the file."""
+def _network_before(
+    network: Callable[..., nn.Module],
+    path: Path | None,
+    chosen: str | None,
+    num_classes: int | None,
+    module: nn.Module,
+    layer: str | None,
+) -> nn.Module | Tensor | None:
+    """Return the whole network before training, or the weights of its first layer, if that is all.
+
+    Parameters
+    ----------
+    network : weights of a file, ``num_classes`` -> the network with them
+    module : the network after training
+    """
+    if path is None:
+        return None
+    try:
+        return network(_weights_before(path, chosen), num_classes=num_classes)
+    except (FileError, UsageError):
+        if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
+            raise
+    name, found = find_layer(module, layer)
+    initial = _initial(path, chosen, name, read_filters(found, name))
+    return None if initial is None else filters_of_weights(module, name, initial)
+
+
+def _initial(path: Path | None, chosen: str | None, layer: str, filters: Tensor) -> Tensor | None:
+    """Return the filters before training: of the same layer, or of the first in the file.
+
+    Raises
+    ------
+    ShapeError
+        Where they have another shape than those after training.
+    """
     if path is None:
         return None
     file = _weights_before(path, chosen)
-    name = _filters_before(file, layer, channels)
-    return read_filters(_convolution(file, name, file.effective.tensors[name]), name)
+    name = _filters_before(file, layer, filters.shape[1])
+    found = read_filters(_convolution(file, name, file.effective.tensors[name]), name)
+    if found.shape != filters.shape:
+        raise ShapeError(
+            f"filters are {tuple(filters.shape)} of '{layer}' but {tuple(found.shape)} in "
+            f"'{path}'; expected the same layer before and after training"
+        )
+    return found
 
 
 def _weights_before(path: Path, chosen: str | None) -> Weights:

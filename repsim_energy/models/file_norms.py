@@ -142,7 +142,10 @@ def _beside(layer: str, norms: list[str], weights: Weights, kernels: int) -> lis
     named = {norm: _without_doubles(norm) for norm in norms}
     place, last = _place(own), _last(own)
     following = f"{place}.{int(last) + 1}".removeprefix(".") if last.isdigit() else None
-    found = [n for n, name in named.items() if name == following or _core(name) == _core(own)]
+    found = [
+        n for n, name in named.items()
+        if name == following or _core(name) == _core(own) or _core(n) == _core(layer)
+    ]  # fmt: skip
     if found or following is not None:
         return found
     there = [norm for norm, name in named.items() if _place(name) == place]

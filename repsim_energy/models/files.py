@@ -7,8 +7,10 @@ import gzip
 import hashlib
 import io
 import json
+import pathlib
 import pickle
 import re
+import types
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_bytes
@@ -27,11 +30,15 @@ from repsim_energy.models.file_names import missing_file
 from repsim_energy.models.keras_files import HDF5, is_keras_archive, read_keras
 from repsim_energy.models.onnx_files import is_onnx, read_onnx
 from repsim_energy.models.unreadable import foreign_kind, pickled_kind
+from repsim_energy.numerics.arrays import tensor_of
 
 __all__ = ["Content", "read_file"]
 
 SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.\w+)")
 """The name of a file that holds a part of a network alone."""
+
+PLAIN = (argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath, pathlib.PurePosixPath)
+"""Classes that hold values and run nothing, which training scripts save beside weights."""
 
 DAMAGE = (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, zlib.error)
 """What the readers raise on files that are cut off or damaged."""
@@ -109,12 +116,36 @@ def _safetensors(file: IO[bytes]) -> Content:
 
 def _pytorch(file: IO[bytes], path: Path) -> Content:
     try:
-        with warnings.catch_warnings(), safe_globals([argparse.Namespace]):
+        with warnings.catch_warnings(), safe_globals([*PLAIN, *_numpy_values()]):
             warnings.simplefilter("ignore")  # of pickles that are then refused
-            return Content(torch.load(file, map_location="cpu", weights_only=True), True)
-    except pickle.UnpicklingError as error:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+            return Content(_with_tensors(found), True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        file.seek(0)
+        if isinstance(error, RuntimeError) and file.read(2) == b"PK":
+            raise
         kind = pickled_kind(file)
         raise FileError(f"'{path}' {kind}; expected tensors alone") from error
+
+
+def _with_tensors(content: Any) -> Any:
+    """Return content with tensors in place of the arrays of numbers in its mappings."""
+    if isinstance(content, dict):
+        return {key: _with_tensors(value) for key, value in content.items()}
+    if isinstance(content, np.ndarray) and content.dtype.kind in "fiub":
+        return tensor_of(content)
+    return content
+
+
+def _numpy_values() -> list[Any]:
+    """Return what rebuilds numbers and arrays of NumPy, under its names in NumPy 1 and 2."""
+    value, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    functions = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for function, name in ((value, "scalar"), (array, "_reconstruct"))
+        for core in ("core", "_core")
+    ]
+    return [np.dtype, np.ndarray, *(type(np.dtype(code)) for code in "?bhilqBHILQefd"), *functions]
 
 
 def _shards(file: IO[bytes], path: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from repsim_energy.errors import FileError, UsageError, unknown_name
 from repsim_energy.models.weights import Weights
 
-__all__ = ["first_filters", "layer_name", "named_filters"]
+__all__ = ["first_filters", "layer_name", "named_filters", "scales_of_the_image"]
 
 ENDINGS = (".weight", ".kernel", ".weights", ".filters")
 """What follows the name of a layer in the names of its filters."""
@@ -28,6 +28,10 @@ TURNED = re.compile(
     r"tconv\w*|torgb|unpool\w*"
 )
 """Words in the names of transposed convolutions, and of parts that give images."""
+
+IMAGE = frozenset(("input", "inputs", "data", "image", "images", "pixel", "preprocess"))
+FACTORS = frozenset(("scale", "std", "weight", "gamma"))
+"""Words in the names of what a network scales the image by, and the last of them."""
 
 SHADOWS = frozenset(["ema", "shadow", "averaged", "swa"])
 """Words in the names of running averages that a file keeps beside the weights."""
@@ -137,6 +141,27 @@ def first_filters(weights: Weights, channels: int) -> tuple[str, Tensor]:
         f"the first layer of '{weights.path}' may be {_listed(candidates, tensors)}; choose with "
         f"layer={layer_name(candidates[0])}"
     )
+
+
+def scales_of_the_image(weights: Weights, channels: int) -> dict[str, list[float]]:
+    """Return the factors of the image's channels that a file names and that differ much.
+
+    These are a number for each channel, such as ``input.scale`` or ``data_bn.weight``, of which
+    some change the sign of a channel or are less than half of the largest.
+
+    Parameters
+    ----------
+    channels : of the images
+    """
+    found = {}
+    for name, tensor in weights.effective.tensors.items():
+        words = re.split(r"[._]", name.lower())
+        if tensor.numel() == channels > 1 and tensor.is_floating_point() and not tensor.is_meta:
+            factors = tensor.double().flatten()
+            differ = bool((factors / factors[factors.abs().argmax()] < 0.5).any())
+            if differ and words[-1] in FACTORS and IMAGE & set(words[:-1]):
+                found[name] = factors.tolist()
+    return found
 
 
 def _checked(weights: Weights, name: str) -> tuple[str, Tensor]:

@@ -17,11 +17,17 @@ from repsim_energy.errors import UsageError, reason_of
 from repsim_energy.models.first_layer import layers_with_weights, run_eagerly
 from repsim_energy.models.impulses import TOLERANCE, Call, as_it_is, in_double, response_of
 from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters, step_of
-from repsim_energy.models.leaving import Network, answer_at
+from repsim_energy.models.leaving import Network, answer_at, input_at
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["applied_filters", "filters_of_weights", "response_through", "step_through"]
+__all__ = [
+    "applied_filters",
+    "filters_of_weights",
+    "mixes_channels",
+    "response_through",
+    "step_through",
+]
 
 Shape = tuple[int, int, int]
 
@@ -32,6 +38,15 @@ GEOMETRY = (
 """What a convolution is but for its numbers."""
 
 
+MIXED = 0.01
+"""From which part of the largest change on another channel or place counts as changed."""
+
+
+LEAST = 0.5
+"""Of the largest scale of a channel, with its sign, that of the others where they count as equal:
+networks divide channels by standard deviations of their own, which are close to each other."""
+
+
 class _Unanswered(UsageError):
     """The layer does not get the image, or the network fails before."""
 
@@ -39,8 +54,9 @@ class _Unanswered(UsageError):
 def applied_filters(module: nn.Module, name: str, image: Sequence[int]) -> Tensor:
     """Return the (k, c, kh, kw) filters that a layer of a network applies to images (c, h, w).
 
-    A convolution with the channels of the image is read by itself, any other layer through the
-    network. float32 on the CPU; the network is left as it was.
+    A convolution that gets the channels of the image, each by itself, is read by itself, any other
+    layer through the network: also one behind reversed channels, or a change of color space.
+    float32 on the CPU; the network is left as it was.
 
     Raises
     ------
@@ -56,12 +72,55 @@ def applied_filters(module: nn.Module, name: str, image: Sequence[int]) -> Tenso
     layer = module.get_submodule(name)
     if not isinstance(layer, nn.Conv2d):
         return response_through(module, name, image)
-    if layer.in_channels == image[0]:
+    if layer.in_channels == image[0] and not mixes_channels(module, name, image):
         return read_filters(layer, name)
     try:
         return response_through(module, name, image)
     except _Unanswered:  # made for other images, which is said when its channels are compared
         return read_filters(layer, name)
+
+
+def mixes_channels(module: nn.Module, name: str, image: Sequence[int]) -> bool:
+    """Return whether a network reverses or mixes the channels of each pixel before a layer.
+
+    One pixel is changed in one channel after the other. Where other channels of one place, and
+    no other place, answer to it before the layer, they are mixed; so they are where a channel
+    changes its sign beside another, or is scaled by less than half as much. What changes images
+    in another way, such as their size, is not looked for, and a network that fails mixes nothing.
+
+    Examples
+    --------
+    >>> class Reversed(nn.Sequential):
+    ...     def forward(self, images):
+    ...         return super().forward(images.flip(1))
+    >>> mixes_channels(Reversed(nn.Conv2d(3, 8, 3)), "0", (3, 8, 8))
+    True
+    """
+    c, h, w = image
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(1, c, h, w, generator=generator, device="cpu").repeat(c + 1, 1, 1, 1)
+    for channel in range(c):
+        images[channel + 1, channel, h // 2, w // 2] += 0.5
+    layer = module.get_submodule(name)
+    with own_settings(), left_as_it_was(module), run_eagerly(module):
+        try:
+            network = as_it_is(module)
+            got = [input_at(layer, network, one, 0)[0].double().cpu() for one in images.split(1)]
+            change = torch.cat(got[1:]) - got[0]
+        except Exception:  # a network's own code may raise anything
+            return False
+    if change.ndim != 4 or change.shape[1] != c:
+        return False
+    size = change.abs().amax((0, 1))
+    place = (size > MIXED * size.max()).nonzero()
+    if len(place) != 1:
+        return False
+    matrix, most = change[:, :, place[0, 0], place[0, 1]], float(size.max())
+    own = matrix.diag()
+    return bool(
+        (matrix - own.diag()).abs().max() > MIXED * most
+        or (own / own[own.abs().argmax()]).min() < LEAST
+    )
 
 
 def filters_of_weights(
@@ -87,7 +146,9 @@ def filters_of_weights(
     if getattr(layer, "weight", weights[:0]).shape != weights.shape:
         return weights
     plain = isinstance(layer, nn.Conv2d) and applies_its_weight(layer)
-    if plain and (image is None or layer.in_channels == image[0]):
+    if plain and (
+        image is None or (layer.in_channels == image[0] and not mixes_channels(module, name, image))
+    ):
         return weights
     with own_settings(), left_as_it_was(module):
         if isinstance(own := layer._parameters.get("weight"), Tensor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -237,7 +237,9 @@ def pixel_unit(images: Tensor) -> float:
 
 
 def check_batch(batch: Tensor, patch: tuple[int, int]) -> None:
-    """Refuse images that are not (n, c, h, w) uint8 or float, or smaller than the patch."""
+    """Refuse images that are not (n, c, h, w) uint8 or float, or no larger than a patch."""
+    if not isinstance(patch, Sequence) or len(patch) != 2 or not all(n > 0 for n in patch):
+        raise ShapeError(f"patch is {patch!r}, expected its rows and columns, such as (3, 3)")
     if batch.ndim != 4 or math.prod(batch.shape[1:]) == 0:
         raise ShapeError(
             f"images have shape {tuple(batch.shape)}, expected (n, c, h, w); "

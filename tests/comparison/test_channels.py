@@ -111,3 +111,11 @@ def test_options_that_cannot_apply_are_refused():
     with pytest.raises(UsageError, match="unknown model in channels= 'nett'"):
         rs.compare({"net": net}, IMAGES, channels={"nett": "bgr"})
     rs.compare({"net": small_cnn(2, 1)}, gray, channels="rgb")
+
+
+def test_a_network_that_is_shown_one_channel_of_gray_pictures_has_no_order_of_colors():
+    gray = noise_images(40, (1, 12, 12))
+    stored = rs.ImageSet(gray.images.expand(-1, 3, -1, -1), gray.labels, gray.classes, "gray")
+    words = "channels=bgr for 'net', which is for images of 3 channels, but those of 'gray' have 1"
+    with pytest.raises(UsageError, match=words):
+        rs.compare({"net": small_cnn(2, 1)}, stored, channels="bgr")

@@ -87,6 +87,15 @@ MISTAKES = {
         lambda: rs.patch_moments(iter([{"image": IMAGES.images}]), (3, 3)),
         "got images as dict with image, expected a tensor",
     ),
+    "a patch of one number": (lambda: rs.patch_moments(IMAGES.images, 3), "patch is 3, expected"),
+    "a patch of three numbers": (
+        lambda: rs.patch_moments(IMAGES.images, (3, 3, 3)),
+        r"patch is \(3, 3, 3\), expected its rows and columns",
+    ),
+    "a data set without a test split": (
+        lambda: rs.compare({"b": BANK}, rs.Dataset("mine", IMAGES, None), "energy"),
+        "data set 'mine' has a split of type NoneType, expected an ImageSet",
+    ),
     "an array as a result": (
         lambda: rs.save_result(xr.DataArray([1.0]), "a.nc"),
         "got a result of type DataArray, expected the xarray.Dataset",

@@ -141,3 +141,20 @@ def test_the_null_band_is_that_of_the_components_there_are():
     low, high = pearson_null_band(DIMENSIONS)
     assert result.null_low.values[0, 0, 0, 0, 1, 0] == pytest.approx(low)
     assert result.null_high.values[0, 0, 0, 0, 1, 0] == pytest.approx(high)
+
+
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.FlatProfileWarning")
+@pytest.mark.parametrize(
+    ("number", "words"), [(np.nan, "hold NaN"), (np.inf, "NaN or infinite"), (0, "are all zero")]
+)
+def test_filters_without_a_profile_are_named_with_their_network(number, words):
+    generator = torch.Generator().manual_seed(0)
+    banks = {name: torch.randn(8, 3, 3, 3, generator=generator) for name in ("one", "two", "bad")}
+    banks["bad"] *= number
+    with pytest.warns(RepsimWarning, match=f"the filters of 'bad' .*{words}") as warned:
+        found = compare(banks, colored(), "energy", stage="trained")
+    assert not any("'one'" in str(one.message) for one in warned)
+    pairs = found.similarity.squeeze()
+    assert pairs.sel(model="bad").isnull().all()
+    assert pairs.sel(model_ref="bad").isnull().all()
+    assert bool(pairs.sel(model="one", model_ref="two").notnull())

@@ -52,6 +52,9 @@ def test_validation_pictures_of_no_training_class_are_counted(tmp_path):
     [
         ("Train", "Test"), ("training", "testing"), ("seg_train", "seg_test"), ("train", "val"),
         ("TRAIN", "Valid"), ("train", "validation"), ("seg_train/seg_train", "seg_test/seg_test"),
+        ("training_set", "test_set"), ("Training_Set/Training_Set", "Test_Set/Test_Set"),
+        ("train_images", "val_images"), ("images-train", "images-test"), ("TrainSet", "DevSet"),
+        ("train2017", "val2017"), ("trn", "tst"),
     ],
 )  # fmt: skip
 def test_other_names_of_splits_are_known_and_said(tmp_path, train, test):
@@ -61,6 +64,19 @@ def test_other_names_of_splits_are_known_and_said(tmp_path, train, test):
         found = folder("train", path=tmp_path)
     assert found.classes == ("a", "b")
     assert folder("test", path=tmp_path).labels.tolist() == [1, 1]
+
+
+def test_a_class_whose_name_holds_the_word_of_a_split_is_a_class(tmp_path):
+    of_classes(tmp_path, "train_station", "test_tube", "trainer")
+    assert folder("train", path=tmp_path).classes == ("test_tube", "train_station", "trainer")
+
+
+def test_a_folder_of_other_files_says_what_they_are(tmp_path):
+    (tmp_path / "cat").mkdir()
+    for i in range(3):
+        (tmp_path / "cat" / f"{i}.gif").touch()
+    with pytest.raises(DataError, match=r"no images in class folders, .*, but 3 \.gif; convert"):
+        folder("train", path=tmp_path)
 
 
 def test_folders_that_are_not_used_are_named(tmp_path):

@@ -2,7 +2,12 @@
 
 import argparse
 import collections
+import re
+import types
+import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -49,14 +54,37 @@ def test_weights_under_one_key_are_found(key, tmp_path):
         "optimizer_state_dict": {"exp_avg": dict(state), "exp_avg.0.weight": state["0.weight"]},
         "epoch": torch.tensor(3),
         "mean": torch.rand(1, 3, 5, 5),
-        "args": argparse.Namespace(lr=0.1),
-        "best": 0.5,
+        "args": argparse.Namespace(lr=0.1, runs=types.SimpleNamespace(folder=Path("runs/7"))),
+        "best": np.float64(0.5),
+        "better": np.bool_(True),
+        "random state": np.random.get_state(),  # noqa: NPY002
     }
     for content in ({**rest, key: state}, {"checkpoint": 1, "state": {key: state}, **rest}):
         path = saved(content, tmp_path / "w.pth")
         assert torch.equal(answers(path), net.eval()(IMAGES))
         alone = checkpoint(10, 3, path=path)
         assert torch.equal(alone.module.get_submodule(alone.layer).weight, net[0].weight)
+
+
+def test_arrays_in_place_of_tensors_are_weights(tmp_path):
+    net = network()
+    arrays = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+    assert torch.equal(answers(saved({"model": arrays}, tmp_path / "w.pth")), net.eval()(IMAGES))
+
+
+def test_numpys_names_before_and_since_its_second_version_are_read(tmp_path):
+    """Files say which of both they were written by; either opens them."""
+    path = saved({"state_dict": network().state_dict(), "best": np.float64(0.5)}, tmp_path / "w.pt")
+    for core in ("core", "_core"):
+        changed = tmp_path / f"{core}.pt"
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(changed, "w") as new:
+            for name in old.namelist():
+                data = old.read(name)
+                if name.endswith("data.pkl"):
+                    data = re.sub(rb"numpy\._?core\.", f"numpy.{core}.".encode(), data)
+                    assert f"cnumpy.{core}.multiarray".encode() in data
+                new.writestr(name, data)
+        assert torch.equal(answers(changed), answers(path))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ BESIDE = [
     ("block1_conv1", "block1_conv1_bn"), ("stem_conv", "stem_bn"), ("Conv_0", "BatchNorm_0"),
     ("Conv2d_1a_3x3.conv", "Conv2d_1a_3x3.bn"), ("convs.0", "bns.0"), ("c1", "bn1"),
     ("model.0.conv", "model.0.bn"), ("module_list.0.conv_0", "module_list.0.batch_norm_0"),
-    ("conv1", "affine"), ("conv", "scale"),
+    ("conv1", "affine"), ("conv", "scale"), ("init_block.conv.conv", "init_block.conv.bn"),
+    ("features.init_block.conv.conv", "features.init_block.conv.bn"),
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The first layer of a file alone: what sees the image, or a refusal that lists several."""
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,7 +83,8 @@ def test_every_architecture_is_loaded_from_every_format(name, ending, tmp_path):
     state = found.module.state_dict()
     assert all(torch.equal(state[key], tensor) for key, tensor in net.state_dict().items())
     alone = checkpoint(10, 3, path=path, init=init)
-    assert torch.equal(alone.initial, found.initial)
+    before = found.initial.get_submodule(alone.layer).weight
+    assert torch.equal(alone.initial, before)
     assert not torch.equal(alone.initial, alone.module.get_submodule(alone.layer).weight)
 
 
@@ -278,3 +280,21 @@ def test_every_network_of_strangers_is_read_or_refused():
                 else:
                     with pytest.raises(RepsimError, match=r"^[^\n]*$"):
                         rs.compare([f"checkpoint:path={path}"], images)
+
+
+@pytest.mark.parametrize(
+    ("name", "factors", "said"),
+    [
+        ("input.scale", [0.018, -0.0162, 0.0232], True), ("data_bn.weight", [3.0, 1.0, 3.0], True),
+        ("module.preprocess.std", [-1.0, -1.0, -1.0], False),
+        ("input.std", [0.229, 0.224, 0.225], False), ("out.bias", [1.0, -1.0, 1.0], False),
+        ("output.weight", [1.0, -1.0, 1.0], False), ("input.mean", [1.0, -1.0, 1.0], False),
+    ],
+)  # fmt: skip
+def test_factors_of_the_image_that_differ_much_are_said(name, factors, said, tmp_path):
+    state = {"conv1.weight": torch.randn(8, 3, 3, 3), name: torch.tensor(factors)}
+    save_file(state, tmp_path / "w.safetensors")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        checkpoint(10, 3, path=tmp_path / "w.safetensors")
+    assert [f"holds '{name}'" in str(one.message) for one in warned] == [True] * said

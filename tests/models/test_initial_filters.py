@@ -57,7 +57,8 @@ def test_the_filters_before_training_are_those_that_the_layer_applied_then(
     taken = checkpoint(3, 3, **paths, arch=build)
     expected = applied_filters(before, "0", IMAGE)
     assert tuple(expected.shape) == shape
-    torch.testing.assert_close(taken.initial, expected, rtol=1e-5, atol=1e-6)
+    found = applied_filters(taken.initial, "0", IMAGE)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     result = rs.compare({"net": taken}, pictures, seeds=1)
     assert result.attrs["stage"] == "change"
     change = applied_filters(after, "0", IMAGE) - expected
@@ -96,3 +97,56 @@ def test_a_file_of_filters_of_groups_needs_the_architecture(pictures, tmp_path):
     torch.save(nn.Conv2d(3, 6, 3, groups=3).state_dict(), tmp_path / "w.pt")
     with pytest.raises(UsageError, match="see 1; .*arch= where it has groups"):
         rs.compare(tmp_path / "w.pt", pictures, seeds=1)
+
+
+class DecoderFirst(nn.Module):
+    """Registers another convolution of the same shape before the one that gets the image."""
+
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.decoder = nn.Conv2d(in_channels, 6, 3)
+        self.encoder = nn.Conv2d(in_channels, 6, 3)
+        self.head = nn.Linear(6, num_classes)
+
+    def forward(self, images):
+        return self.head(self.encoder(images.flip(1)).mean((2, 3)))
+
+
+def mlp_of_patches(num_classes, in_channels):
+    """A network without convolutions, whose first layer is linear in each patch."""
+    places = Net(lambda n, x: n.linear(F.unfold(x, 3).mT).mean(1), linear=nn.Linear(27, 6))
+    return nn.Sequential(places, nn.Linear(6, num_classes))
+
+
+@pytest.mark.parametrize(
+    ("build", "name"), [(DecoderFirst, "encoder"), (mlp_of_patches, "0.linear")]
+)
+def test_whole_networks_before_training_are_read_where_the_image_gets_in(
+    build, name, pictures, tmp_path
+):
+    torch.manual_seed(0)
+    before, after = build(3, 3), build(3, 3)
+    for word, net in (("init", before), ("trained", after)):
+        torch.save(net.state_dict(), tmp_path / f"{word}.pt")
+    paths = {"path": tmp_path / "trained.pt", "init": tmp_path / "init.pt"}
+    taken = checkpoint(3, 3, **paths, arch=build)
+    given = {"file": taken, "module": rs.TrainedModel(after, initial=before)}
+    given |= {"before": before, "after": after}
+    result = rs.compare(given, pictures, "energy", stage="trained")
+    assert set(result.attrs["first_layers"].split(",")) == {name}
+    energy = result.energy.squeeze()
+    for model in ("file", "module"):
+        for stage, same in (("init", "before"), ("trained", "after")):
+            np.testing.assert_allclose(
+                energy.sel(model=model, stage=stage), energy.sel(model=same, stage="trained"),
+                rtol=1e-5,
+            )  # fmt: skip
+
+
+def test_the_first_layer_alone_before_training_is_enough(tmp_path):
+    torch.manual_seed(0)
+    net, first = DecoderFirst(3, 3), torch.randn(6, 3, 3, 3)
+    torch.save(net.state_dict(), tmp_path / "trained.pt")
+    torch.save({"encoder.weight": first}, tmp_path / "init.pt")
+    paths = {"path": tmp_path / "trained.pt", "init": tmp_path / "init.pt"}
+    assert torch.equal(checkpoint(3, 3, **paths, arch=DecoderFirst).initial, first)

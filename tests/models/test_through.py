@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations, prune
 from repsim_energy.errors import UsageError
 from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.layers import read_filters
-from repsim_energy.models.through import applied_filters, step_through
+from repsim_energy.models.through import applied_filters, filters_of_weights, step_through
 
 
 def patches_last(images, size):
@@ -432,3 +432,62 @@ def test_a_convolution_of_other_channels_is_read_by_itself_where_no_image_gets_t
     """Its channels are then refused with those of the images."""
     net = small_cnn(2, 1)
     assert torch.equal(applied_filters(net, "0", IMAGE), read_filters(net[0]))
+
+
+def reversed_channels(images):
+    return images.flip(1)
+
+
+def luma_and_chroma(images):
+    """BT.601's Y, Cb and Cr, around zero."""
+    return torch.einsum("ij,njhw->nihw", LUMA_CHROMA.to(images), images) - 0.5
+
+
+def gray_three_times(images):
+    return images.mean(1, keepdim=True).expand_as(images)
+
+
+def of_each_image(images):
+    """Standardized by the mean and standard deviation of all its numbers."""
+    axes = (1, 2, 3)
+    return (images - images.mean(axes, keepdim=True)) / images.std(axes, keepdim=True)
+
+
+def green_turned_round(images):
+    """As behind a batch norm of the image with a factor below zero."""
+    return images * SCALES.to(images).view(-1, 1, 1) + 1
+
+
+def over_deviations(images):
+    """Standard deviations of channels, which belong to the normalization of the input."""
+    return (images - 0.45) / torch.tensor([0.229, 0.224, 0.225]).to(images).view(-1, 1, 1)
+
+
+SCALES = torch.tensor([1.08, -0.98, 1.45])
+
+LUMA_CHROMA = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
+
+COLORS = {
+    reversed_channels: torch.eye(3).flip(0),
+    luma_and_chroma: LUMA_CHROMA,
+    gray_three_times: torch.full((3, 3), 1 / 3),
+    green_turned_round: SCALES.diag(),
+    over_deviations: torch.eye(3),
+    of_each_image: torch.eye(3),
+    F.relu: torch.eye(3),
+}
+"""What a network does to an image -> the matrix of each pixel that its filters are turned by."""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("change", COLORS, ids=lambda change: change.__name__)
+def test_a_plain_convolution_is_seen_from_the_colors_of_the_image(change, dtype):
+    net = Net(lambda n, x: n.conv(change(x)), conv=nn.Conv2d(3, 4, 3)).to(dtype)
+    weight = net.conv.weight.detach().float()
+    expected = torch.einsum("kihw,ij->kjhw", weight, COLORS[change])
+    torch.testing.assert_close(applied_filters(net, "conv", IMAGE), expected, rtol=1e-4, atol=1e-4)
+    before = torch.randn_like(weight)
+    found = filters_of_weights(net, "conv", before.to(dtype), IMAGE)
+    expected = torch.einsum("kihw,ij->kjhw", before.to(dtype).float(), COLORS[change])
+    torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(net.conv.weight.detach().float(), weight)
