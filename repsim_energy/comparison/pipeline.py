@@ -28,7 +28,7 @@ from repsim_energy.comparison.options import (
     refuse_options_of_other_metrics,
     say_what_had_no_use,
 )
-from repsim_energy.comparison.pairs import compare_pairs
+from repsim_energy.comparison.pairs import compare_pairs, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan, make_plan, patch_bases
 from repsim_energy.comparison.profiles import (
     STAGES,
@@ -38,7 +38,7 @@ from repsim_energy.comparison.profiles import (
     choose_stage,
     profile_variables,
     run_variables,
-    say_what_has_no_profile,
+    say_what_begins_alike,
     say_what_is_initialization,
 )
 from repsim_energy.comparison.subjects import DatasetLike, ModelLike, Network
@@ -182,9 +182,11 @@ def _with_filters(
     stage: str,
     failures: list[str],
 ) -> xr.Dataset:
+    finite, without = _with_finite_filters(plan, networks, stage)
+    failures = failures + without
     representations: dict[tuple[int, ...], NDArray[np.float64]] = {
         key: metric.represent(Subject(filters=network.at(stage), basis=bases[key[0]]))
-        for key, network in networks.items()
+        for key, network in finite.items()
     }
     ids = [basis.basis_id for basis in bases]
     if len(set(ids)) > 1:
@@ -192,16 +194,17 @@ def _with_filters(
             "the data sets have different patch bases, so profiles are compared within each data "
             "set alone; pairs across them are NaN",
             RepsimWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     pairs = compare_pairs(metric, representations, plan.shape, lambda index: ids[index[0]])
+    say_what_is_undefined(pairs, {key: f"'{plan.label(key)}'" for key in finite})
     variables: Variables = {
         **{name: (_paired(SUBJECT), values) for name, values in pairs.items()},
         **profile_variables(plan, networks, bases, stage),
         **basis_variables(bases),
         **run_variables(plan, networks),
     }
-    say_what_has_no_profile(plan, networks, stage)
+    say_what_begins_alike(plan, networks)
     say_what_is_initialization(plan, networks, variables["init_similarity"][1], stage)
     coords = {
         **_coords(plan, networks),
@@ -218,6 +221,23 @@ def _with_filters(
         "folded": _by_model(plan, ((m, folding.said) for (_, m), folding in plan.folds.items())),
     }
     return _result(plan, metric, variables, coords, failures, extra)
+
+
+def _with_finite_filters(
+    plan: Plan, networks: Mapping[Key, Network], stage: str
+) -> tuple[dict[Key, Network], list[str]]:
+    """Return the networks whose filters are numbers, and a line for each of the others."""
+    finite, without = {}, []
+    for key, network in networks.items():
+        filters = network.at(stage)
+        if filters is None or filters.isfinite().all():
+            finite[key] = network
+        else:
+            without.append(
+                f"{plan.label(key)}: the filters of layer '{network.layer}' hold NaN or infinite "
+                "numbers; its pairs are NaN"
+            )
+    return finite, without
 
 
 def _with_activations(
@@ -246,6 +266,11 @@ def _with_activations(
         (*plan.shape, len(labels)),
         lambda index: id(shown[index[0]]),
     )
+    said = {
+        (d, m, s, at): f"layer '{labels[at]}' of '{plan.label((d, m, s))}'"
+        for d, m, s, at in representations
+    }
+    say_what_is_undefined(pairs, said)
     variables: Variables = {
         **{name: (_paired(dims), values) for name, values in pairs.items()},
         **run_variables(plan, networks),
