@@ -94,7 +94,8 @@ def main(args: Sequence[str] | None = None) -> None:
     _write_every_character()
     try:
         code = repsim.main(args, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # which is closed otherwise
+            sys.stdout.flush()
     except Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
@@ -106,7 +107,12 @@ def main(args: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         say("interrupted: finished runs are kept, the same command goes on there")
         code = 130
-    except BrokenPipeError:  # the reader of our output, such as head, has gone
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ) as stop:  # the reader of our output, such as head, has gone
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, BrokenPipeError):
+            raise  # Click and Rich end the program for it
         _mute(sys.stdout)
         code = 0
     except OSError as error:
@@ -159,6 +165,7 @@ def _show_warnings_in_one_line() -> None:
         warnings.simplefilter("ignore")
         warnings.simplefilter("default", RepsimWarning)
     shown = warnings.showwarning
+    said: set[str] = set()
 
     def show(
         message: Warning | str,
@@ -169,7 +176,10 @@ def _show_warnings_in_one_line() -> None:
         line: str | None = None,
     ) -> None:
         if issubclass(category, RepsimWarning):
-            say(f"warning: {' '.join(str(message).split())}")
+            text = " ".join(str(message).split())
+            if text not in said:  # Python itself tells apart from where in the code it comes
+                said.add(text)
+                say(f"warning: {text}")
         else:
             shown(message, category, filename, lineno, file, line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,8 +88,13 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
     models, datasets : specs; a value in them that is the name of a file or folder is one that is
         read
     """
+    if str(output) == "-":
+        raise UsageError(
+            "got output '-', expected a file such as result.nc; --json prints the result as text"
+        )
     if not output.exists():
         return
+    _refuse_streams(output)
     specs = [parse_spec(label_and_spec(model, _no_name)[1]) for model in models]
     specs += [part for chain in datasets for part in parse_chain(with_kind(chain, _no_name))]
     written = output.resolve()
@@ -100,6 +106,16 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
                 raise UsageError(
                     f"output '{output}' is read by this command as '{value}', expected another "
                     "file; nothing is changed"
+                )
+
+
+def _refuse_streams(output: Path) -> None:
+    """Refuse the file into which standard output or error is led: its lines would be lost."""
+    for stream, number in (("output", 1), ("error", 2)):
+        with contextlib.suppress(OSError):  # a closed stream
+            if output.is_file() and os.path.samestat(output.stat(), os.fstat(number)):
+                raise UsageError(
+                    f"output '{output}' is where standard {stream} goes, expected another file"
                 )
 
 

@@ -73,7 +73,7 @@ def print_result(result: xr.Dataset) -> None:
     if precision != "float32" and bool((result.steps > 0).any()):
         _print_line(f"trained in {precision}")
     if "first_layers" in result.attrs:
-        _print_line(f"filters of {_of_models(result, 'first_layers')}")
+        _print_line(f"filters of layer {_of_models(result, 'first_layers')}")
     if folded := _of_models(result, "folded"):
         _print_line(f"folded into them: {folded}")
     if result.sizes["model"] * result.sizes["dataset"] * result.sizes.get("layer", 1) == 1:

@@ -68,9 +68,10 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
     RepsimError
         For models that fail on the images.
     """
+    given, layers = layers, list(layers) if isinstance(layers, Iterable) else []
     if not layers or not all(isinstance(layer, str) and layer for layer in layers):
         raise UsageError(
-            f"got layers {list(layers)}, expected at least one name such as first or output"
+            f"got layers {layers or given}, expected at least one name such as first or output"
         )
     names, sizes = [], []
     for m, spec in enumerate(plan.models):
@@ -100,6 +101,8 @@ def choose_images(plan: Plan, images: int, metric: Metric) -> list[ImageSet]:
     ones. Where a metric sees them in batches, they come in random order, because a batch has to
     be a sample of all, and so many that batches are equal.
     """
+    if not isinstance(images, int | np.integer) or images < 1:
+        raise UsageError(f"got images={images!r}, expected a whole number, at least 1")
     chosen: dict[str, ImageSet] = {}
     sources = [data.test if len(data.test) else data.train for data in plan.datasets]
     for source in sources:

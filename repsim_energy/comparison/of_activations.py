@@ -18,7 +18,7 @@ from repsim_energy.comparison.layers import (
 from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.measured import Measured, network_coords, paired
 from repsim_energy.comparison.memory import check_memory, check_pairs
-from repsim_energy.comparison.pairs import compare_pairs
+from repsim_energy.comparison.pairs import compare_pairs, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.profiles import SUBJECT, Variables, run_variables
 from repsim_energy.comparison.subjects import Network
@@ -85,6 +85,11 @@ class ActivationComparison:
             (*plan.shape, len(labels)),
             lambda index: id(self.images[index[0]]),
         )
+        called = {
+            (d, m, s, at): f"layer '{labels[at]}' of '{plan.label(Key(d, m, s))}'"
+            for d, m, s, at in representations
+        }
+        say_what_is_undefined(pairs, called)
         dims = paired((*SUBJECT, "layer"))
         variables: Variables = {name: (dims, values) for name, values in pairs.items()}
         attributes = {

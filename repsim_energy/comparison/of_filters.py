@@ -10,10 +10,11 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from repsim_energy.comparison.measured import Measured, by_model, network_coords, paired
 from repsim_energy.comparison.memory import check_pairs
-from repsim_energy.comparison.pairs import compare_pairs
+from repsim_energy.comparison.pairs import compare_pairs, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan, patch_bases
 from repsim_energy.comparison.profiles import (
     STAGES,
@@ -23,7 +24,7 @@ from repsim_energy.comparison.profiles import (
     choose_stage,
     profile_variables,
     run_variables,
-    say_what_has_no_profile,
+    say_what_begins_alike,
     say_what_is_initialization,
 )
 from repsim_energy.comparison.subjects import Network
@@ -62,11 +63,10 @@ class FilterComparison:
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks."""
         plan, bases = self.plan, self.bases
-        banks = {key: network.at(self.stage) for key, network in networks.items()}
+        banks, failures = self._finite_filters(networks)
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {
             key: self.metric.represent(FilterBank(bank, bases[key.dataset]))
             for key, bank in banks.items()
-            if bank is not None
         }
         ids = [basis.basis_id for basis in bases]
         if len(set(ids)) > 1:
@@ -77,20 +77,37 @@ class FilterComparison:
                 stacklevel=4,
             )
         pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
+        say_what_is_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
         variables: Variables = {
             **{name: (paired(SUBJECT), values) for name, values in pairs.items()},
             **profile_variables(plan, networks, bases, self.stage),
             **basis_variables(bases),
             **run_variables(plan, networks),
         }
-        say_what_has_no_profile(plan, networks, self.stage)
+        say_what_begins_alike(plan, networks)
         say_what_is_initialization(plan, networks, variables["init_similarity"][1], self.stage)
         coords = {
             **network_coords(plan, networks),
             "stage": list(STAGES),
             "component": list(range(math.prod(bases[0].patch))),
         }
-        return Measured(variables, coords, self._attributes(networks))
+        return Measured(variables, coords, self._attributes(networks), failures)
+
+    def _finite_filters(
+        self, networks: Mapping[Key, Network]
+    ) -> tuple[dict[Key, Tensor], tuple[str, ...]]:
+        """Return the filters that are numbers, and a line for each network of the others."""
+        finite, failures = {}, []
+        for key, network in networks.items():
+            filters = network.at(self.stage)
+            if filters is not None and filters.isfinite().all():
+                finite[key] = filters
+            else:
+                failures.append(
+                    f"{self.plan.label(key)}: the filters of layer '{network.layer}' hold NaN or "
+                    "infinite numbers; its pairs are NaN"
+                )
+        return finite, tuple(failures)
 
     def _attributes(self, networks: Mapping[Key, Network]) -> dict[str, str]:
         plan, bases = self.plan, self.bases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric, OperatesOn
+from repsim_energy.training.recipe import Recipe
 
 __all__ = [
     "asked_for",
@@ -75,6 +77,9 @@ OF_CHECKPOINTS = {
 }
 """The options of the model ``checkpoint`` that do not apply to each comparison."""
 
+RELABELED = re.compile(r"\+(random|pca)_labels(?=[:+]|$)")
+"""The variants of data sets that change labels alone."""
+
 LOOK_AT = {
     "filters": "compare filters",
     "activations": "show images to networks",
@@ -135,6 +140,9 @@ def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) ->
         if USES[name].training and USES[name].besides != metric.operates_on
         and not (name == "seeds" and _is_one(value))
     ]  # fmt: skip
+    relabeled = [data.label for data in plan.datasets if RELABELED.search(data.label)]
+    if relabeled and not plan.trains and metric.operates_on == "filters":
+        _warn(f"no network is trained here, so that the labels of '{relabeled[0]}' changed nothing")
     if idle:
         _warn(f"no network is trained here, so that {' and '.join(idle)} changed nothing")
     for spec in plan.models:
@@ -174,9 +182,10 @@ def _is_one(seeds: Any) -> bool:
 def _shown(name: str, value: Any) -> str:
     listed = isinstance(value, list | tuple)
     text = ",".join(map(str, value)) if listed else str(value)
+    text = "Recipe(...)" if isinstance(value, Recipe) else text
     text = text if len(text) <= 40 else f"{text[:40]}..."
     return f"{name}={text}" + (f" ({USES[name].flag})" if USES[name].flag else "")
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=4)
+    warnings.warn(text, RepsimWarning, stacklevel=5)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Hashable, Mapping
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from repsim_energy.errors import UndefinedSimilarityWarning
 from repsim_energy.interfaces import Metric
 
-__all__ = ["Pairs", "compare_pairs"]
+__all__ = ["Pairs", "compare_pairs", "say_what_is_undefined"]
+
+MOST_NAMED = 5
+"""Networks that a warning names."""
 
 Index = tuple[int, ...]
 Pairs = dict[str, NDArray[np.float64]]
@@ -47,6 +53,25 @@ def compare_pairs(
     out[1:, np.arange(size), np.arange(size)] = np.nan
     names = ("similarity", "null_low", "null_high")
     return {name: values.reshape(shape + shape) for name, values in zip(names, out, strict=True)}
+
+
+def say_what_is_undefined(pairs: Pairs, called: Mapping[Any, str]) -> None:
+    """Warn of what has no similarity, not even with itself.
+
+    Parameters
+    ----------
+    called : index of what was compared -> what to call it
+    """
+    similarity = pairs["similarity"]
+    names = [name for at, name in called.items() if np.isnan(similarity[(*at, *at)])]
+    if names:
+        more = f" and {len(names) - MOST_NAMED} more" if names[MOST_NAMED:] else ""
+        warnings.warn(
+            f"the similarity of {', '.join(names[:MOST_NAMED])}{more} is undefined, with itself "
+            "too; all pairs of it are NaN",
+            UndefinedSimilarityWarning,
+            stacklevel=5,
+        )
 
 
 def _all(metric: Metric, members: list[NDArray[np.float64]]) -> NDArray[np.float64]:

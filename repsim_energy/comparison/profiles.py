@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from repsim_energy.comparison.plan import Key, Plan
@@ -23,7 +24,7 @@ __all__ = [
     "choose_stage",
     "profile_variables",
     "run_variables",
-    "say_what_has_no_profile",
+    "say_what_begins_alike",
     "say_what_is_initialization",
 ]
 
@@ -140,22 +141,28 @@ def say_what_is_initialization(
         f"the stage '{stage}' of {names}{more} has the profile of its own initialization (r with "
         f"init {lowest:.3f}{' or more' if near[1:] else ''}): {why}",
         InitializationWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
-def say_what_has_no_profile(plan: Plan, networks: Mapping[Key, Network], stage: str) -> None:
-    """Warn of networks whose filters are not finite, or zero, at the compared stage."""
-    for key, network in networks.items():
-        filters = network.at(stage)
-        if filters is None or (filters.isfinite().all() and filters.any()):
-            continue
-        what = "are all zero" if filters.isfinite().all() else "hold NaN or infinite numbers"
+def say_what_begins_alike(plan: Plan, networks: Mapping[Key, Network]) -> None:
+    """Warn of models that begin with the same filters at several seeds.
+
+    Their seeds say little of how much a training depends on its start.
+    """
+    alike = set()
+    seen: dict[tuple[int, int], Network] = {}
+    for (d, m, _), network in networks.items():
+        first = seen.setdefault((d, m), network)
+        if first is not network and torch.equal(first.filters["init"], network.filters["init"]):
+            alike.add(plan.models[m].label)
+    for label in sorted(alike):
         warnings.warn(
-            f"the filters of '{plan.label(key)}' at the stage '{stage}' ({network.layer}) {what}, "
-            "so that they have no energy profile to compare; its pairs are NaN",
+            f"'{label}' begins with the same filters at several seeds, so that these differ in "
+            "little more than the order of images; draw the weights in the function that builds "
+            "it, without seeding generators there",
             RepsimWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -165,7 +172,8 @@ def _fits(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:
     found = np.full((len(fields), *energy.shape[:-1]), np.nan)
     for d, basis in enumerate(bases):
         profiles = energy[d][..., : len(basis.eigenvalues)]
-        varies = np.ptp(profiles, axis=-1) > 0
+        varies = np.isfinite(profiles).all(-1)
+        varies[varies] = np.ptp(profiles[varies], axis=-1) > 0
         if varies.any():
             fits = fit_profiles(profiles[varies], basis.eigenvalues.numpy())
             found[:, d, varies] = [[getattr(fit, field) for fit in fits] for field in fields]

@@ -39,6 +39,11 @@ Array = Tensor | NDArray[Any]
 ModelLike = str | Path | ModelSpec | nn.Module | TrainedModel | Array | Callable[..., nn.Module]
 DatasetLike = str | Path | Dataset | ImageSet | Array | tuple[Array, Array]
 
+NO_NETWORK = (
+    "got a mapping of weights, expected a network; of a state_dict() hand over the module, the "
+    "path of its file, or the weight of its first layer"
+)
+
 UNNAMED = "images"
 """What images that come without a name are called in results."""
 
@@ -175,6 +180,8 @@ def as_models(
     given: Any = one_by_one([models] if alone and not listed else models, "model")
     if not isinstance(given, Iterable) or isinstance(given, Set):  # a set has no order
         raise UsageError(f"got models of type {type(given).__name__}, expected a list of models")
+    if isinstance(given, Mapping) and _is_state(given):
+        raise UsageError(NO_NETWORK)
     named = given.items() if isinstance(given, Mapping) else [(None, model) for model in given]
     found = [(_as_model(registry, model, _label(name)), model) for name, model in named]
     if not found:
@@ -189,6 +196,13 @@ def as_models(
             label = f"{label}#{len(specs)}"
         specs.append(replace(spec, label=label))
     return specs
+
+
+def _is_state(given: Mapping[Any, Any]) -> bool:
+    """Return whether these are all weights of a network, not the filters of several."""
+    values = list(given.values())
+    weights = bool(values) and all(isinstance(value, Tensor) for value in values)
+    return weights and any(value.ndim < 4 for value in values)
 
 
 def _label(name: Any) -> str | None:
@@ -228,6 +242,8 @@ def _as_model(registry: Registry, model: ModelLike, name: str | None) -> ModelSp
         return ModelSpec(name or "filters", lambda *_, weights=model: _bank(weights), None)
     if callable(model):
         return ModelSpec(name or str(getattr(model, "__name__", "model")), model, None)
+    if isinstance(model, Mapping):
+        raise UsageError(NO_NETWORK)
     raise UsageError(
         f"got a model of type {type(model).__name__}, expected a name, a torch.nn.Module, "
         "filters (k, c, kh, kw) or a function that builds a module"

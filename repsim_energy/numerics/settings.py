@@ -29,12 +29,12 @@ CUDNN = {"deterministic": True, "benchmark": False}
 def own_settings(*, grad: bool = False) -> Iterator[None]:
     """Compute with the settings that torch and NumPy start with; also a decorator.
 
-    These would change numbers, or raise, and are put aside: autocast, coarser products and
-    convolutions of float32 (``torch.set_float32_matmul_precision``, and TF32, which cuDNN uses
-    unless it is told otherwise), ways of convolving on a GPU that round otherwise each time or are
-    chosen by a race, a default device, graphs, inference mode (whose tensors no graph
-    can take later) and ``numpy.seterr``. The default dtype is not: it is one for all threads, so
-    what is computed in here names every dtype.
+    These would change numbers, or raise, and are put aside: autocast and its copies of weights,
+    coarser products and convolutions of float32 (``torch.set_float32_matmul_precision``, and TF32,
+    which cuDNN uses unless it is told otherwise), ways of convolving on a GPU that round otherwise
+    each time or are chosen by a race, a default device, graphs, inference mode (whose tensors no
+    graph can take later) and ``numpy.seterr``. The default dtype is not: it is one for all threads,
+    so what is computed in here names every dtype.
 
     The precision is one for all threads too. It is exact while any thread is in here,
     and the last to leave puts back what was there.
@@ -46,6 +46,9 @@ def own_settings(*, grad: bool = False) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(grad))
+        # Copies of weights in bfloat16 are kept until the outermost autocast ends, which may be the
+        # caller's: they would be those of weights that have been trained further since.
+        stack.enter_context(torch.autocast("cpu", enabled=False, cache_enabled=False))
         for kind in AUTOCAST:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))

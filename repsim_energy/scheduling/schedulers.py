@@ -77,10 +77,15 @@ def scheduler_of(text: str | Scheduler | None = None, jobs: int | None = None) -
     >>> scheduler_of("local:4"), scheduler_of("local", jobs=2), scheduler_of()
     (Local(jobs=4), Local(jobs=2), Local(jobs=1))
     """
+    if jobs is not None and not (isinstance(jobs, int) and jobs >= 1):
+        raise UsageError(f"got jobs={jobs!r}, expected a whole number, at least 1")
     if not isinstance(text, str | None):
+        if not hasattr(text, "runs"):
+            raise UsageError(
+                f"got a scheduler of type {type(text).__name__}, expected local, local:N or "
+                "tcp://HOST:PORT of a Dask cluster"
+            )
         return text
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"got jobs={jobs}, expected at least 1")
     if text is None:
         return Local(jobs or 1)
     if match := re.fullmatch(r"local(?::([1-9]\d*))?", text):

@@ -104,9 +104,9 @@ def _going_on(steps: list[Callable[[], None]]) -> Iterator[None]:
     ended = threading.Event()
 
     def go_on(step: Callable[[], None]) -> None:
-        torch.set_num_threads(1)
-        while not ended.is_set():
-            step()
+        with one_thread():
+            while not ended.is_set():
+                step()
 
     threads = [threading.Thread(target=go_on, args=(step,), daemon=True) for step in steps]
     for thread in threads:

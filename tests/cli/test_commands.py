@@ -1,6 +1,7 @@
 """The command: output, exit codes, one line for each kind of bad input."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -509,3 +510,48 @@ def test_names_and_help_need_no_torch():
                  ["doctor", "--help"]):  # fmt: skip
         done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
         assert done.stdout.strip().splitlines()[-1] == "[]", args
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise there")
+@pytest.mark.parametrize("args", [["--help"], ["models"], ["compare", "--help"]])
+def test_a_reader_that_has_gone_is_no_failure(args):
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = repsim_process(*args, stdout=write)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.process
+def test_a_result_is_not_written_where_the_output_goes(source, tmp_path):
+    torch.save({"c.weight": torch.ones(4, 3, 3, 3)}, tmp_path / "m.pt")
+    out = tmp_path / "out.nc"
+    args = ["compare", "--models", str(tmp_path / "m.pt"), "--dataset", source, "-o", str(out)]
+    with out.open("w") as stream:
+        done = repsim_process(*args, stdout=stream)
+    assert done.returncode == 2
+    assert "is where standard output goes" in done.stderr
+    assert out.read_bytes() == b""
+
+
+def test_a_dash_is_no_output(repsim, source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = repsim("compare", "--models", TINY, "--dataset", source, "-o", "-")
+    assert done.returncode == 2
+    assert "--json" in done.stderr
+    assert not list(tmp_path.glob("-"))
+
+
+def test_a_warning_is_said_once(repsim, source, tmp_path):
+    """Both the pairs and the correlation with the initialization are undefined."""
+    bank = torch.rand(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    for name, weights in (("a", bank), ("b", bank.flip(0, 1))):
+        torch.save({"c.weight": weights}, tmp_path / f"{name}.pt")
+    a, b = tmp_path / "a.pt", tmp_path / "b.pt"
+    done = repsim("compare", "--models", f"{a}:init={a},{b}:init={a}", "--dataset", source)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
+    assert sum("is flat" in line for line in lines) == 1
+    assert len(lines) == len(set(lines))

@@ -8,7 +8,7 @@ import torch
 from samples import noise_images, small_cnn
 
 import repsim_energy as rs
-from repsim_energy.errors import InitializationWarning
+from repsim_energy.errors import InitializationWarning, RepsimWarning
 
 IMAGES = noise_images(40, (3, 12, 12))
 INITIAL, OTHER = torch.randn(2, 6, 3, 3, 3, generator=torch.Generator().manual_seed(3)).abs()
@@ -71,3 +71,25 @@ def test_many_networks_are_counted():
     (line,) = compared({f"net{n}": network(INITIAL) for n in range(8)}, "trained")
     assert "'net0', 'net1', 'net2' and 5 more has the profile" in line
     assert "r with init 1.000 or more" in line
+
+
+def always_the_same(num_classes, in_channels):
+    torch.manual_seed(0)
+    return small_cnn(num_classes, in_channels)
+
+
+def from_the_same_weights(num_classes, in_channels):
+    module = small_cnn(num_classes, in_channels)
+    with torch.no_grad():
+        module[0].weight.copy_(INITIAL)
+    return module
+
+
+@pytest.mark.parametrize("build", [always_the_same, from_the_same_weights])
+def test_seeds_that_begin_with_the_same_filters_are_said(build):
+    with pytest.warns(RepsimWarning, match="'net' begins with the same filters"):
+        rs.compare({"net": build}, IMAGES, recipe="quick:steps=3:batch=20", seeds=2)
+
+
+def test_seeds_that_begin_differently_are_not():
+    rs.compare([small_cnn], IMAGES, recipe="quick:steps=3:batch=20", seeds=2)  # warnings are errors

@@ -273,7 +273,11 @@ def test_a_layer_that_answers_one_image_alone_has_no_cka(metric):
             return self.conv(images).flatten(1) * kept[:, None]
 
     models = {"a": Alone(1), "b": Net(2)}
-    with pytest.warns(UndefinedSimilarityWarning, match="one example alone"):
+    named = r"layer 'output' of 'a' is undefined"
+    with (
+        pytest.warns(UndefinedSimilarityWarning, match=named),
+        pytest.warns(UndefinedSimilarityWarning, match="one example alone"),
+    ):
         found = rs.compare(models, IMAGES, metric, layers=["output"], seeds=1)
     values = found.similarity.squeeze().values
     assert np.isnan(values[0]).all()

@@ -160,3 +160,29 @@ def test_evaluations_without_test_images_are_said():
 def test_adam_has_no_momentum():
     with pytest.raises(UsageError, match=r"momentum=0.9 with optimizer=adam"):
         rs.compare(TINY, BOTH, recipe="quick:optimizer=adam:momentum=0.9")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("layers", 3), ("layers", None), ("images", "all"), ("images", 1.5), ("images", 0),
+        ("jobs", "2"), ("jobs", 1.5), ("jobs", []), ("scheduler", 3), ("scheduler", []),
+        ("device", None), ("device", 1.5),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_by_name(option, value):
+    with pytest.raises(UsageError, match=option.removesuffix("s")):
+        rs.compare([small_cnn(2, 3)], BOTH, "cka", **{option: value})
+
+
+@pytest.mark.parametrize("variant", ["random_labels:seed=1", "pca_labels:component=2"])
+def test_labels_that_nobody_is_trained_on_are_named(variant, pictures_npz):
+    with pytest.warns(RepsimWarning, match="the labels of .* changed nothing"):
+        rs.compare([BANK, -BANK.flip(0)], f"npz:path={pictures_npz}+{variant}")
+
+
+def test_a_warning_names_the_line_that_called():
+    with pytest.warns(RepsimWarning, match="changed nothing") as said:
+        rs.compare([BANK, BANK.flip(0)], IMAGES, recipe=RECIPE)
+    assert [warning.filename for warning in said] == [__file__]
+    assert "recipe=Recipe(...)" in str(said[0].message)

@@ -10,7 +10,13 @@ from samples import RECIPE, TINY, noise_images, small_cnn
 from torch import nn
 
 import repsim_energy as rs
-from repsim_energy.errors import FileError, RepsimError, UsageError
+from repsim_energy.errors import (
+    FileError,
+    FlatProfileWarning,
+    RepsimError,
+    UndefinedSimilarityWarning,
+    UsageError,
+)
 from repsim_energy.metrics.cka import LinearCKA
 
 IMAGES = noise_images(30, (3, 12, 12))
@@ -151,3 +157,30 @@ def test_plain_inputs_of_python_work():
     drawn = (IMAGES.images / 255).requires_grad_()
     found = rs.compare({"bank": BANK.numpy(), "net": small_cnn(2, 3)}, drawn, stage="trained")
     assert np.isfinite(found.similarity.isel(seed=0, seed_ref=0)).all()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_state_dict_is_no_network(named):
+    state = small_cnn(2, 3).state_dict()
+    with pytest.raises(UsageError, match=r"of a state_dict\(\) hand over the module"):
+        rs.compare({"net": state} if named else state, IMAGES)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_filters_that_are_no_numbers_are_named_and_mark_their_pairs(value):
+    spoiled = BANK.clone()
+    spoiled[0, 0, 0, 0] = value
+    found = rs.compare({"bad": spoiled, "good": BANK, "other": BANK.flip(0, 1)}, IMAGES)
+    assert found.attrs["failures"].startswith("bad: the filters of layer '0' hold NaN or infinite")
+    similarity = found.similarity.squeeze().values
+    assert np.isnan(similarity[0]).all()
+    assert np.isfinite(similarity[1:, 1:]).all()
+
+
+def test_filters_without_a_profile_are_named():
+    with (
+        pytest.warns(UndefinedSimilarityWarning, match="similarity of 'zero' is undefined"),
+        pytest.warns(FlatProfileWarning),
+    ):
+        found = rs.compare({"zero": torch.zeros(4, 3, 3, 3), "good": BANK}, IMAGES)
+    assert not found.attrs["failures"]

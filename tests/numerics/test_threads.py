@@ -1,5 +1,8 @@
 """Numbers do not depend on how many threads compute them: the other tests take one."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,7 @@ from repsim_energy.numerics.image_statistics import (
 from repsim_energy.numerics.patches import patch_moments
 from repsim_energy.numerics.permutation import permutation_band, permutation_invariants
 from repsim_energy.numerics.theory import whitening_filters
+from repsim_energy.numerics.threads import one_thread
 
 BYTES = noise_images(60, (3, 32, 32)).images
 FLOATS = BYTES.float() / 255
@@ -75,3 +79,39 @@ def test_any_number_of_threads_finds_the_same(name, threads):
     else:
         relative = 1e-6 if name in SINGLE else 1e-9
         np.testing.assert_allclose(*found, rtol=0, atol=relative * np.abs(found[0]).max())
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def number_in_new_thread():
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def test_a_thread_that_begins_while_another_works_in_one_has_all(two_threads):
+    with one_thread():
+        assert torch.get_num_threads() == 1
+        assert number_in_new_thread() == 2
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == number_in_new_thread() == 2
+
+
+def test_threads_that_work_in_one_meanwhile_get_back_what_they_had(two_threads):
+    inside = threading.Barrier(4)
+
+    def work(_):
+        with one_thread():
+            inside.wait(20)
+            number = torch.get_num_threads()
+        return number, torch.get_num_threads()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [(1, 2)] * 4

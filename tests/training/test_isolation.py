@@ -4,6 +4,7 @@ import contextlib
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,37 @@ def test_a_run_is_the_same_whatever_the_caller_has_set(name, plain):
     with SETTINGS[name]():
         found = filters_of(with_dropout)
     np.testing.assert_array_equal(found, plain)
+
+
+class OfItsOwnAutocast(nn.Module):
+    """A network that computes in bfloat16 by itself."""
+
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.body = small_cnn(num_classes, in_channels)
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.body(x)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    ("network", "recipe"),
+    [(small_cnn, replace(RECIPE, precision="bfloat16")), (OfItsOwnAutocast, RECIPE)],
+    ids=["of the recipe", "of the network"],
+)
+def test_weights_are_rounded_anew_in_every_step(network, recipe, enabled):
+    """Until the caller's autocast ends, torch keeps the copies that it has made of weights."""
+
+    def profiles():
+        found = rs.compare({"net": network}, IMAGES, recipe=recipe, seeds=[0])
+        return found.energy.values
+
+    plain = profiles()
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        within = profiles()
+    np.testing.assert_array_equal(within, plain)
 
 
 @pytest.mark.parametrize("name", ["float64", "autocast", "default device", "all at once"])
