@@ -33,7 +33,7 @@ def test_a_scheduler_is_taken_as_it_is():
         ("slurm", None, "expected local, local:N or tcp"),
         ("tcp://host", None, "expected local, local:N or tcp"),
         ("tcp://host:8786", 2, "leave jobs out"),
-        (None, 0, "expected at least 1"),
+        (None, 0, "expected a whole number, at least 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text, jobs, message):
