@@ -2,37 +2,27 @@
 
 A value in quotes, ``path='a+b,c'``, is taken as it is; a quote in it is written twice.
 
-Options are the keyword arguments of the callable behind the name; their names, types and
-defaults come from its signature and are checked before anything runs.
+Options are the keyword arguments of the callable behind the name (:mod:`repsim_energy.options`).
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.errors import UsageError
+from repsim_energy.options import as_typed
 
 __all__ = [
     "MOST_SEEDS",
-    "Option",
     "Spec",
-    "bind_options",
-    "options_of",
     "parse_chain",
     "parse_spec",
-    "path_of",
     "split_list",
     "split_options",
-    "takes_train",
     "write_spec",
 ]
 
@@ -54,24 +44,6 @@ class Spec:
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Option:
-    """One keyword argument of a callable, in words.
-
-    Parameters
-    ----------
-    default : the value that it has where none is given
-    required : whether it has no default
-    meaning : what it does; empty where its docstring does not say
-    """
-
-    name: str
-    type: str
-    default: str
-    required: bool = False
-    meaning: str = ""
 
 
 def split_list(text: str) -> list[str]:
@@ -154,7 +126,7 @@ def write_spec(name: str, **options: Any) -> str:
 
 
 def _quoted(value: Any) -> str:
-    text = _typed(value)
+    text = as_typed(value)
     if text == text.strip() and not re.search("[,+:=\"'\\s]", text):
         return text
     return _in_quotes(text)
@@ -240,174 +212,3 @@ def _is_another(path: str, taken: str) -> bool:
         return False
     places = [os.path.expanduser(one) for one in (path, taken)]
     return not _is_there(taken) or not os.path.samefile(*places)
-
-
-def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
-    """Return the options of a callable, without its first ``skip`` parameters."""
-    parameters = _parameters(target, skip)
-    return [
-        Option(
-            p.name,
-            _type_name(p.annotation),
-            "" if p.default is p.empty else _typed(p.default),
-            p.default is p.empty,
-        )
-        for p in parameters.values()
-        if p.kind is not p.VAR_KEYWORD
-    ]
-
-
-def takes_train(variant: Callable[..., Any]) -> bool:
-    """Return whether a variant asks for the training split, in a second parameter ``train``."""
-    return list(_parameters(variant, 1))[:1] == ["train"]
-
-
-def _typed(value: Any) -> str:
-    """Return a value as users type it."""
-    return "/".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-
-
-def bind_options(
-    target: Callable[..., Any],
-    options: Mapping[str, Any],
-    *,
-    skip: int,
-    what: str,
-    converters: Mapping[Any, Callable[[str], Any]] | None = None,
-) -> dict[str, Any]:
-    """Return the keyword arguments of a call, converted by the signature and with its defaults.
-
-    Parameters
-    ----------
-    target : the callable whose keyword arguments are the options
-    options : as text from a spec, or as values from Python
-    skip : how many leading parameters are not options
-    what : what to call the thing in an error, such as ``model 'vgg11'``
-    converters : for annotations beyond bool, int, float, str, Path, Literal and tuple[str, ...]
-
-    Raises
-    ------
-    UsageError
-        For keys that the callable does not know, values it cannot take, and missing ones.
-
-    Examples
-    --------
-    >>> def vgg(num_classes, in_channels, *, width: float = 1.0, bn: bool = True): ...
-    >>> bind_options(vgg, {"bn": "false"}, skip=2, what="model 'vgg'")
-    {'width': 1.0, 'bn': False}
-    """
-    parameters = _parameters(target, skip)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    named = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
-    for key in options:
-        if key not in named and not open_ended:
-            raise unknown_name(f"option of {what}", key, named)
-    bound = {n: p.default for n, p in named.items() if p.default is not p.empty}
-    for key, value in options.items():
-        if isinstance(value, str) and key in named:
-            value = _convert(value, named[key], f"{what} option {key}", converters or {})
-        bound[key] = value
-    missing = [n for n in named if n not in bound]
-    if missing:
-        raise UsageError(f"{what} needs {missing[0]}=, got none; write NAME:{missing[0]}=...")
-    return bound
-
-
-def _parameters(target: Callable[..., Any], skip: int) -> dict[str, inspect.Parameter]:
-    names = _names_around(target)
-    parameters = list(inspect.signature(target).parameters.values())[skip:]
-    return {
-        p.name: p.replace(annotation=_evaluated(p.annotation, names))
-        for p in parameters
-        if p.kind is not p.VAR_POSITIONAL
-    }
-
-
-def _names_around(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the names of the module that a function, class or callable object is written in."""
-    while isinstance(target, partial):
-        target = target.func
-    if inspect.isclass(target):
-        target = target.__init__
-    elif not inspect.isroutine(target):
-        target = type(target).__call__
-    names: dict[str, Any] = getattr(inspect.unwrap(target), "__globals__", {})
-    return names
-
-
-def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
-    """Return an annotation; text that only a type checker can read stays text."""
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, names)  # noqa: S307 (the code of whoever wrote the signature)
-    except Exception:
-        return annotation
-
-
-def _convert(
-    text: str,
-    parameter: inspect.Parameter,
-    what: str,
-    converters: Mapping[Any, Callable[[str], Any]],
-) -> Any:
-    annotation = parameter.annotation
-    if annotation is parameter.empty or isinstance(annotation, str):
-        default = parameter.default
-        annotation = str if default is parameter.empty or default is None else type(default)
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    choices = typing.get_args(annotation) if union else (annotation,)
-    if type(None) in choices and text.lower() == "none":
-        return None
-    for choice in choices:
-        if choice in converters:
-            return converters[choice](text)
-        try:
-            return _convert_to(text, choice)
-        except (ValueError, KeyError):
-            continue
-    raise UsageError(f"{what} got '{text}', expected {_type_name(annotation)}")
-
-
-_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def _convert_to(text: str, target: Any) -> Any:
-    if target is bool:
-        return _TRUTH[text.lower()]
-    if target is Path:
-        return path_of(text)
-    if target in (int, float, str):
-        return target(text)
-    origin = typing.get_origin(target)
-    if origin is Literal:
-        return {str(value): value for value in typing.get_args(target)}[text]
-    if origin in (tuple, list):
-        inner = typing.get_args(target)[0]
-        return origin(_convert_to(item, inner) for item in text.split("/"))
-    raise ValueError(text)
-
-
-def path_of(text: str) -> Path:
-    """Return a path, below the home folder for ``~/...`` unless a folder is really called so."""
-    path = Path(text)
-    if path.parts[:1] != ("~",) or path.exists():
-        return path
-    try:
-        return path.expanduser()
-    except RuntimeError:  # no home
-        return path
-
-
-def _type_name(annotation: Any) -> str:
-    if annotation is inspect.Parameter.empty:
-        return "any"
-    if typing.get_origin(annotation) is Literal:
-        return " or ".join(str(value) for value in typing.get_args(annotation))
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return " or ".join(_type_name(a) for a in typing.get_args(annotation))
-    if typing.get_origin(annotation) in (tuple, list):
-        return f"{_type_name(typing.get_args(annotation)[0])}/..."
-    if annotation is type(None):
-        return "none"
-    return str(getattr(annotation, "__name__", annotation))

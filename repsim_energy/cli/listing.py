@@ -6,8 +6,8 @@ import rich_click as click
 
 from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.tables import print_rows
+from repsim_energy.options import Option
 from repsim_energy.registry.plugins import Kind
-from repsim_energy.specs import Option
 
 __all__ = ["datasets", "metrics", "models", "variants"]
 

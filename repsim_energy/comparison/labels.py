@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from repsim_energy.models.file_names import without_ending
-from repsim_energy.specs import parse_spec, path_of, write_spec
+from repsim_energy.options import path_of
+from repsim_energy.specs import parse_spec, write_spec
 
 __all__ = ["is_checkpoint", "short_labels"]
 

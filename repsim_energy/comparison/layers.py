@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Plan
-from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric, TrainedModel

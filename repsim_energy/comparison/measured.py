@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.profiles import Variables
-from repsim_energy.comparison.subjects import Network
 from repsim_energy.comparison.which_weights import weight_coords
 
 __all__ = ["Measured", "by_model", "network_coords", "paired"]

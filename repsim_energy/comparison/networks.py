@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from repsim_energy.comparison.network import Network, network_of_run, network_of_trained
 from repsim_energy.comparison.options import say_what_recipes_have_no_use_for
 from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.comparison.subjects import Network, network_of_run, network_of_trained
 from repsim_energy.errors import TrainingError
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.estimate import estimate

@@ -18,10 +18,10 @@ from repsim_energy.comparison.layers import (
 from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.measured import Measured, network_coords, paired
 from repsim_energy.comparison.memory import check_memory, check_pairs
+from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import compare_pairs, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.profiles import SUBJECT, Variables, run_variables
-from repsim_energy.comparison.subjects import Network
 from repsim_energy.interfaces import ImageSet, Metric
 
 __all__ = ["ActivationComparison"]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from repsim_energy.comparison.measured import Measured, by_model, network_coords, paired
 from repsim_energy.comparison.memory import check_pairs
+from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import compare_pairs, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan, patch_bases
 from repsim_energy.comparison.profiles import (
@@ -27,7 +28,6 @@ from repsim_energy.comparison.profiles import (
     say_what_begins_alike,
     say_what_is_initialization,
 )
-from repsim_energy.comparison.subjects import Network
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
 from repsim_energy.scheduling.chunks import moments_of_images

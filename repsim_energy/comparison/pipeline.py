@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from repsim_energy.comparison.given import DatasetLike, ModelLike
 from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.measured import Measured, by_model
 from repsim_energy.comparison.networks import SILENT, train_networks
@@ -16,7 +17,6 @@ from repsim_energy.comparison.options import (
     say_what_had_no_use,
 )
 from repsim_energy.comparison.plan import Plan, make_plan
-from repsim_energy.comparison.subjects import DatasetLike, ModelLike
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Metric, missing_of
 from repsim_energy.numerics.self_check import self_check

@@ -11,6 +11,7 @@ from operator import index
 from typing import TYPE_CHECKING, NamedTuple
 
 from repsim_energy.comparison.folding import folding_of
+from repsim_energy.comparison.given import DatasetLike, ModelLike, as_datasets, as_models
 from repsim_energy.comparison.inputs import (
     for_each,
     refuse_order,
@@ -18,7 +19,6 @@ from repsim_energy.comparison.inputs import (
     with_inputs,
     with_options,
 )
-from repsim_energy.comparison.subjects import DatasetLike, ModelLike, as_datasets, as_models
 from repsim_energy.data.selection import is_gray, select
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
 from repsim_energy.interfaces import (

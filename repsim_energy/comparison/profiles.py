@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.comparison.subjects import Network
 from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics.energy import energy_profile, profile_similarity

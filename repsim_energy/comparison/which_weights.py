@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.comparison.subjects import Network
 
 __all__ = ["filters_sha256", "weight_coords"]
 

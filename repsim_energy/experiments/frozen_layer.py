@@ -10,7 +10,7 @@ from repsim_energy.plot import draw_curves, new_figure
 from repsim_energy.reproduction.outcome import Outcome
 
 if TYPE_CHECKING:
-    from repsim_energy.comparison.subjects import Network
+    from repsim_energy.comparison.network import Network
     from repsim_energy.reproduction.setting import Setting
 
 __all__ = ["run"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from repsim_energy.errors import UsageError
 from repsim_energy.models.file_names import has_known_ending, missing_file
-from repsim_energy.specs import parse_spec, path_of, split_options, write_spec
+from repsim_energy.options import path_of
+from repsim_energy.specs import parse_spec, split_options, write_spec
 
 __all__ = ["label_and_spec"]
 

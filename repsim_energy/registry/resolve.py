@@ -17,20 +17,13 @@ from repsim_energy.interfaces import (
     ModelSpec,
     missing_of,
 )
+from repsim_energy.options import Option, bind_options, options_of, takes_train
 from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.docstrings import meanings_of, summary_of
 from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.registry.plugin_metric import PluginMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
-from repsim_energy.specs import (
-    Option,
-    Spec,
-    bind_options,
-    options_of,
-    parse_chain,
-    parse_spec,
-    takes_train,
-)
+from repsim_energy.specs import Spec, parse_chain, parse_spec
 
 __all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model", "resolve_variant"]
 

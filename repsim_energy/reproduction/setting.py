@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from repsim_energy.comparison import compare, make_plan, train_networks
+from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key
-from repsim_energy.comparison.subjects import Network
 from repsim_energy.data.patch_variants import check_component
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.interfaces import Dataset, ImageSet

@@ -19,8 +19,8 @@ from repsim_energy.errors import (
     UndescribedOptionWarning,
     reason_of,
 )
+from repsim_energy.options import options_of
 from repsim_energy.registry import meanings_of
-from repsim_energy.specs import options_of
 
 __all__ = [
     "Broken",

@@ -10,7 +10,7 @@ import torch
 
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.specs import takes_train
+from repsim_energy.options import takes_train
 from repsim_energy.testing.contract import (
     Finding,
     Rules,

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from repsim_energy.errors import UsageError, unknown_name
-from repsim_energy.specs import bind_options, parse_spec
+from repsim_energy.options import bind_options
+from repsim_energy.specs import parse_spec
 
 __all__ = ["RECIPES", "Recipe", "parse_recipe"]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import repsim_energy as rs
+from repsim_energy.comparison.given import as_models
 from repsim_energy.comparison.labels import short_labels
-from repsim_energy.comparison.subjects import as_models
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.registry import load_registry
 

@@ -7,8 +7,8 @@ from PIL import Image
 from samples import LEAVES, RECIPE, both_splits, noise_images, small_cnn
 
 import repsim_energy as rs
+from repsim_energy.comparison.given import as_datasets, as_models
 from repsim_energy.comparison.listed import items_of
-from repsim_energy.comparison.subjects import as_datasets, as_models
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.registry import load_registry
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import repsim_energy as rs
-from repsim_energy.comparison.subjects import as_datasets
+from repsim_energy.comparison.given import as_datasets
 from repsim_energy.data.arrays import image_set_of
 from repsim_energy.data.npz import npz
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError, UsageError

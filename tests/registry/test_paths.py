@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import repsim_energy as rs
-from repsim_energy.comparison.subjects import as_datasets, as_models
+from repsim_energy.comparison.given import as_datasets, as_models
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.registry import load_dataset, load_registry
 from repsim_energy.specs import parse_chain, parse_spec, split_list, write_spec

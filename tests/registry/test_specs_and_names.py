@@ -11,6 +11,7 @@ from samples import LEAVES
 
 from repsim_energy.errors import PluginError, UsageError
 from repsim_energy.interfaces import ImageSet
+from repsim_energy.options import bind_options, options_of
 from repsim_energy.registry import (
     describe,
     load_dataset,
@@ -18,7 +19,7 @@ from repsim_energy.registry import (
     resolve_metric,
     resolve_model,
 )
-from repsim_energy.specs import bind_options, options_of, parse_chain, parse_spec, split_list
+from repsim_energy.specs import parse_chain, parse_spec, split_list
 
 words = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,6}", fullmatch=True)
 values = st.from_regex(r"[A-Za-z0-9_./-]{0,8}", fullmatch=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 import repsim_energy as rs
 from repsim_energy.comparison import memory
-from repsim_energy.comparison.subjects import as_datasets, as_models
+from repsim_energy.comparison.given import as_datasets, as_models
 from repsim_energy.errors import RepsimError, RepsimWarning
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import load_registry

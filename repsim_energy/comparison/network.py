@@ -1,0 +1,143 @@
+"""One network of a comparison: its filters at every stage, and how to get it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from repsim_energy.errors import ShapeError, TrainingError, UsageError
+from repsim_energy.interfaces import Dataset, Normalisation, TrainedModel
+from repsim_energy.models.first_layer import named_layer
+from repsim_energy.models.layers import real_filters
+from repsim_energy.models.norms import Folding, folded
+from repsim_energy.models.through import (
+    applied_filters,
+    filters_of_weights,
+    mixes_channels,
+    step_through,
+)
+from repsim_energy.training.build import image_shape
+from repsim_energy.training.loop import normalisation_of
+from repsim_energy.training.run_cache import Run
+
+__all__ = ["Network", "network_of_run", "network_of_trained"]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """One network: what is known of its first layer and its training.
+
+    Parameters
+    ----------
+    filters : stage -> (k, c, kh, kw); ``init`` is missing where it is not known
+    layer : where the filters were read
+    module : gives the trained network, which may have to be read from the cache
+    normalisation : of its input
+    run : its training, where the toolkit trained it
+    answer : which entry of what it answers is its answer
+    snapshots : gradient step -> filters after it
+    """
+
+    filters: Mapping[str, Tensor]
+    layer: str
+    module: Callable[[], nn.Module]
+    normalisation: Normalisation
+    run: Run | None = None
+    answer: str = ""
+    snapshots: Mapping[int, Tensor] = field(default_factory=dict)
+
+    def at(self, stage: str) -> Tensor | None:
+        """Return the filters of a stage; ``change`` is trained minus init."""
+        if stage != "change":
+            return self.filters.get(stage)
+        if "init" not in self.filters:
+            return None
+        return self.filters["trained"] - self.filters["init"]
+
+
+def _without_holes(filters: Tensor, step: tuple[int, int]) -> Tensor:
+    """Return (..., kh, kw) filters without the rows and columns that a dilated one does not see."""
+    return filters[..., :: step[0], :: step[1]].contiguous()
+
+
+def network_of_run(run: Run, step: tuple[int, int] = (1, 1), fold: bool = False) -> Network:
+    """Return the network that a run trained.
+
+    Parameters
+    ----------
+    step : that of its dilated filters
+    fold : whether the batch norm that follows is folded into the filters at every stage
+
+    Raises
+    ------
+    TrainingError
+        Where that is asked for and something else followed when it was trained.
+    """
+    history, scales = run.history, run.history.snapshot_scales
+    kept = {
+        "init": (run.initial, None if scales is None else scales[0]),
+        "trained": (run.trained, run.scale),
+        "snapshots": (history.snapshots, scales),
+    }
+    filters = {}
+    for name, (bank, scale) in kept.items():
+        if fold and (scale is None or not bool(scale.isfinite().all())):
+            raise TrainingError(
+                f"no batch norm that can be folded followed '{run.layer}' while it was trained, "
+                "expected one at every step; leave fold= out"
+            )
+        filters[name] = _without_holes(folded(bank, scale) if fold else bank, step)
+    snapshots = filters.pop("snapshots")
+    return Network(
+        filters,
+        run.layer,
+        run.network,
+        run.normalisation,
+        run,
+        snapshots=dict(zip(history.snapshot_steps.tolist(), snapshots, strict=True)),
+    )
+
+
+def network_of_trained(
+    trained: TrainedModel, data: Dataset, folding: Folding | None = None
+) -> Network:
+    """Return a network that was trained elsewhere, its filters with what is folded into them."""
+    try:
+        layer, module = named_layer(trained.module, trained.layer)
+        filters = applied_filters(trained.module, layer, image_shape(data))
+        step = step_through(module, filters)
+        stages = {"trained": _without_holes(filters, step)}
+    except UsageError:  # compared by its activations: a plan of filters has refused it
+        layer, stages, step = "", {}, (1, 1)
+    if trained.initial is not None and stages:
+        initial = _before_training(trained, layer, filters.shape, image_shape(data))
+        stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
+        if stages["init"].shape != stages["trained"].shape:
+            raise ShapeError(
+                f"layer '{layer}' applies filters {tuple(filters.shape)}, but those before "
+                f"training are {tuple(initial.shape)}; expected what read_filters gave then"
+            )
+    if folding is not None:  # a stage whose factors are not known is none
+        stages = {s: folded(stages[s], folding.scales[s]) for s in stages if s in folding.scales}
+    given = trained.normalisation
+    normalisation = given if isinstance(given, Normalisation) else normalisation_of(data.train)
+    if trained.channels == "bgr":
+        stages = {stage: filters.flip(1) for stage, filters in stages.items()}
+        normalisation = replace(normalisation, reverse=True)
+    return Network(stages, layer, lambda: trained.module, normalisation, answer=trained.answer)
+
+
+def _before_training(
+    trained: TrainedModel, layer: str, shape: torch.Size, image: Sequence[int]
+) -> Tensor:
+    """Return the filters of a layer before training: of the whole network then, or of weights."""
+    if isinstance(trained.initial, nn.Module):
+        return applied_filters(trained.initial, layer, image)
+    assert trained.initial is not None
+    initial = real_filters(trained.initial.detach(), layer).float()
+    if initial.shape != shape or mixes_channels(trained.module, layer, image):
+        return filters_of_weights(trained.module, layer, initial, image)
+    return initial
