@@ -69,6 +69,7 @@ def versions(models, *args, **options):
 
 
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.InitializationWarning")
+@pytest.mark.filterwarnings("ignore:no network is trained here, so that the labels")
 def test_a_result_names_every_distribution_that_took_part_and_no_other(plugins, tmp_path):
     always = {"python", "torch", "numpy", "xarray", OWN}
     bank, images = torch.rand(4, 3, 3, 3), torch.rand(40, 3, 8, 8)
