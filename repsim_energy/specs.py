@@ -119,6 +119,7 @@ def write_spec(name: str, **options: Any) -> str:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> write_spec("folder", path=Path("cats+dogs"), limit=1000, classes=("cat", "dog"))
     "folder:path='cats+dogs':limit=1000:classes=cat/dog"
     """

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*holds 'input.scale'"),  # of opencv_res10_ssd_face
+]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/explanation/networks-of-strangers.md"

@@ -254,6 +254,7 @@ def test_sparse_filters_and_parameters_are_read(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*holds 'input.scale'")  # of opencv_res10_ssd_face
 def test_every_network_of_strangers_is_read_or_refused():
     """In 94 first layers and 23 whole networks, that of the metadata is found, named or not."""
     folder = Path(os.environ.get("REPSIM_TEST_IMAGES", "/nowhere")) / "networks"
