@@ -160,9 +160,17 @@ def _metric(registry: Registry, metric: str | Metric) -> Metric:
 
 
 def _options(metric: Metric) -> dict[str, Any]:
-    """Return what distinguishes this instance of a metric from another of its class."""
+    """Return what distinguishes this instance of a metric from another of its class.
+
+    These are its public attributes; a class with ``__slots__`` has none that can be listed.
+    """
     declared = ("name", "operates_on", "direction", "bounds", "invariances")
-    return {k: v for k, v in vars(unchecked(metric)).items() if k not in declared}
+    attributes = getattr(unchecked(metric), "__dict__", {})
+    return {
+        name: value
+        for name, value in attributes.items()
+        if name not in declared and not name.startswith("_")
+    }
 
 
 def _result(plan: Plan, metric: Metric, measured: Measured, failures: list[str]) -> xr.Dataset:

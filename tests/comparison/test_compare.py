@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from samples import RECIPE, TINY, broken, small_cnn
+from samples import RECIPE, TINY, broken, noise_images, small_cnn
 
 import repsim_energy as rs
 from repsim_energy.data.selection import balanced_prefix
@@ -19,6 +19,7 @@ from repsim_energy.errors import (
     UsageError,
 )
 from repsim_energy.interfaces import ImageSet
+from repsim_energy.metrics.energy import EnergyProfileCorrelation
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.results import summarise, to_json
 from repsim_energy.training.loop import as_input
@@ -246,3 +247,28 @@ def test_networks_of_any_dtype_are_shown_images(dtype, pictures):
     expected = rs.compare([first, second], pictures, "cka")
     found = rs.compare([first.to(dtype), second.to(dtype)], pictures, "cka")
     np.testing.assert_allclose(found.similarity, expected.similarity, atol=0.02)
+
+
+def test_a_metric_is_recorded_by_its_public_attributes():
+    class Kept(EnergyProfileCorrelation):
+        """Keeps something for itself."""
+
+        def __init__(self):
+            self.power, self._cache = 2, object()
+
+    class Slots:
+        """Has the whole interface, and no dictionary."""
+
+        __slots__ = ()
+        name, operates_on, direction = "slots", "filters", "similarity"
+        bounds, invariances = (-1.0, 1.0), frozenset()
+        represent = EnergyProfileCorrelation.represent
+        compare = EnergyProfileCorrelation.compare
+        null_band = EnergyProfileCorrelation.null_band
+
+    bank = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    images = noise_images(20, (3, 8, 8))
+    for metric, options in ((Kept(), {"power": 2}), (Slots(), {})):
+        result = rs.compare([bank], images, metric)
+        found = json.loads(result.attrs["configuration"])["metric"]
+        assert found == {"name": metric.name, "options": options}
