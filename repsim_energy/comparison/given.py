@@ -206,4 +206,6 @@ def _is_pair(data: Any) -> bool:
         return images.ndim in (3, 4) and column
     if not isinstance(images, Tensor | np.ndarray | list) or not isinstance(labels, list):
         return False
-    return bool(labels) and all(isinstance(label, int | np.integer) for label in labels)
+    array = isinstance(images, Tensor | np.ndarray)  # beside which texts can be but labels
+    kinds = int | float | str | np.generic if array else int | np.integer
+    return bool(labels) and all(isinstance(label, kinds) for label in labels)

@@ -54,6 +54,11 @@ def image_set_of(
     RepsimWarning
         Where floats are read as bytes, or taken as they are though they exceed 1.
     """
+    if labels is not None and np.ndim(labels) == 1 and any(isinstance(x, str) for x in labels):
+        raise DataError(
+            f"'{name}': labels are texts such as '{labels[0]}', expected the numbers of classes, "
+            "0, 1, ...; number them, such as with numpy.unique(labels, return_inverse=True)[1]"
+        )
     given = None if labels is None else _tensor(labels)
     count = len(given) if given is not None and given.ndim else None
     pixels = _pixels(_channels_first(_tensor(images), count, name), name)

@@ -143,6 +143,15 @@ def test_labels_that_are_not_one_per_image_are_refused(labels, words):
         image_set_of(COLOR, labels, name="x")
 
 
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_labels_that_are_texts_are_refused_with_what_to_do(kind):
+    labels = kind(["cat", "dog"] * (len(COLOR) // 2) + ["cat"] * (len(COLOR) % 2))
+    for read in (lambda: image_set_of(COLOR, labels, name="x"),
+                 lambda: as_datasets(REGISTRY, (COLOR, labels))):  # fmt: skip
+        with pytest.raises(DataError, match="labels are texts such as 'cat', expected the numbers"):
+            read()
+
+
 @pytest.mark.parametrize("images", [GRAY[:, 0], GRAY.transpose(0, 2, 3, 1), COLOR])
 def test_files_of_medmnist_are_read(tmp_path, images):
     column = LABELS.astype(np.uint8)[:, None]
