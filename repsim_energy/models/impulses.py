@@ -11,7 +11,8 @@ to the answer to zeros: the filters are the impulse response, whatever computes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,17 @@ from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.models.windows import Declared, declared_by, windows_of
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["TOLERANCE", "Call", "as_it_is", "impulse_response", "in_double", "response_of"]
+__all__ = [
+    "TOLERANCE",
+    "Call",
+    "as_it_is",
+    "first_that_runs",
+    "impulse_response",
+    "in_double",
+    "response_of",
+]
+
+Way = TypeVar("Way")
 
 Call = Callable[[Tensor], Tensor]
 """Images (n, c, h, w) float64 on the CPU -> answers (n, k, h', w'), or (n, k, places)."""
@@ -64,20 +75,38 @@ def impulse_response(
     >>> tuple(found.shape), bool(torch.equal(found[:, :, ::2, ::2].float(), layer.weight))
     ((2, 1, 5, 5), True)
     """
-    problems = []
+
+    def probed(how: Callable[[nn.Module], Callable[[Tensor], object]]) -> Tensor:
+        call = _maps_of(how(layer), name)
+        return _Probe(call, (channels, *size), declared_by(layer), f"'{name}'").filters()
+
     with own_settings(), left_as_it_was(layer):
-        for how in (in_double, as_it_is):
-            try:
-                call = _maps_of(how(layer), name)
-                return _Probe(call, (channels, *size), declared_by(layer), f"'{name}'").filters()
-            except UsageError:
-                raise
-            except Exception as error:  # a layer's own code may raise anything
-                problems.append(reason_of(error))
+        found = first_that_runs(probed, (in_double, as_it_is))
+    if isinstance(found, Tensor):
+        return found
     raise UsageError(
         f"'{name}' ({type(layer).__name__}) does not answer images of {channels} channels "
-        f"({problems[-1]}), so its filters cannot be read; name another one with layer="
+        f"({found}), so its filters cannot be read; name another one with layer="
     )
+
+
+def first_that_runs(probe: Callable[[Way], Tensor], ways: Iterable[Way]) -> Tensor | str:
+    """Return what is probed in the first way that runs, or why the last does not.
+
+    Raises
+    ------
+    UsageError
+        Where a way runs and what it shows is refused.
+    """
+    problem = ""
+    for way in ways:
+        try:
+            return probe(way)
+        except UsageError:
+            raise
+        except Exception as error:  # a network's own code may raise anything
+            problem = reason_of(error)
+    return problem
 
 
 def response_of(call: Call, image: tuple[int, int, int], what: str) -> Tensor:

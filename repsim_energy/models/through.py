@@ -13,9 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import UsageError, reason_of
+from repsim_energy.errors import UsageError
 from repsim_energy.models.first_layer import layers_with_weights, run_eagerly
-from repsim_energy.models.impulses import TOLERANCE, Call, as_it_is, in_double, response_of
+from repsim_energy.models.impulses import (
+    TOLERANCE,
+    Call,
+    as_it_is,
+    first_that_runs,
+    in_double,
+    response_of,
+)
 from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters, step_of
 from repsim_energy.models.leaving import Network, answer_at, input_at
 from repsim_energy.models.untouched import left_as_it_was
@@ -197,17 +204,16 @@ def response_through(module: nn.Module, name: str, image: Sequence[int]) -> Tens
     layer = module.get_submodule(name)
     what = f"'{name}' ({type(layer).__name__}), with what stands before it,"
     others = [other for other in layers_with_weights(module) if other != name]
-    problems = []
+
+    def probed(network: Network) -> Tensor:
+        return _response(layer, network, (c, h, w), what).float().contiguous()
+
     with own_settings(), left_as_it_was(module), run_eagerly(module):
-        for call in (in_double(module, others), as_it_is(module)):
-            try:
-                return _response(layer, call, (c, h, w), what).float().contiguous()
-            except UsageError:
-                raise
-            except Exception as error:  # a network's own code may raise anything
-                problems.append(reason_of(error))
+        found = first_that_runs(probed, (in_double(module, others), as_it_is(module)))
+    if isinstance(found, Tensor):
+        return found
     raise _Unanswered(
-        f"'{name}' ({type(layer).__name__}) gets no {h}x{w}x{c} images ({problems[-1]}), so that "
+        f"'{name}' ({type(layer).__name__}) gets no {h}x{w}x{c} images ({found}), so that "
         "its filters cannot be read; use images of the size and channels that the network is for, "
         "or name another layer with layer="
     )
