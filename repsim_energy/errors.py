@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "DataError",
@@ -19,6 +19,7 @@ __all__ = [
     "UndefinedSimilarityWarning",
     "UndescribedOptionWarning",
     "UsageError",
+    "first_few",
     "reason_of",
     "unknown_name",
     "visible",
@@ -100,6 +101,18 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
+def first_few(names: Sequence[str], most: int) -> str:
+    """Return names with commas between them, and how many more there are.
+
+    Examples
+    --------
+    >>> first_few(["a", "b", "c"], 2), first_few(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that nobody offers, with the closest known one.
 
@@ -109,7 +122,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     unknown metric 'enegry'; did you mean 'energy'? known: cka, energy
     """
     names = sorted(known)
-    shown = ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if names[MOST:] else "")
+    shown = first_few(names, MOST)
     folded = {known.casefold(): known for known in names}
     close = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f" did you mean '{folded[close[0]]}'?" if close else ""

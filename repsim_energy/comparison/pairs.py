@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repsim_energy.errors import UndefinedSimilarityWarning
+from repsim_energy.errors import UndefinedSimilarityWarning, first_few
 from repsim_energy.interfaces import Metric
 
 __all__ = ["Pairs", "compare_pairs", "say_what_is_undefined"]
@@ -65,9 +65,8 @@ def say_what_is_undefined(pairs: Pairs, called: Mapping[Any, str]) -> None:
     similarity = pairs["similarity"]
     names = [name for at, name in called.items() if np.isnan(similarity[(*at, *at)])]
     if names:
-        more = f" and {len(names) - MOST_NAMED} more" if names[MOST_NAMED:] else ""
         warnings.warn(
-            f"the similarity of {', '.join(names[:MOST_NAMED])}{more} is undefined, with itself "
+            f"the similarity of {first_few(names, MOST_NAMED)} is undefined, with itself "
             "too; all pairs of it are NaN",
             UndefinedSimilarityWarning,
             stacklevel=5,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError
+from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError, first_few
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics.energy import energy_profile, profile_similarity
 from repsim_energy.numerics.profile_fit import fit_profiles
@@ -129,8 +129,7 @@ def say_what_is_initialization(
     near = [key for key in networks if to_init[key] > NEAR] if stage != "init" else []
     if not near:
         return
-    names = ", ".join(f"'{plan.label(key)}'" for key in near[:MOST_NAMED])
-    more = f" and {len(near) - MOST_NAMED} more" if near[MOST_NAMED:] else ""
+    names = first_few([f"'{plan.label(key)}'" for key in near], MOST_NAMED)
     lowest = min(to_init[key] for key in near)
     why = {
         "trained": "their first layers have hardly left it, and their similarities say little of "
@@ -138,7 +137,7 @@ def say_what_is_initialization(
         "change": "their first layers have grown or shrunk as a whole, and learned little else",
     }[stage]
     warnings.warn(
-        f"the stage '{stage}' of {names}{more} has the profile of its own initialization (r with "
+        f"the stage '{stage}' of {names} has the profile of its own initialization (r with "
         f"init {lowest:.3f}{' or more' if near[1:] else ''}): {why}",
         InitializationWarning,
         stacklevel=5,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import UsageError, first_few
 from repsim_energy.models.first_filters import layer_name
 from repsim_energy.models.weights import Weights
 
@@ -187,10 +187,9 @@ def _refusal(
             f"'{weights.path}' holds no batch norm of {kernels} channels, expected {which} to be "
             f"folded into '{own}'; leave fold= out, or load the network with arch="
         )
-    more = f" and {len(known) - 6} more" if len(known) > 6 else ""
     why = "may follow" if found else "have its number of channels, but stand elsewhere by name"
     return UsageError(
         f"'{weights.path}' does not say which batch norm is folded into '{own}', expected "
-        f"{which}: {', '.join(known[:6])}{more} {why}; choose with fold={known[0]}, or leave "
+        f"{which}: {first_few(known, 6)} {why}; choose with fold={known[0]}, or leave "
         "fold= out"
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import FileError, UsageError, unknown_name
+from repsim_energy.errors import FileError, UsageError, first_few, unknown_name
 from repsim_energy.models.weights import Weights
 
 __all__ = ["first_filters", "layer_name", "named_filters", "scales_of_the_image"]
@@ -275,5 +275,4 @@ def _listed(names: Iterable[str], tensors: Mapping[str, Tensor], most: int = 8) 
         kind = str(tensors[name].dtype).removeprefix("torch.")
         suffix = "" if tensors[name].dtype == torch.float32 else f" {kind}"
         shown.append(f"{name} {tuple(tensors[name].shape)}{suffix}")
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more
+    return first_few(shown, most)
