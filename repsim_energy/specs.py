@@ -19,6 +19,7 @@ from repsim_energy.options import as_typed
 __all__ = [
     "MOST_SEEDS",
     "Spec",
+    "is_there",
     "parse_chain",
     "parse_spec",
     "split_list",
@@ -188,9 +189,9 @@ def _paths_joined(parts: list[str]) -> list[str]:
         there = [whole for whole in wholes if _is_another(whole, value)]
         found += [(whole, [f"{head}={_in_quotes(whole)}{wholes[whole]}", *rest[count:]])
                   for whole in there]  # fmt: skip
-    if found and (len(found) > 1 or _is_there(value)):
+    if found and (len(found) > 1 or is_there(value)):
         paths = [whole for whole, _ in found]
-        last = f"variants of '{value}'" if _is_there(value) else f"'{paths.pop()}'"
+        last = f"variants of '{value}'" if is_there(value) else f"'{paths.pop()}'"
         raise _ambiguous("+".join(parts), head.rpartition(":")[2], paths, last)
     return found[0][1] if found else parts
 
@@ -203,13 +204,14 @@ def _ambiguous(text: str, key: str, paths: list[str], last: str) -> UsageError:
     )
 
 
-def _is_there(path: str) -> bool:
+def is_there(path: str) -> bool:
+    """Return whether a text is the path of a file or folder; ``~`` is the home folder."""
     return os.path.exists(os.path.expanduser(path))
 
 
 def _is_another(path: str, taken: str) -> bool:
     """Return whether a path is there, and not another way to write the one that is taken."""
-    if not _is_there(path):
+    if not is_there(path):
         return False
     places = [os.path.expanduser(one) for one in (path, taken)]
-    return not _is_there(taken) or not os.path.samefile(*places)
+    return not is_there(taken) or not os.path.samefile(*places)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -28,7 +27,6 @@ __all__ = [
     "cache_place",
     "check_writable",
     "make_folder",
-    "sha256_of",
     "write_tensors",
 ]
 
@@ -237,9 +235,3 @@ def write_tensors(
     from safetensors.torch import save
 
     path.write_bytes(save(dict(tensors), None if metadata is None else dict(metadata)))
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

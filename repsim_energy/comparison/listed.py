@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from repsim_energy.errors import UsageError
-from repsim_energy.specs import split_list
+from repsim_energy.specs import is_there, split_list
 
 __all__ = ["items_of", "one_by_one"]
 
@@ -56,17 +54,11 @@ def items_of(text: str) -> list[str]:
     >>> items_of("vgg11,resnet18:width=0.5"), items_of("vgg11")
     (['vgg11', 'resnet18:width=0.5'], ['vgg11'])
     """
-    if "," not in text or not _is_there(text):
+    if "," not in text or not is_there(text):
         return split_list(text)
-    if _is_there(text.partition(",")[0]):
+    if is_there(text.partition(",")[0]):
         raise UsageError(
             f"'{text}' could mean a path or a list, expected one of them; quote the path, "
             "path='...', or hand over a list"
         )
     return [text]
-
-
-def _is_there(path: str) -> bool:
-    with suppress(OSError, RuntimeError):  # too long for a name; no home
-        return bool(path) and Path(path).expanduser().exists()
-    return False

@@ -50,10 +50,6 @@ def checks(device: torch.device) -> list[Check]:
     ]
 
 
-def _as_floats(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    return images / 255
-
-
 def _autocorrelation() -> Deviations:
     images = pictures(4, 3, 9, 14)
     maps = noise(3, 5, 10, 8).astype(np.float32) / 100

@@ -6,9 +6,12 @@ import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Content", "Layout", "Reached", "first_of"]
+from repsim_energy.errors import UsageError
+
+__all__ = ["Content", "Layout", "Reached", "first_of", "missing_package"]
 
 
 class Layout(NamedTuple):
@@ -29,6 +32,13 @@ class Reached(NamedTuple):
 
     name: str
     kind: str
+
+
+def missing_package(path: Path, kind: str, package: str, extra: str) -> UsageError:
+    """Return the error for a kind of file whose package is not installed."""
+    return UsageError(
+        f"'{path}' is {kind}, and {package} is not installed; pip install 'repsim-energy[{extra}]'"
+    )
 
 
 @dataclass(frozen=True)

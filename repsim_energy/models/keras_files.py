@@ -21,8 +21,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from repsim_energy.errors import FileError, UsageError, reason_of
-from repsim_energy.models.content import Content, Layout, first_of
+from repsim_energy.errors import FileError, reason_of
+from repsim_energy.models.content import Content, Layout, first_of, missing_package
 from repsim_energy.models.keras_graph import Layer, layers_of, reached
 
 __all__ = ["HDF5", "is_keras_archive", "read_keras"]
@@ -64,10 +64,7 @@ def read_keras(file: IO[bytes], path: Path) -> Content:
     try:
         import h5py
     except ImportError as error:
-        raise UsageError(
-            f"'{path}' is a Keras file, and h5py is not installed; pip install "
-            "'repsim-energy[keras]'"
-        ) from error
+        raise missing_package(path, "a Keras file", "h5py", "keras") from error
     config: bytes | str | None = None
     if is_keras_archive(file):
         archive = zipfile.ZipFile(file)

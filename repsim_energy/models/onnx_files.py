@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from repsim_energy.errors import FileError, UsageError, reason_of
-from repsim_energy.models.content import Content, Layout, Reached, first_of
+from repsim_energy.errors import FileError, reason_of
+from repsim_energy.models.content import Content, Layout, Reached, first_of, missing_package
 
 __all__ = ["is_onnx", "read_onnx"]
 
@@ -67,10 +67,7 @@ def read_onnx(data: bytes, path: Path) -> Content:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise UsageError(
-            f"'{path}' is an ONNX file, and onnx is not installed; "
-            "pip install 'repsim-energy[onnx]'"
-        ) from error
+        raise missing_package(path, "an ONNX file", "onnx", "onnx") from error
     try:
         graph = onnx.load_model_from_string(data).graph
     except (DecodeError, ValueError) as error:

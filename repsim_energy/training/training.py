@@ -80,11 +80,13 @@ class Training:
     @cached_property
     def is_portable(self) -> bool:
         """Whether another process can run it: its code has a name, and the cache hands it over."""
+        if not self.key:
+            return False
         try:
             pickle.dumps(self.model)
         except (pickle.PicklingError, AttributeError, TypeError):  # known to this process alone
             return False
-        return bool(self.key)
+        return True
 
     def new_network(self) -> nn.Module:
         """Return the network before its training.
