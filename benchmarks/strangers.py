@@ -31,9 +31,15 @@ import repsim_energy as rs
 FIT_BOUNDS = (0, 0.6, 0.75, 0.85, 1)
 HALVINGS = 100
 FACES = (
-    "age and gender", "age", "gender", "expression", "face shape", "anti-spoofing",
-    "face recognition", "face detection",
-)  # fmt: skip
+    "age and gender",
+    "age",
+    "gender",
+    "expression",
+    "face shape",
+    "anti-spoofing",
+    "face recognition",
+    "face detection",
+)
 BASES = ("CIFAR-10", "ImageNet", "Kyoto", "traffic signs")
 
 
@@ -52,9 +58,13 @@ def of_files(folder, images):
             ours = measure([network], images).profiles[0]
             off = max(off, np.abs(profile[: len(ours)] / ours - 1).max())
     yield {
-        "what": "files", "read": len(read), "refused": len(refused), "whole networks": whole,
-        "with the filters of a first layer": copies, "largest difference of a profile": off,
-    }  # fmt: skip
+        "what": "files",
+        "read": len(read),
+        "refused": len(refused),
+        "whole networks": whole,
+        "with the filters of a first layer": copies,
+        "largest difference of a profile": off,
+    }
     for path, line in refused.items():
         yield {"what": f"refused {path.name}", "because": line}
 
@@ -94,11 +104,14 @@ def of_families(measured):
     for family, some in {**fits, "all families": everything}.items():
         found = [fit.correlation for fit in some]
         yield {
-            "what": f"fit {family}", "networks": len(some), "lowest": min(found),
-            "median": np.median(found), "highest": max(found),
+            "what": f"fit {family}",
+            "networks": len(some),
+            "lowest": min(found),
+            "median": np.median(found),
+            "highest": max(found),
             "median steps": np.median([fit.steps for fit in some]),
             "at a bound": sum(fit.at_bound for fit in some),
-        }  # fmt: skip
+        }
 
 
 def of_networks(measured):
@@ -149,8 +162,9 @@ def of_random(some):
         r = rs.profile_similarities(np.concatenate([some.profiles, random]))
         count = len(networks)
         for other, values in (
-            ("each other", r[count:, count:][upper]), ("trained", r[:count, count:]),
-        ):  # fmt: skip
+            ("each other", r[count:, count:][upper]),
+            ("trained", r[:count, count:]),
+        ):
             low, median, high = np.quantile(values, [0.025, 0.5, 0.975])
             what = f"{name} random banks with {other}"
             yield {"what": what, "2.5%": low, "median": median, "97.5%": high}
@@ -205,14 +219,17 @@ def of_folding(raw, folded, lineage):
             profiles = some.profiles[index], after.profiles[index]
             own[network.name] = rs.profile_similarity(*profiles)
             for how, bank, fits in (
-                ("raw", network.filters, some.fits), ("folded", network.folded, after.fits),
-            ):  # fmt: skip
+                ("raw", network.filters, some.fits),
+                ("folded", network.folded, after.fits),
+            ):
                 changed[f"median steps {how}"].append(fits[index].steps)
                 changed[f"effective filters {how}"].append(effective_filters(bank))
     yield {
-        "what": "raw against folded, same network", "networks": len(own),
-        "median": np.median([*own.values()]), "lowest": min(own.values()),
-    } | {name: np.median(values) for name, values in changed.items()}  # fmt: skip
+        "what": "raw against folded, same network",
+        "networks": len(own),
+        "median": np.median([*own.values()]),
+        "lowest": min(own.values()),
+    } | {name: np.median(values) for name, values in changed.items()}
     yield from of_folded_pairs(raw, folded, lineage, norm)
 
 
@@ -226,10 +243,11 @@ def of_folded_pairs(raw, folded, lineage, norm):
         row = {"what": f"folding, {kind}"}
         for how, measured in (("raw", raw), ("folded", folded)):
             some = [
-                pair.r for pair in pairs_of(measured, lineage)
+                pair.r
+                for pair in pairs_of(measured, lineage)
                 if sorted(norm[name] for name in pair.names) == norms
                 and pair.group != "common weights"
-            ]  # fmt: skip
+            ]
             row |= {"pairs": len(some), f"median {how}": np.median(some)}
         yield row
 
@@ -245,11 +263,13 @@ def of_training(folder, images, networks):
     for epoch, profile, fit in zip(epochs, profiles, fits, strict=True):
         weights = torch.stack([epochs[epoch].flatten(), start.filters.flatten()])
         yield {
-            "what": f"epoch {epoch}", "with the last": rs.profile_similarity(profile, profiles[-1]),
-            "fit": fit.correlation, "steps": fit.steps,
+            "what": f"epoch {epoch}",
+            "with the last": rs.profile_similarity(profile, profiles[-1]),
+            "fit": fit.correlation,
+            "steps": fit.steps,
             "with KDEF's": rs.profile_similarity(profile, other),
             "weights with KDEF's": float(torch.corrcoef(weights)[0, 1]),
-        }  # fmt: skip
+        }
 
 
 def of_sources(networks, lineage):
@@ -257,11 +277,13 @@ def of_sources(networks, lineage):
     sources = Counter(network.source for network in networks)
     related = [count for count in Counter(lineage.values()).values() if count > 1]
     yield {
-        "what": "sources", "number": len(sources),
+        "what": "sources",
+        "number": len(sources),
         "largest three": sum(count for _, count in sources.most_common(3)),
         "networks that see faces": sum(network.task in FACES for network in networks),
-        "lineages": len(related), "networks in lineages": sum(related),
-    }  # fmt: skip
+        "lineages": len(related),
+        "networks in lineages": sum(related),
+    }
     yield {"what": "licenses"} | Counter(network.license for network in networks)
 
 

@@ -195,9 +195,13 @@ def _as_bytes(results: Mapping[str, xr.Dataset]) -> bytes:
                 if variable.dtype.kind in "fiu" and variable.ndim
             }
             result.to_netcdf(
-                path, mode="a" if number else "w", group=group or None, engine="netcdf4",
-                format="NETCDF4", encoding=encoding,
-            )  # fmt: skip
+                path,
+                mode="a" if number else "w",
+                group=group or None,
+                engine="netcdf4",
+                format="NETCDF4",
+                encoding=encoding,
+            )
         return path.read_bytes()
 
 

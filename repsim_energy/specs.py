@@ -187,8 +187,10 @@ def _paths_joined(parts: list[str]) -> list[str]:
         if options:
             wholes["+".join([*begun, name])] = ":".join(["", *options])
         there = [whole for whole in wholes if _is_another(whole, value)]
-        found += [(whole, [f"{head}={_in_quotes(whole)}{wholes[whole]}", *rest[count:]])
-                  for whole in there]  # fmt: skip
+        found += [
+            (whole, [f"{head}={_in_quotes(whole)}{wholes[whole]}", *rest[count:]])
+            for whole in there
+        ]
     if found and (len(found) > 1 or is_there(value)):
         paths = [whole for whole, _ in found]
         last = f"variants of '{value}'" if is_there(value) else f"'{paths.pop()}'"

@@ -36,18 +36,26 @@ def repsim_here(*args, **env):
 def repsim_process(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **env):
     """Run the command in a process of its own."""
     return subprocess.run(
-        _command(args), stdout=stdout, stderr=stderr, text=True, timeout=300,
+        _command(args),
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        timeout=300,
         env=_environment(env),
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager
 def started(*args, **env):
     """A command under way, which takes SIGINT even where this process was told to ignore it."""
     process = subprocess.Popen(
-        _command(args), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env=_environment(env), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+        _command(args),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(env),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     with process:
         try:
             yield process

@@ -106,10 +106,12 @@ def pictures_npz(tmp_path):
     path = tmp_path / "pictures.npz"
     np.savez(
         path,
-        train_images=images[:60], train_labels=labels[:60],
-        test_images=images[60:], test_labels=labels[60:],
+        train_images=images[:60],
+        train_labels=labels[:60],
+        test_images=images[60:],
+        test_labels=labels[60:],
         classes=np.array(["a", "b", "c"]),
-    )  # fmt: skip
+    )
     return path
 
 

@@ -82,8 +82,10 @@ def data():
     """Return the pictures in four classes that differ in brightness."""
     images, labels = pictures(256), torch.arange(256) % 4
     images = (images.short() // 2 + 30 * labels[:, None, None, None].short()).to(torch.uint8)
-    pair = [ImageSet(part, names, tuple("abcd"), "pictures")
-            for part, names in zip(images.split(192), labels.split(192), strict=True)]  # fmt: skip
+    pair = [
+        ImageSet(part, names, tuple("abcd"), "pictures")
+        for part, names in zip(images.split(192), labels.split(192), strict=True)
+    ]
     return Dataset("pictures", *pair)
 
 

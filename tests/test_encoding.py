@@ -29,9 +29,11 @@ def test_pages_are_written_where_the_locale_has_no_such_letters(tmp_path):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     path = os.pathsep.join([str(PACKAGE.parent), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-c", CODE, str(tmp_path)], capture_output=True, text=True,
+        [sys.executable, "-c", CODE, str(tmp_path)],
+        capture_output=True,
+        text=True,
         env={**os.environ, **plain, "PYTHONPATH": path},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert "t \u2192 \u221e" in (tmp_path / "reproduction.md").read_text(encoding="utf-8")
 

@@ -49,10 +49,19 @@ def test_the_command_gives_these_numbers_and_the_same_bits_again(repsim, tmp_pat
         output = tmp_path / f"{jobs}.nc"
         with one_thread():  # as processes that train do
             done = run(
-                "compare", "--models", ",".join(MODELS), "--dataset", f"npz:path={file}",
-                "--recipe", "paper:lr=0.003:batch=32:steps=5:snapshots=2:test_images=500",
-                "--jobs", str(jobs), "-o", str(output), REPSIM_CACHE=str(tmp_path / f"cache{jobs}"),
-            )  # fmt: skip
+                "compare",
+                "--models",
+                ",".join(MODELS),
+                "--dataset",
+                f"npz:path={file}",
+                "--recipe",
+                "paper:lr=0.003:batch=32:steps=5:snapshots=2:test_images=500",
+                "--jobs",
+                str(jobs),
+                "-o",
+                str(output),
+                REPSIM_CACHE=str(tmp_path / f"cache{jobs}"),
+            )
         assert done.returncode == 0, done.stderr
         results.append(rs.open_result(output))
         check_trained(of_result(results[-1]))

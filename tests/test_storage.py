@@ -59,9 +59,11 @@ while not ended:
 @pytest.mark.process
 def test_a_writer_that_is_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "file")], capture_output=True, text=True,
+        [sys.executable, "-c", KILLED, str(tmp_path / "file")],
+        capture_output=True,
+        text=True,
         timeout=100,
-    )  # fmt: skip
+    )
     assert re.fullmatch("aaaa+b+", done.stdout), done.stderr
 
 

@@ -100,7 +100,7 @@ def compare(
     """Compare networks by what they represent; train those that are not in the cache.
 
     Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
-    """  # fmt: skip
+    """
     if output is not None:
         refuse_inputs(output, split_list(models), split_list(dataset))
         check_writable(output)
@@ -112,10 +112,15 @@ def compare(
 
     with reporter_on_stderr(quiet) as reporter, redirect_stdout(sys.stderr):  # networks may print
         result = compare_networks(
-            split_list(models), split_list(dataset), layers=split_list(layers),
-            seeds=parse_seeds(seeds), reporter=reporter, registry=registry_of(ctx),
-            scheduler=scheduler or "local", **options,
-        )  # fmt: skip
+            split_list(models),
+            split_list(dataset),
+            layers=split_list(layers),
+            seeds=parse_seeds(seeds),
+            reporter=reporter,
+            registry=registry_of(ctx),
+            scheduler=scheduler or "local",
+            **options,
+        )
     result.attrs["command"] = visible(shlex.join(sys.argv))
     unsaved = None
     try:

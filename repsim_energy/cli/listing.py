@@ -26,8 +26,9 @@ def _list_command(kind: Kind, example: str) -> click.Command:
     def command(ctx: click.Context, name: str) -> None:
         registry = registry_of(ctx)
         if "*" in name or "?" in name:
-            rows = [[n, registry.entry(kind, n).plugin.distribution]
-                    for n in registry.names(kind, name)]  # fmt: skip
+            rows = [
+                [n, registry.entry(kind, n).plugin.distribution] for n in registry.names(kind, name)
+            ]
             print_rows([kind, "from"], rows)
             return
         from repsim_energy.registry import describe

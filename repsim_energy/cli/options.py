@@ -29,15 +29,18 @@ Command = Callable[..., Any]
 
 SCHEDULER = (
     click.option(
-        "--scheduler", metavar="local[:N]|tcp://HOST:PORT",
+        "--scheduler",
+        metavar="local[:N]|tcp://HOST:PORT",
         help="Who trains: N processes of this machine, or the Dask cluster there. "
         "[default: local, one process per usable core]",
     ),
     click.option(
-        "--jobs", "-j", type=click.IntRange(min=1),
+        "--jobs",
+        "-j",
+        type=click.IntRange(min=1),
         help="As local:N. One thread a process; 1 trains in this process with all threads.",
     ),
-)  # fmt: skip
+)
 """Options that decide where runs are trained, and never what comes out."""
 
 
@@ -45,27 +48,36 @@ def training_options(command: Command) -> Command:
     """Add the options that decide a training."""
     options = [
         click.option(
-            "--models", required=True, metavar="[LABEL=]SPEC|FILE,...",
+            "--models",
+            required=True,
+            metavar="[LABEL=]SPEC|FILE,...",
             help="See: repsim models. A file of weights is one too.",
         ),
         click.option(
-            "--dataset", default="deadleaves", show_default=True, metavar="SPEC[+VARIANT],...",
+            "--dataset",
+            default="deadleaves",
+            show_default=True,
+            metavar="SPEC[+VARIANT],...",
             help="See: repsim datasets and repsim variants.",
         ),
         click.option(
-            "--seeds", default="2", show_default=True, metavar="N|A-B|A,B,...",
+            "--seeds",
+            default="2",
+            show_default=True,
+            metavar="N|A-B|A,B,...",
             help="How many, a range, or which.",
         ),
         click.option(
-            "--recipe", default="quick", show_default=True, metavar="SPEC",
+            "--recipe",
+            default="quick",
+            show_default=True,
+            metavar="SPEC",
             help="quick or paper, with changes: quick:epochs=20:batch=64:lr=0.05.",
         ),
-        click.option(
-            "--device", default="auto", show_default=True, help="auto, cpu or cuda."
-        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
         *SCHEDULER,
         click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
-    ]  # fmt: skip
+    ]
     return _with(options, command)
 
 

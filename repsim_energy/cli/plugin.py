@@ -24,9 +24,11 @@ def plugin() -> None:
 @click.argument("name")
 @click.option("--kind", type=click.Choice(get_args(Kind)), required=True, help="What it offers.")
 @click.option(
-    "--into", type=click.Path(file_okay=False, path_type=Path), default=Path(),
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
     help="The folder to make its own in.  [default: here]",
-)  # fmt: skip
+)
 def new(name: str, kind: str, into: Path) -> None:
     """Write a complete distribution with one thing in it, to be changed into yours.
 
@@ -42,9 +44,12 @@ def new(name: str, kind: str, into: Path) -> None:
 @plugin.command()
 @click.argument("name")
 @click.option(
-    "--spec", "specs", multiple=True, metavar="NAME:key=value",
+    "--spec",
+    "specs",
+    multiple=True,
+    metavar="NAME:key=value",
     help="Try this in place of a bare name, such as imagenet:root=DIR; can be repeated.",
-)  # fmt: skip
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_context
 def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) -> int:

@@ -27,8 +27,13 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
         click.echo(json.dumps([{**asdict(p), "status": p.status} for p in found], indent=1))
         return
     rows = [
-        [p.name, p.distribution, p.version, p.status,
-         "; ".join(p.problems) or ", ".join(f"{len(v)} {k}s" for k, v in p.provides.items())]
+        [
+            p.name,
+            p.distribution,
+            p.version,
+            p.status,
+            "; ".join(p.problems) or ", ".join(f"{len(v)} {k}s" for k, v in p.provides.items()),
+        ]
         for p in found
-    ]  # fmt: skip
+    ]
     print_rows(["plugin", "distribution", "version", "status", "provides, or problem"], rows)

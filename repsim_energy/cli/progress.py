@@ -33,10 +33,13 @@ def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
             yield _Lines()
     else:
         columns = (
-            TextColumn("{task.description}", markup=False), BarColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        )  # fmt: skip
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         with Bars(*columns, console=console) as bars:
             shown = _Bars(bars)
             with watched(shown.pictures):

@@ -59,7 +59,7 @@ def reproduce(
     """Recompute the tables and figures of Chowers & Weiss (2023) beside the published numbers.
 
     Example: repsim reproduce table1 fig6 -o out
-    """  # fmt: skip
+    """
     if names == ("list",):
         _refuse_unused(options, names, ())
         rows = [[" ".join(experiment.names), experiment.title] for experiment in EXPERIMENTS]
@@ -138,8 +138,12 @@ def _setting(
     from repsim_energy.scheduling import scheduler_of
 
     return make_setting(
-        registry_of(ctx), size, {**size.sources, **given},
+        registry_of(ctx),
+        size,
+        {**size.sources, **given},
         seeds=list(range(chosen)) if isinstance(chosen, int) else chosen,
-        recipe=recipe or size.recipe, components=numbers, device=device,
+        recipe=recipe or size.recipe,
+        components=numbers,
+        device=device,
         scheduler=scheduler_of(scheduler or (None if scale == "smoke" else "local"), jobs),
-    )  # fmt: skip
+    )

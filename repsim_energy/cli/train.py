@@ -38,7 +38,7 @@ def train(
     """Make runs and keep them in the cache, where compare finds them.
 
     Example: repsim train --models vgg11 --dataset cifar10 --recipe paper --seeds 0-2
-    """  # fmt: skip
+    """
     from repsim_energy.comparison import make_plan, train_networks
     from repsim_energy.scheduling import scheduler_of
 
@@ -47,17 +47,27 @@ def train(
         scheduler_of(scheduler or "local", jobs) as opened,
     ):
         plan = make_plan(
-            registry_of(ctx), split_list(models), split_list(dataset), parse_seeds(seeds), recipe,
+            registry_of(ctx),
+            split_list(models),
+            split_list(dataset),
+            parse_seeds(seeds),
+            recipe,
             device,
-        )  # fmt: skip
+        )
         _check_given(plan)
         networks, failures = train_networks(plan, opened, reporter)
     rows = [
-        [plan.label(key), run.run_id, str(run.history.steps), f"{run.history.train_accuracy:.3f}",
-         f"{run.test_accuracy:.3f}", str(run.folder or "memory alone")]
+        [
+            plan.label(key),
+            run.run_id,
+            str(run.history.steps),
+            f"{run.history.train_accuracy:.3f}",
+            f"{run.test_accuracy:.3f}",
+            str(run.folder or "memory alone"),
+        ]
         for key, network in networks.items()
         if (run := network.run) is not None
-    ]  # fmt: skip
+    ]
     print_rows(["run", "id", "steps", "train acc.", "test acc.", "kept in"], rows)
     runs = {key: network.run for key, network in networks.items() if network.run is not None}
     unkept = [plan.label(key) for key, run in runs.items() if run.folder is None]

@@ -74,9 +74,14 @@ class ActivationComparison:
         failures: list[str] = []
         for key, network in networks.items():
             found, without = represent_layers(
-                self.metric, network, self.layers.names[key.model], self.layers.sizes[key.model],
-                self.images[key.dataset].images, plan.device, plan.label(key),
-            )  # fmt: skip
+                self.metric,
+                network,
+                self.layers.names[key.model],
+                self.layers.sizes[key.model],
+                self.images[key.dataset].images,
+                plan.device,
+                plan.label(key),
+            )
             failures += without
             representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
         pairs = compare_pairs(

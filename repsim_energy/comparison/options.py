@@ -48,11 +48,15 @@ class Use:
 
 USES = {
     "stage": Use(
-        "filters", asks_nothing=("trained",), flag="--stage",
+        "filters",
+        asks_nothing=("trained",),
+        flag="--stage",
         remedy="leave it out: networks are compared as they are after training",
     ),
     "layers": Use(
-        "activations", asks_nothing=("first", ("first",), ["first"]), flag="--layer",
+        "activations",
+        asks_nothing=("first", ("first",), ["first"]),
+        flag="--layer",
         remedy="leave it out, or say with the model which layer is its first, such as "
         "checkpoint:path=FILE:layer=NAME, or TrainedModel(module, layer=NAME) in Python",
     ),
@@ -65,7 +69,7 @@ USES = {
     "device": Use(training=True, besides="activations", asks_nothing=("cpu",), flag="--device"),
     "scheduler": Use(training=True, besides="filters", asks_nothing=("local",), flag="--scheduler"),
     "jobs": Use(training=True, besides="filters", asks_nothing=(1,), flag="--jobs"),
-}  # fmt: skip
+}
 """Every option of ``compare`` that does not apply to each comparison. Metrics say by
 ``operates_on`` which of them they use; patch moments are shared out by the scheduler too."""
 
@@ -134,12 +138,17 @@ def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) ->
     Options that were said with a checkpoint and are for metrics of the other kind are named too:
     a list of models may serve several metrics.
     """
-    idle = [] if plan.trains else [
-        _shown(name, value)
-        for name, value in asked.items()
-        if USES[name].training and USES[name].besides != metric.operates_on
-        and not (name == "seeds" and _is_one(value))
-    ]  # fmt: skip
+    idle = (
+        []
+        if plan.trains
+        else [
+            _shown(name, value)
+            for name, value in asked.items()
+            if USES[name].training
+            and USES[name].besides != metric.operates_on
+            and not (name == "seeds" and _is_one(value))
+        ]
+    )
     relabeled = [data.label for data in plan.datasets if RELABELED.search(data.label)]
     if relabeled and not plan.trains and metric.operates_on == "filters":
         _warn(f"no network is trained here, so that the labels of '{relabeled[0]}' changed nothing")
@@ -150,8 +159,9 @@ def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) ->
         options = identity.get("options", {}) if identity.get("name") == "checkpoint" else {}
         for name, use in OF_CHECKPOINTS.items():
             if use.metrics != metric.operates_on and options.get(name, "") not in (
-                "", *use.asks_nothing,
-            ):  # fmt: skip
+                "",
+                *use.asks_nothing,
+            ):
                 _warn(
                     f"'{metric.name}' does not use {name}= of '{spec.label}', which is for metrics "
                     f"that {LOOK_AT[str(use.metrics)]}"

@@ -27,9 +27,22 @@ SPLITS = {
 """The word in the name of a split's folder, in any case; of several for testing the first."""
 
 FILLERS = frozenset(
-    ("set", "seg", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures",
-     "photo", "photos", "split")
-)  # fmt: skip
+    (
+        "set",
+        "seg",
+        "data",
+        "dataset",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "picture",
+        "pictures",
+        "photo",
+        "photos",
+        "split",
+    )
+)
 """Words beside it, as in ``seg_train``, ``training_set`` and ``train_images``; so are numbers."""
 
 NOTHING = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))

@@ -98,9 +98,16 @@ def hold(check: Check, device: str) -> Finding:
     )
     seconds = round(time.perf_counter() - started, 3)
     return Finding(
-        check.name, device, number, check.expected, deviation, check.allowed, seconds, problem,
+        check.name,
+        device,
+        number,
+        check.expected,
+        deviation,
+        check.allowed,
+        seconds,
+        problem,
         tuple(dict.fromkeys(said)),
-    )  # fmt: skip
+    )
 
 
 def _size(deviation: float) -> float:

@@ -27,8 +27,13 @@ from repsim_energy.registry.plugins import Plugin
 __all__ = ["Examination", "devices", "examine", "known_answers"]
 
 ROOMS = (
-    patch_checks, profile_checks, image_checks, feature_checks, training_checks, file_checks,
-)  # fmt: skip
+    patch_checks,
+    profile_checks,
+    image_checks,
+    feature_checks,
+    training_checks,
+    file_checks,
+)
 """Each has ``checks(device)``."""
 
 

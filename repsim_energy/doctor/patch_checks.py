@@ -62,18 +62,24 @@ def checks(device: torch.device) -> list[Check]:
     return [
         *found,
         Check(
-            "patch moments of float64", "sums of unfolded patches in float64", 1e-12,
+            "patch moments of float64",
+            "sums of unfolded patches in float64",
+            1e-12,
             partial(_measure, partial(_of_shapes, ODD[:3] + WIDE[:1]), "float64", device),
         ),
         Check(
-            "patch moments of bytes 0 and 255 alone", "sums of unfolded patches in int64", 0.0,
+            "patch moments of bytes 0 and 255 alone",
+            "sums of unfolded patches in int64",
+            0.0,
             partial(_measure, _extremes, "bytes", device),
         ),
         Check(
             f"patch moments of bytes, {CALLS} calls and their sum",
-            "sums of unfolded patches in int64", 0.0, partial(_repeated, device),
+            "sums of unfolded patches in int64",
+            0.0,
+            partial(_repeated, device),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _measure(inputs: Inputs, kind: str, device: torch.device) -> Deviations:

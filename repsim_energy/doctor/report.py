@@ -32,9 +32,13 @@ def line_of(finding: Finding) -> str:
     """Return a row of the table; what is wrong stands below it."""
     deviation = "-" if finding.deviation is None else f"{finding.deviation:.1e}"
     row = _row(
-        finding.device, str(finding.threads), finding.name, deviation, f"{finding.allowed:.1e}",
+        finding.device,
+        str(finding.threads),
+        finding.name,
+        deviation,
+        f"{finding.allowed:.1e}",
         f"{finding.seconds:.2f}",
-    )  # fmt: skip
+    )
     said = [] if finding.problem is None else [f"expected {finding.expected}; {finding.problem}"]
     below = [_wrapped(f"FAILED: {text}") for text in said]
     below += [_wrapped(f"warning: {text}") for text in finding.warnings]

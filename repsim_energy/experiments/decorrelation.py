@@ -113,12 +113,17 @@ def _add(outcome: Outcome, source: str, found: Found, kernel: int) -> None:
     worst = f"the worst is {each.max():.3f} away"
     outcome.add(
         f"{source}: random minus RGB, mean of the draws, largest over shifts",
-        np.abs(away.mean(0)).max(), f"{key}/random", f"{len(each)} draws",
-    )  # fmt: skip
+        np.abs(away.mean(0)).max(),
+        f"{key}/random",
+        f"{len(each)} draws",
+    )
     outcome.add(
-        f"{source}: random minus RGB, each draw, largest over shifts", each, f"{key}/random",
-        f"{len(each)} draws", worst,
-    )  # fmt: skip
+        f"{source}: random minus RGB, each draw, largest over shifts",
+        each,
+        f"{key}/random",
+        f"{len(each)} draws",
+        worst,
+    )
     for name in ("trained", "change"):
         if found.get(name):
             values = _curves(found[name])[:, FAR]

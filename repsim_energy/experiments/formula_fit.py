@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 CIFAR10 = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 PAIRS = (
     ("automobile", "truck"),
     ("dog", "frog"),

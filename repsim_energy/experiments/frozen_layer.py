@@ -83,9 +83,12 @@ def _add(outcome: Outcome, depth: str, frozen: dict[str, Any], learned: dict[str
             last = [float(values[curve][-1]) for values in (frozen, learned)]
             note = f"frozen {last[0]:.3f}, learned {last[1]:.3f}"
             outcome.add(
-                f"{depth}: {curve.replace('_', ' ')}, frozen minus learned", last[0] - last[1],
-                f"fig2/{curve}", "", note,
-            )  # fmt: skip
+                f"{depth}: {curve.replace('_', ' ')}, frozen minus learned",
+                last[0] - last[1],
+                f"fig2/{curve}",
+                "",
+                note,
+            )
 
 
 def _draw(outcome: Outcome, curves: dict[str, dict[str, Any]]) -> None:

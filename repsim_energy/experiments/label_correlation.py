@@ -45,13 +45,22 @@ def run(setting: Setting) -> Outcome:
         chance = math.sqrt(2 / (math.pi * len(images)))
         for offset, (name, values) in enumerate(found.items()):
             key = f"fig5/{source}"
-            outcome.add(f"{source}: mean |r| of a class with a component's {name}",
-                        abs(values).mean(), key, "", f"{chance:.3f} by chance")  # fmt: skip
+            outcome.add(
+                f"{source}: mean |r| of a class with a component's {name}",
+                abs(values).mean(),
+                key,
+                "",
+                f"{chance:.3f} by chance",
+            )
             outcome.add(f"{source}: largest |r| with a component's {name}", abs(values).max(), key)
             axes = panels[2 * number + offset]
             components = [str(i) for i in coords["component"]]
             draw_matrix(
-                axes, images.classes, values, f"{source}: {name}", columns=components,
+                axes,
+                images.classes,
+                values,
+                f"{source}: {name}",
+                columns=components,
                 numbers=False,
-            )  # fmt: skip
+            )
     return outcome

@@ -52,9 +52,12 @@ def run(setting: Setting) -> Outcome:
             ]
             note = f"with the eigenvalues left unscaled {np.mean(without):.3f}" if without else ""
             outcome.add(
-                f"component {component}: formula, {labels} labels", fit, "",
-                over, note,
-            )  # fmt: skip
+                f"component {component}: formula, {labels} labels",
+                fit,
+                "",
+                over,
+                note,
+            )
         _draw(axes, component, result)
     return outcome
 

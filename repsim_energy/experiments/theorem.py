@@ -136,16 +136,35 @@ def _add_formula(
     fit = fit_profile(_rms(profiles["individual patches"]), patches.eigenvalues.numpy())
     rows: list[tuple[str, Any, str, str, str]] = [
         ("random labels", _similarity(own, net.formula()), key, draws, pooled),
-        ("true labels", _similarity(profiles["true labels"], net.formula()), key, classes,
-         "root mean square over the classes, one against all"),
-        ("random labels, one alone", single, "", draws,
-         "a label's correlation with a component is proportional to λ in the mean alone"),
-        ("patches shuffled among images",
-         _similarity(profiles["shuffled patches"], _formula(patches)), key, draws,
-         f"here the theorem's assumption holds; {pooled}"),
-        ("individual patches of the images as they are", fit.correlation, "", draws,
-         f"what the assumption costs; best t = {fit.steps:.3g}; {pooled}"),
-    ]  # fmt: skip
+        (
+            "true labels",
+            _similarity(profiles["true labels"], net.formula()),
+            key,
+            classes,
+            "root mean square over the classes, one against all",
+        ),
+        (
+            "random labels, one alone",
+            single,
+            "",
+            draws,
+            "a label's correlation with a component is proportional to λ in the mean alone",
+        ),
+        (
+            "patches shuffled among images",
+            _similarity(profiles["shuffled patches"], _formula(patches)),
+            key,
+            draws,
+            f"here the theorem's assumption holds; {pooled}",
+        ),
+        (
+            "individual patches of the images as they are",
+            fit.correlation,
+            "",
+            draws,
+            f"what the assumption costs; best t = {fit.steps:.3g}; {pooled}",
+        ),
+    ]
     for name, values, published, count, note in rows:
         outcome.add(f"formula vs simulation: {name}", values, published, count, note)
 
@@ -180,15 +199,21 @@ def _over_starts(outcome: Outcome, net: LinearCNN, labellings: Array) -> Array:
         pairs = zip(profiles, unmoved, strict=True)
         correlations[s, w] = np.mean([profile_similarity(a, b) for a, b in pairs])
     outcome.add(
-        "simulation vs closed form: largest relative difference", difference,
-        "theorem/closed_form", "", "over initial weights, widths, true and random labels",
-    )  # fmt: skip
+        "simulation vs closed form: largest relative difference",
+        difference,
+        "theorem/closed_form",
+        "",
+        "over initial weights, widths, true and random labels",
+    )
     widths = ", ".join(str(width) for width in WIDTHS)
     for sigma, row in zip(SIGMAS, correlations, strict=True):
         outcome.add(
-            f"initial weights {sigma:g} times the change: simulation vs from zero", row, "",
-            f"{len(row)} widths", f"of {widths} filters",
-        )  # fmt: skip
+            f"initial weights {sigma:g} times the change: simulation vs from zero",
+            row,
+            "",
+            f"{len(row)} widths",
+            f"of {widths} filters",
+        )
     return correlations
 
 
@@ -208,8 +233,10 @@ def _over_images(
         ]
         outcome.add(
             f"{count} images ({count * places} patches), one random labelling",
-            correlations[count], "", f"{len(targets)} draws",
-        )  # fmt: skip
+            correlations[count],
+            "",
+            f"{len(targets)} draws",
+        )
     return correlations
 
 
@@ -227,6 +254,11 @@ def _draw(
     draw_profiles(panels[1], shuffled, "patches shuffled among images", log=True)
     curves = {f"{width} filters": starts[:, w] for w, width in enumerate(WIDTHS)}
     draw_curves(
-        panels[2], SIGMAS, curves, "initial weights", "initial weights / change",
-        "correlation with a start from zero", xscale="symlog",
-    )  # fmt: skip
+        panels[2],
+        SIGMAS,
+        curves,
+        "initial weights",
+        "initial weights / change",
+        "correlation with a start from zero",
+        xscale="symlog",
+    )

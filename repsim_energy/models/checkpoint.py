@@ -89,14 +89,26 @@ def checkpoint(
         taken = TrainedModel(module, layer, at_first)
     normalisation = parse_normalization(normalize, in_channels)
     return replace(
-        taken, normalisation=normalisation, answer=answer, file_sha256=file.content.sha256,
-        fold=fold, channels=channels,
-    )  # fmt: skip
+        taken,
+        normalisation=normalisation,
+        answer=answer,
+        file_sha256=file.content.sha256,
+        fold=fold,
+        channels=channels,
+    )
 
 
 _OPTIONS = (
-    "path", "layer", "weights", "arch", "init", "normalize", "answer", "fold", "channels",
-)  # fmt: skip
+    "path",
+    "layer",
+    "weights",
+    "arch",
+    "init",
+    "normalize",
+    "answer",
+    "fold",
+    "channels",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,9 +246,15 @@ def _convolution(file: Weights, name: str, weights: Tensor) -> nn.Conv2d:
     layout = file.content.layouts.get(name, Layout())
     k, c, kh, kw = real_filters(weights, name).shape
     conv = nn.Conv2d(
-        c * layout.groups, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu",
-        groups=layout.groups, dilation=layout.dilation,
-    )  # fmt: skip
+        c * layout.groups,
+        k,
+        (kh, kw),
+        bias=False,
+        dtype=torch.float32,
+        device="cpu",
+        groups=layout.groups,
+        dilation=layout.dilation,
+    )
     with torch.no_grad():
         conv.weight.copy_(weights)
     return conv

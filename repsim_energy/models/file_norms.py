@@ -143,14 +143,18 @@ def _beside(layer: str, norms: list[str], weights: Weights, kernels: int) -> lis
     place, last = _place(own), _last(own)
     following = f"{place}.{int(last) + 1}".removeprefix(".") if last.isdigit() else None
     found = [
-        n for n, name in named.items()
+        n
+        for n, name in named.items()
         if name == following or _core(name) == _core(own) or _core(n) == _core(layer)
-    ]  # fmt: skip
+    ]
     if found or following is not None:
         return found
     there = [norm for norm, name in named.items() if _place(name) == place]
-    banks = [_without_doubles(layer_name(n)) for n, t in weights.effective.tensors.items()
-             if t.ndim == 4 and t.shape[0] == kernels]  # fmt: skip
+    banks = [
+        _without_doubles(layer_name(n))
+        for n, t in weights.effective.tensors.items()
+        if t.ndim == 4 and t.shape[0] == kernels
+    ]
     alone = len(there) == 1 and [bank for bank in banks if _place(bank) == place] == [own]
     numbers = {re.sub(r"\D", "", _last(name)) for name in (own, *(named[n] for n in there))}
     return there if alone and len(numbers - {""}) < 2 else []

@@ -133,10 +133,14 @@ class _Kernels:
         layers, others, scaled = reached(self.model)
         first, unclear = first_of(layers, others, names)
         return Content(
-            tensors, True, graph="a Keras file", layouts=layouts, first=names.get(first, ""),
+            tensors,
+            True,
+            graph="a Keras file",
+            layouts=layouts,
+            first=names.get(first, ""),
             unclear=unclear,
             note=f"the network scales images first ({', '.join(scaled)})" if scaled else "",
-        )  # fmt: skip
+        )
 
     def _check(self, tensors: Mapping[str, torch.Tensor]) -> None:
         if not tensors:

@@ -37,9 +37,16 @@ UPRIGHT = ((0, 1, 2, 3), (0, 3, 1, 2))
 """Axes of what a convolution gets: of images (n, c, h, w), and of (n, h, w, c) turned to that."""
 
 QUANTIZED = frozenset(
-    ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "QLinearConv",
-     "MatMulInteger", "QLinearMatMul")
-)  # fmt: skip
+    (
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "ConvInteger",
+        "QLinearConv",
+        "MatMulInteger",
+        "QLinearMatMul",
+    )
+)
 """Operations of networks that compute with whole numbers of 8 bits."""
 
 
@@ -122,10 +129,15 @@ class _Graph:
         layers, others, scaled = self._reached(names)
         first, unclear = first_of(layers, others, tensors)
         return Content(
-            tensors, True, digests=self.digests, graph="an ONNX file", layouts=layouts,
-            first=first, unclear=unclear,
+            tensors,
+            True,
+            digests=self.digests,
+            graph="an ONNX file",
+            layouts=layouts,
+            first=first,
+            unclear=unclear,
             note=f"the graph scales the image first ({', '.join(scaled)})" if scaled else "",
-        )  # fmt: skip
+        )
 
     def _reached(self, names: Mapping[str, str]) -> tuple[list[Reached], list[Reached], list[str]]:
         """Return the layers and the operations that get the image, and what scales it before.
@@ -223,9 +235,11 @@ class _Graph:
         said = {entry.key: entry.value for entry in tensor.external_data}
         place = self._beside(said.get("location", ""))
         offset = int(said.get("offset", 0))
-        width = 2 if tensor.data_type == TensorProto.BFLOAT16 else (
-            tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-        )  # fmt: skip
+        width = (
+            2
+            if tensor.data_type == TensorProto.BFLOAT16
+            else (tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+        )
         size = math.prod(tensor.dims) * width
         with place.open("rb") as file:
             file.seek(max(offset, 0))

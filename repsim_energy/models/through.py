@@ -39,9 +39,15 @@ __all__ = [
 Shape = tuple[int, int, int]
 
 GEOMETRY = (
-    "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
     "padding_mode",
-)  # fmt: skip
+)
 """What a convolution is but for its numbers."""
 
 

@@ -182,10 +182,18 @@ class CKAMoments:
         weights = torch.stack((torch.ones_like(p), p, q)).to(x.dtype)
         of_x, of_y = ((weights @ f).double() for f in (x, y))
         batch = {
-            "x": of_x[0], "y": of_y[0], "p": p.sum(), "q": q.sum(),
-            "px": of_x[1], "py": of_y[1], "qx": of_x[2], "qy": of_y[2],
-            "pp": p @ p, "qq": q @ q, "pq": p @ q,
-        }  # fmt: skip
+            "x": of_x[0],
+            "y": of_y[0],
+            "p": p.sum(),
+            "q": q.sum(),
+            "px": of_x[1],
+            "py": of_y[1],
+            "qx": of_x[2],
+            "qy": of_y[2],
+            "pp": p @ p,
+            "qq": q @ q,
+            "pq": p @ q,
+        }
         self._sums = {key: self._sums.get(key, 0) + value for key, value in batch.items()}
 
     def _varies(self, a: str) -> bool:
@@ -209,10 +217,12 @@ class CKAMoments:
         # The sum over examples of |a - mean|^2 |b - mean|^2, expanded in what was kept.
         both = (
             s[norm[a] + norm[b]]
-            - 2 * (s[norm[a] + b] @ mean_b) + m_b * p
-            - 2 * (s[norm[b] + a] @ mean_a) + m_a * q
+            - 2 * (s[norm[a] + b] @ mean_b)
+            + m_b * p
+            - 2 * (s[norm[b] + a] @ mean_a)
+            + m_a * q
             + 4 * products.bilinear(mean_a, mean_b)
             - 3 * n * m_a * m_b
-        )  # fmt: skip
+        )
         found = debiased_hsic(cross, float(both), float(sum_a), float(sum_b), n)
         return 0.0 if a == b and found <= NOTHING[self._multiplied_in] * cross else found

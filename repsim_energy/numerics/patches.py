@@ -132,9 +132,13 @@ class PatchMoments:
         exact = self.unit != 1.0 or "float32" not in self.products
         covariance = self.covariance(center=center)
         basis = basis_from_moments(
-            covariance, self.mean, self.patch, center, self.count,
+            covariance,
+            self.mean,
+            self.patch,
+            center,
+            self.count,
             RESOLUTION if exact else FLOAT32_RESOLUTION,
-        )  # fmt: skip
+        )
         return replace(basis, products=self.products)
 
 

@@ -176,9 +176,11 @@ def load_registry(*, plugins: bool = True, strict: bool | None = None) -> Regist
     registry = Registry()
     for module in BUILT_IN:
         _take_in(
-            registry, manager, Plugin(module.split(".")[-1], OWN, version_of(OWN)),
+            registry,
+            manager,
+            Plugin(module.split(".")[-1], OWN, version_of(OWN)),
             partial(importlib.import_module, module),
-        )  # fmt: skip
+        )
     for point in _entry_points() if plugins else []:
         dist = point.dist
         plugin = Plugin(

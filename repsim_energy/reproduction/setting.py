@@ -142,10 +142,15 @@ class Setting:
     ) -> xr.Dataset:
         """Return the comparison of models with this setting's recipe and seeds."""
         return compare(
-            models, datasets, seeds=self.seeds if seeds is None else seeds, recipe=self.recipe,
-            device=self.device, scheduler=self.scheduler, registry=self.registry,
+            models,
+            datasets,
+            seeds=self.seeds if seeds is None else seeds,
+            recipe=self.recipe,
+            device=self.device,
+            scheduler=self.scheduler,
+            registry=self.registry,
             **{"reporter": self.reporter, **options},
-        )  # fmt: skip
+        )
 
     def compare_given(self, models: Any, data: Dataset) -> xr.Dataset:
         """Return the comparison of networks that are not trained here."""

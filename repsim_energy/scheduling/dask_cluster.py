@@ -171,9 +171,15 @@ class _Sweep(Generic[Name]):
 
     def _submit(self, training: Training) -> Future:
         return self._connection.submit(
-            "run", run_on_worker, self._models[training.model], self._data[training.data],
-            training.seed, training.recipe, self._device, self._versions,
-        )  # fmt: skip
+            "run",
+            run_on_worker,
+            self._models[training.model],
+            self._data[training.data],
+            training.seed,
+            training.recipe,
+            self._device,
+            self._versions,
+        )
 
     def _failure(self, training: Training, future: Future) -> TrainingError | None:
         from distributed import KilledWorker

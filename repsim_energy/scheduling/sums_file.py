@@ -38,9 +38,11 @@ def write_sums(path: Path, chunks: Sequence[Known], sums: PatchMoments) -> None:
         Where they cannot be written; the file is the old one then.
     """
     state = {
-        "count": sums.count, "patch": sums.patch, "unit": sums.unit,
+        "count": sums.count,
+        "patch": sums.patch,
+        "unit": sums.unit,
         "products": sorted(sums.products),
-    }  # fmt: skip
+    }
     tensors = {
         "total": sums.total,
         "second": sums.second,

@@ -60,8 +60,9 @@ def _interface(metric: Metric) -> None:
     missing = missing_of(metric)
     demand(not missing, f"lacks {', '.join(missing)}; see repsim_energy.Metric")
     for name, known in (
-        ("operates_on", ("filters", "activations")), ("direction", ("similarity", "distance")),
-    ):  # fmt: skip
+        ("operates_on", ("filters", "activations")),
+        ("direction", ("similarity", "distance")),
+    ):
         got = getattr(metric, name)
         demand(got in known, f"{name} is {got!r}, expected {' or '.join(known)}")
     low, high = metric.bounds

@@ -151,9 +151,18 @@ class Training:
             new = _begun(self)
             try:
                 history = train(
-                    new.module, new.layer, self.data.train, self.data.test, new.normalisation,
-                    self.recipe, self.seed, device, count, layout, new.norm,
-                )  # fmt: skip
+                    new.module,
+                    new.layer,
+                    self.data.train,
+                    self.data.test,
+                    new.normalisation,
+                    self.recipe,
+                    self.seed,
+                    device,
+                    count,
+                    layout,
+                    new.norm,
+                )
                 return new.ended(history, device, layout)
             except UsageError as error:
                 raise UsageError(f"{called(self.model)}: {error}") from error
@@ -191,10 +200,16 @@ def _train_together(
     new = [_begun(training) for training in trainings]
     first = trainings[0]
     histories = train_together(
-        [one.module for one in new], new[0].layer, first.data.train, first.data.test,
-        new[0].normalisation, first.recipe, [training.seed for training in trainings], device,
+        [one.module for one in new],
+        new[0].layer,
+        first.data.train,
+        first.data.test,
+        new[0].normalisation,
+        first.recipe,
+        [training.seed for training in trainings],
+        device,
         [one.norm for one in new],
-    )  # fmt: skip
+    )
     seconds = (time.monotonic() - started) / len(trainings)
     outcomes: dict[int, Run | TrainingError] = {}
     for training, one, history in zip(trainings, new, histories, strict=True):

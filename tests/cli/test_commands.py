@@ -33,8 +33,16 @@ def test_compare_writes_what_python_returns_and_reuses_its_runs(
 ):
     """First as a process, as users run it."""
     out = tmp_path / "result.nc"
-    args = ["compare", "--models", f"{TINY},resnet20:width=0.25", "--dataset", source, *FAST,
-            "-o", str(out)]  # fmt: skip
+    args = [
+        "compare",
+        "--models",
+        f"{TINY},resnet20:width=0.25",
+        "--dataset",
+        source,
+        *FAST,
+        "-o",
+        str(out),
+    ]
     first = repsim_process(*args)
     assert first.returncode == 0, first.stderr
     assert "resnet20:width=0.25 seed 1" in first.stdout
@@ -84,8 +92,11 @@ def test_train_says_which_models_are_trained_already(repsim, source, tmp_path):
 
 def test_one_model_is_a_complete_result(repsim, source, tmp_path):
     torch.save({"c.weight": torch.randn(4, 3, 3, 3)}, tmp_path / "m.pt")
-    for models, seeds in ((f"checkpoint:path={tmp_path}/m.pt", []), (TINY, ["--seeds", "1"]),
-                          (TINY, [])):  # fmt: skip
+    for models, seeds in (
+        (f"checkpoint:path={tmp_path}/m.pt", []),
+        (TINY, ["--seeds", "1"]),
+        (TINY, []),
+    ):
         out = tmp_path / "one.nc"
         args = ["--models", models, "--dataset", source, *seeds, "-o", str(out), "-q"]
         done = repsim("compare", *args, *(FAST if models == TINY else []))
@@ -212,9 +223,22 @@ def test_the_help_names_every_command_and_option(repsim):
     for name in COMMANDS:
         assert re.search(rf"^\W*{name}\s+[A-Z]", page, re.MULTILINE), name
     page = repsim("compare", "--help").stdout
-    for option in ("--models", "--dataset", "--seeds", "--recipe", "--device", "--scheduler",
-                   "--jobs", "--metric", "--stage", "--layer", "--images", "--output", "--json",
-                   "--quiet"):  # fmt: skip
+    for option in (
+        "--models",
+        "--dataset",
+        "--seeds",
+        "--recipe",
+        "--device",
+        "--scheduler",
+        "--jobs",
+        "--metric",
+        "--stage",
+        "--layer",
+        "--images",
+        "--output",
+        "--json",
+        "--quiet",
+    ):
         assert option in page, option
 
 
@@ -286,8 +310,11 @@ def bad_inputs(tmp_path, source):
         (2, "expected NAME", ["--models", "vgg11,,", "--dataset", source]),
         (2, "--seeds 20240101-20240101", [*model, "--dataset", source, "--seeds", "20240101"]),
         (2, "got seeds 'x'", [*model, "--dataset", source, "--seeds", "x"]),
-        (2, "got 100000000 seeds '0-99999999', expected at most 10000",
-         [*model, "--dataset", source, "--seeds", "0-99999999"]),
+        (
+            2,
+            "got 100000000 seeds '0-99999999', expected at most 10000",
+            [*model, "--dataset", source, "--seeds", "0-99999999"],
+        ),
         (2, "got 10001 seeds", [*model, "--dataset", source, "--seeds", ",".join(["7"] * 10001)]),
         (2, "expected a number above 0", [*model, "--dataset", source, "--seeds", "9" * 5000]),
         (2, "expected one number", [*model, "--scheduler", "local:2", "--jobs", "3"]),
@@ -298,8 +325,11 @@ def bad_inputs(tmp_path, source):
         (2, "trained here", [*model, "--dataset", source, "--channels", f"{TINY}=bgr"]),
         (2, "metrics that show images", [*model, "--dataset", source, "--normalize", "none"]),
         (2, "unknown model in answer=", [*model, "--dataset", source, "--answer", "vgg=x"]),
-        (2, "compare models of one patch shape",
-         ["--models", f"{TINY},lenet5", "--dataset", source]),
+        (
+            2,
+            "compare models of one patch shape",
+            ["--models", f"{TINY},lenet5", "--dataset", source],
+        ),
         (2, "output", [*model, "--dataset", source, "-o", "/nowhere/x.nc"]),
         (2, "constant", [*model, "--dataset", f"npz:path={tmp_path}/constant.npz"]),
         (2, "no images", [*model, "--dataset", f"npz:path={tmp_path}/empty.npz"]),
@@ -307,9 +337,20 @@ def bad_inputs(tmp_path, source):
         (2, "smaller than the 3x3 kernel", [*model, "--dataset", f"npz:path={tmp_path}/small.npz"]),
         (4, "cannot be read", [*model, "--dataset", f"npz:path={truncated}"]),
         (4, "cannot be read", ["--models", f"checkpoint:path={foreign}", "--dataset", source]),
-        (1, "lower it", [*model, "--dataset", source, "--recipe", "quick:lr=1e30:steps=30:loss=mse",
-                      "--seeds", "1"]),
-    ]  # fmt: skip
+        (
+            1,
+            "lower it",
+            [
+                *model,
+                "--dataset",
+                source,
+                "--recipe",
+                "quick:lr=1e30:steps=30:loss=mse",
+                "--seeds",
+                "1",
+            ],
+        ),
+    ]
 
 
 def test_bad_input_is_one_line_and_the_right_code(repsim, tmp_path, source):
@@ -330,7 +371,7 @@ def test_bad_input_is_one_line_and_the_right_code(repsim, tmp_path, source):
         (["--models"], 2, "No such option"),
         (["models", "vgg111"], 2, "error: unknown model 'vgg111'; did you mean 'vgg11'?"),
     ],
-)  # fmt: skip
+)
 def test_a_process_ends_with_the_code_of_the_command(args, code, said):
     done = repsim_process(*args)
     assert done.returncode == code, done.stderr
@@ -343,9 +384,18 @@ def test_a_part_that_fails_is_exit_code_3_and_the_rest_is_kept(repsim, source, t
     out = tmp_path / "part.nc"
     models = f"{TINY},torchvision/squeezenet1_1"
     done = repsim(
-        "compare", "-q", "--models", models, "--dataset", f"{source}:size=9", *FAST, "--seeds", "1",
-        "-o", str(out),
-    )  # fmt: skip
+        "compare",
+        "-q",
+        "--models",
+        models,
+        "--dataset",
+        f"{source}:size=9",
+        *FAST,
+        "--seeds",
+        "1",
+        "-o",
+        str(out),
+    )
     assert done.returncode == 3, done.stderr
     assert "failed: torchvision/squeezenet1_1 seed 0" in done.stderr
     assert rs.open_result(out).similarity.sel(model=TINY, model_ref=TINY).notnull().all()
@@ -371,12 +421,14 @@ def test_a_result_does_not_replace_what_is_read(repsim, pictures_npz, photos, tm
     torch.save({"c.weight": torch.ones(4, 3, 3, 3)}, tmp_path / "m.pt")
     picture = photos / "train" / "cat" / "0.png"
     model = f"checkpoint:path={tmp_path / 'm.pt'}"
-    for output, dataset in ((pictures_npz, f"npz:path={pictures_npz}"),
-                            (tmp_path / "link.npz", f"npz:path={pictures_npz}+random_labels"),
-                            (tmp_path / "m.pt", f"npz:path={pictures_npz}"),
-                            (picture, f"folder:path={photos}"),
-                            (pictures_npz, f"{pictures_npz}+random_labels"),
-                            (picture, f"{photos}")):  # fmt: skip
+    for output, dataset in (
+        (pictures_npz, f"npz:path={pictures_npz}"),
+        (tmp_path / "link.npz", f"npz:path={pictures_npz}+random_labels"),
+        (tmp_path / "m.pt", f"npz:path={pictures_npz}"),
+        (picture, f"folder:path={photos}"),
+        (pictures_npz, f"{pictures_npz}+random_labels"),
+        (picture, f"{photos}"),
+    ):
         before = output.read_bytes()
         args = ["--models", model, "--dataset", dataset]
         done = repsim("compare", *args, "-o", str(output))
@@ -450,8 +502,19 @@ def test_checkpoints_are_compared_with_their_own_architecture(repsim, source, tm
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["attrs"]["stage"] == "trained"
     whole = f"{spec}:arch=resnet20:width=0.25"
-    found = repsim("compare", "--models", whole, "--dataset", source, "--metric", "cka", "-q",
-                   "--layer", "first,blocks.2,output", "--json")  # fmt: skip
+    found = repsim(
+        "compare",
+        "--models",
+        whole,
+        "--dataset",
+        source,
+        "--metric",
+        "cka",
+        "-q",
+        "--layer",
+        "first,blocks.2,output",
+        "--json",
+    )
     assert found.returncode == 0, found.stderr
 
 
@@ -472,8 +535,20 @@ def test_what_is_said_of_given_networks_is_said_on_the_command_line(repsim, sour
     assert attrs["channels"] == "bgr,rgb"
     some = json.loads(repsim(*args, "--fold", f"{own}=bn", "--json").stdout)["attrs"]
     assert some["folded"] == ",bn1 (BatchNorm2d)"
-    shown = repsim("compare", "--models", f"{spec}:arch={own},{own}", "--dataset", source, *FAST,
-                   "--metric", "cka", "--normalize", "mine=0.5/0.25", "--json", "-q")  # fmt: skip
+    shown = repsim(
+        "compare",
+        "--models",
+        f"{spec}:arch={own},{own}",
+        "--dataset",
+        source,
+        *FAST,
+        "--metric",
+        "cka",
+        "--normalize",
+        "mine=0.5/0.25",
+        "--json",
+        "-q",
+    )
     said = json.loads(shown.stdout)["attrs"]["normalization"]
     assert said == "0.5/0.5/0.5/0.25/0.25/0.25,dataset"
     refused = repsim(*args, "--answer", "mine=,x")
@@ -485,8 +560,20 @@ def test_what_is_said_of_given_networks_is_said_on_the_command_line(repsim, sour
 
 
 def test_all_convolutions_are_compared_and_printed(repsim, source):
-    args = ["compare", "--models", "resnet20:width=0.25", "--dataset", source, "--seeds", "2",
-            *FAST, "--metric", "cka:batch=15", "--layer", "convs"]  # fmt: skip
+    args = [
+        "compare",
+        "--models",
+        "resnet20:width=0.25",
+        "--dataset",
+        source,
+        "--seeds",
+        "2",
+        *FAST,
+        "--metric",
+        "cka:batch=15",
+        "--layer",
+        "convs",
+    ]
     shown = repsim(*args)
     assert shown.returncode == 0, shown.stderr
     rows = [line for line in shown.stdout.splitlines() if " blocks." in line or " conv1 " in line]
@@ -506,8 +593,7 @@ def test_names_and_help_need_no_torch():
         "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'xarray', 'scipy') if m in sys.modules])"
     )
-    for args in (["--help"], ["plugins"], ["models"], ["compare", "--help"],
-                 ["doctor", "--help"]):  # fmt: skip
+    for args in (["--help"], ["plugins"], ["models"], ["compare", "--help"], ["doctor", "--help"]):
         done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
         assert done.stdout.strip().splitlines()[-1] == "[]", args
 

@@ -49,8 +49,9 @@ def test_a_kernel_that_raises_is_no_traceback(run, monkeypatch):
     found = json.loads(said.out)
     problems = {check["name"]: check["problem"] for check in found["checks"]}
     assert problems == {
-        "patch basis": "ZeroDivisionError: division by zero", "class correlations": None,
-    }  # fmt: skip
+        "patch basis": "ZeroDivisionError: division by zero",
+        "class correlations": None,
+    }
     assert said.err == ""
 
 

@@ -39,9 +39,21 @@ def arguments(pictures_npz):
 def given(pictures_npz, tmp_path):
     """The arguments of a comparison that trains nothing."""
     torch.save({"conv1.weight": torch.randn(4, 3, 3, 3)}, tmp_path / "m.pt")
-    return ["compare", "--models", f"checkpoint:path={tmp_path / 'm.pt'},linear_cnn:filters=8",
-            "--dataset", f"npz:path={pictures_npz}", "--seeds", "1", "--stage", "trained",
-            "--jobs", "1", "--recipe", "quick:steps=1:batch=10"]  # fmt: skip
+    return [
+        "compare",
+        "--models",
+        f"checkpoint:path={tmp_path / 'm.pt'},linear_cnn:filters=8",
+        "--dataset",
+        f"npz:path={pictures_npz}",
+        "--seeds",
+        "1",
+        "--stage",
+        "trained",
+        "--jobs",
+        "1",
+        "--recipe",
+        "quick:steps=1:batch=10",
+    ]
 
 
 def lines_of(done):
@@ -95,10 +107,26 @@ def test_the_table_is_printed_before_the_line(repsim, given, small_disk, fresh_c
 
 
 def test_a_reproduction_is_shown_where_it_cannot_be_written(repsim, small_disk, shared_cache):
-    done = repsim("reproduce", "theorem", "--scale", "smoke", "-q", "-o", str(small_disk),
-                  REPSIM_CACHE=str(shared_cache))  # fmt: skip
-    roomy = repsim("reproduce", "theorem", "--scale", "smoke", "-q", "-o", str(small_disk.parent),
-                   REPSIM_CACHE=str(shared_cache))  # fmt: skip
+    done = repsim(
+        "reproduce",
+        "theorem",
+        "--scale",
+        "smoke",
+        "-q",
+        "-o",
+        str(small_disk),
+        REPSIM_CACHE=str(shared_cache),
+    )
+    roomy = repsim(
+        "reproduce",
+        "theorem",
+        "--scale",
+        "smoke",
+        "-q",
+        "-o",
+        str(small_disk.parent),
+        REPSIM_CACHE=str(shared_cache),
+    )
     assert done.returncode == 1
     table = [line for line in roomy.stdout.splitlines() if not line.startswith("written")]
     assert done.stdout.splitlines() == table

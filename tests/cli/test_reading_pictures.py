@@ -13,9 +13,19 @@ from repsim_energy.data.folder import folder
 @pytest.fixture
 def arguments(photos, tmp_path):
     torch.save({"conv1.weight": torch.ones(2, 3, 3, 3).cumsum(0)}, tmp_path / "m.pt")
-    return ["compare", "--models", f"checkpoint:path={tmp_path / 'm.pt'},linear_cnn:filters=8",
-            "--dataset", f"folder:path={photos}", "--seeds", "1", "--jobs", "1",
-            "--recipe", "quick:steps=2:batch=4"]  # fmt: skip
+    return [
+        "compare",
+        "--models",
+        f"checkpoint:path={tmp_path / 'm.pt'},linear_cnn:filters=8",
+        "--dataset",
+        f"folder:path={photos}",
+        "--seeds",
+        "1",
+        "--jobs",
+        "1",
+        "--recipe",
+        "quick:steps=2:batch=4",
+    ]
 
 
 def test_a_command_says_what_it_read_the_first_time(repsim, arguments, fresh_cache):

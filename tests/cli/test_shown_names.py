@@ -115,8 +115,9 @@ def test_numbers_of_a_numbered_table_are_those_of_the_result(pictures, monkeypat
     result = compared(labels, pictures)
     text = shown(result, monkeypatch, 80)
     rows = [line.split("│")[1:-1] for line in text.splitlines() if re.match(r"│ \d ", line)]
-    found = np.array([[cell.strip().replace("-", "nan", cell.strip() == "-") for cell in row]
-                      for row in rows]).astype(float)[:, 1:]  # fmt: skip
+    found = np.array(
+        [[cell.strip().replace("-", "nan", cell.strip() == "-") for cell in row] for row in rows]
+    ).astype(float)[:, 1:]
     expected = result.similarity[0, :, 0, 0, :, 0].values.copy()
     np.fill_diagonal(expected, np.nan)
     np.testing.assert_allclose(found, expected, atol=5.1e-4)
@@ -125,11 +126,23 @@ def test_numbers_of_a_numbered_table_are_those_of_the_result(pictures, monkeypat
 @pytest.mark.process
 def test_output_that_is_ascii_holds_everything(tmp_path, pictures_npz):
     torch.save({"c.weight": bank(0)}, tmp_path / "naïve.pt")
-    args = ["compare", "--models", f"checkpoint:path={tmp_path / 'naïve.pt'},linear_cnn:filters=8",
-            "--dataset", f"npz:path={pictures_npz}", "--recipe", "quick:steps=2", "-j", "1",
-            "--stage", "trained"]  # fmt: skip
-    for env in ({"PYTHONIOENCODING": "ascii"},
-                {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):  # fmt: skip
+    args = [
+        "compare",
+        "--models",
+        f"checkpoint:path={tmp_path / 'naïve.pt'},linear_cnn:filters=8",
+        "--dataset",
+        f"npz:path={pictures_npz}",
+        "--recipe",
+        "quick:steps=2",
+        "-j",
+        "1",
+        "--stage",
+        "trained",
+    ]
+    for env in (
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ):
         done = repsim_process(*args, **env)
         assert done.returncode == 0, done.stderr
         assert "mean +- sd over pairs" in done.stdout

@@ -48,8 +48,10 @@ def test_a_checkpoint_says_it_with_its_weights_before_training_and_its_batch_nor
         net[1].weight.data.normal_()
         torch.save(net.state_dict(), tmp_path / f"{name}.pt")
         torch.save(flipped(net).state_dict(), tmp_path / f"{name}-bgr.pt")
-    given = [f"checkpoint:path={tmp_path}/net{a}.pt:init={tmp_path}/init{a}.pt:fold=bn{b}"
-             for a, b in (("", ""), ("-bgr", ":channels=bgr"))]  # fmt: skip
+    given = [
+        f"checkpoint:path={tmp_path}/net{a}.pt:init={tmp_path}/init{a}.pt:fold=bn{b}"
+        for a, b in (("", ""), ("-bgr", ":channels=bgr"))
+    ]
     result = rs.compare(dict(zip("ab", given, strict=True)), IMAGES)
     np.testing.assert_array_equal(*result.energy.values[0, :, 0])
     assert result.attrs["stage"] == "change"

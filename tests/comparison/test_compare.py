@@ -33,11 +33,20 @@ def result(data):
 
 def test_a_result_follows_the_schema(result, tmp_path):
     assert dict(result.similarity.sizes) == {
-        "dataset": 1, "model": 2, "seed": 3, "dataset_ref": 1, "model_ref": 2, "seed_ref": 3,
-    }  # fmt: skip
+        "dataset": 1,
+        "model": 2,
+        "seed": 3,
+        "dataset_ref": 1,
+        "model_ref": 2,
+        "seed_ref": 3,
+    }
     assert dict(result.energy.sizes) == {
-        "dataset": 1, "model": 2, "seed": 3, "stage": 3, "component": 27,
-    }  # fmt: skip
+        "dataset": 1,
+        "model": 2,
+        "seed": 3,
+        "stage": 3,
+        "component": 27,
+    }
     assert result.components.shape == (1, 27, 3, 3, 3)
     assert result.model.values.tolist() == [TINY, "small_cnn"]
     for name, variable in result.data_vars.items():
@@ -91,8 +100,9 @@ def test_json_holds_no_nan(result):
 def test_own_modules_and_filters_are_taken_as_they_are(pictures, rng):
     module = small_cnn(3, 3)
     bank = torch.randn(5, 3, 3, 3, generator=rng)
-    found = rs.compare({"mine": module, "bank": bank, "same": module[0].weight.detach()},
-                       pictures.images)  # fmt: skip
+    found = rs.compare(
+        {"mine": module, "bank": bank, "same": module[0].weight.detach()}, pictures.images
+    )
     assert found.attrs["stage"] == "trained"
     assert float(found.similarity.sel(model="mine", model_ref="same")[0, 0, 0, 0]) == pytest.approx(
         1
@@ -168,8 +178,11 @@ def grey(images):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"models": ["vgg11", "lenet5"]}, ShapeError,
-         "'vgg11' sees 3x3x3 patches and 'lenet5' 5x5x3"),
+        (
+            {"models": ["vgg11", "lenet5"]},
+            ShapeError,
+            "'vgg11' sees 3x3x3 patches and 'lenet5' 5x5x3",
+        ),
         ({"models": []}, UsageError, "no models"),
         ({"models": ["vgg1"]}, UsageError, "did you mean 'vgg1"),
         ({"models": ["vgg11:widht=2"]}, UsageError, "did you mean 'width'"),
@@ -186,11 +199,14 @@ def grey(images):
         ({"dataset": torch.full((9, 3, 8, 8), torch.nan)}, DataError, "NaN"),
         ({"dataset": (torch.rand(9, 3, 2, 2), [0] * 9)}, ShapeError, "smaller than the 3x3 kernel"),
         ({"dataset": (torch.rand(1, 3, 4, 4), [0])}, DataError, "4 patches for 27 components"),
-        ({"dataset": torch.rand(9, 4, 8, 8), "models": [torch.rand(2, 3, 3, 3)]}, ShapeError,
-         "4 channels but the filters of 'filters' see 3"),
+        (
+            {"dataset": torch.rand(9, 4, 8, 8), "models": [torch.rand(2, 3, 3, 3)]},
+            ShapeError,
+            "4 channels but the filters of 'filters' see 3",
+        ),
         ({"models": [torch.rand(2, 3, 3, 3)], "metric": "cka"}, UsageError, "filters alone"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_refused_in_one_line_before_anything_is_trained(
     arguments, error, words, data, fresh_cache
 ):

@@ -170,13 +170,19 @@ BANK = torch.randn(6, 3, 3, 3)
         ({"bank": BANK}, {}, "'bank', which is filters alone"),
         ({"net": with_norm}, {"fold": "bn1"}, "got fold=bn1 for 'net', expected fold=bn"),
         ({"net": with_norm}, {"fold": {"nett": "bn"}}, "unknown model in fold= 'nett'"),
-        ({"net": with_norm}, {"metric": "cka"},
-         "fold=bn .*, which is for metrics that compare filters"),
+        (
+            {"net": with_norm},
+            {"metric": "cka"},
+            "fold=bn .*, which is for metrics that compare filters",
+        ),
         ({"net": trained()}, {"stage": "init"}, "needs the initial weights of 'net'"),
-        ({"net": TrainedModel(trained(), initial=BANK)}, {"stage": "change"},
-         "stage 'change' needs the batch norm of 'net' before training"),
+        (
+            {"net": TrainedModel(trained(), initial=BANK)},
+            {"stage": "change"},
+            "stage 'change' needs the batch norm of 'net' before training",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_folded_is_refused_before_anything_is_trained(models, options, message):
     with pytest.raises(UsageError, match=message) as caught:
         rs.compare(models, IMAGES, recipe=RECIPE, seeds=1, **{"fold": "bn", **options})

@@ -49,7 +49,7 @@ def both(images):
         (((IMAGES, LABELS),), ("images",)),
         ((FIRST,), ("first",)),
     ],
-)  # fmt: skip
+)
 def test_lists_and_tuples_of_data_sets_are_the_same(container, sets, labels):
     found = as_datasets(REGISTRY, container(sets))
     assert tuple(data.label for data in found) == labels
@@ -83,11 +83,16 @@ def test_images_come_out_as_they_went_in():
 @pytest.mark.parametrize(
     "layout",
     [
-        lambda a: a, lambda a: a[:, :, ::-1], lambda a: a[::2], np.asfortranarray,
-        lambda a: a.astype(a.dtype.newbyteorder()), lambda a: np.broadcast_to(a[:1], a.shape),
-        lambda a: a.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2), lambda a: a[:0],
+        lambda a: a,
+        lambda a: a[:, :, ::-1],
+        lambda a: a[::2],
+        np.asfortranarray,
+        lambda a: a.astype(a.dtype.newbyteorder()),
+        lambda a: np.broadcast_to(a[:1], a.shape),
+        lambda a: a.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2),
+        lambda a: a[:0],
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("kind", ["u1", "f4", "f8", "i8", "?"])
 def test_arrays_of_any_layout_become_tensors(layout, kind):
     array = layout((np.random.default_rng(0).random((6, 3, 5, 4)) * 9).astype(kind))
@@ -126,7 +131,7 @@ def test_arrays_of_any_layout_become_tensors(layout, kind):
         (rs.ImageSet(IMAGES, LABELS, ("a",), "few"), "labels go from 0 to 2, expected 0 to 0"),
         ("deadleaves:count=20,deadlaves", "unknown dataset 'deadlaves'"),
     ],
-)  # fmt: skip
+)
 def test_data_sets_that_cannot_be_understood_are_refused_in_one_line(data, words):
     with pytest.raises(RepsimError, match=words) as caught:
         as_datasets(REGISTRY, data)
@@ -141,11 +146,16 @@ def build(num_classes, in_channels):
 @pytest.mark.parametrize(
     ("model", "label"),
     [
-        ("vgg11", "vgg11"), (nn.Conv2d(3, 4, 3), "Conv2d"), (build(2, 3), "Sequential"),
-        (BANK, "filters"), (BANK.numpy(), "filters"), (BANK.numpy()[::-1], "filters"),
-        (build, "build"), (as_models(REGISTRY, ["vgg11"])[0], "vgg11"),
+        ("vgg11", "vgg11"),
+        (nn.Conv2d(3, 4, 3), "Conv2d"),
+        (build(2, 3), "Sequential"),
+        (BANK, "filters"),
+        (BANK.numpy(), "filters"),
+        (BANK.numpy()[::-1], "filters"),
+        (build, "build"),
+        (as_models(REGISTRY, ["vgg11"])[0], "vgg11"),
     ],
-)  # fmt: skip
+)
 def test_one_model_needs_no_list(model, label):
     for given in (model, [model], (model,)):
         assert [spec.label for spec in as_models(REGISTRY, given)] == [label]
@@ -180,9 +190,10 @@ def test_other_seeds_are_refused(seeds):
 
 
 @pytest.mark.parametrize(
-    "seeds", [20240101, 10**30, range(10**8), range(10**30), itertools.count()],
+    "seeds",
+    [20240101, 10**30, range(10**8), range(10**30), itertools.count()],
     ids=["a number", "a large one", "a range", "a large range", "no end"],
-)  # fmt: skip
+)
 def test_more_seeds_than_can_be_meant_are_refused_at_once(seeds):
     with pytest.raises(rs.UsageError, match=r"got .*seeds, expected at most 10000; one seed") as e:
         rs.compare("vgg11", "deadleaves:count=100000000", seeds=seeds)  # refused before its images

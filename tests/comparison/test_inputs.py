@@ -70,8 +70,11 @@ def test_images_become_the_input_that_is_said(normalize, expected, seen):
     torch.testing.assert_close(last, expected[order], atol=1e-3, rtol=1e-3)
     assert sorted(order.tolist()) == list(range(30))
     said = found.attrs["normalization"]
-    assert said == {"auto": "dataset", "imagenet": "0.485/0.456/0.406/0.229/0.224/0.225",
-                    "0.5/0.25": "0.5/0.5/0.5/0.25/0.25/0.25"}.get(normalize, normalize)  # fmt: skip
+    assert said == {
+        "auto": "dataset",
+        "imagenet": "0.485/0.456/0.406/0.229/0.224/0.225",
+        "0.5/0.25": "0.5/0.5/0.5/0.25/0.25/0.25",
+    }.get(normalize, normalize)
 
 
 def test_it_is_said_network_by_network_and_of_a_checkpoint(tmp_path):
@@ -79,9 +82,13 @@ def test_it_is_said_network_by_network_and_of_a_checkpoint(tmp_path):
     inside = Inside(net, minus_over(*IMAGENET))
     words = {"net": "imagenet", "inside": "none"}
     found = rs.compare(
-        {"net": net, "inside": inside, "other": steep(1)}, IMAGES, "cka",
-        layers=["output"], normalize=words, seeds=1,
-    )  # fmt: skip
+        {"net": net, "inside": inside, "other": steep(1)},
+        IMAGES,
+        "cka",
+        layers=["output"],
+        normalize=words,
+        seeds=1,
+    )
     assert float(found.similarity.squeeze()[0, 1]) == pytest.approx(1, abs=1e-6)
     assert found.attrs["normalization"].split(",")[1:] == ["none", "dataset"]
     run = rs.compare(["lenet5"], both_splits(IMAGES32), "cka", recipe=RECIPE, seeds=1)
@@ -98,9 +105,13 @@ def test_a_checkpoint_says_it_as_an_option(tmp_path):
     torch.save(net.state_dict(), tmp_path / "net.pt")
     spec = f"checkpoint:path={tmp_path}/net.pt:arch=lenet5:normalize=0.5/0.25"
     found = rs.compare(
-        {"file": spec, "module": net}, IMAGES32, "cka",
-        layers=["output"], normalize={"module": "0.5/0.25"}, seeds=1,
-    )  # fmt: skip
+        {"file": spec, "module": net},
+        IMAGES32,
+        "cka",
+        layers=["output"],
+        normalize={"module": "0.5/0.25"},
+        seeds=1,
+    )
     assert float(found.similarity.squeeze()[0, 1]) == pytest.approx(1, abs=1e-6)
     assert found.attrs["normalization"] == ",".join(["0.5/0.5/0.5/0.25/0.25/0.25"] * 2)
 
@@ -146,9 +157,17 @@ def batch_norm(mean):
         (torch.sqrt, False),
         (lambda images: images.flip(1), False),
     ],
-    ids=["as it is", "of 0 to 255", "batch norm of 0 to 1", "batch norm of normalized images",
-         "smaller", "positive part", "root", "other order of channels"],
-)  # fmt: skip
+    ids=[
+        "as it is",
+        "of 0 to 255",
+        "batch norm of 0 to 1",
+        "batch norm of normalized images",
+        "smaller",
+        "positive part",
+        "root",
+        "other order of channels",
+    ],
+)
 def test_what_counts_as_normalizing_inside(before, inside):
     net = Inside(steep(), before)
     net.train()

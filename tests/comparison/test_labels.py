@@ -130,8 +130,10 @@ def test_a_name_of_a_model_and_a_file_of_it_are_both_understood(files, monkeypat
     assert labels("vgg11.pt", "vgg11=./vgg11") == ["vgg11.pt", "vgg11"]
 
 
-@pytest.mark.parametrize("ending", ["safetensors", "pt", "pth", "th", "ckpt", "bin", "PT", "pt.gz",
-                                    "onnx", "h5", "keras"])  # fmt: skip
+@pytest.mark.parametrize(
+    "ending",
+    ["safetensors", "pt", "pth", "th", "ckpt", "bin", "PT", "pt.gz", "onnx", "h5", "keras"],
+)
 @pytest.mark.parametrize("folder", [".", "a b", "c=d,e", "~"])
 def test_a_file_is_a_model_by_its_name(ending, folder, files):
     (name,) = files(f"{folder}/mine.{ending}")
@@ -162,14 +164,26 @@ def test_a_file_that_is_not_there_is_said_with_one_that_resembles_it(text, files
 
 def test_objects_beside_names_keep_their_numbers():
     assert labels(bank(0), bank(1), "vgg11", bank(2)) == [
-        "filters", "filters#1", "vgg11", "filters#3",
-    ]  # fmt: skip
+        "filters",
+        "filters#1",
+        "vgg11",
+        "filters#3",
+    ]
 
 
 def test_seven_networks_are_told_apart_at_80_columns(files, repsim, pictures_npz, tmp_path):
     names = files(*(f"runs/seed_{n}/best.pt" for n in range(7)))
-    done = repsim("compare", "--models", ",".join(names), "--dataset", f"npz:path={pictures_npz}",
-                  "-q", "-o", str(tmp_path / "r.nc"), COLUMNS="80")  # fmt: skip
+    done = repsim(
+        "compare",
+        "--models",
+        ",".join(names),
+        "--dataset",
+        f"npz:path={pictures_npz}",
+        "-q",
+        "-o",
+        str(tmp_path / "r.nc"),
+        COLUMNS="80",
+    )
     assert done.returncode == 0, done.stderr
     expected = [f"seed_{n}/best" for n in range(7)]
     assert rs.open_result(tmp_path / "r.nc").model.values.tolist() == expected
@@ -179,7 +193,8 @@ def test_seven_networks_are_told_apart_at_80_columns(files, repsim, pictures_npz
 def test_a_result_does_not_replace_a_file_that_is_a_model(files, repsim, pictures_npz):
     (name,) = files("w.pt")
     for model in (name, f"mine={name}", f"mine=checkpoint:path={name}", f"./{name}:layer=c"):
-        done = repsim("compare", "--models", model, "--dataset", f"npz:path={pictures_npz}",
-                      "-o", name)  # fmt: skip
+        done = repsim(
+            "compare", "--models", model, "--dataset", f"npz:path={pictures_npz}", "-o", name
+        )
         assert done.returncode == 2
         assert "is read by this command" in done.stderr

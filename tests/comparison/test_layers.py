@@ -40,9 +40,7 @@ def hsic(x, y):
 def test_batches_are_summed_before_the_one_ratio_is_taken(data, pictures):
     """Against the definition, on the images in the order in which they are dealt out."""
     first, second = net(5, 6), net(5, 6)
-    found = rs.compare(
-        {"a": first, "b": second}, data, "cka:batch=24", layers=["convs"], images=60
-    )  # fmt: skip
+    found = rs.compare({"a": first, "b": second}, data, "cka:batch=24", layers=["convs"], images=60)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
     normalisation = normalisation_of(pictures)
     features = []
@@ -83,14 +81,17 @@ def test_layers_in_groups_are_the_layers_at_once(data, monkeypatch):
 def test_groups_fit_and_hold_every_layer_once(monkeypatch):
     monkeypatch.setattr(compared_layers, "AT_ONCE", 4000)
     assert groups_of({"a": 30, "b": 70, "c": 1, "d": 500, "e": 99}, 10) == [
-        ["a", "b"], ["c"], ["d"], ["e"],
-    ]  # fmt: skip
+        ["a", "b"],
+        ["c"],
+        ["d"],
+        ["e"],
+    ]
 
 
 def test_models_need_not_share_layers(data):
     found = rs.compare(
         {"a": net(5, 6), "b": net(4, 4, 4)}, data, "cka:batch=20", layers=["convs"], images=60
-    )  # fmt: skip
+    )
     assert found.layer.values.tolist() == ["0", "2", "4"]
     own = found.similarity.sel(seed=0, seed_ref=0).squeeze(drop=True)
     assert own.sel(model="a", layer="4").isnull().all()

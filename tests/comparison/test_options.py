@@ -31,13 +31,19 @@ def test_of_every_option_it_is_known_what_it_is_for():
 
 
 REFUSED = [
-    ("energy", "layers", "conv1"), ("energy", "layers", ["first", "output"]),
-    ("energy", "layers", ("convs",)), ("energy", "images", 10), ("energy", "normalize", "none"),
+    ("energy", "layers", "conv1"),
+    ("energy", "layers", ["first", "output"]),
+    ("energy", "layers", ("convs",)),
+    ("energy", "images", 10),
+    ("energy", "normalize", "none"),
     ("energy", "normalize", {"net": "none"}),
-    ("cka", "fold", "bn"), ("cka", "fold", {"net": "bn"}),
-    ("cka", "stage", "init"), ("cka", "stage", "change"), ("cka", "stage", "nonsense"),
+    ("cka", "fold", "bn"),
+    ("cka", "fold", {"net": "bn"}),
+    ("cka", "stage", "init"),
+    ("cka", "stage", "change"),
+    ("cka", "stage", "nonsense"),
     ("cka:batch=20", "stage", "change"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("metric", "option", "value"), REFUSED)
@@ -53,12 +59,15 @@ def test_options_of_metrics_of_the_other_kind_are_refused(metric, option, value)
 @pytest.mark.parametrize(
     ("metric", "options"),
     [
-        ("energy", {"layers": "first"}), ("energy", {"layers": ["first"]}),
-        ("energy", {"images": 1000}), ("energy", {"normalize": "auto"}),
+        ("energy", {"layers": "first"}),
+        ("energy", {"layers": ["first"]}),
+        ("energy", {"images": 1000}),
+        ("energy", {"normalize": "auto"}),
         ("energy", {"stage": "trained", "seeds": [5], "device": "cpu"}),
-        ("cka", {"stage": "trained"}), ("cka", {"stage": "auto", "jobs": 1, "seeds": 1}),
+        ("cka", {"stage": "trained"}),
+        ("cka", {"stage": "auto", "jobs": 1, "seeds": 1}),
     ],
-)  # fmt: skip
+)
 def test_what_is_done_anyway_may_be_asked_for(metric, options):
     net = {"net": small_cnn(2, 3)}
     plain, asked = rs.compare(net, BOTH, metric), rs.compare(net, BOTH, metric, **options)
@@ -66,12 +75,14 @@ def test_what_is_done_anyway_may_be_asked_for(metric, options):
 
 
 IDLE = [
-    ("energy", {"seeds": 5}, ["seeds=5"]), ("cka", {"seeds": [1, 2]}, ["seeds=1,2"]),
+    ("energy", {"seeds": 5}, ["seeds=5"]),
+    ("cka", {"seeds": [1, 2]}, ["seeds=1,2"]),
     ("energy", {"recipe": "paper"}, ["recipe=paper"]),
     ("energy", {"recipe": RECIPE, "seeds": 4}, ["recipe=Recipe", "seeds=4"]),
     ("energy", {"answer": "logits"}, ["answer=logits"]),
-    ("cka", {"jobs": 3}, ["jobs=3"]), ("cka", {"scheduler": "local:2"}, ["scheduler=local:2"]),
-]  # fmt: skip
+    ("cka", {"jobs": 3}, ["jobs=3"]),
+    ("cka", {"scheduler": "local:2"}, ["scheduler=local:2"]),
+]
 
 
 @pytest.mark.parametrize(("metric", "options", "named"), IDLE)
@@ -165,11 +176,20 @@ def test_adam_has_no_momentum():
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("layers", 3), ("layers", None), ("images", "all"), ("images", 1.5), ("images", 0),
-        ("jobs", "2"), ("jobs", 1.5), ("jobs", []), ("scheduler", 3), ("scheduler", []),
-        ("device", None), ("device", 1.5),
+        ("layers", 3),
+        ("layers", None),
+        ("images", "all"),
+        ("images", 1.5),
+        ("images", 0),
+        ("jobs", "2"),
+        ("jobs", 1.5),
+        ("jobs", []),
+        ("scheduler", 3),
+        ("scheduler", []),
+        ("device", None),
+        ("device", 1.5),
     ],
-)  # fmt: skip
+)
 def test_a_value_of_another_type_is_refused_by_name(option, value):
     with pytest.raises(UsageError, match=option.removesuffix("s")):
         rs.compare([small_cnn(2, 3)], BOTH, "cka", **{option: value})

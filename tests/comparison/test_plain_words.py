@@ -77,44 +77,53 @@ SAID = {
     "an empty item": (lambda: rs.compare("vgg11,", IMAGES), "empty item in 'vgg11,'"),
     "two metrics": (lambda: rs.compare(BANK, IMAGES, "energy,cka"), "got 2 metrics, expected one"),
     "metrics in a list": (
-        lambda: rs.compare(BANK, IMAGES, ["energy", "cka"]), "got 2 metrics, expected one",
+        lambda: rs.compare(BANK, IMAGES, ["energy", "cka"]),
+        "got 2 metrics, expected one",
     ),
     "capitals": (lambda: rs.compare(BANK, IMAGES, "CKA"), "did you mean 'cka'"),
     "capitals of a model": (lambda: rs.compare("ResNet18", IMAGES), "did you mean 'resnet18'"),
     "a misspelled metric": (lambda: rs.compare(BANK, IMAGES, "enegry"), "did you mean 'energy'"),
     "a misspelled data set": (lambda: rs.compare(BANK, "cifar-10"), "did you mean 'cifar10'"),
     "a misspelled recipe": (
-        lambda: rs.compare("vgg11", IMAGES, recipe="Quik"), "did you mean 'quick'",
+        lambda: rs.compare("vgg11", IMAGES, recipe="Quik"),
+        "did you mean 'quick'",
     ),
     "seeds in a text": (lambda: rs.compare("vgg11", IMAGES, seeds="0,1"), "got seeds '0,1'"),
     "one filter": (lambda: rs.compare(BANK[0], IMAGES), r"shape \(3, 3, 3\), expected \(k, c"),
     "a stack of banks": (
-        lambda: rs.compare(BANK[None], IMAGES), r"shape \(1, 5, 3, 3, 3\).* as a list",
+        lambda: rs.compare(BANK[None], IMAGES),
+        r"shape \(1, 5, 3, 3, 3\).* as a list",
     ),
     "axes of TensorFlow": (
         lambda: rs.compare(BANK.transpose(2, 3, 1, 0), IMAGES),
         r"shape \(3, 3, 3, 5\), which could be \(kh, kw, c, k\)",
     ),
     "axes of TensorFlow, gray": (
-        lambda: rs.compare(np.ones((5, 5, 1, 6)), IMAGES), r"transpose\(3, 2, 0, 1\)",
+        lambda: rs.compare(np.ones((5, 5, 1, 6)), IMAGES),
+        r"transpose\(3, 2, 0, 1\)",
     ),
     "words in an array": (
-        lambda: rs.compare(np.full((4, 3, 3, 3), "x"), IMAGES), "expected numbers",
+        lambda: rs.compare(np.full((4, 3, 3, 3), "x"), IMAGES),
+        "expected numbers",
     ),
     "objects in an array": (
-        lambda: rs.compare(np.full((4, 3, 3, 3), None), IMAGES), "expected numbers",
+        lambda: rs.compare(np.full((4, 3, 3, 3), None), IMAGES),
+        "expected numbers",
     ),
     "nested lists": (lambda: rs.compare([BANK.tolist()], IMAGES), "got a model of type list"),
     "a folder that is not there": (
-        lambda: rs.compare(BANK, "photos/"), "no images at 'photos/', expected a folder",
+        lambda: rs.compare(BANK, "photos/"),
+        "no images at 'photos/', expected a folder",
     ),
     "an array file that is not there": (
-        lambda: rs.compare(BANK, "a.npz:limit=5"), "no images at 'a.npz', expected a folder",
+        lambda: rs.compare(BANK, "a.npz:limit=5"),
+        "no images at 'a.npz', expected a folder",
     ),
     "a file of another kind": (
-        lambda: rs.compare(BANK, "odd.h5"), "'odd.h5' is a file, expected a folder",
+        lambda: rs.compare(BANK, "odd.h5"),
+        "'odd.h5' is a file, expected a folder",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SAID)
@@ -146,9 +155,10 @@ def test_a_plain_path_is_a_data_set(pictures_npz, photos, tmp_path, monkeypatch)
         ("pictures.npz", f"npz:path={pictures_npz}"),
         (str(pictures_npz), f"npz:path={pictures_npz}"),
         ("pictures.npz:limit=6+random_labels", f"npz:path={pictures_npz}:limit=6+random_labels"),
-        ("photos", f"folder:path={photos}"), (f"{photos}/", f"folder:path={photos}"),
+        ("photos", f"folder:path={photos}"),
+        (f"{photos}/", f"folder:path={photos}"),
         ("./photos:gray=false+random_labels:seed=3", f"folder:path={photos}+random_labels:seed=3"),
-    ]  # fmt: skip
+    ]
     for typed, spec in pairs:
         (found,), (expected,) = as_datasets(REGISTRY, typed), as_datasets(REGISTRY, spec)
         assert found.train.fingerprint == expected.train.fingerprint, typed

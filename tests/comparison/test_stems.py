@@ -58,8 +58,9 @@ def test_a_patch_embedding_is_compared_as_the_strided_convolution_that_it_is(pic
 def test_two_branches_are_asked_for_and_each_can_be_named(pictures):
     net = Net(
         lambda n, x: n.fine(patches_last(x, 2)).mean(1) + n.coarse(patches_last(x, 4)).mean(1),
-        fine=nn.Linear(12, 5), coarse=nn.Linear(48, 5),
-    )  # fmt: skip
+        fine=nn.Linear(12, 5),
+        coarse=nn.Linear(48, 5),
+    )
     with pytest.raises(UsageError, match=r"'fine' \(Linear\), 'coarse' \(Linear\)"):
         rs.compare({"net": net}, pictures, seeds=1)
     for name, size in (("fine", 12), ("coarse", 48)):
@@ -77,8 +78,10 @@ def test_filters_of_a_whole_image_are_on_the_components_of_whole_images():
     """Against the components of the flattened images, in float64."""
     images = rs.ImageSet(
         torch.randint(0, 256, (150, 3, 6, 6), dtype=torch.uint8, generator=torch.manual_seed(0)),
-        torch.arange(150) % 3, ("a", "b", "c"), "whole",
-    )  # fmt: skip
+        torch.arange(150) % 3,
+        ("a", "b", "c"),
+        "whole",
+    )
     net = mlp(3, 3)
     result = rs.compare({"mlp": net}, images, seeds=1, stage="trained")
     rows = images.images.flatten(1).double().numpy() / 255
@@ -92,8 +95,10 @@ def test_filters_of_a_whole_image_are_on_the_components_of_whole_images():
 def test_architectures_without_convolution_are_trained_and_compared():
     images = rs.ImageSet(
         torch.randint(0, 256, (150, 3, 6, 6), dtype=torch.uint8, generator=torch.manual_seed(0)),
-        torch.arange(150) % 3, ("a", "b", "c"), "whole",
-    )  # fmt: skip
+        torch.arange(150) % 3,
+        ("a", "b", "c"),
+        "whole",
+    )
     recipe = rs.Recipe(lr=0.05, batch=30, steps=4, snapshots=2)
     result = rs.compare([mlp], images, recipe=recipe, seeds=2)
     assert result.attrs["first_layers"] == "1"

@@ -57,8 +57,11 @@ def test_whatever_holds_the_same_filters_has_the_same_hash(pictures, tmp_path):
     files = sorted(tmp_path.iterdir())
     result = rs.compare(
         [*files, net, filters, filters.numpy(), rs.TrainedModel(net), TINY],
-        pictures, stage="trained", recipe=RECIPE, seeds=1,
-    )  # fmt: skip
+        pictures,
+        stage="trained",
+        recipe=RECIPE,
+        seeds=1,
+    )
     assert digests(result) == [slow_digest(filters)] * 8 + [""]
     expected = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     assert result.file_sha256.values.tolist() == [*expected, *[""] * 5]

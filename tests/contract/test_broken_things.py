@@ -281,12 +281,14 @@ DATASETS = {
     "nan": (lambda s: pictures(s, images=torch.full((6, 3, 8, 8), math.nan)), "hold NaN"),
     "classes": (lambda s: pictures(s, classes=("a", "a")), "names, each once"),
     "order": (lambda s: pictures(s, classes=("ab", "ba")[s == "test"]), "different classes"),
-    "empty": (lambda s: pictures(s, images=torch.zeros(0, 3, 8, 8), labels=torch.zeros(0).long()),
-              "no image"),
+    "empty": (
+        lambda s: pictures(s, images=torch.zeros(0, 3, 8, 8), labels=torch.zeros(0).long()),
+        "no image",
+    ),
     "shapes": (lambda s: pictures(s, images=torch.zeros(6, 3, len(s), 8)), "in the two splits"),
     "drawn": (lambda s: pictures(s, images=torch.rand(6, 3, 8, 8)), "sort and seed it"),
     "same": (lambda s: pictures("train"), "the test images are the training images"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -89,11 +89,14 @@ def test_a_model_that_is_not_what_it_was_asked_for_is_found(spec):
 
     told = "can be built in another process"  # which functions of a test cannot
     assert broken(check_model, of_two_classes, size=size) == [
-        "answers images with a number per class", "can learn", told,
-    ]  # fmt: skip
+        "answers images with a number per class",
+        "can learn",
+        told,
+    ]
     assert broken(check_model, seeded, size=size) == [
-        "starts from the weights that the seed gives", told,
-    ]  # fmt: skip
+        "starts from the weights that the seed gives",
+        told,
+    ]
 
 
 @pytest.mark.parametrize("spec", VARIANTS)

@@ -36,13 +36,17 @@ def private_names(source):
 
 @pytest.mark.parametrize(
     ("source", "found"),
-    [("import repsim_energy as rs\nrs.compare\nrs.registry", ["rs.registry"]),
-     ("from repsim_energy.testing import check_model, Trial", ["repsim_energy.testing.Trial"]),
-     ("from repsim_energy.registry import load_registry",
-      ["repsim_energy.registry.load_registry"]),
-     ("import repsim_energy.numerics.cka", ["repsim_energy.numerics.cka"]),
-     ("from repsim_energy_extra import x\nfrom repsim_energy import hookimpl, testing", [])],
-)  # fmt: skip
+    [
+        ("import repsim_energy as rs\nrs.compare\nrs.registry", ["rs.registry"]),
+        ("from repsim_energy.testing import check_model, Trial", ["repsim_energy.testing.Trial"]),
+        (
+            "from repsim_energy.registry import load_registry",
+            ["repsim_energy.registry.load_registry"],
+        ),
+        ("import repsim_energy.numerics.cka", ["repsim_energy.numerics.cka"]),
+        ("from repsim_energy_extra import x\nfrom repsim_energy import hookimpl, testing", []),
+    ],
+)
 def test_private_names_are_found(source, found):
     assert list(private_names(source)) == found
 

@@ -90,31 +90,72 @@ LIARS = {
     "lies": ("metric", "invariances = frozenset({'translation'})", "but changes by 0.1", None),
     "lists": ("metric", "represent = lambda self, subject: [1.0]", "gives list", "gave list"),
     "nan": ("metric", "compare = lambda self, a, b: float('nan')", "gives nan", "gives NaN"),
-    "spoils": ("metric", "represent = lambda self, s: Lengths.represent(self, "
-               "s.__class__(s.filters.mul_(2), s.basis))", "work on a copy", None),
-    "imports": ("metric", "def __init__(self): import no_such_package", "no_such_package",
-                "No module named 'no_such_package'"),
-    "raises": ("metric", "def compare(self, a, b): raise KeyError('oops')", "KeyError: 'oops'",
-               "failed in compare (KeyError: 'oops')"),
+    "spoils": (
+        "metric",
+        "represent = lambda self, s: Lengths.represent(self, "
+        "s.__class__(s.filters.mul_(2), s.basis))",
+        "work on a copy",
+        None,
+    ),
+    "imports": (
+        "metric",
+        "def __init__(self): import no_such_package",
+        "no_such_package",
+        "No module named 'no_such_package'",
+    ),
+    "raises": (
+        "metric",
+        "def compare(self, a, b): raise KeyError('oops')",
+        "KeyError: 'oops'",
+        "failed in compare (KeyError: 'oops')",
+    ),
     "lacks": ("metric", "compare = property()", "lacks compare", "lacks compare"),
-    "text": ("metric", "compare = lambda self, a, b: 'alike'", "compare gives str",
-             "compare gave str"),
-    "shape": ("model", "return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten())",
-              "expected (4, 10)", None),
+    "text": (
+        "metric",
+        "compare = lambda self, a, b: 'alike'",
+        "compare gives str",
+        "compare gave str",
+    ),
+    "shape": (
+        "model",
+        "return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten())",
+        "expected (4, 10)",
+        None,
+    ),
     "no-net": ("model", "return 'net'", "builds str", "built str"),
-    "no-filters": ("model", "return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))",
-                   "no Conv2d layer", "its layer is a lazy one"),
-    "fails": ("model", "return nn.Conv2d(1 / 0, 4, 3)", "ZeroDivisionError",
-              "cannot be built (ZeroDivisionError"),
-    "labels": ("dataset", "labels = labels + 7", "labels go from 7 to 10",
-               "labels go from 7 to 10"),
+    "no-filters": (
+        "model",
+        "return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))",
+        "no Conv2d layer",
+        "its layer is a lazy one",
+    ),
+    "fails": (
+        "model",
+        "return nn.Conv2d(1 / 0, 4, 3)",
+        "ZeroDivisionError",
+        "cannot be built (ZeroDivisionError",
+    ),
+    "labels": (
+        "dataset",
+        "labels = labels + 7",
+        "labels go from 7 to 10",
+        "labels go from 7 to 10",
+    ),
     "pixels": ("dataset", "images = images.float() / 0", "NaN or infinite", "NaN or infinite"),
-    "drawn": ("dataset", "images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)",
-              "asked again", None),
+    "drawn": (
+        "dataset",
+        "images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)",
+        "asked again",
+        None,
+    ),
     "none": ("variant", "return None", "NoneType", "NoneType"),
-    "shrinks": ("variant", "return replace(images, labels=images.labels[1:])",
-                "give one label per image", "give one label per image"),
-}  # fmt: skip
+    "shrinks": (
+        "variant",
+        "return replace(images, labels=images.labels[1:])",
+        "give one label per image",
+        "give one label per image",
+    ),
+}
 """Kind, what is changed, what the check says of it, what compare says (None: it cannot know)."""
 
 
@@ -167,8 +208,18 @@ def test_commands_go_on_beside_all_of_them(install, repsim, pictures_npz):
         write(install, name, thing=name)
     for args in (["--help"], ["plugins"]):
         assert repsim(*args).returncode == 0, args
-    compare = ["compare", "--models", "linear_cnn:filters=4", "--recipe", "quick:steps=2", "-q",
-               "--dataset", f"npz:path={pictures_npz}", "--jobs", "1"]  # fmt: skip
+    compare = [
+        "compare",
+        "--models",
+        "linear_cnn:filters=4",
+        "--recipe",
+        "quick:steps=2",
+        "-q",
+        "--dataset",
+        f"npz:path={pictures_npz}",
+        "--jobs",
+        "1",
+    ]
     done = repsim(*compare)
     assert done.returncode == 0, done.stderr
     done = repsim(*compare, "--metric", "raises")
@@ -273,10 +324,12 @@ def change(images, train, *, by: int = 1):
 @pytest.mark.parametrize(
     ("check", "thing", "option"),
     [
-        (testing.check_metric, Undescribed(), "power"), (testing.check_dataset, load, "shift"),
-        (testing.check_variant, change, "by"), (testing.check_model, small_cnn, "widths, norm"),
+        (testing.check_metric, Undescribed(), "power"),
+        (testing.check_dataset, load, "shift"),
+        (testing.check_variant, change, "by"),
+        (testing.check_model, small_cnn, "widths, norm"),
     ],
-)  # fmt: skip
+)
 def test_checks_in_tests_warn_of_options_that_are_not_described(check, thing, option):
     with pytest.warns(UndescribedOptionWarning, match=f"does not say what {option}"):
         check(thing)
@@ -285,10 +338,12 @@ def test_checks_in_tests_warn_of_options_that_are_not_described(check, thing, op
 @pytest.mark.parametrize(
     ("check", "thing"),
     [
-        (testing.check_metric, LinearCKA()), (testing.check_model, lenet5),
-        (testing.check_dataset, npz), (testing.check_variant, random_labels),
+        (testing.check_metric, LinearCKA()),
+        (testing.check_model, lenet5),
+        (testing.check_dataset, npz),
+        (testing.check_variant, random_labels),
     ],
-)  # fmt: skip
+)
 def test_of_described_options_nothing_is_said(check, thing, pictures_npz):
     options = {"path": pictures_npz} if thing is npz else {}
     check(thing, **options)  # warnings are errors here

@@ -34,21 +34,35 @@ def taken(data):
 @pytest.mark.parametrize(
     "given",
     [
-        COLOR, COLOR.transpose(0, 2, 3, 1), np.asfortranarray(COLOR), read_only(COLOR),
-        COLOR.astype(np.int32), COLOR.astype(np.int64).transpose(0, 2, 3, 1),
-        COLOR.astype(np.uint16), COLOR.astype(">i4"), torch.from_numpy(COLOR),
-        torch.from_numpy(COLOR).permute(0, 2, 3, 1), torch.from_numpy(COLOR).int(),
+        COLOR,
+        COLOR.transpose(0, 2, 3, 1),
+        np.asfortranarray(COLOR),
+        read_only(COLOR),
+        COLOR.astype(np.int32),
+        COLOR.astype(np.int64).transpose(0, 2, 3, 1),
+        COLOR.astype(np.uint16),
+        COLOR.astype(">i4"),
+        torch.from_numpy(COLOR),
+        torch.from_numpy(COLOR).permute(0, 2, 3, 1),
+        torch.from_numpy(COLOR).int(),
         torch.from_numpy(COLOR).contiguous(memory_format=torch.channels_last),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize(
     "labels",
     [
-        LABELS, LABELS[:, None], LABELS.tolist(), torch.from_numpy(LABELS), LABELS.astype(np.uint8),
-        np.eye(3)[LABELS], torch.eye(3)[LABELS].bool(), LABELS.astype(np.float32),
-        np.eye(3, dtype=int)[LABELS], LABELS.astype(np.int32)[:, None],
+        LABELS,
+        LABELS[:, None],
+        LABELS.tolist(),
+        torch.from_numpy(LABELS),
+        LABELS.astype(np.uint8),
+        np.eye(3)[LABELS],
+        torch.eye(3)[LABELS].bool(),
+        LABELS.astype(np.float32),
+        np.eye(3, dtype=int)[LABELS],
+        LABELS.astype(np.int32)[:, None],
     ],
-)  # fmt: skip
+)
 def test_every_layout_gives_the_same_images_and_labels(given, labels):
     found = taken((given, labels))
     assert torch.equal(found.images, torch.from_numpy(COLOR))
@@ -66,12 +80,18 @@ def test_gray_images_have_one_channel(given):
 @pytest.mark.parametrize(
     ("shape", "found"),
     [
-        ((9, 3, 32, 32), (3, 32, 32)), ((9, 32, 32, 3), (3, 32, 32)), ((9, 32, 32, 4), (4, 32, 32)),
-        ((9, 12, 32, 32), (12, 32, 32)), ((9, 32, 32, 12), (12, 32, 32)),
-        ((9, 3, 4, 4), (3, 4, 4)), ((9, 4, 4, 3), (3, 4, 4)), ((9, 28, 28), (1, 28, 28)),
-        ((9, 1, 28, 28), (1, 28, 28)), ((9, 20, 30, 1), (1, 20, 30)),
+        ((9, 3, 32, 32), (3, 32, 32)),
+        ((9, 32, 32, 3), (3, 32, 32)),
+        ((9, 32, 32, 4), (4, 32, 32)),
+        ((9, 12, 32, 32), (12, 32, 32)),
+        ((9, 32, 32, 12), (12, 32, 32)),
+        ((9, 3, 4, 4), (3, 4, 4)),
+        ((9, 4, 4, 3), (3, 4, 4)),
+        ((9, 28, 28), (1, 28, 28)),
+        ((9, 1, 28, 28), (1, 28, 28)),
+        ((9, 20, 30, 1), (1, 20, 30)),
     ],
-)  # fmt: skip
+)
 def test_the_only_plausible_layout_is_taken(shape, found):
     assert image_set_of(np.zeros(shape, np.uint8), name="x").images.shape == (9, *found)
 
@@ -146,8 +166,10 @@ def test_labels_that_are_not_one_per_image_are_refused(labels, words):
 @pytest.mark.parametrize("kind", [list, np.array])
 def test_labels_that_are_texts_are_refused_with_what_to_do(kind):
     labels = kind(["cat", "dog"] * (len(COLOR) // 2) + ["cat"] * (len(COLOR) % 2))
-    for read in (lambda: image_set_of(COLOR, labels, name="x"),
-                 lambda: as_datasets(REGISTRY, (COLOR, labels))):  # fmt: skip
+    for read in (
+        lambda: image_set_of(COLOR, labels, name="x"),
+        lambda: as_datasets(REGISTRY, (COLOR, labels)),
+    ):
         with pytest.raises(DataError, match="labels are texts such as 'cat', expected the numbers"):
             read()
 
@@ -156,9 +178,14 @@ def test_labels_that_are_texts_are_refused_with_what_to_do(kind):
 def test_files_of_medmnist_are_read(tmp_path, images):
     column = LABELS.astype(np.uint8)[:, None]
     np.savez(
-        tmp_path / "m.npz", train_images=images, train_labels=column, val_images=images[:4],
-        val_labels=column[:4], test_images=images[:6], test_labels=column[:6],
-    )  # fmt: skip
+        tmp_path / "m.npz",
+        train_images=images,
+        train_labels=column,
+        val_images=images[:4],
+        val_labels=column[:4],
+        test_images=images[:6],
+        test_labels=column[:6],
+    )
     train, test = (npz(split, path=tmp_path / "m.npz") for split in ("train", "test"))
     assert train.images.shape == (10, 3 if images is COLOR else 1, 12, 8)
     assert (len(train), len(test), train.name) == (10, 6, "m")
@@ -166,11 +193,21 @@ def test_files_of_medmnist_are_read(tmp_path, images):
 
 
 def test_other_names_of_arrays(tmp_path):
-    np.savez(tmp_path / "k.npz", x_train=GRAY[:, 0], y_train=LABELS, x_test=GRAY[:2, 0],
-             y_test=LABELS[:2])  # fmt: skip
+    np.savez(
+        tmp_path / "k.npz",
+        x_train=GRAY[:, 0],
+        y_train=LABELS,
+        x_test=GRAY[:2, 0],
+        y_test=LABELS[:2],
+    )
     assert [len(npz(split, path=tmp_path / "k.npz")) for split in ("train", "test")] == [10, 2]
-    np.savez(tmp_path / "v.npz", train_images=GRAY, train_labels=LABELS, val_images=GRAY[:2],
-             val_labels=LABELS[:2] + 2)  # fmt: skip
+    np.savez(
+        tmp_path / "v.npz",
+        train_images=GRAY,
+        train_labels=LABELS,
+        val_images=GRAY[:2],
+        val_labels=LABELS[:2] + 2,
+    )
     with pytest.raises(DataError, match="val_labels .* run from 2 to 3, expected 0 to 2"):
         npz("test", path=tmp_path / "v.npz")
 
@@ -193,10 +230,13 @@ TENSORS = TensorDataset(torch.from_numpy(COLOR), torch.from_numpy(LABELS))
 @pytest.mark.parametrize(
     "given",
     [
-        TENSORS, Pictures(), Subset(TENSORS, range(10)), DataLoader(TENSORS, batch_size=4),
+        TENSORS,
+        Pictures(),
+        Subset(TENSORS, range(10)),
+        DataLoader(TENSORS, batch_size=4),
         DataLoader(TENSORS, batch_size=3, shuffle=True),
     ],
-)  # fmt: skip
+)
 def test_data_sets_and_loaders_of_torch_are_read(given):
     found = taken(given)
     assert torch.equal(found.images, torch.from_numpy(COLOR))

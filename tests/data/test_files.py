@@ -47,13 +47,16 @@ IMAGES = np.zeros((4, 8, 8, 3), np.uint8)
         ({"train_images": IMAGES[0], "train_labels": [0] * 4}, ShapeError, "or one image; give"),
         ({"train_images": IMAGES[0, 0], "train_labels": [0] * 4}, ShapeError, "expected"),
         ({"train_images": IMAGES, "train_labels": [0.5] * 4}, DataError, "whole numbers"),
-        ({"train_images": IMAGES.astype(int), "train_labels": [0] * 4}, DataError,
-         "uint8 or float"),
+        (
+            {"train_images": IMAGES.astype(int), "train_labels": [0] * 4},
+            DataError,
+            "uint8 or float",
+        ),
         ({"train_images": IMAGES, "train_labels": [-1] * 4}, DataError, "run from -1"),
         ({"train_images": IMAGES, "train_labels": [0] * 3}, UsageError, "one label per image"),
         ({"train_images": np.array([None]), "train_labels": [0]}, FileError, "without pickle"),
     ],
-)  # fmt: skip
+)
 def test_arrays_that_do_not_fit_are_refused(arrays, error, words, tmp_path):
     with pytest.raises(error, match=words):
         npz("train", path=write(tmp_path / "x.npz", **arrays))

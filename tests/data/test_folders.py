@@ -50,13 +50,22 @@ def test_validation_pictures_of_no_training_class_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("train", "test"),
     [
-        ("Train", "Test"), ("training", "testing"), ("seg_train", "seg_test"), ("train", "val"),
-        ("TRAIN", "Valid"), ("train", "validation"), ("seg_train/seg_train", "seg_test/seg_test"),
-        ("training_set", "test_set"), ("Training_Set/Training_Set", "Test_Set/Test_Set"),
-        ("train_images", "val_images"), ("images-train", "images-test"), ("TrainSet", "DevSet"),
-        ("train2017", "val2017"), ("trn", "tst"),
+        ("Train", "Test"),
+        ("training", "testing"),
+        ("seg_train", "seg_test"),
+        ("train", "val"),
+        ("TRAIN", "Valid"),
+        ("train", "validation"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("training_set", "test_set"),
+        ("Training_Set/Training_Set", "Test_Set/Test_Set"),
+        ("train_images", "val_images"),
+        ("images-train", "images-test"),
+        ("TrainSet", "DevSet"),
+        ("train2017", "val2017"),
+        ("trn", "tst"),
     ],
-)  # fmt: skip
+)
 def test_other_names_of_splits_are_known_and_said(tmp_path, train, test):
     of_classes(tmp_path / train, "a", "b")
     of_classes(tmp_path / test, "b")

@@ -122,9 +122,13 @@ def test_what_is_damaged_in_the_cache_is_made_anew(photos, fresh_cache, decoded,
         middle = len(content) // 2
         flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         path.write_bytes(
-            {"flipped": flipped, "cut off": content[:-1], "longer": content + b"x",
-             "foreign": b"text"}[damage]
-        )  # fmt: skip
+            {
+                "flipped": flipped,
+                "cut off": content[:-1],
+                "longer": content + b"x",
+                "foreign": b"text",
+            }[damage]
+        )
     assert is_decoded_anew(photos, decoded)
     assert torch.equal(folder("train", path=photos).images, expected)
     assert path.read_bytes() == content

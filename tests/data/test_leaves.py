@@ -133,9 +133,13 @@ def test_shapes_agree_in_area_and_in_length_of_outline(name):
 def test_the_leaf_in_front_is_whole_and_of_the_label_s_shape(monkeypatch):
     """White on black without texture and blur, it has the area that its radius gives."""
     for name, value in {
-        "COLOUR_SD": (0.0, 0.0, 0.0), "FRONT_SD": 0.0, "FRONT_LIGHT": 1.0, "GREY": 0.0,
-        "BLUR_SD": (0.0, 0.0, 0.0), "FRONT": (9.0, 9.0),
-    }.items():  # fmt: skip
+        "COLOUR_SD": (0.0, 0.0, 0.0),
+        "FRONT_SD": 0.0,
+        "FRONT_LIGHT": 1.0,
+        "GREY": 0.0,
+        "BLUR_SD": (0.0, 0.0, 0.0),
+        "FRONT": (9.0, 9.0),
+    }.items():
         monkeypatch.setattr(module, name, value)
     images, labels = module.render("train", 200)
     shares = images[:, 0] / 255
@@ -174,8 +178,10 @@ def test_rendered_images_are_cached_and_rendered_anew_when_damaged(fresh_cache, 
 
 def test_bad_arguments_are_refused():
     for call in (
-        lambda: render("val", 10), lambda: render("train", 0), lambda: render("train", 10, -1),
+        lambda: render("val", 10),
+        lambda: render("train", 0),
+        lambda: render("train", 10, -1),
         lambda: render_canvas(["hexagon"], np.random.default_rng(0)),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UsageError, match="known|expected"):
             call()

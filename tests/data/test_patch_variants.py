@@ -119,20 +119,24 @@ def test_energies_are_measured_once_for_all_components(monkeypatch):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [("pca_labels:component=27", "component is 27 .* 3x3 patches .* expected 0 to 26"),
-     ("pca_labels:component=-1", "expected 0 to 26"),
-     ("pca_labels:component=12:patch=2", "expected 0 to 11"),
-     ("pca_labels:component=0:patch=0", "patch is 0"),
-     ("pca_labels", "needs component="),
-     ("alpha_scaled:component=27:alpha=2", "component is 27"),
-     ("alpha_scaled:component=-1:alpha=2", "expected 0 to 26"),
-     ("alpha_scaled:component=0", "needs alpha="),
-     ("alpha_scaled:component=0:alpha=0", "alpha is 0.0"),
-     ("alpha_scaled:component=0:alpha=nan", "alpha is nan"),
-     ("alpha_scaled:component=0:alpha=2+alpha_scaled:component=0:alpha=2:patch=2",
-      "patch=2 after patches of 3"),
-     ("alpha_scaled:component=0:alpha=2:patch=33", "smaller than the 33x33 kernel")],
-)  # fmt: skip
+    [
+        ("pca_labels:component=27", "component is 27 .* 3x3 patches .* expected 0 to 26"),
+        ("pca_labels:component=-1", "expected 0 to 26"),
+        ("pca_labels:component=12:patch=2", "expected 0 to 11"),
+        ("pca_labels:component=0:patch=0", "patch is 0"),
+        ("pca_labels", "needs component="),
+        ("alpha_scaled:component=27:alpha=2", "component is 27"),
+        ("alpha_scaled:component=-1:alpha=2", "expected 0 to 26"),
+        ("alpha_scaled:component=0", "needs alpha="),
+        ("alpha_scaled:component=0:alpha=0", "alpha is 0.0"),
+        ("alpha_scaled:component=0:alpha=nan", "alpha is nan"),
+        (
+            "alpha_scaled:component=0:alpha=2+alpha_scaled:component=0:alpha=2:patch=2",
+            "patch=2 after patches of 3",
+        ),
+        ("alpha_scaled:component=0:alpha=2:patch=33", "smaller than the 33x33 kernel"),
+    ],
+)
 def test_options_that_do_not_fit_are_refused_in_one_line(change, words):
     with pytest.raises(UsageError, match=words) as caught:
         load(f"{LEAVES}+{change}")
@@ -223,9 +227,13 @@ def test_a_chain_multiplies_the_matrices(pictures):
 
 def strided_cnn(stride, padding):
     return nn.Sequential(
-        nn.Conv2d(3, 6, 3, stride=stride, padding=padding), nn.Tanh(), nn.Conv2d(6, 4, 2),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
-    )  # fmt: skip
+        nn.Conv2d(3, 6, 3, stride=stride, padding=padding),
+        nn.Tanh(),
+        nn.Conv2d(6, 4, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
 
 
 def answer(net, inputs, labels):
@@ -316,8 +324,10 @@ def test_the_30x30_responses_that_are_left_pass_five_poolings():
 
 def test_a_larger_first_layer_gets_its_patch_size_from_the_variant():
     found = rs.compare(
-        ["lenet5"], f"{LEAVES}+alpha_scaled:component=70:alpha=5:patch=5",
-        recipe="quick:steps=2:batch=8", seeds=1,
-    )  # fmt: skip
+        ["lenet5"],
+        f"{LEAVES}+alpha_scaled:component=70:alpha=5:patch=5",
+        recipe="quick:steps=2:batch=8",
+        seeds=1,
+    )
     assert found.sizes["component"] == 75
     assert float(found.eigenvalue[0, 70]) > float(found.eigenvalue[0, 69])

@@ -262,9 +262,12 @@ print(images.images.nbytes / 2**20, peak[0] - at_rest)
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's /proc")
 def test_a_set_is_written_chosen_hashed_and_summed_without_being_held(tmp_path, fresh_cache):
     found = subprocess.run(
-        [sys.executable, "-c", GROWTH, str(tmp_path)], capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", GROWTH, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "MALLOC_ARENA_MAX": "2"},
-    )  # fmt: skip
+    )
     assert found.returncode == 0, found.stderr
     size, growth = map(float, found.stdout.split())
     assert size > 250

@@ -236,8 +236,11 @@ def test_every_way_wrong_is_a_failure(monkeypatch, alone):
 
 def test_the_references_and_inputs_do_without_torch():
     for module in (pictures, references):
-        imported = [line for line in Path(module.__file__).read_text().splitlines()
-                    if line.startswith(("import ", "from "))]  # fmt: skip
+        imported = [
+            line
+            for line in Path(module.__file__).read_text().splitlines()
+            if line.startswith(("import ", "from "))
+        ]
         assert imported
         assert not [line for line in imported if "torch" in line or "repsim_energy" in line]
 
@@ -256,8 +259,10 @@ def test_references_equal_loops():
     count, total, second = references.patch_sums(images, (2, 3))
     patches = [
         images[i, :, y : y + 2, x : x + 3].ravel()
-        for i in range(2) for y in range(3) for x in range(3)
-    ]  # fmt: skip
+        for i in range(2)
+        for y in range(3)
+        for x in range(3)
+    ]
     assert count == len(patches)
     np.testing.assert_array_equal(total, np.sum(patches, 0))
     np.testing.assert_array_equal(second, sum(np.outer(p, p) for p in patches))

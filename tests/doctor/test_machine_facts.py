@@ -18,9 +18,16 @@ ROOT = Path(__file__).parents[2]
 
 def finding(**changes):
     known = {
-        "name": "patch basis", "device": "cpu", "threads": 2, "expected": "C u = e u",
-        "deviation": 1e-15, "allowed": 1e-12, "seconds": 0.1, "problem": None, "warnings": (),
-    }  # fmt: skip
+        "name": "patch basis",
+        "device": "cpu",
+        "threads": 2,
+        "expected": "C u = e u",
+        "deviation": 1e-15,
+        "allowed": 1e-12,
+        "seconds": 0.1,
+        "problem": None,
+        "warnings": (),
+    }
     return Finding(**{**known, **changes})
 
 
@@ -34,12 +41,20 @@ def test_every_dependency_has_its_version(monkeypatch):
 
 
 def test_an_installed_distribution_states_its_dependencies_itself(monkeypatch):
-    lines = ["torch>=2.10", "no-such-thing>=1; python_version>'3'", 'pytest>=8; extra == "test"',
-             'neither-this; extra == "test"', 'repsim-energy[plot]; extra == "test"']  # fmt: skip
+    lines = [
+        "torch>=2.10",
+        "no-such-thing>=1; python_version>'3'",
+        'pytest>=8; extra == "test"',
+        'neither-this; extra == "test"',
+        'repsim-energy[plot]; extra == "test"',
+    ]
     monkeypatch.setattr(requirements.metadata, "requires", lambda name: lines)
     assert requirements.required() == {
-        "torch": False, "no-such-thing": False, "pytest": True, "neither-this": True,
-    }  # fmt: skip
+        "torch": False,
+        "no-such-thing": False,
+        "pytest": True,
+        "neither-this": True,
+    }
     found = requirements.versions()
     assert found["no-such-thing"] == NOT_INSTALLED
     assert "neither-this" not in found
@@ -47,8 +62,13 @@ def test_an_installed_distribution_states_its_dependencies_itself(monkeypatch):
 
 
 def test_settings_that_change_kernels_are_told_and_others_are_not(monkeypatch):
-    told = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1",
-            "MKL_CBWR": "COMPATIBLE", "OPENBLAS_CORETYPE": "Haswell"}  # fmt: skip
+    told = {
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "default",
+        "OMP_NUM_THREADS": "1",
+        "MKL_CBWR": "COMPATIBLE",
+        "OPENBLAS_CORETYPE": "Haswell",
+    }
     for name, value in {**told, "API_TOKEN": "secret", "MY_OMP_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
     found = facts_of_machine()["environment"]
@@ -86,12 +106,18 @@ def test_what_cannot_be_found_out_says_why(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("content", "name", "features"),
     [
-        ("model name\t: Xeon 9\nflags\t\t: fpu avx avx2 smep avx512_vnni amx_int8 fma aes\n",
-         "Xeon 9", "avx avx2 avx512_vnni amx_int8 fma"),
-        ("processor : 0\nFeatures : fp asimd asimdhp sve i8mm bf16 sha2\n",
-         None, "asimd asimdhp sve i8mm bf16"),
+        (
+            "model name\t: Xeon 9\nflags\t\t: fpu avx avx2 smep avx512_vnni amx_int8 fma aes\n",
+            "Xeon 9",
+            "avx avx2 avx512_vnni amx_int8 fma",
+        ),
+        (
+            "processor : 0\nFeatures : fp asimd asimdhp sve i8mm bf16 sha2\n",
+            None,
+            "asimd asimdhp sve i8mm bf16",
+        ),
     ],
-)  # fmt: skip
+)
 def test_linux_is_asked_for_its_processor(content, name, features, tmp_path, monkeypatch):
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
     processor.CPUINFO.write_text(content)
@@ -102,9 +128,11 @@ def test_linux_is_asked_for_its_processor(content, name, features, tmp_path, mon
 def test_torch_is_asked_where_the_system_does_not_say(tmp_path, monkeypatch):
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "nothing")
     monkeypatch.setattr(
-        torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_int8": False, "sse": True},
+        torch.cpu,
+        "get_capabilities",
+        lambda: {"avx2": True, "amx_int8": False, "sse": True},
         raising=False,
-    )  # fmt: skip
+    )
     assert processor.processor_features() == "avx2"
 
 

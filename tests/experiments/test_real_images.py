@@ -17,9 +17,13 @@ pytestmark = pytest.mark.slow
 def setting(cifar_subset):
     scale = SCALES["cpu"]
     return make_setting(
-        load_registry(plugins=False), scale, {"cifar10": f"npz:path={cifar_subset}"},
-        seeds=[0], recipe=scale.recipe, components=scale.components,
-    )  # fmt: skip
+        load_registry(plugins=False),
+        scale,
+        {"cifar10": f"npz:path={cifar_subset}"},
+        seeds=[0],
+        recipe=scale.recipe,
+        components=scale.components,
+    )
 
 
 def means(outcome: Outcome):

@@ -48,9 +48,17 @@ def whole(repsim, tmp_path_factory, shared_cache):
         deadleaves(split, count=120)  # rendered once in all tests
     shutil.copytree(shared_cache / "data", cache / "data")
     done = repsim(
-        "reproduce", "all", "--scale", "smoke", "--celeba", f"{LEAVES}:classes=ring/star", "-q",
-        "-o", str(folder / "out"), REPSIM_CACHE=str(cache),
-    )  # fmt: skip
+        "reproduce",
+        "all",
+        "--scale",
+        "smoke",
+        "--celeba",
+        f"{LEAVES}:classes=ring/star",
+        "-q",
+        "-o",
+        str(folder / "out"),
+        REPSIM_CACHE=str(cache),
+    )
     return folder / "out", cache, done
 
 
@@ -249,9 +257,13 @@ def test_an_experiment_uses_the_options_that_it_says(experiment, whole, monkeypa
     monkeypatch.setenv("REPSIM_CACHE", str(cache))
     size = SCALES["smoke"]
     setting = Recording(
-        load_registry(plugins=False), size, size.sources, seeds=[0, 1], recipe=size.recipe,
+        load_registry(plugins=False),
+        size,
+        size.sources,
+        seeds=[0, 1],
+        recipe=size.recipe,
         components=[0, 15],
-    )  # fmt: skip
+    )
     experiment.run(setting)
     assert setting.noted == experiment.uses
 
@@ -259,10 +271,13 @@ def test_an_experiment_uses_the_options_that_it_says(experiment, whole, monkeypa
 def small_setting():
     few = f"{LEAVES}:limit=60"
     return make_setting(
-        load_registry(plugins=False), replace(SCALES["smoke"], resnets=()),
+        load_registry(plugins=False),
+        replace(SCALES["smoke"], resnets=()),
         {"cifar10": few, "imagenet": few},
-        seeds=[0], recipe=SCALES["smoke"].recipe, components=[0],
-    )  # fmt: skip
+        seeds=[0],
+        recipe=SCALES["smoke"].recipe,
+        components=[0],
+    )
 
 
 def test_networks_whose_weights_cannot_be_had_are_named_and_random_ones_measured(

@@ -36,10 +36,24 @@ def saved(content, path):
 
 
 CONTAINERS = [
-    "state_dict", "model", "model_state_dict", "net", "network", "model_ema", "ema", "params",
-    "params_ema", "student", "teacher", "generator", "weights", "ema_state_dict", "module",
-    "state_dict_ema", "my_own_network",
-]  # fmt: skip
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "net",
+    "network",
+    "model_ema",
+    "ema",
+    "params",
+    "params_ema",
+    "student",
+    "teacher",
+    "generator",
+    "weights",
+    "ema_state_dict",
+    "module",
+    "state_dict_ema",
+    "my_own_network",
+]
 
 
 @pytest.mark.parametrize("key", CONTAINERS)
@@ -89,16 +103,26 @@ def test_numpys_names_before_and_since_its_second_version_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("model", "model_ema"), ("params", "params_ema"), ("student", "teacher"),
-     ("generator", "discriminator"), ("state_dict", "ema_state_dict"), ("mine", "yours")],
-)  # fmt: skip
+    [
+        ("model", "model_ema"),
+        ("params", "params_ema"),
+        ("student", "teacher"),
+        ("generator", "discriminator"),
+        ("state_dict", "ema_state_dict"),
+        ("mine", "yours"),
+    ],
+)
 def test_one_of_several_is_chosen_or_they_are_listed(one, other, tmp_path):
     nets = {one: network(1), other: network(2)}
     content = {key: net.state_dict() for key, net in nets.items()}
     flat = {f"{key}.{n}": t for key, state in content.items() for n, t in state.items()}
     save_file(flat, tmp_path / "flat.safetensors")
-    files = [saved(content, tmp_path / "w.ckpt"), saved({"state_dict": content}, tmp_path / "x.pt"),
-             saved(flat, tmp_path / "flat.pt"), tmp_path / "flat.safetensors"]  # fmt: skip
+    files = [
+        saved(content, tmp_path / "w.ckpt"),
+        saved({"state_dict": content}, tmp_path / "x.pt"),
+        saved(flat, tmp_path / "flat.pt"),
+        tmp_path / "flat.safetensors",
+    ]
     for path in files:
         for key, net in nets.items():
             assert torch.equal(answers(path, weights=key), net(IMAGES))
@@ -111,8 +135,19 @@ def test_one_of_several_is_chosen_or_they_are_listed(one, other, tmp_path):
             answers(path, weights="nobody")
 
 
-PREFIXES = ["module.", "_orig_mod.", "module._orig_mod.", "model.", "net.", "network.", "encoder.",
-            "backbone.", "model.backbone.", "_forward_module.model.", "my.own."]  # fmt: skip
+PREFIXES = [
+    "module.",
+    "_orig_mod.",
+    "module._orig_mod.",
+    "model.",
+    "net.",
+    "network.",
+    "encoder.",
+    "backbone.",
+    "model.backbone.",
+    "_forward_module.model.",
+    "my.own.",
+]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

@@ -20,9 +20,12 @@ CLOSE = 1e-6
 """How far filters that are probed may be from those that are read, of the largest weight."""
 
 SWIN = {
-    "patch_size": [4, 4], "embed_dim": 12, "depths": [1, 1], "num_heads": [2, 2],
+    "patch_size": [4, 4],
+    "embed_dim": 12,
+    "depths": [1, 1],
+    "num_heads": [2, 2],
     "window_size": [4, 4],
-}  # fmt: skip
+}
 
 FAMILIES = {
     "alexnet": models.alexnet,
@@ -126,9 +129,23 @@ def test_every_network_of_torchvision_is_probed_as_it_is_read():
 
 
 SMALL = (
-    "test_", "atto", "femto", "pico", "nano", "xxs", "mini", "tiny", "xs", "small", "lite", "_b0",
-    "18", "s0", "_t", "_s",
-)  # fmt: skip
+    "test_",
+    "atto",
+    "femto",
+    "pico",
+    "nano",
+    "xxs",
+    "mini",
+    "tiny",
+    "xs",
+    "small",
+    "lite",
+    "_b0",
+    "18",
+    "s0",
+    "_t",
+    "_s",
+)
 """What small members of families are called, the smallest first."""
 
 MOST = 15_000_000

@@ -30,19 +30,35 @@ def taken(tensors, layer, word="bn", epsilon=None):
 
 
 BESIDE = [
-    ("conv1", "bn1"), ("conv0", "norm0"), ("0", "1"), ("features.0", "features.1"),
-    ("features.conv0", "features.norm0"), ("stem.conv", "stem.bn"), ("conv_stem", "bn1"),
-    ("module.conv_stem", "module.bn1"), ("stem.conv1.conv", "stem.conv1.bn"),
-    ("layer2.0.downsample.0", "layer2.0.downsample.1"), ("conv1.0", "conv1.1"),
+    ("conv1", "bn1"),
+    ("conv0", "norm0"),
+    ("0", "1"),
+    ("features.0", "features.1"),
+    ("features.conv0", "features.norm0"),
+    ("stem.conv", "stem.bn"),
+    ("conv_stem", "bn1"),
+    ("module.conv_stem", "module.bn1"),
+    ("stem.conv1.conv", "stem.conv1.bn"),
+    ("layer2.0.downsample.0", "layer2.0.downsample.1"),
+    ("conv1.0", "conv1.1"),
     ("embedder.embedder.convolution", "embedder.embedder.normalization"),
     ("conv2d.conv2d", "batch_normalization.batch_normalization"),
-    ("conv2d_1", "batch_normalization_1"), ("Conv1", "bn_Conv1"), ("conv1_conv", "conv1_bn"),
-    ("block1_conv1", "block1_conv1_bn"), ("stem_conv", "stem_bn"), ("Conv_0", "BatchNorm_0"),
-    ("Conv2d_1a_3x3.conv", "Conv2d_1a_3x3.bn"), ("convs.0", "bns.0"), ("c1", "bn1"),
-    ("model.0.conv", "model.0.bn"), ("module_list.0.conv_0", "module_list.0.batch_norm_0"),
-    ("conv1", "affine"), ("conv", "scale"), ("init_block.conv.conv", "init_block.conv.bn"),
+    ("conv2d_1", "batch_normalization_1"),
+    ("Conv1", "bn_Conv1"),
+    ("conv1_conv", "conv1_bn"),
+    ("block1_conv1", "block1_conv1_bn"),
+    ("stem_conv", "stem_bn"),
+    ("Conv_0", "BatchNorm_0"),
+    ("Conv2d_1a_3x3.conv", "Conv2d_1a_3x3.bn"),
+    ("convs.0", "bns.0"),
+    ("c1", "bn1"),
+    ("model.0.conv", "model.0.bn"),
+    ("module_list.0.conv_0", "module_list.0.batch_norm_0"),
+    ("conv1", "affine"),
+    ("conv", "scale"),
+    ("init_block.conv.conv", "init_block.conv.bn"),
     ("features.init_block.conv.conv", "features.init_block.conv.bn"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("layer", "follows"), BESIDE)
@@ -89,8 +105,11 @@ def test_what_does_not_follow_is_refused_and_listed(name):
         taken(tensors, f"{layer}.weight")
     message = str(caught.value)
     assert "\n" not in message
-    fitting = [n.removesuffix(".running_var") for n, t in tensors.items()
-               if n.endswith("running_var") and len(t) == 6]  # fmt: skip
+    fitting = [
+        n.removesuffix(".running_var")
+        for n, t in tensors.items()
+        if n.endswith("running_var") and len(t) == 6
+    ]
     if fitting:
         assert f"{fitting[0]} have its number of channels, but stand elsewhere" in message
         said, _ = taken(tensors, f"{layer}.weight", fitting[0])
@@ -112,8 +131,11 @@ def test_several_that_may_follow_are_listed_and_one_is_named():
 
 def test_variances_and_factors_in_a_layer_each_are_one_batch_norm():
     """Caffe's BatchNorm and Scale."""
-    tensors = {**bank("conv1"), **norm("bn_conv1", parts=("running_mean", "running_var")),
-               **norm("scale_conv1", parts=("weight", "bias"))}  # fmt: skip
+    tensors = {
+        **bank("conv1"),
+        **norm("bn_conv1", parts=("running_mean", "running_var")),
+        **norm("scale_conv1", parts=("weight", "bias")),
+    }
     said, scale = taken(tensors, "conv1.weight")
     assert said == "scale_conv1.weight bn_conv1.running_var eps=1e-05"
     variance = tensors["bn_conv1.running_var"].double()

@@ -50,14 +50,17 @@ FOUND = {
     "transposed decoder": (
         lambda: Net(
             lambda n, x: n.up(n.encoder(x).relu()),
-            up=nn.ConvTranspose2d(4, 3, 3), encoder=conv(3, 4),
+            up=nn.ConvTranspose2d(4, 3, 3),
+            encoder=conv(3, 4),
         ),
         "encoder",
     ),
     "auxiliary head first": (
         lambda: Net(
             lambda n, x: n.aux(n.stem(x)) + n.body(n.stem(x)),
-            aux=conv(3, 2), body=conv(3, 2), stem=conv(3, 3),
+            aux=conv(3, 2),
+            body=conv(3, 2),
+            stem=conv(3, 3),
         ),
         "stem",
     ),
@@ -72,7 +75,8 @@ FOUND = {
     "one stem, two views": (
         lambda: Net(
             lambda n, x: n.head(torch.cat([n.stem(x), n.stem(x.flip(3))], 1)),
-            head=conv(8, 2), stem=conv(3, 4),
+            head=conv(8, 2),
+            stem=conv(3, 4),
         ),
         "stem",
     ),
@@ -83,7 +87,10 @@ FOUND = {
     "own normalization": (
         lambda: Net(
             lambda n, x: n.late(n.early(n.bn(n.norm(x)))),
-            late=conv(3, 3), norm=Standardize(), bn=nn.BatchNorm2d(3), early=conv(3, 3),
+            late=conv(3, 3),
+            norm=Standardize(),
+            bn=nn.BatchNorm2d(3),
+            early=conv(3, 3),
         ),
         "early",
     ),
@@ -96,7 +103,9 @@ FOUND = {
     "learned queries": (
         lambda: Net(
             lambda n, x: n.mix(n.query(torch.ones_like(x)) + n.stem(x)),
-            query=conv(3, 4), mix=conv(4, 4), stem=conv(3, 4),
+            query=conv(3, 4),
+            mix=conv(4, 4),
+            stem=conv(3, 4),
         ),
         "stem",
     ),
@@ -115,7 +124,7 @@ FOUND = {
         "a",
     ),
     "single convolution": (lambda: conv(3, 4), ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("build", "name"), FOUND.values(), ids=FOUND)
@@ -139,7 +148,9 @@ SEVERAL = {
     "several stems": (
         lambda: Net(
             lambda n, x: n.head(n.left(x) + n.right(x)),
-            head=conv(4, 2), left=conv(3, 4, 5), right=conv(3, 4),
+            head=conv(4, 2),
+            left=conv(3, 4, 5),
+            right=conv(3, 4),
         ),
         ("left", "'left' (Conv2d, 4 filters 5x5x3), 'right' (Conv2d, 4 filters 3x3x3)"),
     ),
@@ -150,11 +161,12 @@ SEVERAL = {
     "pyramid": (
         lambda: Net(
             lambda n, x: n.fine(x).mean() + n.coarse(nn.functional.avg_pool2d(x, 2)).mean(),
-            fine=conv(3, 4), coarse=conv(3, 4),
+            fine=conv(3, 4),
+            coarse=conv(3, 4),
         ),
         ("fine", "'fine' (Conv2d, 4 filters 3x3x3), 'coarse' (Conv2d, 4 filters 3x3x3)"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("build", "found"), SEVERAL.values(), ids=SEVERAL)
@@ -168,7 +180,8 @@ FOUND_ELSE = {
     "linear first": (
         lambda: Net(
             lambda n, x: n.conv(n.mix(x.movedim(1, 3)).movedim(3, 1)),
-            conv=conv(3, 4), mix=nn.Linear(3, 3),
+            conv=conv(3, 4),
+            mix=nn.Linear(3, 3),
         ),
         "mix",
     ),
@@ -182,7 +195,7 @@ FOUND_ELSE = {
         ),
         "conv",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("build", "name"), FOUND_ELSE.values(), ids=FOUND_ELSE)
@@ -194,16 +207,20 @@ def test_a_layer_of_any_kind_that_gets_the_image_is_found(build, name):
 OWN_MATRICES = {
     "patches": lambda: Net(
         lambda n, x: n.block(nn.functional.unfold(x, 4, stride=4).mT @ n.matrix),
-        block=nn.Linear(6, 6), matrix=nn.Parameter(torch.randn(48, 6)),
+        block=nn.Linear(6, 6),
+        matrix=nn.Parameter(torch.randn(48, 6)),
     ),
     "kernels": lambda: Net(
         lambda n, x: n.conv(nn.functional.conv2d(x, n.kernels)),
-        conv=conv(3, 4), kernels=nn.Parameter(torch.randn(3, 3, 3, 3)),
+        conv=conv(3, 4),
+        kernels=nn.Parameter(torch.randn(3, 3, 3, 3)),
     ),
     "a fixed mask": lambda: Net(
-        lambda n, x: n.conv(x * n.mask), conv=conv(3, 4), mask=nn.Buffer(torch.rand(12, 12)),
+        lambda n, x: n.conv(x * n.mask),
+        conv=conv(3, 4),
+        mask=nn.Buffer(torch.rand(12, 12)),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("build", OWN_MATRICES.values(), ids=OWN_MATRICES)
@@ -233,10 +250,13 @@ def test_a_network_in_which_no_layer_gets_the_image_is_refused(net, problem):
 
 def test_layers_are_innermost_modules_that_hold_matrices():
     net = nn.Sequential(
-        Standardize(), nn.BatchNorm2d(3), nn.Sequential(OwnConv(), nn.PReLU()),
+        Standardize(),
+        nn.BatchNorm2d(3),
+        nn.Sequential(OwnConv(), nn.PReLU()),
         nn.LayerNorm([4, 4]),
-        nn.utils.parametrizations.weight_norm(conv(4, 4)), nn.GRU(4, 4),
-    )  # fmt: skip
+        nn.utils.parametrizations.weight_norm(conv(4, 4)),
+        nn.GRU(4, 4),
+    )
     assert list(layers_with_weights(net)) == ["2.0", "4", "5"]
 
 
@@ -287,8 +307,10 @@ def test_a_comparison_takes_it_and_says_so(pictures):
 def two_stems(num_classes, in_channels):
     return Net(
         lambda n, x: n.head((n.left(x) + n.right(x)).mean((2, 3))),
-        head=nn.Linear(4, num_classes), left=conv(in_channels, 4), right=conv(in_channels, 4),
-    )  # fmt: skip
+        head=nn.Linear(4, num_classes),
+        left=conv(in_channels, 4),
+        right=conv(in_channels, 4),
+    )
 
 
 def test_one_of_several_stems_is_asked_for(pictures):
@@ -314,8 +336,10 @@ def test_architectures_are_trained_with_the_layer_that_gets_the_image(pictures):
     def network(num_classes, in_channels):
         return Net(
             lambda n, x: n.head(n.late(n.early(x)).mean((2, 3))),
-            late=conv(3, 4), head=nn.Linear(4, num_classes), early=conv(in_channels, 3),
-        )  # fmt: skip
+            late=conv(3, 4),
+            head=nn.Linear(4, num_classes),
+            early=conv(in_channels, 3),
+        )
 
     recipe = rs.Recipe(lr=0.05, batch=20, steps=3, snapshots=2)
     result = rs.compare([network, small_cnn], pictures, recipe=recipe, seeds=1)

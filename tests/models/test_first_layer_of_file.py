@@ -151,15 +151,35 @@ def test_what_is_no_filters_is_passed_over(name, tensor, ordered, own):
 
 
 KNOWN = [
-    "conv1.weight", "module.conv1.weight", "stem.0.weight", "stem.conv.weight", "conv_stem.weight",
-    "features.0.weight", "features.0.0.weight", "features.conv0.weight", "0.weight",
-    "patch_embed.proj.weight", "vit.embeddings.patch_embeddings.projection.weight",
-    "visual.conv1.weight", "model.0.conv.weight", "embedder.embedding.convolution.weight",
-    "resnet.embedder.embedding.convolution.weight", "downsample_layers.0.0.weight",
-    "Conv2d_1a_3x3.conv.weight", "conv_proj.weight", "conv_in.weight", "conv_first.weight",
-    "backbone.conv1.weight", "encoder.conv1.weight", "conv2d.kernel", "block1_conv1.kernel",
-    "conv1_1.weight", "first_conv.weight", "network.0.weight", "input_conv.weight",
-]  # fmt: skip
+    "conv1.weight",
+    "module.conv1.weight",
+    "stem.0.weight",
+    "stem.conv.weight",
+    "conv_stem.weight",
+    "features.0.weight",
+    "features.0.0.weight",
+    "features.conv0.weight",
+    "0.weight",
+    "patch_embed.proj.weight",
+    "vit.embeddings.patch_embeddings.projection.weight",
+    "visual.conv1.weight",
+    "model.0.conv.weight",
+    "embedder.embedding.convolution.weight",
+    "resnet.embedder.embedding.convolution.weight",
+    "downsample_layers.0.0.weight",
+    "Conv2d_1a_3x3.conv.weight",
+    "conv_proj.weight",
+    "conv_in.weight",
+    "conv_first.weight",
+    "backbone.conv1.weight",
+    "encoder.conv1.weight",
+    "conv2d.kernel",
+    "block1_conv1.kernel",
+    "conv1_1.weight",
+    "first_conv.weight",
+    "network.0.weight",
+    "input_conv.weight",
+]
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -286,12 +306,15 @@ def test_every_network_of_strangers_is_read_or_refused():
 @pytest.mark.parametrize(
     ("name", "factors", "said"),
     [
-        ("input.scale", [0.018, -0.0162, 0.0232], True), ("data_bn.weight", [3.0, 1.0, 3.0], True),
+        ("input.scale", [0.018, -0.0162, 0.0232], True),
+        ("data_bn.weight", [3.0, 1.0, 3.0], True),
         ("module.preprocess.std", [-1.0, -1.0, -1.0], False),
-        ("input.std", [0.229, 0.224, 0.225], False), ("out.bias", [1.0, -1.0, 1.0], False),
-        ("output.weight", [1.0, -1.0, 1.0], False), ("input.mean", [1.0, -1.0, 1.0], False),
+        ("input.std", [0.229, 0.224, 0.225], False),
+        ("out.bias", [1.0, -1.0, 1.0], False),
+        ("output.weight", [1.0, -1.0, 1.0], False),
+        ("input.mean", [1.0, -1.0, 1.0], False),
     ],
-)  # fmt: skip
+)
 def test_factors_of_the_image_that_differ_much_are_said(name, factors, said, tmp_path):
     state = {"conv1.weight": torch.randn(8, 3, 3, 3), name: torch.tensor(factors)}
     save_file(state, tmp_path / "w.safetensors")

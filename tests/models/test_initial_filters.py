@@ -33,10 +33,11 @@ BEFORE = {
     "standardized": (lambda: Standardized(3, 6, 3), (6, 3, 3, 3)),
     "pruned groups": (lambda: pruned(nn.Conv2d(3, 6, 3, groups=3)), (6, 3, 3, 3)),
     "weight norm and holes": (
-        lambda: parametrizations.weight_norm(nn.Conv2d(3, 6, 3, dilation=2)), (6, 3, 5, 5)
+        lambda: parametrizations.weight_norm(nn.Conv2d(3, 6, 3, dilation=2)),
+        (6, 3, 5, 5),
     ),
     "plain": (lambda: nn.Conv2d(3, 6, 3), (6, 3, 3, 3)),
-}  # fmt: skip
+}
 """Name -> how to build a layer, and the shape of the filters that it applies."""
 
 
@@ -64,8 +65,9 @@ def test_the_filters_before_training_are_those_that_the_layer_applied_then(
     change = applied_filters(after, "0", IMAGE) - expected
     np.testing.assert_allclose(
         float((result.energy.sel(stage="change") ** 2).sum()),
-        float(change.square().sum() / 6), rtol=1e-4,
-    )  # fmt: skip
+        float(change.square().sum() / 6),
+        rtol=1e-4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,9 +140,10 @@ def test_whole_networks_before_training_are_read_where_the_image_gets_in(
     for model in ("file", "module"):
         for stage, same in (("init", "before"), ("trained", "after")):
             np.testing.assert_allclose(
-                energy.sel(model=model, stage=stage), energy.sel(model=same, stage="trained"),
+                energy.sel(model=model, stage=stage),
+                energy.sel(model=same, stage="trained"),
                 rtol=1e-5,
-            )  # fmt: skip
+            )
 
 
 def test_the_first_layer_alone_before_training_is_enough(tmp_path):

@@ -21,9 +21,14 @@ from repsim_energy.models.layers import read_filters
 
 h5py = pytest.importorskip("h5py", reason="needs h5py: pip install 'repsim-energy[keras]'")
 
-GROUPS = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "Dense": "dense",
-          "Conv2DTranspose": "conv2d_transpose", "Sequential": "sequential",
-          "Functional": "functional"}  # fmt: skip
+GROUPS = {
+    "Conv2D": "conv2d",
+    "DepthwiseConv2D": "depthwise_conv2d",
+    "Dense": "dense",
+    "Conv2DTranspose": "conv2d_transpose",
+    "Sequential": "sequential",
+    "Functional": "functional",
+}
 KERNELS = {"DepthwiseConv2D": "depthwise_kernel"}
 
 
@@ -62,8 +67,9 @@ class Net:
             inner["output_layers"] = [[layers[-1]["name"], 0, 0]]
         return {"class_name": self.kind, "config": inner} | (
             {"module": "keras.src.models.functional", "registered_name": self.kind}
-            if version == 3 else {}
-        )  # fmt: skip
+            if version == 3
+            else {}
+        )
 
 
 def nodes(version, sources):
@@ -71,9 +77,17 @@ def nodes(version, sources):
         return []
     if version == 2:
         return [[[source, 0, 0, {}] for source in sources]]
-    tensors = [{"class_name": "__keras_tensor__",
-                "config": {"shape": [None, 8, 8, 3], "dtype": "float32",
-                           "keras_history": [source, 0, 0]}} for source in sources]  # fmt: skip
+    tensors = [
+        {
+            "class_name": "__keras_tensor__",
+            "config": {
+                "shape": [None, 8, 8, 3],
+                "dtype": "float32",
+                "keras_history": [source, 0, 0],
+            },
+        }
+        for source in sources
+    ]
     return [{"args": tensors if len(tensors) == 1 else [tensors], "kwargs": {"mask": None}}]
 
 
@@ -185,37 +199,56 @@ SECOND = kernel(3, 3, 4, 5, seed=1)
 
 def sequential(*before, first=None, image=IMAGE):
     first = first or layer("Conv2D", "zfirst", K)
-    return Net("Sequential", image, *before, first, layer("BatchNormalization", "bn"),
-               layer("Conv2D", "asecond", SECOND), layer("Flatten", "flat"),
-               layer("Dense", "dense", kernel(1, 1, 7, 2).reshape(7, 2)))  # fmt: skip
+    return Net(
+        "Sequential",
+        image,
+        *before,
+        first,
+        layer("BatchNormalization", "bn"),
+        layer("Conv2D", "asecond", SECOND),
+        layer("Flatten", "flat"),
+        layer("Dense", "dense", kernel(1, 1, 7, 2).reshape(7, 2)),
+    )
 
 
 def functional():
     """Registered in another order than the image runs; the image also takes a shortcut."""
     return Net(
-        "Functional", IMAGE,
+        "Functional",
+        IMAGE,
         layer("Conv2D", "aux", kernel(3, 2, 4, 3, seed=2), "zfirst"),
         layer("ZeroPadding2D", "pad", None, "image"),
         layer("Conv2D", "zfirst", K, "pad"),
         layer("Add", "sum", None, "aux", "image"),
         layer("Dense", "dense", kernel(1, 1, 7, 2).reshape(7, 2), "sum"),
-    )  # fmt: skip
+    )
 
 
 def nested():
-    augment = Net("Sequential", IMAGE, layer("RandomFlip", "flip"), layer("Dropout", "drop"),
-                  name="augment")  # fmt: skip
+    augment = Net(
+        "Sequential", IMAGE, layer("RandomFlip", "flip"), layer("Dropout", "drop"), name="augment"
+    )
     return Net(
-        "Functional", IMAGE, within(augment, "image"), within(functional(), "augment"),
+        "Functional",
+        IMAGE,
+        within(augment, "image"),
+        within(functional(), "augment"),
         layer("Dense", "head", kernel(1, 1, 2, 2).reshape(2, 2), "net"),
-    )  # fmt: skip
+    )
 
 
-NETS = {"sequential": sequential(), "functional": functional(), "nested": nested(),
-        "old input": sequential(image=OLD_IMAGE),
-        "without input": Net("Sequential", *sequential().layers[1:]),
-        "not changed": sequential(layer("GaussianNoise", "noise"), layer("Identity", "same"),
-                                  layer("Activation", "none", activation="linear"))}  # fmt: skip
+NETS = {
+    "sequential": sequential(),
+    "functional": functional(),
+    "nested": nested(),
+    "old input": sequential(image=OLD_IMAGE),
+    "without input": Net("Sequential", *sequential().layers[1:]),
+    "not changed": sequential(
+        layer("GaussianNoise", "noise"),
+        layer("Identity", "same"),
+        layer("Activation", "none", activation="linear"),
+    ),
+}
 
 
 @pytest.mark.parametrize("form", WHOLE)
@@ -289,11 +322,16 @@ def test_a_network_that_scales_images_is_read_with_a_warning(kind, form, tmp_pat
 def test_arithmetic_with_numbers_scales_the_image(version, tmp_path):
     """As ``preprocess_input`` of Keras' applications, x / 127.5 - 1, leaves it in the network."""
     kinds = ["TFOpLambda"] * 2 if version == 2 else ["TrueDivide", "Subtract"]
-    options = [{"function": f"math.{name}"} if version == 2 else {}
-               for name in ("truediv", "subtract")]  # fmt: skip
-    net = Net("Functional", IMAGE, layer(kinds[0], "over", None, "image", **options[0]),
-              layer(kinds[1], "minus", None, "over", **options[1]),
-              layer("Conv2D", "first", K, "minus"))  # fmt: skip
+    options = [
+        {"function": f"math.{name}"} if version == 2 else {} for name in ("truediv", "subtract")
+    ]
+    net = Net(
+        "Functional",
+        IMAGE,
+        layer(kinds[0], "over", None, "image", **options[0]),
+        layer(kinds[1], "minus", None, "over", **options[1]),
+        layer("Conv2D", "first", K, "minus"),
+    )
     path = written(net, tmp_path, f"h5 {version}")
     with pytest.raises(UsageError, match="into 'over' .* before any layer"):
         checkpoint(10, 3, path=path)  # by something that is no number
@@ -311,9 +349,12 @@ def test_arithmetic_with_numbers_scales_the_image(version, tmp_path):
 
 
 TWO = Net(
-    "Functional", IMAGE, layer("Conv2D", "left", K, "image"), layer("Conv2D", "right", -K, "image"),
+    "Functional",
+    IMAGE,
+    layer("Conv2D", "left", K, "image"),
+    layer("Conv2D", "right", -K, "image"),
     layer("Add", "sum", None, "left", "right"),
-)  # fmt: skip
+)
 NOT_KNOWN = {
     "several layers get the image: 'left' .Conv2D., 'right' .Conv2D.": TWO,
     "'swap' .Lambda. before any layer": sequential(layer("Lambda", "swap", function="x")),
@@ -331,8 +372,9 @@ def test_where_the_configuration_does_not_say_it_the_layers_are_listed(words, fo
         checkpoint(10, 3, path=path)
     assert "\n" not in str(caught.value)
     name, expected = ("right", -K) if "right" in words else ("zfirst", K)
-    np.testing.assert_array_equal(filters(checkpoint(10, 3, path=path, layer=name)),
-                                  turned(expected))  # fmt: skip
+    np.testing.assert_array_equal(
+        filters(checkpoint(10, 3, path=path, layer=name)), turned(expected)
+    )
 
 
 def test_a_class_of_the_users_own_is_not_taken_for_one_of_keras(tmp_path):
@@ -354,11 +396,15 @@ def test_a_network_whose_code_alone_says_how_it_is_connected_is_read_by_names(tm
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:  # a subclass of Model with attributes stem and body
         for place, array, outputs in [
-            ("body/conv2d", SECOND, 5), ("stem", K, 4), ("optimizer/conv2d", kernel(seed=5), 4),
-            ("a_transposed", kernel(3, 3, 5, 3), 5), ("depthwise_conv2d", kernel(3, 3, 3, 1), 1),
-            ("conv2d_transpose", kernel(3, 3, 3, 3), 3), ("depth", kernel(3, 3, 3, 1), 3),
+            ("body/conv2d", SECOND, 5),
+            ("stem", K, 4),
+            ("optimizer/conv2d", kernel(seed=5), 4),
+            ("a_transposed", kernel(3, 3, 5, 3), 5),
+            ("depthwise_conv2d", kernel(3, 3, 3, 1), 1),
+            ("conv2d_transpose", kernel(3, 3, 3, 3), 3),
+            ("depth", kernel(3, 3, 3, 1), 3),
             ("twice", kernel(3, 3, 3, 2), 6),
-        ]:  # fmt: skip
+        ]:
             file[f"{place}/vars/0"] = array
             file[f"{place}/vars/1"] = np.zeros(outputs, np.float32)
     with zipfile.ZipFile(path, "w") as archive:

@@ -102,7 +102,7 @@ def stated(norm):
         (doubled(with_statistics(nn.BatchNorm2d(6))), stated),
     ],
     ids=["affine", "frozen", "parametrized"],
-)  # fmt: skip
+)
 def test_factors_are_seen_from_answers(norm, expected):
     torch.testing.assert_close(Norm("norm", norm, MAPS).scale(), expected(norm).double())
 
@@ -145,14 +145,15 @@ CONV = nn.Conv2d(3, 6, 3)
 FOUND = {
     "0": (lambda: nn.Sequential(CONV, nn.BatchNorm2d(6)), "1"),
     "through": (
-        lambda: nn.Sequential(CONV, nn.Identity(), nn.Dropout2d(0.5), WithActivation(6)), "3"
+        lambda: nn.Sequential(CONV, nn.Identity(), nn.Dropout2d(0.5), WithActivation(6)),
+        "3",
     ),
     "block": (Block, "norm.0"),
     "vgg11": (lambda: vgg11(10, 3, width=0.125), "features.0.1"),
     "resnet20": (lambda: resnet20(10, 3), "bn1"),
     "shufflenet": (lambda: zoo("shufflenet_v2_x0_5", 10, 3), "conv1.1"),
     "mobilenet": (lambda: zoo("mobilenet_v3_small", 10, 3), "features.0.1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -190,19 +191,21 @@ class ByFunction(nn.Module):
 REFUSED = {
     "relu": (nn.Sequential(CONV, nn.ReLU(), nn.BatchNorm2d(6)), r"'1' \(ReLU\).*is no batch norm"),
     "in-place relu": (
-        nn.Sequential(CONV, nn.ReLU(inplace=True), nn.BatchNorm2d(6)), r"'1' \(ReLU\).*is no batch"
+        nn.Sequential(CONV, nn.ReLU(inplace=True), nn.BatchNorm2d(6)),
+        r"'1' \(ReLU\).*is no batch",
     ),
     "1x1 convolution": (nn.Sequential(CONV, nn.Conv2d(6, 6, 1)), r"'1' \(Conv2d\).*is no batch"),
     "group norm": (nn.Sequential(CONV, nn.GroupNorm(2, 6)), r"'1' \(GroupNorm\).*is no batch norm"),
     "instance norm": (nn.Sequential(CONV, nn.InstanceNorm2d(6)), r"InstanceNorm2d\).*no batch"),
     "statistics of the batch": (
-        nn.Sequential(CONV, nn.BatchNorm2d(6, track_running_stats=False)), "is no batch norm"
+        nn.Sequential(CONV, nn.BatchNorm2d(6, track_running_stats=False)),
+        "is no batch norm",
     ),
     "nothing": (nn.Sequential(CONV), "goes to no other layer"),
     "a function": (ByFunction(), "goes to no other layer"),
     "shortcut": (Block(shortcut=True), "goes to 'norm.0' and past it too"),
     "failing": (nn.Sequential(CONV, nn.BatchNorm2d(6), Ends()), r"cannot be run .*too small\)"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

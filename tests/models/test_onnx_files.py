@@ -71,21 +71,33 @@ SAME = {
     "identity": chain(node("Identity", "image", "x"), last="x"),
     "cast": chain(node("Cast", "image", "x", to=TensorProto.FLOAT), last="x"),
     "dropout": chain(node("Dropout", "image", "x"), last="x"),
-    "pad": chain(node("Pad", "image pads", "x"), last="x",
-                 tensors=[stored("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1]))]),
+    "pad": chain(
+        node("Pad", "image pads", "x"),
+        last="x",
+        tensors=[stored("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1]))],
+    ),
     "channels last": chain(node("Transpose", "image", "x", perm=[0, 3, 1, 2]), last="x"),
     "channels last and back": chain(
-        node("Transpose", "image", "x", perm=[0, 2, 3, 1]), node("Identity", "x", "y"),
-        node("Transpose", "y", "z", perm=[0, 3, 1, 2]), last="z"),
-    "several": chain(node("Cast", "image", "x", to=TensorProto.FLOAT), node("Identity", "x", "y"),
-                     last="y"),
+        node("Transpose", "image", "x", perm=[0, 2, 3, 1]),
+        node("Identity", "x", "y"),
+        node("Transpose", "y", "z", perm=[0, 3, 1, 2]),
+        last="z",
+    ),
+    "several": chain(
+        node("Cast", "image", "x", to=TensorProto.FLOAT), node("Identity", "x", "y"), last="y"
+    ),
     "size": chain(node("Shape", "image", "size")),
     "shortcut": model(
-        [node("Conv", "image stem.conv.weight", "a"), node("Conv", "a second.weight", "b"),
-         node("MaxPool", "image", "p", kernel_shape=[2, 2]), node("Concat", "b p", "c", axis=1),
-         node("Conv", "c last", "out")],
-        [stored("last", bank(3, 8, 1, 1)), SECOND_W, stored("stem.conv.weight", W)]),
-}  # fmt: skip
+        [
+            node("Conv", "image stem.conv.weight", "a"),
+            node("Conv", "a second.weight", "b"),
+            node("MaxPool", "image", "p", kernel_shape=[2, 2]),
+            node("Concat", "b p", "c", axis=1),
+            node("Conv", "c last", "out"),
+        ],
+        [stored("last", bank(3, 8, 1, 1)), SECOND_W, stored("stem.conv.weight", W)],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -105,9 +117,12 @@ SCALED = {
     "Sub, Div": [node("Sub", "image mean", "x"), node("Div", "x std", "y")],
     "Mul, Add": [node("Mul", "image std", "x"), node("Add", "mean x", "y")],
     "BatchNormalization": [node("BatchNormalization", "image s s s s", "y")],
-    "Mul": [node("Constant", "", "half", value=stored("", np.float32(0.5))),
-            node("Cast", "half", "h", to=TensorProto.FLOAT), node("Mul", "image h", "y")],
-}  # fmt: skip
+    "Mul": [
+        node("Constant", "", "half", value=stored("", np.float32(0.5))),
+        node("Cast", "half", "h", to=TensorProto.FLOAT),
+        node("Mul", "image h", "y"),
+    ],
+}
 
 
 @pytest.mark.parametrize("name", SCALED)
@@ -121,27 +136,38 @@ def test_a_network_that_scales_the_image_is_read_with_a_warning(name, tmp_path):
 
 NOT_KNOWN = {
     "several layers": model(
-        [node("Conv", "image a.weight", "a"), node("Conv", "image b.weight", "b"),
-         node("Add", "a b", "out")],
-        [stored("a.weight", W), stored("b.weight", -W)]),
+        [
+            node("Conv", "image a.weight", "a"),
+            node("Conv", "image b.weight", "b"),
+            node("Add", "a b", "out"),
+        ],
+        [stored("a.weight", W), stored("b.weight", -W)],
+    ),
     "'fold' .Reshape. before": chain(
-        helper.make_node("Reshape", ["image", "shape"], ["x"], name="fold"), last="x",
-        tensors=[stored("shape", np.array([1, 3, 12, 12]))]),
-    "Mul. before": chain(node("Mul", "image map", "x"), last="x",
-                         tensors=[stored("map", bank(1, 1, 12, 12))]),
-    "Div. before": chain(node("Div", "one image", "x"), last="x",
-                         tensors=[stored("one", np.float32(1))]),
+        helper.make_node("Reshape", ["image", "shape"], ["x"], name="fold"),
+        last="x",
+        tensors=[stored("shape", np.array([1, 3, 12, 12]))],
+    ),
+    "Mul. before": chain(
+        node("Mul", "image map", "x"), last="x", tensors=[stored("map", bank(1, 1, 12, 12))]
+    ),
+    "Div. before": chain(
+        node("Div", "one image", "x"), last="x", tensors=[stored("one", np.float32(1))]
+    ),
     "turned Conv. before": chain(node("Transpose", "image", "x", perm=[0, 1, 3, 2]), last="x"),
     "Cast. before": chain(node("Cast", "image", "x", to=TensorProto.INT32), last="x"),
-    "Mul. before any": chain(node("Mul", "image columns", "x"), last="x",
-                             tensors=[stored("columns", bank(12))]),
+    "Mul. before any": chain(
+        node("Mul", "image columns", "x"), last="x", tensors=[stored("columns", bank(12))]
+    ),
     "'w' .Conv., 'out' .MatMul.": model(
         [node("Conv", "image w", "a"), node("MatMul", "image m", "out")],
-        [stored("w", bank(seed=2)), stored("m", bank(12, 4))]),
+        [stored("w", bank(seed=2)), stored("m", bank(12, 4))],
+    ),
     "Conv.": model(
         [node("Add", "w one", "sum"), node("Conv", "image sum", "a"), *SECOND],
-        [stored("w", W), stored("one", np.float32(1)), SECOND_W]),
-}  # fmt: skip
+        [stored("w", W), stored("one", np.float32(1)), SECOND_W],
+    ),
+}
 
 
 @pytest.mark.parametrize("words", NOT_KNOWN)
@@ -244,8 +270,9 @@ def test_data_in_the_same_folder_is_read(location, said, tmp_path):
     assert found.file_sha256 == hashlib.sha256(lines.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("location", ["../w.bin", "a/../../w.bin", "{tmp}/w.bin", "..\\w.bin",
-                                      "C:\\w.bin", "", "."])  # fmt: skip
+@pytest.mark.parametrize(
+    "location", ["../w.bin", "a/../../w.bin", "{tmp}/w.bin", "..\\w.bin", "C:\\w.bin", "", "."]
+)
 def test_data_outside_the_folder_is_refused_unread(location, tmp_path):
     path = external(tmp_path / "net", location.format(tmp=tmp_path), tmp_path / "w.bin")
     with pytest.raises(FileError, match="own folder|is missing") as caught:
@@ -272,9 +299,13 @@ def test_a_link_that_leads_outside_is_refused_and_one_inside_is_followed(through
 
 @pytest.mark.parametrize(
     ("said", "words"),
-    [({"offset": 100}, "truncated"), ({"offset": -4}, "truncated"), ({"length": 4}, "truncated"),
-     ({"offset": "x"}, "no valid ONNX file")],
-)  # fmt: skip
+    [
+        ({"offset": 100}, "truncated"),
+        ({"offset": -4}, "truncated"),
+        ({"length": 4}, "truncated"),
+        ({"offset": "x"}, "no valid ONNX file"),
+    ],
+)
 def test_data_that_is_cut_off_or_missing_is_said(said, words, tmp_path):
     path = external(tmp_path / "net", "w.bin", tmp_path / "net" / "w.bin", **said)
     with pytest.raises(FileError, match=words):
@@ -286,9 +317,12 @@ def test_data_that_is_cut_off_or_missing_is_said(said, words, tmp_path):
 
 QUANTIZED = model(
     [node("DequantizeLinear", "w scale zero", "v"), node("Conv", "image v", "out")],
-    [stored("w", (W * 20).astype(np.int8)), stored("scale", np.float32(0.05)),
-     stored("zero", np.int8(0))],
-)  # fmt: skip
+    [
+        stored("w", (W * 20).astype(np.int8)),
+        stored("scale", np.float32(0.05)),
+        stored("zero", np.int8(0)),
+    ],
+)
 WRONG = {
     "8 bits .DequantizeLinear.": QUANTIZED.SerializeToString(),
     "holds no filters": model([node("Relu", "image", "out")], []).SerializeToString(),

@@ -113,7 +113,8 @@ STEMS = {
     "own normalization and places": (
         lambda: Net(
             lambda n, x: n.fc(((x - 0.5) / 0.25).flatten(1) + n.places),
-            fc=linear(432), places=nn.Parameter(torch.randn(432)),
+            fc=linear(432),
+            places=nn.Parameter(torch.randn(432)),
         ),
         "fc",
         lambda m: 4 * channels_first(m.fc.weight, 3, 12, 12),
@@ -122,7 +123,8 @@ STEMS = {
     "mixer by unfold": (
         lambda: Net(
             lambda n, x: n.mix(n.embed(F.unfold(x, 4, stride=4).transpose(1, 2)).transpose(1, 2)),
-            mix=linear(9), embed=linear(48),
+            mix=linear(9),
+            embed=linear(48),
         ),
         "embed",
         lambda m: channels_first(m.embed.weight, 3, 4, 4),
@@ -130,7 +132,8 @@ STEMS = {
     "overlapping patches": (
         lambda: Net(
             lambda n, x: n.embed(n.cut(x).mT),
-            cut=nn.Unfold(3, padding=1, stride=2), embed=linear(27),
+            cut=nn.Unfold(3, padding=1, stride=2),
+            embed=linear(27),
         ),
         "embed",
         lambda m: channels_first(m.embed.weight, 3, 3, 3),
@@ -229,7 +232,7 @@ STEMS = {
         "fc",
         lambda m: channels_first(m.fc.weight, 3, 12, 12),
     ),
-}  # fmt: skip
+}
 """Name -> how to build a network, its first layer, and the filters, from its numbers by loops."""
 
 
@@ -299,74 +302,93 @@ REFUSED = {
     "normed patches": (
         lambda: Net(
             lambda n, x: n.embed(n.norm(patches_last(x, 4))),
-            norm=nn.LayerNorm(48), embed=linear(48),
+            norm=nn.LayerNorm(48),
+            embed=linear(48),
         ),
-        "embed", r"'embed' \(Linear\), with what stands before it, is not linear",
+        "embed",
+        r"'embed' \(Linear\), with what stands before it, is not linear",
     ),
     "normed images": (
         lambda: Net(lambda n, x: n.fc(F.instance_norm(x).flatten(1)), fc=linear(432)),
-        "fc", "is not linear",
+        "fc",
+        "is not linear",
     ),
     "bent pixels": (
         lambda: Net(lambda n, x: n.fc(x.clamp_min(0.1).flatten(1)), fc=linear(432)),
-        "fc", "is not linear",
+        "fc",
+        "is not linear",
     ),
     "gamma": (
         lambda: Net(lambda n, x: n.fc(x.abs().pow(0.45).flatten(1)), fc=linear(432)),
-        "fc", "is not linear",
+        "fc",
+        "is not linear",
     ),
     "shifted": (
         lambda: Net(
             lambda n, x: n.embed(n.cut(patches_last(x, 4))), cut=Shifted(), embed=linear(48)
         ),
-        "embed", "is not linear",
+        "embed",
+        "is not linear",
     ),
     "behind a nonlinear layer": (
         lambda: nn.Sequential(nn.Flatten(), linear(432, 6), nn.ReLU(), linear(6)),
-        "3", "is not linear",
+        "3",
+        "is not linear",
     ),
     "recurrent": (
         lambda: Net(lambda n, x: n.rnn(x.flatten(2))[0], rnn=nn.GRU(144, 4)),
-        "rnn", "answers tuple",
+        "rnn",
+        "answers tuple",
     ),
     "other weights at every place": (
         lambda: Net(
             lambda n, x: n.embed(patches_last(x, 4) * torch.arange(1, 10).to(x)[:, None]),
             embed=linear(48),
         ),
-        "embed", "treats places of the image differently",
+        "embed",
+        "treats places of the image differently",
     ),
     "rows of each channel": (
-        lambda: Net(lambda n, x: n.row(x), row=linear(12)), "row", "places of the image differently"
+        lambda: Net(lambda n, x: n.row(x), row=linear(12)),
+        "row",
+        "places of the image differently",
     ),
     "transposed, stride 2": (
         lambda: nn.Sequential(nn.ConvTranspose2d(3, 3, 3, 2)),
-        "0", "different patches in different places of 12x12x3 images",
+        "0",
+        "different patches in different places of 12x12x3 images",
     ),
     "one place sees a whole patch": (
         lambda: nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 4, 3, padding=1)),
-        "1", "different",
+        "1",
+        "different",
     ),
     "image and its mirror image": (
         lambda: Net(lambda n, x: n.conv(torch.cat([x, x.flip(3)], 1)), conv=nn.Conv2d(6, 4, 3)),
-        "conv", "different",
+        "conv",
+        "different",
     ),
     "dead": (
         lambda: Net(lambda n, x: n.embed(patches_last(0 * x, 4)), embed=linear(48)),
-        "embed", "does not depend on them",
+        "embed",
+        "does not depend on them",
     ),
     "another size": (
         lambda: nn.Sequential(nn.Flatten(), linear(784)),
-        "1", r"gets no 12x12x3 images \(.*\).*use images of the size",
+        "1",
+        r"gets no 12x12x3 images \(.*\).*use images of the size",
     ),
     "infinite": (
-        lambda: Net(lambda n, x: n.fc(x.flatten(1) / 0), fc=linear(432)), "fc", "NaN or infinite"
+        lambda: Net(lambda n, x: n.fc(x.flatten(1) / 0), fc=linear(432)),
+        "fc",
+        "NaN or infinite",
     ),
     "complex": (
         lambda: Net(lambda n, x: n.fc(x.flatten(1) + 0j), fc=linear(432, dtype=torch.complex64)),
-        "fc", "complex",
+        "fc",
+        "complex",
     ),
-}  # fmt: skip
+}
 """Name -> how to build a network, a layer without filters, and what is said of it."""
 
 

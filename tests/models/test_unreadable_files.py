@@ -19,8 +19,10 @@ from repsim_energy.models.files import read_file
 
 
 def state():
-    return {"conv1.weight": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)),
-            "conv2.weight": torch.ones(2, 4, 3, 3)}  # fmt: skip
+    return {
+        "conv1.weight": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)),
+        "conv2.weight": torch.ones(2, 4, 3, 3),
+    }
 
 
 def pytorch(content=None, **options):

@@ -29,10 +29,11 @@ def test_filters_are_read_from_every_layout(net, layout, tmp_path):
         save_file(state, path)
     else:
         content = {
-            "plain": state, "legacy": state,
+            "plain": state,
+            "legacy": state,
             "nested": {"state_dict": state, "epoch": 3, "lr": 0.1},
             "parallel": {"model": {f"module.{k}": v for k, v in state.items()}},
-        }[layout]  # fmt: skip
+        }[layout]
         torch.save(content, path, _use_new_zipfile_serialization=layout != "legacy")
     taken = checkpoint(10, 3, path=path, layer="conv1" if layout != "plain" else None)
     assert not taken.network
@@ -81,8 +82,15 @@ def test_files_that_bring_code_or_damage_are_refused_unopened(net, tmp_path):
         "empty.safetensors": b"",
     }.items():
         (tmp_path / name).write_bytes(content)
-    bad = [whole, evil, raw, *tmp_path.glob("cut*"), *tmp_path.glob("head*"),
-           *tmp_path.glob("noise*"), *tmp_path.glob("empty*")]  # fmt: skip
+    bad = [
+        whole,
+        evil,
+        raw,
+        *tmp_path.glob("cut*"),
+        *tmp_path.glob("head*"),
+        *tmp_path.glob("noise*"),
+        *tmp_path.glob("empty*"),
+    ]
     assert len(bad) == 9
     for path in bad:
         with pytest.raises(FileError, match="expected|save") as caught:

@@ -59,9 +59,13 @@ def way(request, monkeypatch):
 
 @pytest.mark.parametrize(
     ("shape", "patch", "m"),
-    [((3, 2, 5, 6), (1, 1), 4), ((2, 2, 5, 6), (2, 3), 3), ((2, 1, 4, 7), (2, 3), 0),
-     ((2, 1, 3, 3), (3, 3), 0)],
-)  # fmt: skip
+    [
+        ((3, 2, 5, 6), (1, 1), 4),
+        ((2, 2, 5, 6), (2, 3), 3),
+        ((2, 1, 4, 7), (2, 3), 0),
+        ((2, 1, 3, 3), (3, 3), 0),
+    ],
+)
 def test_moments_equal_a_loop_over_pairs_of_places(shape, patch, m, way, rng):
     images = torch.randn(shape, generator=rng) + 3
     found = lag_moments(images, patch, max_shift=m)

@@ -78,14 +78,15 @@ FAULTS = {
     ),
     "two entries that cancel": lambda out, call, left: (out[0, 0].add_(1), out[-1, -1].sub_(1)),
     "two entries of a column that cancel": lambda out, call, left: (
-        out[0, 0].add_(1), out[-1, 0].sub_(1)
+        out[0, 0].add_(1),
+        out[-1, 0].sub_(1),
     ),
     "rows in another order": lambda out, call, left: out.copy_(out.roll(1, 0)),
     "transposed": lambda out, call, left: out.shape[0] == out.shape[1] and out.copy_(out.T.clone()),
     "saturation": lambda out, call, left: out.clamp_(-(2**15), 2**15 - 1),
     "16 bits": lambda out, call, left: out.bitwise_and_(0xFFFF),
     "twice the numbers": lambda out, call, left: out.mul_(2),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -108,8 +108,11 @@ def test_gram_forms_are_what_they_say():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 12), min_size=2, max_size=6), st.floats(-1e4, 1e4),
-       st.sampled_from(["debiased", "biased"]))  # fmt: skip
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=6),
+    st.floats(-1e4, 1e4),
+    st.sampled_from(["debiased", "biased"]),
+)
 def test_batches_give_the_whole(sizes, offset, estimator):
     x = features(sum(sizes) + 4, 5) + offset
     y = features(sum(sizes) + 4, 7, seed=1) + x[:, :1] - offset

@@ -78,9 +78,14 @@ def test_flat_and_4d_filters_agree(bank, basis):
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [((4, 3, 7, 7), "7x7 patches of 3 channels but the basis has 27 components of 3x3"),
-     ((4, 1, 3, 3), "1 channels"), ((4, 147), "147 inputs"), ((0, 27), "shape"), ((27,), "shape")],
-)  # fmt: skip
+    [
+        ((4, 3, 7, 7), "7x7 patches of 3 channels but the basis has 27 components of 3x3"),
+        ((4, 1, 3, 3), "1 channels"),
+        ((4, 147), "147 inputs"),
+        ((0, 27), "shape"),
+        ((27,), "shape"),
+    ],
+)
 def test_filters_that_do_not_fit_are_refused(shape, words, basis):
     with pytest.raises(ShapeError, match=words):
         energy_profile(torch.zeros(shape), basis)

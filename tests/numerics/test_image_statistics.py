@@ -141,8 +141,12 @@ def test_labels_are_whole_numbers_of_classes(rng):
     expected = class_correlations(values, labels, 3)
     for dtype in (torch.int8, torch.uint8, torch.int32):
         assert torch.equal(class_correlations(values, labels.to(dtype), 3), expected)
-    for wrong, error in ((labels - 1, DataError), (labels + 1, DataError), (labels / 2, DataError),
-                         (labels[:3], ShapeError)):  # fmt: skip
+    for wrong, error in (
+        (labels - 1, DataError),
+        (labels + 1, DataError),
+        (labels / 2, DataError),
+        (labels[:3], ShapeError),
+    ):
         with pytest.raises(error, match="labels"):
             class_correlations(values, wrong, 3)
 
@@ -208,9 +212,12 @@ def test_a_transform_of_other_patches_is_refused(basis):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(1, 70), st.sampled_from([0.0, 1e-6, 0.1, 3.0]), st.integers(0, 300),
-    st.sampled_from([0.01, 0.3, 0.9]), st.integers(0, 10),
-)  # fmt: skip
+    st.integers(1, 70),
+    st.sampled_from([0.0, 1e-6, 0.1, 3.0]),
+    st.integers(0, 300),
+    st.sampled_from([0.01, 0.3, 0.9]),
+    st.integers(0, 10),
+)
 def test_descent_step_by_step_ends_where_the_closed_form_does(width, sigma, steps, speed, seed):
     rng = np.random.default_rng(seed)
     patches = rng.normal(size=(40, 6)) * np.geomspace(1, 1e-3, 6) + 0.3
@@ -248,8 +255,9 @@ def test_descent_leaves_its_start_alone_and_refuses_what_does_not_fit():
     linear_cnn_descent(start, np.ones((5, 3)), np.zeros(5), step_size=0.1, steps=3)
     assert (start == 1).all()
     for initial, patches, targets in (
-        (np.ones(3), np.ones((5, 3)), np.ones(5)), (start, np.ones((5, 4)), np.ones(5)),
+        (np.ones(3), np.ones((5, 3)), np.ones(5)),
+        (start, np.ones((5, 4)), np.ones(5)),
         (start, np.ones((5, 3)), np.ones(4)),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ShapeError, match="do not fit"):
             linear_cnn_descent(initial, patches, targets, step_size=0.1, steps=1)

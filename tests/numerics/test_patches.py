@@ -26,9 +26,15 @@ def slow_moments(images, kh, kw):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(1, 3), st.integers(1, 3), st.integers(3, 7), st.integers(3, 7),
-    st.integers(1, 3), st.integers(1, 3), st.booleans(), st.integers(0, 10),
-)  # fmt: skip
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(3, 7),
+    st.integers(3, 7),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.booleans(),
+    st.integers(0, 10),
+)
 def test_moments_equal_a_loop_over_patches(n, c, h, w, kh, kw, whole, seed):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(n, c, h, w, generator=generator, dtype=torch.float64)

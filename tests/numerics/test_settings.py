@@ -99,10 +99,16 @@ SETTINGS = {
     "autocast to float16": lambda: torch.autocast("cpu", torch.float16),
     "no mkldnn": without_mkldnn,
     "NumPy raises": lambda: np.errstate(all="raise"),
-    "all at once": lambda: all_of("default dtype bfloat16", "default device", "precision medium",
-                                  "deterministic", "autocast to bfloat16", "NumPy raises",
-                                  "inference mode"),
-}  # fmt: skip
+    "all at once": lambda: all_of(
+        "default dtype bfloat16",
+        "default device",
+        "precision medium",
+        "deterministic",
+        "autocast to bfloat16",
+        "NumPy raises",
+        "inference mode",
+    ),
+}
 
 
 @contextlib.contextmanager
@@ -114,8 +120,9 @@ def all_of(*names):
 
 
 def test_every_public_number_is_called_here():
-    public = {name for home, names in rs._HOMES.items() if home.startswith("numerics.")
-              for name in names}  # fmt: skip
+    public = {
+        name for home, names in rs._HOMES.items() if home.startswith("numerics.") for name in names
+    }
     called = " ".join(CALLS)
     assert not [name for name in public - CONTAINERS if name not in called]
 
@@ -183,11 +190,19 @@ def on_a_gpu(values):
 
 
 SAME_BITS = [
-    in_the_middle, with_graph, parameter, of_inference, array, array_that_cannot_be_written,
-]  # fmt: skip
+    in_the_middle,
+    with_graph,
+    parameter,
+    of_inference,
+    array,
+    array_that_cannot_be_written,
+]
 SAME_NUMBERS = [
-    channels_last, reversed_in_memory, with_gaps, pytest.param(on_a_gpu, marks=pytest.mark.gpu),
-]  # fmt: skip
+    channels_last,
+    reversed_in_memory,
+    with_gaps,
+    pytest.param(on_a_gpu, marks=pytest.mark.gpu),
+]
 
 
 @pytest.mark.parametrize("layout", SAME_BITS)
@@ -223,10 +238,12 @@ def test_images_that_repeat_in_memory_are_images():
 @pytest.mark.parametrize(
     "layout",
     [
-        lambda a: a[::-1].copy()[::-1], lambda a: a.astype(a.dtype.newbyteorder()),
-        np.asfortranarray, lambda a: np.ma.getdata(a.view()),
+        lambda a: a[::-1].copy()[::-1],
+        lambda a: a.astype(a.dtype.newbyteorder()),
+        np.asfortranarray,
+        lambda a: np.ma.getdata(a.view()),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("kind", ["bytes", "float64", "float16"])
 def test_moments_of_arrays_are_those_of_tensors(layout, kind):
     array = layout(IMAGES[kind].numpy())

@@ -125,8 +125,17 @@ def test_commands_go_on_beside_every_kind_of_broken_plugin(install, repsim, pict
     problems = {plugin["name"]: " ".join(plugin["problems"]) for plugin in listed}
     for name, (_, words) in BROKEN.items():
         assert words in problems[name]
-    compare = ["compare", "--models", "tiny:width=3", "--dataset", f"npz:path={pictures_npz}",
-               "--recipe", "quick:steps=2", "--jobs", "1"]  # fmt: skip
+    compare = [
+        "compare",
+        "--models",
+        "tiny:width=3",
+        "--dataset",
+        f"npz:path={pictures_npz}",
+        "--recipe",
+        "quick:steps=2",
+        "--jobs",
+        "1",
+    ]
     done = repsim(*compare)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: plugin") == len(BROKEN)

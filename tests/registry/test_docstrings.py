@@ -121,10 +121,17 @@ class Family:
 
 
 FORMS = [
-    behind_the_name, below_the_name, other_section, with_types, Documented, DocumentedBelow,
-    partial(behind_the_name, 3), partial(partial(below_the_name), 3), partial(Family(), "member"),
+    behind_the_name,
+    below_the_name,
+    other_section,
+    with_types,
+    Documented,
+    DocumentedBelow,
+    partial(behind_the_name, 3),
+    partial(partial(below_the_name), 3),
+    partial(Family(), "member"),
     Family(),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -18,9 +18,22 @@ from repsim_energy.registry import load_dataset, load_registry
 from repsim_energy.specs import parse_chain, parse_spec, split_list, write_spec
 
 NAMES = [
-    "pl+us", "a+random_labels", "com,ma", "run:seed=3", "e=q", "~", "bl ank ", "[br]ack{et}s",
-    "it's", "'quoted'", '"double"', "фото", "照片", "a:b", "x+y,z:k='v'",
-]  # fmt: skip
+    "pl+us",
+    "a+random_labels",
+    "com,ma",
+    "run:seed=3",
+    "e=q",
+    "~",
+    "bl ank ",
+    "[br]ack{et}s",
+    "it's",
+    "'quoted'",
+    '"double"',
+    "фото",
+    "照片",
+    "a:b",
+    "x+y,z:k='v'",
+]
 
 
 @given(st.text(), st.text())
@@ -96,16 +109,18 @@ def test_the_home_folder_is_known_and_a_folder_of_that_name_is_meant_where_it_is
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     np.savez(
-        tmp_path / "home" / "x.npz", train_images=np.zeros((4, 8, 8, 3), np.uint8),
+        tmp_path / "home" / "x.npz",
+        train_images=np.zeros((4, 8, 8, 3), np.uint8),
         train_labels=[0] * 4,
-    )  # fmt: skip
+    )
     registry = load_registry(plugins=False)
     assert len(load_dataset(registry, "npz:path=~/x.npz").train) == 4
     (tmp_path / "~").mkdir()
     np.savez(
-        tmp_path / "~" / "x.npz", train_images=np.zeros((5, 8, 8, 3), np.uint8),
+        tmp_path / "~" / "x.npz",
+        train_images=np.zeros((5, 8, 8, 3), np.uint8),
         train_labels=[0] * 5,
-    )  # fmt: skip
+    )
     assert len(load_dataset(registry, "npz:path=~/x.npz").train) == 5
 
 
@@ -178,10 +193,13 @@ def test_a_list_that_could_be_a_path_is_refused(lying_about, text, longer, taken
 @pytest.mark.parametrize(
     "text",
     [
-        "folder:path=run:limit=3", "folder:path=a+random_labels:seed=1", "folder:path= a",
-        "vgg11:width=0.5", "folder:path=" + "x" * 5000,
+        "folder:path=run:limit=3",
+        "folder:path=a+random_labels:seed=1",
+        "folder:path= a",
+        "vgg11:width=0.5",
+        "folder:path=" + "x" * 5000,
     ],
-)  # fmt: skip
+)
 def test_specs_that_can_mean_but_one_thing_stay(lying_about, text):
     expected = parse_chain(text)
     lying_about("run", "a", "limit=3", "b", "seed=3")

@@ -53,25 +53,40 @@ def test_defaults_are_shown_as_users_type_them():
 
     shown = {option.name: (option.type, option.default) for option in options_of(target, 0)}
     assert shown == {
-        "classes": ("str/...", "cat/dog"), "limit": ("int or none", "None"), "size": ("int", ""),
-    }  # fmt: skip
+        "classes": ("str/...", "cat/dog"),
+        "limit": ("int or none", "None"),
+        "size": ("int", ""),
+    }
 
 
 def test_options_take_the_type_of_their_annotation():
-    given_text = {"flag": "true", "count": "7", "rate": "1e-3", "path": "C:/x", "kind": "b",
-                  "maybe": "none", "names": "cat/dog"}  # fmt: skip
+    given_text = {
+        "flag": "true",
+        "count": "7",
+        "rate": "1e-3",
+        "path": "C:/x",
+        "kind": "b",
+        "maybe": "none",
+        "names": "cat/dog",
+    }
     assert bind_options(target, given_text, skip=1, what="t") == {
-        "flag": True, "count": 7, "rate": 1e-3, "path": Path("C:/x"), "kind": "b",
-        "maybe": None, "names": ("cat", "dog"),
-    }  # fmt: skip
+        "flag": True,
+        "count": 7,
+        "rate": 1e-3,
+        "path": Path("C:/x"),
+        "kind": "b",
+        "maybe": None,
+        "names": ("cat", "dog"),
+    }
 
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def written_as_text(n: "int", *, maybe: "int | None" = None, kind: 'Literal["a"]' = "a",
-                    layer: "nn.Module" = None) -> "nn.Module":  # fmt: skip
+def written_as_text(
+    n: "int", *, maybe: "int | None" = None, kind: 'Literal["a"]' = "a", layer: "nn.Module" = None
+) -> "nn.Module":
     """Take options whose annotations are text, one of which only a type checker can read."""
 
 
@@ -85,9 +100,13 @@ class Callable:
 
 @pytest.mark.parametrize(
     ("called", "skip", "found"),
-    [(written_as_text, 1, 3), (partial(written_as_text, 1), 0, 3), (Callable, 0, 3),
-     (Callable(), 1, 3.0)],
-)  # fmt: skip
+    [
+        (written_as_text, 1, 3),
+        (partial(written_as_text, 1), 0, 3),
+        (Callable, 0, 3),
+        (Callable(), 1, 3.0),
+    ],
+)
 def test_annotations_in_text_are_read_where_they_can_be(called, skip, found):
     bound = bind_options(called, {"maybe": "3"}, skip=skip, what="t")
     assert bound["maybe"] == found

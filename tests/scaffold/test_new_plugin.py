@@ -21,9 +21,13 @@ KINDS = get_args(Kind)
 
 
 def written(folder):
-    return {path.relative_to(folder): path.read_text() for path in folder.rglob("*.*")
-            if path.is_file() and not {"__pycache__", ".pytest_cache"} & set(path.parts)
-            and ".egg" not in str(path)}  # fmt: skip
+    return {
+        path.relative_to(folder): path.read_text()
+        for path in folder.rglob("*.*")
+        if path.is_file()
+        and not {"__pycache__", ".pytest_cache"} & set(path.parts)
+        and ".egg" not in str(path)
+    }
 
 
 TRY = """
@@ -50,9 +54,13 @@ def tried(tmp_path_factory):
     for kind in KINDS:
         write_plugin(f"my-{kind}", kind, folder)
     done = subprocess.run(
-        [sys.executable, "-c", TRY, *KINDS], cwd=folder, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300,
-    )  # fmt: skip
+        [sys.executable, "-c", TRY, *KINDS],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stdout
 
@@ -85,16 +93,24 @@ def test_new_plugins_of_all_kinds_go_together(tmp_path, install, pictures_npz):
     with pytest.warns(RepsimWarning, match="18 of 27 components"):  # its images are gray
         result = rs.compare(
             ["our_model:width=8", "linear_cnn:filters=8"],
-            "our_dataset:count=60:size=8+our_variant", "our_metric", recipe="quick:steps=2",
-        )  # fmt: skip
+            "our_dataset:count=60:size=8+our_variant",
+            "our_metric",
+            recipe="quick:steps=2",
+        )
     assert float(result.similarity.min()) > 0
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("My", "small letters"), ("my_plugin", "small letters"), ("torch", "'torch' already"),
-     ("repsim-class", "cannot call"), ("my--plugin", "single hyphens"), ("", "small letters")],
-)  # fmt: skip
+    [
+        ("My", "small letters"),
+        ("my_plugin", "small letters"),
+        ("torch", "'torch' already"),
+        ("repsim-class", "cannot call"),
+        ("my--plugin", "single hyphens"),
+        ("", "small letters"),
+    ],
+)
 def test_names_that_cannot_be_are_refused(name, words, tmp_path):
     with pytest.raises(UsageError, match=words):
         write_plugin(name, "model", tmp_path)

@@ -140,8 +140,17 @@ def chunk_of(kind, files, images):
 
 
 KINDS = (
-    "path", "text", "partial", "keyword", "list", "tensor", "default", "batches", "object", "method"
-)  # fmt: skip
+    "path",
+    "text",
+    "partial",
+    "keyword",
+    "list",
+    "tensor",
+    "default",
+    "batches",
+    "object",
+    "method",
+)
 
 
 class Loader:

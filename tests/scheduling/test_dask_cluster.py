@@ -52,9 +52,11 @@ def process(*arguments, **environment):
     """A Dask command, ended with all its children."""
     running = subprocess.Popen(
         [sys.executable, "-m", *arguments, "--no-dashboard"],
-        env={**os.environ, **environment}, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        env={**os.environ, **environment},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield running
     finally:
@@ -99,13 +101,19 @@ def cluster(tmp_path_factory, marks, site):
         for number in range(2):
             stack.enter_context(
                 process(
-                    "distributed.cli.dask_worker", address, "--nthreads", "1",
-                    "--host", "127.0.0.1", "--local-directory", str(tmp_path_factory.mktemp("w")),
+                    "distributed.cli.dask_worker",
+                    address,
+                    "--nthreads",
+                    "1",
+                    "--host",
+                    "127.0.0.1",
+                    "--local-directory",
+                    str(tmp_path_factory.mktemp("w")),
                     REPSIM_CACHE=str(tmp_path_factory.mktemp(f"worker-{number}")),
                     **importable(site),
                     **{MARKS: str(marks)},
                 )
-            )  # fmt: skip
+            )
         with dask_client.connected(address) as connected:
             connected._client.wait_for_workers(2, timeout=60)
         yield address
@@ -169,9 +177,13 @@ def test_the_runs_of_a_killed_worker_are_made_by_others(cluster, data, local, fr
     before = len(marks_in(marks))
     with killing(marks, 3) as killed:
         found = rs.compare(
-            [MARKED], data, recipe=RECIPE, seeds=range(10, 17), scheduler=cluster,
+            [MARKED],
+            data,
+            recipe=RECIPE,
+            seeds=range(10, 17),
+            scheduler=cluster,
             reporter=heard,
-        )  # fmt: skip
+        )
     assert len(killed) == 1
     assert len(marks_in(marks)) - before > 7  # what it had begun was begun again
     assert found.attrs["failures"] == ""
@@ -229,9 +241,18 @@ def test_a_driver_that_is_interrupted_comes_back(
     before = set(marks_in(marks))
     (marks / WATCHED).touch()
     with started(
-        "train", "--models", "marked", "--dataset", data, "--seeds", "5", "--recipe", recipe,
-        "--scheduler", cluster,
-    ) as first:  # fmt: skip
+        "train",
+        "--models",
+        "marked",
+        "--dataset",
+        data,
+        "--seeds",
+        "5",
+        "--recipe",
+        recipe,
+        "--scheduler",
+        cluster,
+    ) as first:
         wait_until(lambda: set(marks_in(marks)) - before, "the first run is begun")
         next(mark for mark in marks_in(marks) if mark not in before).write_text("seen")
         wait_until(kept, "the first run is kept")
@@ -297,9 +318,12 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
     def run(folder):
         return subprocess.run(
             [sys.executable, "patch_statistics.py", folder, cluster, "sums.safetensors"],
-            capture_output=True, text=True, cwd=tmp_path, timeout=120,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=120,
             env={**os.environ, **importable()},
-        )  # fmt: skip
+        )
 
     done = run("photos")
     here = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7))

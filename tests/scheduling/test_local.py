@@ -197,9 +197,13 @@ def test_a_script_without_a_guard_ends_with_a_line_that_names_it(place, tmp_path
     how = [str(tmp_path / "script.py")] if place == "script" else ["-"]
     path = os.pathsep.join(sys.path)
     done = subprocess.run(
-        [sys.executable, *how], input=code if place == "stdin" else None, capture_output=True,
-        text=True, timeout=60, env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+        [sys.executable, *how],
+        input=code if place == "stdin" else None,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": path},
+    )
     assert done.returncode == 1
     assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
     assert done.stderr.count("Traceback (most recent") <= 2  # of this error and its cause
@@ -235,9 +239,10 @@ def test_no_worker_outlives_a_process_whose_pipes_another_holds(tmp_path):
     (tmp_path / "orphans.py").write_text(ORPHANS)
     path = os.pathsep.join(sys.path)
     with subprocess.Popen(
-        [sys.executable, str(tmp_path / "orphans.py")], start_new_session=True,
+        [sys.executable, str(tmp_path / "orphans.py")],
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": path, MARKS: str(marks)},
-    ) as process:  # fmt: skip
+    ) as process:
         try:
             wait_until(lambda: len(marks_in(marks)) == 2, "two workers at work")
             workers = [int(mark.name.split("-")[0]) for mark in marks_in(marks)]

@@ -13,10 +13,14 @@ from repsim_energy.scheduling.local import Local
 @pytest.mark.parametrize(
     ("text", "jobs", "expected"),
     [
-        (None, None, 1), (None, 4, 4), ("local", None, None), ("local", 3, 3), ("local:2", None, 2),
+        (None, None, 1),
+        (None, 4, 4),
+        ("local", None, None),
+        ("local", 3, 3),
+        ("local:2", None, 2),
         ("local:2", 2, 2),
     ],
-)  # fmt: skip
+)
 def test_local_and_jobs_say_the_same(text, jobs, expected):
     assert scheduler_of(text, jobs) == Local(expected)
 

@@ -37,9 +37,15 @@ def seen(module, layers, images, batch, through=False):
     parts = {}
     names = layer_names(module, layers)
     observe(
-        module, names, images, batch, PLAIN, CPU,
-        lambda layer, answer: parts.setdefault(layer, []).append(answer.clone()), through=through,
-    )  # fmt: skip
+        module,
+        names,
+        images,
+        batch,
+        PLAIN,
+        CPU,
+        lambda layer, answer: parts.setdefault(layer, []).append(answer.clone()),
+        through=through,
+    )
     return {layer: torch.cat(answers) for layer, answers in parts.items()}
 
 

@@ -51,9 +51,12 @@ def default_device(name):
 @contextlib.contextmanager
 def all_at_once():
     with (
-        default_dtype(torch.float64), default_device("meta"), torch.inference_mode(),
-        torch.autocast("cpu", torch.bfloat16), np.errstate(all="raise"),
-    ):  # fmt: skip
+        default_dtype(torch.float64),
+        default_device("meta"),
+        torch.inference_mode(),
+        torch.autocast("cpu", torch.bfloat16),
+        np.errstate(all="raise"),
+    ):
         yield
 
 

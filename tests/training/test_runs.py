@@ -313,9 +313,12 @@ def test_accuracy_on_some_images_takes_all_classes():
 
 @pytest.mark.parametrize(
     ("images", "words"),
-    [(torch.zeros(0, 3, 8, 8), "no images"), (torch.full((5, 3, 8, 8), 0.2), "constant"),
-     (torch.full((5, 3, 8, 8), torch.nan), "NaN")],
-)  # fmt: skip
+    [
+        (torch.zeros(0, 3, 8, 8), "no images"),
+        (torch.full((5, 3, 8, 8), 0.2), "constant"),
+        (torch.full((5, 3, 8, 8), torch.nan), "NaN"),
+    ],
+)
 def test_images_that_cannot_be_normalised_are_refused(images, words):
     bad = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ("a",), "bad")
     with pytest.raises(DataError, match=words):
@@ -329,11 +332,15 @@ def test_recipes_are_read_from_text():
     assert parse_recipe("quick").momentum == 0.9
     assert parse_recipe("quick:optimizer=adam").momentum == 0  # one of sgd
     for text, words in {
-        "fast": "unknown recipe 'fast'; known: paper, quick", "quick:lrr=1": "did you mean 'lr'",
-        "quick:lr=x": "expected float", "quick:lr=-1": "lr > 0", "quick:batch=0": "at least 1",
-        "quick:until_accuracy=2": "share", "quick:loss=l1": "cross_entropy or mse",
+        "fast": "unknown recipe 'fast'; known: paper, quick",
+        "quick:lrr=1": "did you mean 'lr'",
+        "quick:lr=x": "expected float",
+        "quick:lr=-1": "lr > 0",
+        "quick:batch=0": "at least 1",
+        "quick:until_accuracy=2": "share",
+        "quick:loss=l1": "cross_entropy or mse",
         "quick:schedule=cosine": "constant or one_cycle",
-    }.items():  # fmt: skip
+    }.items():
         with pytest.raises(UsageError, match=words.replace("(", r"\(")):
             parse_recipe(text)
 

@@ -64,9 +64,14 @@ def _norm_behind(module, layer):
 def test_each_network_is_the_one_trained_alone(name, optimizer, steps, schedule, images):
     recipe = Recipe(
         **{"sgd": {"lr": 0.02, "momentum": 0.9}, "adam": {"lr": 1e-3}}[optimizer],
-        weight_decay=1e-3, batch=32, optimizer=optimizer, steps=steps, snapshots=2, evaluations=1,
+        weight_decay=1e-3,
+        batch=32,
+        optimizer=optimizer,
+        steps=steps,
+        snapshots=2,
+        evaluations=1,
         schedule=schedule,
-    )  # fmt: skip
+    )
     for module, other, history, expected in both_ways(networks(name), images, recipe):
         kept = ("snapshots", "snapshot_steps", "snapshot_scales")
         for field in ("loss", "accuracy", "evaluations", *kept):
