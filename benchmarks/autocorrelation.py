@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from measure import alternate, options, ratio, report
 from pictures import pictures
 
-from repsim_energy.numerics.autocorrelation import autocorrelation, lag_moments
+from repsim_energy.numerics.autocorrelation.autocorrelation import autocorrelation, lag_moments
 
 COUNT, FILTERS, SHIFT = 10_000, 64, 10
 PART = 250

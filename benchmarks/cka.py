@@ -22,11 +22,11 @@ import torch  # noqa: E402
 from cka_published import gram_blocks, kornblith, textbook  # noqa: E402
 from measure import alternate, peak_memory, ratio, report  # noqa: E402
 
+from repsim_energy.comparison.activations import layer_names, observe  # noqa: E402
 from repsim_energy.interfaces import Activations, Normalisation  # noqa: E402
 from repsim_energy.metrics.cka import LinearCKA  # noqa: E402
 from repsim_energy.models.resnet import resnet18  # noqa: E402
-from repsim_energy.numerics.cka import CKAMoments, cka  # noqa: E402
-from repsim_energy.training.activations import layer_names, observe  # noqa: E402
+from repsim_energy.numerics.cka.streaming import CKAMoments, cka  # noqa: E402
 
 WIDTHS = (512, 1024, 2048, 4096)
 N = 10_000

@@ -16,7 +16,7 @@ from measure import alternate, limits, options, peak_memory, ratio, report
 from pictures import pictures
 
 from repsim_energy.numerics import checked_products
-from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.patches.moments import patch_moments
 
 SIZES = ((10_000, 32), (500, 224))
 KERNELS = (3, 7, 11)

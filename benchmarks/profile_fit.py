@@ -11,9 +11,9 @@ from measure import alternate, options, ratio, report
 
 from repsim_energy.comparison.pairs import compare_pairs
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
-from repsim_energy.numerics.energy import profile_similarity
-from repsim_energy.numerics.profile_fit import fit_profile, fit_profiles
-from repsim_energy.numerics.theory import theoretical_profile
+from repsim_energy.numerics.profiles.energy import profile_similarity
+from repsim_energy.numerics.profiles.fit import fit_profile, fit_profiles
+from repsim_energy.numerics.profiles.theory import theoretical_profile
 
 STEPS = 20_000
 PROFILES = 360

@@ -23,7 +23,8 @@ from torchvision import transforms
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.models.layers import find_layer
 from repsim_energy.registry import load_registry, resolve_model
-from repsim_energy.training.loop import normalisation_of, train
+from repsim_energy.training.inputs import normalisation_of
+from repsim_energy.training.loop import train
 from repsim_energy.training.recipe import Recipe
 
 BATCH, STEPS = 128, 3

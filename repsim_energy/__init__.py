@@ -40,30 +40,30 @@ if TYPE_CHECKING:
         TrainedModel,
     )
     from repsim_energy.models.layers import find_layer, prepare_first_layer, read_filters
-    from repsim_energy.numerics.autocorrelation import (
+    from repsim_energy.numerics.autocorrelation.autocorrelation import (
         Autocorrelation,
         LagMoments,
         autocorrelation,
         lag_moments,
     )
-    from repsim_energy.numerics.cka import CKAMoments, cka
-    from repsim_energy.numerics.energy import (
-        energy_profile,
-        profile_similarities,
-        profile_similarity,
-    )
-    from repsim_energy.numerics.image_statistics import (
+    from repsim_energy.numerics.cka.streaming import CKAMoments, cka
+    from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
+    from repsim_energy.numerics.patches.per_image import (
         average_patches,
         average_shuffled_patches,
         class_correlations,
         patch_energies,
     )
-    from repsim_energy.numerics.inference import pearson_null_band
-    from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_filters
-    from repsim_energy.numerics.patches import PatchMoments, patch_moments
-    from repsim_energy.numerics.profile_fit import ProfileFit, fit_profile, fit_profiles
-    from repsim_energy.numerics.theory import theoretical_profile, whitening_filters
-    from repsim_energy.numerics.tiles import tile_patches
+    from repsim_energy.numerics.patches.tiles import tile_patches
+    from repsim_energy.numerics.profiles.energy import (
+        energy_profile,
+        profile_similarities,
+        profile_similarity,
+    )
+    from repsim_energy.numerics.profiles.fit import ProfileFit, fit_profile, fit_profiles
+    from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_descent, linear_cnn_filters
+    from repsim_energy.numerics.profiles.null import pearson_null_band
+    from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
     from repsim_energy.progress import Progress, Reporter
     from repsim_energy.results import open_result, save_result
     from repsim_energy.scheduling import patch_moments_of_chunks
@@ -100,26 +100,26 @@ _HOMES = {
         "TrainedModel",
     ),
     "models.layers": ("find_layer", "prepare_first_layer", "read_filters"),
-    "numerics.autocorrelation": (
+    "numerics.autocorrelation.autocorrelation": (
         "Autocorrelation",
         "LagMoments",
         "autocorrelation",
         "lag_moments",
     ),
-    "numerics.cka": ("CKAMoments", "cka"),
-    "numerics.energy": ("energy_profile", "profile_similarities", "profile_similarity"),
-    "numerics.image_statistics": (
+    "numerics.cka.streaming": ("CKAMoments", "cka"),
+    "numerics.profiles.energy": ("energy_profile", "profile_similarities", "profile_similarity"),
+    "numerics.patches.per_image": (
         "average_patches",
         "average_shuffled_patches",
         "class_correlations",
         "patch_energies",
     ),
-    "numerics.inference": ("pearson_null_band",),
-    "numerics.linear_cnn": ("linear_cnn_descent", "linear_cnn_filters"),
-    "numerics.patches": ("PatchMoments", "patch_moments"),
-    "numerics.profile_fit": ("ProfileFit", "fit_profile", "fit_profiles"),
-    "numerics.theory": ("theoretical_profile", "whitening_filters"),
-    "numerics.tiles": ("tile_patches",),
+    "numerics.profiles.null": ("pearson_null_band",),
+    "numerics.profiles.linear_cnn": ("linear_cnn_descent", "linear_cnn_filters"),
+    "numerics.patches.moments": ("PatchMoments", "patch_moments"),
+    "numerics.profiles.fit": ("ProfileFit", "fit_profile", "fit_profiles"),
+    "numerics.profiles.theory": ("theoretical_profile", "whitening_filters"),
+    "numerics.patches.tiles": ("tile_patches",),
     "progress": ("Progress", "Reporter"),
     "results": ("open_result", "save_result"),
     "scheduling": ("patch_moments_of_chunks",),

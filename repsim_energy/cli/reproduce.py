@@ -14,13 +14,13 @@ from repsim_energy.cli.options import parse_numbers, parse_seeds, scheduler_opti
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
-from repsim_energy.experiments import EXPERIMENTS, chosen_experiments
-from repsim_energy.reproduction.scales import SCALES
+from repsim_energy.paper.experiments import EXPERIMENTS, chosen_experiments
+from repsim_energy.paper.scales import SCALES
 from repsim_energy.storage import make_folder
 
 if TYPE_CHECKING:
-    from repsim_energy.reproduction.experiment import Experiment
-    from repsim_energy.reproduction.setting import Setting
+    from repsim_energy.paper.experiment import Experiment
+    from repsim_energy.paper.setting import Setting
 
 __all__ = ["reproduce"]
 
@@ -67,12 +67,12 @@ def reproduce(
         return 0
     chosen = chosen_experiments(names)
     _refuse_unused(options, names, chosen)
-    from repsim_energy.plot import check_matplotlib
+    from repsim_energy.paper.figures import check_matplotlib
 
     check_matplotlib()
     setting = _setting(ctx, **options)
-    from repsim_energy.reproduction import report
-    from repsim_energy.reproduction.run import reproduce as run_one
+    from repsim_energy.paper import report
+    from repsim_energy.paper.run import reproduce as run_one
 
     make_folder(output, "choose another one with -o")
     report.read_rows(output)  # a file in the way is refused before the work
@@ -107,7 +107,7 @@ def _refuse_unused(
 
 def _show(name: str, row: dict[str, Any]) -> bool:
     """Print a row, and return whether a part of it is missing or failed."""
-    from repsim_energy.reproduction import report
+    from repsim_energy.paper import report
 
     print_rows(list(report.HEADER), report.table(row), ", ".join(row["names"]))
     for kind in ("missing", "failures"):
@@ -134,7 +134,7 @@ def _setting(
     if not numbers:
         raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
     given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}
-    from repsim_energy.reproduction.setting import make_setting
+    from repsim_energy.paper.setting import make_setting
     from repsim_energy.scheduling import scheduler_of
 
     return make_setting(

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from repsim_energy.comparison.inside import normalizes_inside
 from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
 from repsim_energy.models.normalization import parse_normalization
-from repsim_energy.training.inside import normalizes_inside
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repsim_energy.comparison.activations import Receive, layer_names, layer_sizes, observe
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric, TrainedModel
 from repsim_energy.models.first_layer import first_layer
-from repsim_energy.training.activations import Receive, layer_names, layer_sizes, observe
 from repsim_energy.training.build import NETWORK_ERRORS, build, image_shape, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH

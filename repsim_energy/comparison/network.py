@@ -20,7 +20,7 @@ from repsim_energy.models.through import (
     step_through,
 )
 from repsim_energy.training.build import image_shape
-from repsim_energy.training.loop import normalisation_of
+from repsim_energy.training.inputs import normalisation_of
 from repsim_energy.training.run_cache import Run
 
 __all__ = ["Network", "network_of_run", "network_of_trained"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from repsim_energy.comparison.activations import FIRST
 from repsim_energy.comparison.given import DatasetLike, ModelLike
 from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.measured import Measured, by_model
@@ -25,7 +26,6 @@ from repsim_energy.progress import Reporter
 from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
-from repsim_energy.training.activations import FIRST
 from repsim_energy.training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -30,13 +30,13 @@ from repsim_energy.interfaces import (
 from repsim_energy.models.first_layer import first_layer, named_layer
 from repsim_energy.models.norms import Folding
 from repsim_energy.models.through import applied_filters, step_through
-from repsim_energy.numerics.components import transform_basis
-from repsim_energy.numerics.patches import PatchMoments, patch_moments
+from repsim_energy.numerics.patches.basis import transform_basis
+from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
 from repsim_energy.specs import MOST_SEEDS
 from repsim_energy.training.build import build, image_shape
 from repsim_energy.training.device import choose_device, choose_precision
-from repsim_energy.training.loop import normalisation_of
+from repsim_energy.training.inputs import normalisation_of
 from repsim_energy.training.recipe import Recipe, parse_recipe
 from repsim_energy.training.training import Training
 

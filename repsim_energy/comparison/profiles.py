@@ -15,8 +15,8 @@ from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError, first_few
 from repsim_energy.interfaces import PatchBasis
-from repsim_energy.numerics.energy import energy_profile, profile_similarity
-from repsim_energy.numerics.profile_fit import fit_profiles
+from repsim_energy.numerics.profiles.energy import energy_profile, profile_similarity
+from repsim_energy.numerics.profiles.fit import fit_profiles
 
 __all__ = [
     "STAGES",

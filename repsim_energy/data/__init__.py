@@ -10,7 +10,7 @@ def repsim_datasets() -> dict[str, str]:
     """Return the built-in data sets, none of them imported yet."""
     here = "repsim_energy.data"
     return {
-        "deadleaves": f"{here}.embedded:deadleaves",
+        "deadleaves": f"{here}.deadleaves:deadleaves",
         "cifar10": f"{here}.torchvision_sets:cifar10",
         "cifar100": f"{here}.torchvision_sets:cifar100",
         "folder": f"{here}.folder:folder",

@@ -1,207 +1,65 @@
-r"""Dead leaves: procedural images with the patch statistics of photographs, made from a seed.
-
-Opaque leaves of random size, place, rotation and color fall on each other. With radii of
-density :math:`r^{-3}` the pile looks alike at every scale, and occlusion gives the edges that
-noise of the same spectrum lacks. The leaves of the pile are discs. In front of them lies, whole and
-turned at random, one light leaf of another shape in each image: that shape is the label.
-
-The label is hardly a second-order statistic: the shapes agree in area and in length of outline
-(:mod:`~repsim_energy.data.leaf_shapes`).
-
-The constants are fitted to the 3x3x3 and 7x7x3 patch spectra of CIFAR-10. Results on these images
-are results on synthetic data.
-
-Source: Lee, Mumford & Huang (2001), "Occlusion models for natural images"; Baradad et al. (2021),
-"Learning to see by looking at noise".
-"""
+"""``deadleaves`` as an image set: rendered once, then read from the cache."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+import zipfile
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
-from repsim_energy.data.leaf_shapes import DISC, FIGURES, Figure, Mask
-from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.data import deadleaves as leaves
+from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
+from repsim_energy.interfaces import ImageSet
+from repsim_energy.storage import atomic_path, cache_folder, cache_place
 
-__all__ = ["SHAPES", "VERSION", "render", "render_canvas"]
+__all__ = ["deadleaves"]
 
-VERSION = 2
-"""Raised when pixels change: it is part of the key of caches."""
-
-SPLITS = ("train", "test")
-CANVAS, TILE = 512, 32  # pixels; a canvas is wide against the largest leaf
-SMALLEST, LARGEST = 3.0, 32.0  # radius in pixels
-COVER = 6.0  # mean number of leaves over a point: exp(-6), 0.2 %, of the ground stays bare
-SUBPIXELS = 2  # along a side; leaves are drawn hard on subpixels and averaged to soft edges
-BATCH = 200_000  # subpixels tested at once, so that temporaries stay in the processor's cache
-
-# Rows are RGB directions: luminance, orange against blue, magenta against green. Along these the
-# colours of photographs are close to uncorrelated.
-OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
-COLOUR_SD = (0.27, 0.085, 0.039)  # of the leaves along these axes; black to white is 0 to 1
-BLUR_SD = (0.5, 0.6, 0.6)  # pixels, along the same axes
-TEXTURE = 0.5  # standard deviation of the 1/f texture in units of that of the leaves
-GREY = 0.42  # mean pixel of the pile
-FRONT = 9.0, 9.8  # radius in pixels of a disc of the area of the leaf in front
-FRONT_LIGHT, FRONT_SD = 0.25, 0.05  # how much lighter than the pile it is: mean, and spread
-
-SHAPES: tuple[str, ...] = tuple(FIGURES)
+SIZES = {"train": 5000, "test": 1000}
 
 
-def render(split: str, count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images and labels; equal arguments give equal bytes.
+def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageSet:
+    """Return procedural 32x32 images with natural statistics, labelled by leaf shape.
+
+    Synthetic: for trying things out and for teaching, not for reproducing published figures.
 
     Parameters
     ----------
-    split : ``train`` or ``test``, which share no canvas
-    count : n, the number of images, spread evenly over the shapes
-    seed : >= 0
-
-    Returns
-    -------
-    (n, 3, 32, 32) uint8 images and (n,) labels, indices into ``SHAPES``. Shapes take turns, so
-    that any first part of the images is balanced too.
+    seed : of the images
+    count : images in this split; by default 5000 to train and 1000 to test
     """
-    if split not in SPLITS:
-        raise unknown_name("split of deadleaves", split, SPLITS)
-    if count < 1 or seed < 0:
-        raise UsageError(
-            f"deadleaves got count={count}, seed={seed}, expected count >= 1 and seed >= 0"
-        )
-    labels = np.arange(count, dtype=np.int64) % len(SHAPES)
-    tiles = (CANVAS // TILE) ** 2
-
-    def images(canvas: int) -> NDArray[np.uint8]:
-        generator = np.random.default_rng([seed, SPLITS.index(split), canvas])
-        place = generator.permutation(tiles)  # of each image, so that neighbors are not next
-        shapes = np.empty(tiles, np.int64)
-        shapes[place] = (canvas * tiles + np.arange(tiles)) % len(SHAPES)
-        return _cut(render_canvas([SHAPES[i] for i in shapes], generator))[place]
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = list(pool.map(images, range(-(-count // tiles))))
-    return np.concatenate(drawn)[:count], labels
+    count = SIZES.get(split, 0) if count is None else count
+    name = f"deadleaves-v{leaves.VERSION}-{split}-{count}-seed{seed}.npz"
+    rendered = _kept(name)
+    if rendered is None:
+        rendered = leaves.render(split, count, seed)
+        try:
+            with atomic_path(cache_folder("data") / name) as path, path.open("wb") as file:
+                np.savez(file, images=rendered[0], labels=rendered[1])
+        except RepsimError as error:
+            warnings.warn(
+                f"the images of deadleaves are rendered anew each time, because they cannot be "
+                f"kept: {error}",
+                RepsimWarning,
+                stacklevel=2,
+            )
+    images, labels = (torch.from_numpy(array) for array in rendered)
+    return ImageSet(images, labels, leaves.SHAPES, "deadleaves")
 
 
-def render_canvas(shapes: Sequence[str], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a square uint8 picture (size, size, 3) of a pile of leaves.
-
-    It consists of tiles of 32x32 pixels, row by row, and has a leaf of each shape in front of its
-    tile.
-    """
-    for name in set(shapes) - set(FIGURES):
-        raise unknown_name("leaf shape", name, SHAPES)
-    size = TILE * round(len(shapes) ** 0.5)
-    owners = _pile(generator, size)
-    pile = int(owners.max()) + 1
-    _lay_in_front(owners, shapes, pile, generator)
-    drawn = generator.standard_normal((pile + len(shapes), 3)).T
-    colors = drawn * np.array(COLOUR_SD)[:, None]
-    colors[0, pile:] = (FRONT_LIGHT + FRONT_SD * drawn[0, pile:]) / OPPONENT[0, 0]
-    texture = _pink(generator, size)
-    s = range(SUBPIXELS)
-    axes = []
-    for axis in range(3):
-        leaves = sum(colors[axis][owners[i::SUBPIXELS, j::SUBPIXELS]] for i in s for j in s)
-        field = leaves / SUBPIXELS**2 + COLOUR_SD[axis] * TEXTURE * texture[axis]
-        axes.append(ndimage.gaussian_filter(field, BLUR_SD[axis]))
-    rgb = np.tensordot(np.stack(axes), OPPONENT, axes=(0, 0)) + GREY
-    # Rounded in two steps, so that the last digits of a processor's FFT do not reach the bytes.
-    pixels: NDArray[np.uint8] = np.rint(np.round(255 * rgb, 6)).clip(0, 255).astype(np.uint8)
-    return pixels
+def _kept(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    try:
+        return _read(cache_place("data", name))
+    except UsageError:  # there is no cache
+        return None
 
 
-def _pile(generator: np.random.Generator, size: int) -> NDArray[np.int32]:
-    """Return, for each subpixel, the number of the disc on top (0 for bare ground)."""
-    low, high = LARGEST**-2, SMALLEST**-2  # radii of density r^-3 have uniform r^-2
-    mean_square_radius = 2 * np.log(LARGEST / SMALLEST) / (high - low)
-    field = size + 2 * LARGEST
-    leaves = int(COVER * field**2 / (np.pi * mean_square_radius))
-    radius = SUBPIXELS / np.sqrt(high - (high - low) * generator.random(leaves))
-    center = SUBPIXELS * (field * generator.random((leaves, 2)) - LARGEST)
-    side, reach = size * SUBPIXELS, np.ceil(radius)[:, None] + 1
-    on_canvas = np.all((center > -reach) & (center < side + reach), axis=1)
-    radius, center = radius[on_canvas], center[on_canvas]
-    pad = 2 * int(np.ceil(radius.max())) + 3
-    owners = np.zeros((side + 2 * pad,) * 2, np.int32)
-    _lay(owners, DISC, radius, center + pad, np.zeros(len(radius)), np.arange(len(radius)) + 1)
-    return owners[pad:-pad, pad:-pad]
-
-
-def _lay_in_front(
-    owners: NDArray[np.int32], shapes: Sequence[str], first: int, generator: np.random.Generator
-) -> None:
-    """Lay a leaf of each shape on its tile, whole; they are numbered from ``first`` on."""
-    rows = round(len(shapes) ** 0.5)
-    radius = generator.uniform(*FRONT, len(shapes))
-    reach = radius * [FIGURES[name].reach for name in shapes]
-    room = TILE / 2 - reach[:, None] - 1 / SUBPIXELS
-    center = TILE / 2 + room * generator.uniform(-1, 1, (len(shapes), 2))
-    center += TILE * np.stack(np.divmod(np.arange(len(shapes)), rows), axis=1)
-    angle = 2 * np.pi * generator.random(len(shapes))
-    for name in set(shapes):
-        these = np.flatnonzero(np.array(shapes) == name)
-        laid = SUBPIXELS * radius[these], SUBPIXELS * center[these], angle[these], first + these
-        _lay(owners, FIGURES[name], *laid)
-
-
-def _lay(
-    owners: NDArray[np.int32],
-    figure: Figure,
-    radius: NDArray[np.float64],
-    center: NDArray[np.float64],
-    angle: NDArray[np.float64],
-    number: NDArray[np.int_],
-) -> None:
-    """Lay leaves of a figure on each other, in order; all lengths are in subpixels."""
-    half = np.ceil(radius * figure.reach).astype(int)
-    corner = np.floor(center).astype(int)
-    stamps = _stamps(figure, radius, center - corner - 0.5, angle, half)
-    places = zip(stamps, half.tolist(), corner.tolist(), number.tolist(), strict=True)
-    for stamp, h, (row, column), leaf in places:
-        np.copyto(owners[row - h : row + h + 1, column - h : column + h + 1], leaf, where=stamp)
-
-
-def _stamps(
-    figure: Figure,
-    radius: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    angle: NDArray[np.float64],
-    half: NDArray[np.int_],
-) -> list[Mask]:
-    """Return each leaf's (2 half + 1, 2 half + 1) mask; leaves of one extent are drawn at once."""
-    stamps: list[Mask] = [np.empty(0, np.bool_)] * len(radius)
-    order = np.argsort(half, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(half[order])) + 1):
-        h = int(half[group[0]])
-        line = np.arange(-h, h + 1)
-        for part in np.array_split(group, -(-len(group) * len(line) ** 2 // BATCH)):
-            unit = np.stack([np.cos(angle[part]), np.sin(angle[part])]) / radius[part]
-            (ux, uy) = unit.astype(np.float32)[:, :, None]
-            dy, dx = ((line - offset[part, axis, None]).astype(np.float32) for axis in (0, 1))
-            x = (ux * dx)[:, None, :] + (uy * dy)[:, :, None]
-            y = (ux * dy)[:, :, None] - (uy * dx)[:, None, :]
-            for leaf, stamp in zip(part.tolist(), figure.inside(x, y), strict=True):
-                stamps[leaf] = stamp
-    return stamps
-
-
-def _pink(generator: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Return three (size, size) noise fields of amplitude spectrum 1/f and unit variance."""
-    frequency = np.hypot(fft.fftfreq(size)[:, None], fft.rfftfreq(size))
-    frequency[0, 0] = np.inf
-    white = fft.rfft2(generator.standard_normal((3, size, size)))
-    noise = fft.irfft2(white / frequency, s=(size, size))
-    unit: NDArray[np.float64] = noise / noise.std(axis=(1, 2), keepdims=True)
-    return unit
-
-
-def _cut(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    n = len(canvas) // TILE
-    tiles = canvas.reshape(n, TILE, n, TILE, 3).transpose(0, 2, 4, 1, 3)
-    return tiles.reshape(-1, 3, TILE, TILE)
+def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    """Return the arrays of an intact file (zip members carry a checksum), else None."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return file["images"], file["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

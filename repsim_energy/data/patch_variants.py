@@ -10,9 +10,9 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, PatchBasis, PatchTransform
-from repsim_energy.numerics.image_statistics import average_patches, patch_energies
-from repsim_energy.numerics.patches import patch_moments, pixel_unit
-from repsim_energy.numerics.tiles import tile_patches
+from repsim_energy.numerics.patches.moments import patch_moments, pixel_unit
+from repsim_energy.numerics.patches.per_image import average_patches, patch_energies
+from repsim_energy.numerics.patches.tiles import tile_patches
 
 __all__ = ["alpha_scaled", "check_component", "pca_labels"]
 

@@ -21,7 +21,7 @@ from repsim_energy.doctor.processor import processor_features, processor_name
 from repsim_energy.doctor.requirements import versions
 from repsim_energy.errors import reason_of
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.scheduling.local import usable_cores
 from repsim_energy.storage import cache_folder
 from repsim_energy.training.run_cache import MANIFEST

@@ -17,10 +17,10 @@ from repsim_energy.doctor.checks import Check, Deviations, on
 from repsim_energy.doctor.pictures import features
 from repsim_energy.interfaces import Activations
 from repsim_energy.metrics.cka import LinearCKA
-from repsim_energy.numerics.cka import CKAMoments, cka
-from repsim_energy.numerics.grams import Estimator, centered_gram, cka_from_grams
-from repsim_energy.numerics.permutation import INVARIANTS
-from repsim_energy.numerics.products import SETTLED
+from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, cka_from_grams
+from repsim_energy.numerics.cka.mixed_precision import SETTLED
+from repsim_energy.numerics.cka.null import INVARIANTS
+from repsim_energy.numerics.cka.streaming import CKAMoments, cka
 
 __all__ = ["checks"]
 

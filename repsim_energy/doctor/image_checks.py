@@ -10,20 +10,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repsim_energy.data.deadleaves import SHAPES, render_canvas
+from repsim_energy.data.leaf_renderer import SHAPES, render_canvas
 from repsim_energy.doctor import references
 from repsim_energy.doctor.checks import Check, Deviations, away, relatively_away
 from repsim_energy.doctor.pictures import noise, pictures
 from repsim_energy.doctor.stored import stored
 from repsim_energy.interfaces import PatchBasis, PatchTransform
-from repsim_energy.numerics.autocorrelation import MOST_PIXELS, autocorrelation, lag_moments
-from repsim_energy.numerics.image_statistics import (
+from repsim_energy.numerics.autocorrelation.autocorrelation import (
+    MOST_PIXELS,
+    autocorrelation,
+    lag_moments,
+)
+from repsim_energy.numerics.patches.per_image import (
     average_patches,
     average_shuffled_patches,
     class_correlations,
     patch_energies,
 )
-from repsim_energy.numerics.tiles import tile_patches
+from repsim_energy.numerics.patches.tiles import tile_patches
 
 __all__ = ["checks", "leaves"]
 

@@ -16,8 +16,8 @@ from repsim_energy.doctor.checks import Check, Deviations, away, on
 from repsim_energy.doctor.pictures import noise, pictures
 from repsim_energy.doctor.references import patch_sums
 from repsim_energy.numerics.checked_products import MAX_TERMS
-from repsim_energy.numerics.patch_sums import CHUNK_BYTES
-from repsim_energy.numerics.patches import PatchMoments, patch_moments
+from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
+from repsim_energy.numerics.patches.sums import CHUNK_BYTES
 
 __all__ = ["checks"]
 

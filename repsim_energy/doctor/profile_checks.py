@@ -20,11 +20,11 @@ from repsim_energy.doctor.references import (
 )
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics import theory
-from repsim_energy.numerics.components import basis_from_moments
-from repsim_energy.numerics.energy import energy_profile, profile_similarities
-from repsim_energy.numerics.inference import pearson_null_band
-from repsim_energy.numerics.linear_cnn import linear_cnn_descent, linear_cnn_filters
-from repsim_energy.numerics.profile_fit import fit_profile
+from repsim_energy.numerics.patches.basis import basis_from_moments
+from repsim_energy.numerics.profiles.energy import energy_profile, profile_similarities
+from repsim_energy.numerics.profiles.fit import fit_profile
+from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_descent, linear_cnn_filters
+from repsim_energy.numerics.profiles.null import pearson_null_band
 from repsim_energy.numerics.self_check import self_check
 
 __all__ = ["checks"]

@@ -17,9 +17,9 @@ from repsim_energy.doctor.ten_steps import RECIPE, SEEDS, data, network
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.models.layers import find_layer, read_filters
 from repsim_energy.training.build import build
-from repsim_energy.training.loop import normalisation_of
+from repsim_energy.training.ensemble import train_together
+from repsim_energy.training.inputs import normalisation_of
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.together import train_together
 from repsim_energy.training.training import Training
 
 __all__ = ["checks"]

@@ -10,8 +10,8 @@ from torch import Tensor
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import Activations, Direction, OperatesOn
 from repsim_energy.numerics.arrays import takes_arrays
-from repsim_energy.numerics.grams import Estimator, centered_gram, hsic_matrix, ratio
-from repsim_energy.numerics.permutation import (
+from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, hsic_matrix, ratio
+from repsim_energy.numerics.cka.null import (
     FEWEST,
     INVARIANTS,
     permutation_band,

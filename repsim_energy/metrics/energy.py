@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repsim_energy.interfaces import Direction, FilterBank, OperatesOn
-from repsim_energy.numerics.energy import (
+from repsim_energy.numerics.profiles.energy import (
     energy_profile,
     profile_similarities,
     profile_similarity,
 )
-from repsim_energy.numerics.inference import pearson_null_band
+from repsim_energy.numerics.profiles.null import pearson_null_band
 
 __all__ = ["EnergyProfileCorrelation"]
 

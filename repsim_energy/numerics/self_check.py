@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import RepsimError
-from repsim_energy.numerics.components import basis_from_moments
-from repsim_energy.numerics.energy import energy_profile
-from repsim_energy.numerics.patch_sums import patch_sums
+from repsim_energy.numerics.patches.basis import basis_from_moments
+from repsim_energy.numerics.patches.sums import patch_sums
+from repsim_energy.numerics.profiles.energy import energy_profile
 from repsim_energy.numerics.threads import one_thread
 
 __all__ = ["self_check"]

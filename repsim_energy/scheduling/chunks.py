@@ -18,7 +18,7 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.numerics.arrays import tensor_of
-from repsim_energy.numerics.patches import PatchMoments, batches_of, patch_moments
+from repsim_energy.numerics.patches.moments import PatchMoments, batches_of, patch_moments
 from repsim_energy.scheduling.chunk_identity import made_of, noted
 from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from repsim_energy.errors import FileError, UsageError, reason_of
-from repsim_energy.numerics.patches import PatchMoments
+from repsim_energy.numerics.patches.moments import PatchMoments
 from repsim_energy.storage import atomic_path, write_tensors
 
 __all__ = ["UNCLEAR", "Known", "read_sums", "write_sums"]

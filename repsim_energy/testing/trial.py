@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.interfaces import Activations, FilterBank, Metric, PatchBasis
-from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.patches.moments import patch_moments
 
 __all__ = ["CHANGES", "IMAGES", "Trial"]
 

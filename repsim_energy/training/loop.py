@@ -9,23 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import DataError, UsageError
+from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ImageSet, Normalisation
 from repsim_energy.models.norms import Norm
 from repsim_energy.models.through import applied_filters
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
 from repsim_energy.training.history import History, Record
+from repsim_energy.training.inputs import CHANNELS_LAST, as_input
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [
-    "LAYOUTS",
-    "as_input",
     "batches",
     "evaluate",
     "hits_of",
     "loss_of",
-    "normalisation_of",
     "optimizer_of",
     "scores_of",
     "set_step_size",
@@ -35,85 +33,8 @@ __all__ = [
 
 EVALUATION_BATCH = 250
 
-CHANNELS_LAST = torch.channels_last
-LAYOUTS = (CHANNELS_LAST, torch.contiguous_format)
-"""How images lie in memory: as convolutions are fastest, and as a ``view`` of them needs it."""
-
-PART, PART_BYTES = 1024, 1024 * 3 * 64 * 64
-"""Images, and bytes of uint8 images, that are summed at once; up to 64x64 pixels it is PART."""
-
 OnStep = Callable[[int, int], None]
 """Called with the steps done and the steps planned."""
-
-
-def normalisation_of(images: ImageSet) -> Normalisation:
-    """Return the channel means and one common standard deviation of an image set.
-
-    One number for all channels keeps the principal components of the input those of the images.
-    """
-    _check_images(images)
-    channels = images.images.shape[1]
-    count, square = images.images[:, 0].numel(), 0.0
-    total = torch.zeros(channels, dtype=torch.float64, device=images.images.device)
-    for part in _parts(images.images):
-        sums, squares = _sums(part)
-        total += sums
-        square += squares
-    mean = total / count
-    variance = square / (count * channels) - float(mean.square().mean())
-    if not variance > 1e-12:
-        raise DataError(f"the images of '{images.name}' are constant, expected images that differ")
-    return Normalisation(tuple(mean.tolist()), (float(variance**0.5),) * channels)
-
-
-def _sums(part: Tensor) -> tuple[Tensor, float]:
-    """Return the (c,) sums of the channels' values, and the sum of all squares."""
-    values = _unit(part).double()
-    return values.sum((0, 2, 3)), float(values.square_().sum())
-
-
-def _check_images(images: ImageSet) -> None:
-    if len(images) == 0:
-        raise DataError(
-            f"'{images.name}' holds no images to train on, expected at least one; "
-            "check its path, classes= and limit="
-        )
-    if not images.is_finite:
-        raise DataError(f"the images of '{images.name}' hold NaN or infinite values; clean them")
-
-
-def _parts(images: Tensor) -> tuple[Tensor, ...]:
-    """Return the images in parts whose copies take little memory, however large an image is."""
-    size = max(1, images.shape[1:].numel())
-    parts: tuple[Tensor, ...] = images.split(max(1, min(PART, PART_BYTES // size)))
-    return parts
-
-
-def _unit(images: Tensor) -> Tensor:
-    values = images.detach().float()
-    return values / 255 if images.dtype == torch.uint8 else values
-
-
-def as_input(
-    images: Tensor,
-    normalisation: Normalisation,
-    module: nn.Module | None = None,
-    layout: torch.memory_format = CHANNELS_LAST,
-) -> Tensor:
-    """Return (n, c, h, w) network input of a batch of uint8 or float images.
-
-    Computed in float32, and given in the dtype of the network's weights where it is named.
-    """
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=images.device).view(-1, 1, 1)
-        for values in (normalisation.mean, normalisation.std)
-    )
-    scaled = (_unit(images) - mean) / std
-    if normalisation.reverse:
-        scaled = scaled.flip(1)
-    weights = () if module is None else (p for p in module.parameters() if p.is_floating_point())
-    dtype = next((p.dtype for p in weights), torch.float32)
-    return scaled.to(dtype).contiguous(memory_format=layout)
 
 
 def train(

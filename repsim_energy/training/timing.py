@@ -16,14 +16,9 @@ from repsim_energy.interfaces import Dataset, Normalisation
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.build import NETWORK_ERRORS
+from repsim_energy.training.inputs import LAYOUTS, as_input, normalisation_of
 from repsim_energy.training.isolation import training_settings
-from repsim_energy.training.loop import (
-    LAYOUTS,
-    as_input,
-    normalisation_of,
-    optimizer_of,
-    take_step,
-)
+from repsim_energy.training.loop import optimizer_of, take_step
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.training import Training
 

@@ -24,12 +24,13 @@ from repsim_energy.models.norms import Norm
 from repsim_energy.models.through import applied_filters
 from repsim_energy.storage import cache_folder, cache_place
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
+from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
+from repsim_energy.training.inputs import LAYOUTS, normalisation_of
 from repsim_energy.training.isolation import training_settings
-from repsim_energy.training.loop import LAYOUTS, OnStep, evaluate, normalisation_of, train
+from repsim_energy.training.loop import OnStep, evaluate, train
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.run_cache import Run, is_kept, keep_run, read_run
-from repsim_energy.training.together import train_together
 
 __all__ = ["Training", "run_together"]
 

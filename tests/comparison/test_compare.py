@@ -22,7 +22,7 @@ from repsim_energy.interfaces import ImageSet
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.results import summarise, to_json
-from repsim_energy.training.loop import as_input
+from repsim_energy.training.inputs import as_input
 from repsim_energy.training.training import Training
 
 

@@ -9,9 +9,9 @@ from samples import RECIPE, TINY, both_splits, noise_images, small_cnn
 from torch import nn
 
 import repsim_energy as rs
+from repsim_energy.comparison.inside import normalizes_inside
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.models.normalization import parse_normalization
-from repsim_energy.training.inside import normalizes_inside
 
 IMAGES = noise_images(30, (3, 12, 12))
 UNIT = IMAGES.images.float() / 255

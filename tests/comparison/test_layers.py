@@ -16,7 +16,7 @@ from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.numerics import memory as machine_memory
 from repsim_energy.results import summarise
-from repsim_energy.training.loop import as_input, normalisation_of
+from repsim_energy.training.inputs import as_input, normalisation_of
 
 LIMIT, USED = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"
 

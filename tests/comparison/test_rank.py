@@ -15,7 +15,7 @@ from repsim_energy import (
     patch_moments,
     profile_similarity,
 )
-from repsim_energy.numerics.inference import pearson_null_band
+from repsim_energy.numerics.profiles.null import pearson_null_band
 
 DIMENSIONS = 9
 """What gray patches of 3x3 pixels vary in."""

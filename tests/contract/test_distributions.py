@@ -43,7 +43,7 @@ def private_names(source):
             "from repsim_energy.registry import load_registry",
             ["repsim_energy.registry.load_registry"],
         ),
-        ("import repsim_energy.numerics.cka", ["repsim_energy.numerics.cka"]),
+        ("import repsim_energy.numerics.cka.streaming", ["repsim_energy.numerics.cka.streaming"]),
         ("from repsim_energy_extra import x\nfrom repsim_energy import hookimpl, testing", []),
     ],
 )

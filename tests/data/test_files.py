@@ -19,7 +19,7 @@ from repsim_energy.errors import (
     ShapeError,
     UsageError,
 )
-from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.scheduling import patch_moments_of_chunks
 
 

@@ -14,11 +14,11 @@ from scipy import ndimage
 import repsim_energy as rs
 from repsim_energy.data import deadleaves as module
 from repsim_energy.data import embedded
-from repsim_energy.data.deadleaves import SHAPES, render, render_canvas
-from repsim_energy.data.embedded import deadleaves
+from repsim_energy.data.deadleaves import deadleaves
+from repsim_energy.data.leaf_renderer import SHAPES, render, render_canvas
 from repsim_energy.data.leaf_shapes import FIGURES
 from repsim_energy.errors import UsageError
-from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.patches.moments import patch_moments
 
 FEW = int(LEAVES.rpartition("=")[2])
 CIFAR = json.loads((Path(__file__).parent / "cifar10_spectrum.json").read_text())

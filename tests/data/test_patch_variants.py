@@ -14,11 +14,11 @@ from repsim_energy.data import patch_variants
 from repsim_energy.data.patch_variants import alpha_scaled, pca_labels
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.models.layers import see_transformed_patches
-from repsim_energy.numerics.components import transform_basis
-from repsim_energy.numerics.image_statistics import patch_energies
-from repsim_energy.numerics.patches import patch_moments
+from repsim_energy.numerics.patches.basis import transform_basis
+from repsim_energy.numerics.patches.moments import patch_moments
+from repsim_energy.numerics.patches.per_image import patch_energies
 from repsim_energy.registry import load_dataset, load_registry
-from repsim_energy.training.loop import as_input, normalisation_of
+from repsim_energy.training.inputs import as_input, normalisation_of
 
 
 def load(text):

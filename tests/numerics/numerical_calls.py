@@ -6,8 +6,8 @@ from torch.nn.functional import avg_pool2d
 import repsim_energy as rs
 from repsim_energy.interfaces import PatchTransform
 from repsim_energy.metrics.cka import LinearCKA
-from repsim_energy.numerics.components import transform_basis
-from repsim_energy.numerics.grams import centered_gram, cka_from_grams
+from repsim_energy.numerics.cka.hsic import centered_gram, cka_from_grams
+from repsim_energy.numerics.patches.basis import transform_basis
 
 PATCH = (3, 3)
 

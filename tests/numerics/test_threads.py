@@ -8,19 +8,19 @@ import pytest
 import torch
 from samples import noise_images
 
-from repsim_energy.numerics.autocorrelation import autocorrelation, lag_moments
-from repsim_energy.numerics.cka import cka
-from repsim_energy.numerics.energy import energy_profile
-from repsim_energy.numerics.grams import centered_gram, hsic_matrix
-from repsim_energy.numerics.image_statistics import (
+from repsim_energy.numerics.autocorrelation.autocorrelation import autocorrelation, lag_moments
+from repsim_energy.numerics.cka.hsic import centered_gram, hsic_matrix
+from repsim_energy.numerics.cka.null import permutation_band, permutation_invariants
+from repsim_energy.numerics.cka.streaming import cka
+from repsim_energy.numerics.patches.moments import patch_moments
+from repsim_energy.numerics.patches.per_image import (
     average_patches,
     average_shuffled_patches,
     class_correlations,
     patch_energies,
 )
-from repsim_energy.numerics.patches import patch_moments
-from repsim_energy.numerics.permutation import permutation_band, permutation_invariants
-from repsim_energy.numerics.theory import whitening_filters
+from repsim_energy.numerics.profiles.energy import energy_profile
+from repsim_energy.numerics.profiles.theory import whitening_filters
 from repsim_energy.numerics.threads import one_thread
 
 BYTES = noise_images(60, (3, 32, 32)).images

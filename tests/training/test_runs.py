@@ -19,15 +19,9 @@ from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.models.layers import find_layer
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.models.norms import folded
-from repsim_energy.numerics.linear_cnn import linear_cnn_filters
-from repsim_energy.training.loop import (
-    _parts,
-    as_input,
-    batches,
-    evaluate,
-    normalisation_of,
-    train,
-)
+from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_filters
+from repsim_energy.training.inputs import _parts, as_input, normalisation_of
+from repsim_energy.training.loop import batches, evaluate, train
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
 from repsim_energy.training.training import Training
 

@@ -1,0 +1,261 @@
+"""What the layers of a network answer to images."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
+from repsim_energy.interfaces import Normalisation
+from repsim_energy.models.layers import find_layer
+from repsim_energy.training.answers import answered
+from repsim_energy.training.build import NETWORK_ERRORS
+from repsim_energy.training.inputs import LAYOUTS, as_input
+
+__all__ = [
+    "CONVS",
+    "FIRST",
+    "OUTPUT",
+    "Receive",
+    "layer_names",
+    "layer_sizes",
+    "observe",
+    "observe_input",
+]
+
+FIRST, OUTPUT = "first", "output"
+"""Names that every network has: the layer that sees the image, and the network's answer."""
+
+CONVS = "convs"
+"""Stands for all convolutions of a network, each under its own name."""
+
+Receive = Callable[[str, Tensor], None]
+"""Called with the name of a layer and its answer to a batch, before anything overwrites it."""
+
+
+SPECIAL = (FIRST, OUTPUT, CONVS)
+
+ENTRY = re.compile(r"(?P<layer>.+)\[(?P<entry>[^\[\]]+)\]")
+"""A layer and which entry of its answer to take, such as ``gru[0]`` or ``output[logits]``."""
+
+
+def layer_names(
+    module: nn.Module, layers: Sequence[str], first: str | None = None
+) -> dict[str, str]:
+    """Return layer -> the name of the submodule (``""`` for the network itself).
+
+    A submodule that is called ``first``, ``output`` or ``convs`` is meant by that name, with a
+    warning; ``:first``, ``:output`` and ``:convs`` are always what every network has.
+
+    Parameters
+    ----------
+    first : the layer that gets the image; by default the first convolution that is registered
+
+    Raises
+    ------
+    UsageError
+        For a name that the network does not have.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    >>> layer_names(net, ["first", "convs", "output"])
+    {'first': '0', '0': '0', '2': '2', 'output': ''}
+    >>> layer_names(net, [":first", "1[maps]"])
+    {':first': '0', '1[maps]': '1'}
+    """
+    known = [name for name, _ in module.named_modules() if name]
+    found: dict[str, str] = {}
+    for layer in layers:
+        parts = ENTRY.fullmatch(layer)
+        plain = parts["layer"] if parts and layer not in known else layer
+        special = plain.removeprefix(":")
+        if plain in known:
+            if plain in SPECIAL:
+                _say_which(module, plain)
+            found[layer] = plain
+        elif special == CONVS and plain == layer:
+            found |= {n: n for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
+        elif special in (FIRST, OUTPUT):
+            found[layer] = (first or find_layer(module)[0]) if special == FIRST else ""
+        else:
+            raise unknown_name(f"layer of {type(module).__name__}", plain, [*SPECIAL, *known])
+    return found
+
+
+def _say_which(module: nn.Module, name: str) -> None:
+    meant = {FIRST: "the layer that sees the image", OUTPUT: "the network's answer"}
+    warnings.warn(
+        f"{type(module).__name__} has a submodule '{name}', which is compared; write ':{name}' for "
+        f"{meant.get(name, 'all convolutions')}",
+        RepsimWarning,
+        stacklevel=3,
+    )
+
+
+class _AllAnswered(Exception):
+    """Leaves a network whose further layers nobody asked for."""
+
+
+@torch.no_grad()
+def observe(
+    module: nn.Module,
+    layers: Mapping[str, str],
+    images: Tensor,
+    batch: int,
+    normalisation: Normalisation,
+    device: torch.device,
+    receive: Receive,
+    *,
+    through: bool = False,
+    answer: str = "",
+) -> None:
+    """Show images to a network in evaluation mode and hand on what its layers answer.
+
+    Nothing is kept here and no graph is built. A tensor that ``receive`` keeps has to be copied:
+    an in-place ReLU behind the layer overwrites it.
+
+    Parameters
+    ----------
+    layers : layer -> the name of the submodule, as :func:`layer_names` gives
+    images : (n, c, h, w) uint8 or float
+    batch : how many images are shown at once
+    receive : called once for every layer and batch, with the (batch, ...) float32 answer
+    through : show images to the whole network, which finds layers that are used again later;
+        otherwise the network is left as soon as all layers have answered
+    answer : the entry of the network's own answer to take, where it answers several tensors
+
+    Raises
+    ------
+    UsageError
+        For layers that are not used exactly once for an image, or do not answer one tensor with
+        a row for each image.
+    """
+    modules = dict(module.named_modules())
+    seen: set[str] = set()
+
+    def hook_of(layer: str) -> Callable[[nn.Module, object, object], None]:
+        parts = ENTRY.fullmatch(layer) if layer != layers[layer] else None
+        entry = parts["entry"] if parts else "" if layers[layer] else answer
+        how = f"write '{parts['layer'] if parts else layer}[ENTRY]', or name another layer"
+
+        def hook(_: nn.Module, __: object, given: object) -> None:
+            if layer in seen:
+                raise UsageError(
+                    f"layer '{layer}' is used several times for an image, expected once; name the "
+                    "module around it or another one with --layer"
+                )
+            seen.add(layer)
+            receive(layer, answered(given, rows, f"layer '{layer}'", entry, how).detach().float())
+            if not through and seen == layers.keys():
+                raise _AllAnswered
+
+        return hook
+
+    with _looking_on(module, device) as hooks:
+        layout = _layout_of(module, images[:2].to(device), normalisation)
+        hooks += [modules[name].register_forward_hook(hook_of(key)) for key, name in layers.items()]
+        for shown in images.split(batch):
+            seen.clear()
+            rows = len(shown)
+            with contextlib.suppress(_AllAnswered):
+                module(as_input(shown.to(device), normalisation, module, layout))
+            if unused := layers.keys() - seen:
+                raise UsageError(
+                    f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
+                    "that images pass through; name another one with --layer"
+                )
+
+
+@contextlib.contextmanager
+def _looking_on(module: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
+    """Hold a network on a device in evaluation mode, and put it back where and as it was.
+
+    Inside is a list for hooks, which are taken off at the end.
+    """
+    parts = list(module.modules())
+    modes = [part.training for part in parts]
+    parameters = [
+        (part, *named) for part in parts for named in part.named_parameters(recurse=False)
+    ]
+    buffers = [(part, *named) for part in parts for named in part.named_buffers(recurse=False)]
+    gradients = [p.grad for _, _, p in parameters if p.grad is not None]
+    numbers = [tensor for _, _, tensor in parameters] + gradients
+    before = [tensor.data for tensor in numbers]
+    hooks: list[RemovableHandle] = []
+    try:
+        module.to(device).eval()
+        yield hooks
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for part, was_training in zip(parts, modes, strict=True):
+            part.training = was_training
+        for tensor, data in zip(numbers, before, strict=True):
+            if tensor.device != data.device:
+                tensor.data = data
+        for part, name, tensor in (*parameters, *buffers):
+            if getattr(part, name) is not tensor:
+                setattr(part, name, tensor)
+
+
+def _layout_of(
+    module: nn.Module, images: Tensor, normalisation: Normalisation
+) -> torch.memory_format:
+    """Return how images have to lie in memory for a network, tried with a few.
+
+    What fails in every layout is left to fail where the failing network is named.
+    """
+    with contextlib.suppress(*NETWORK_ERRORS):
+        module(as_input(images, normalisation, module, LAYOUTS[0]))
+        return LAYOUTS[0]
+    return LAYOUTS[1]
+
+
+@torch.no_grad()
+def observe_input(module: nn.Module, images: Tensor, device: torch.device) -> Tensor | None:
+    """Return what the first convolution or linear layer receives of images, shown as they are."""
+    received: list[Tensor] = []
+
+    def hook(_: nn.Module, given: tuple[object, ...]) -> None:
+        received.extend(part for part in given[:1] if isinstance(part, Tensor))
+        raise _AllAnswered
+
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    linear = [part for part in module.modules() if isinstance(part, kinds)]
+    with _looking_on(module, device) as hooks:
+        hooks += [part.register_forward_pre_hook(hook) for part in linear]
+        as_they_are = _as_they_are(images.shape[1])
+        with contextlib.suppress(_AllAnswered):
+            module(as_input(images.to(device), as_they_are, module, LAYOUTS[1]))
+    return received[0].detach().float().cpu().contiguous() if received else None
+
+
+def _as_they_are(channels: int) -> Normalisation:
+    return Normalisation((0.0,) * channels, (1.0,) * channels)
+
+
+def layer_sizes(
+    module: nn.Module,
+    layers: Mapping[str, str],
+    images: Tensor,
+    device: torch.device,
+    answer: str = "",
+) -> dict[str, int]:
+    """Return layer -> how many numbers it answers to an image, tried with two images."""
+    sizes: dict[str, int] = {}
+
+    def receive(layer: str, found: Tensor) -> None:
+        sizes[layer] = found[0].numel()
+
+    as_they_are = _as_they_are(images.shape[1])
+    observe(
+        module, layers, images[:2], 2, as_they_are, device, receive, through=True, answer=answer
+    )
+    return sizes

@@ -1,0 +1,1 @@
+"""Centered kernel alignment: streaming estimates, Gram matrices, and its null interval."""

@@ -1,0 +1,207 @@
+"""Linear centred kernel alignment from Gram matrices: cheap where features are many."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
+from repsim_energy.numerics.arrays import takes_arrays
+from repsim_energy.numerics.cka.mixed_precision import RowProducts, as_floating, typical_row
+from repsim_energy.numerics.settings import own_settings
+
+__all__ = [
+    "ROUNDING",
+    "Estimator",
+    "centered_gram",
+    "check_estimator",
+    "check_finite",
+    "check_rows",
+    "cka_from_grams",
+    "debiased_hsic",
+    "hsic_matrix",
+    "ratio",
+    "rounding_of",
+    "unbiased_gram",
+]
+
+Estimator = Literal["debiased", "biased"]
+
+ROUNDING = 64 * torch.finfo(torch.float64).eps
+"""Deviations from the mean below this fraction of the mean are rounding, not variance."""
+
+NOTHING = 1e-9
+"""Entries of an unbiased matrix below this fraction of the largest squared length of a row are
+rounding (seen: 2e-11 with products of float32). Of independent features they are about 1 / sqrt(d).
+"""
+
+COLUMNS = 4096
+"""Features that are multiplied at once; a wide layer is never copied whole."""
+
+
+@takes_arrays
+@own_settings()
+def centered_gram(features: Tensor) -> Tensor:
+    r"""Return :math:`K = \tilde X \tilde X^\top` of centred features: (n, d) -> (n, n) float64.
+
+    Examples
+    --------
+    >>> centered_gram(torch.tensor([[1.0], [3.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]], dtype=torch.float64)
+    """
+    rounding = rounding_of(features)
+    features = as_floating(features)
+    gram = _centered_gram(features, features.dtype, rounding)
+    if not 1e-20 < float(gram.diagonal().max()) < 1e20:  # too small or large for float32, or NaN
+        check_finite(features)
+        gram = _centered_gram(features, torch.float64, rounding)
+    return gram
+
+
+def rounding_of(features: Tensor) -> float:
+    """Return which deviations from the mean are rounding, as a fraction of the mean.
+
+    In float32, and below, neighboring numbers are further apart than deviations of float64 that
+    are rounding: there it is four of these distances, as sums in another order give.
+    """
+    if features.dtype == torch.float32:
+        return 4 * torch.finfo(torch.float32).eps
+    return ROUNDING
+
+
+def _centered_gram(features: Tensor, dtype: torch.dtype, rounding: float) -> Tensor:
+    products = RowProducts(symmetric=True)
+    for columns in features.split(COLUMNS, dim=1):
+        x = _deviations(columns.to(dtype), rounding)
+        products.add(x.T, x.T)
+    gram = products.whole()
+    means = gram.mean(0)  # of what rounding left of the mean
+    return gram.sub_(means).sub_((means - means.mean())[:, None])
+
+
+def _deviations(features: Tensor, rounding: float) -> Tensor:
+    """Return the deviations from the mean; none for columns that hold rounding alone."""
+    mean = typical_row(features)
+    x = features - mean
+    if features.dtype == torch.float64 and rounding == ROUNDING:
+        return x.mul_(x.abs() > ROUNDING * mean.abs())
+    lowest, highest = torch.aminmax(x, dim=0)
+    return x.mul_(torch.maximum(-lowest, highest) > rounding * mean.abs())
+
+
+@own_settings()
+def unbiased_gram(gram: Tensor) -> Tensor:
+    r"""Return the unbiased form of a centred Gram matrix.
+
+    .. math:: A_{ij} = K_{ij} + \frac{K_{ii} + K_{jj}}{n - 2}
+        - \frac{\operatorname{tr} K}{(n - 1)(n - 2)}\ (i \ne j),\qquad A_{ii} = 0
+
+    Its rows sum to zero, and :math:`\sum A_{ij} B_{ij} = n (n - 3) \mathrm{HSIC}_1`.
+
+    Source: Székely and Rizzo (2014), Definition 2, where the rows of K sum to zero.
+
+    Parameters
+    ----------
+    gram : (n, n) centred, n > 2
+    """
+    n, diagonal = len(gram), gram.diagonal()
+    shares = diagonal / (n - 2) - diagonal.sum() / (2 * (n - 1) * (n - 2))
+    return (gram + shares).add_(shares[:, None]).fill_diagonal_(0)
+
+
+@own_settings()
+def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
+    """Return a matrix whose product, entry by entry, with another's is the estimate of HSIC.
+
+    It is zero where the features say nothing of how examples resemble each other: they are
+    constant or, for the debiased estimate, differ for one example alone.
+
+    Parameters
+    ----------
+    gram : (n, n) centred
+    estimator : ``debiased`` for HSIC_1, ``biased`` for the sum of K L
+    """
+    check_estimator(estimator, len(gram))
+    if estimator == "biased":
+        return gram
+    matrix = unbiased_gram(gram)
+    if matrix.abs().max() <= NOTHING * gram.diagonal().max():
+        return matrix.zero_()
+    return matrix.div_(math.sqrt(len(gram) * (len(gram) - 3)))
+
+
+@takes_arrays
+@own_settings()
+def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debiased") -> float:
+    """Return the linear CKA of two centred Gram matrices (n, n) of the same n examples.
+
+    The same number as :func:`~repsim_energy.cka`; cheaper where there are more features than
+    examples.
+    """
+    if gram_x.ndim != 2 or gram_x.shape != gram_y.shape or gram_x.shape[0] != gram_x.shape[1]:
+        raise ShapeError(
+            f"Gram matrices have shapes {tuple(gram_x.shape)} and {tuple(gram_y.shape)}, "
+            "expected (n, n) twice; show both networks the same images"
+        )
+    a, b = (hsic_matrix(gram, estimator).flatten() for gram in (gram_x, gram_y))
+    return ratio(*(float(torch.dot(*pair)) for pair in ((a, b), (a, a), (b, b))))
+
+
+def debiased_hsic(cross: float, both: float, sum_a: float, sum_b: float, n: int) -> float:
+    r"""Return n (n - 3) HSIC_1 of centred linear kernels.
+
+    Centring leaves HSIC_1 as it is, and makes the row sums of the kernels without their diagonal
+    equal to minus the diagonal, which leaves three numbers of Song et al.'s Equation 5.
+
+    Parameters
+    ----------
+    cross : the sum of the products of all entries of both kernels
+    both : that of their diagonals alone
+    sum_a, sum_b : the sum of each diagonal
+    """
+    return cross - n / (n - 2) * both + sum_a * sum_b / ((n - 1) * (n - 2))
+
+
+def ratio(xy: float, xx: float, yy: float) -> float:
+    """Return CKA of three estimates of HSIC; NaN and a warning where it is undefined."""
+    if not (xx > 0 and yy > 0):
+        warnings.warn(
+            "a network's features are constant, differ for one example alone, or come from too "
+            "few examples; their CKA is undefined and reported as NaN",
+            UndefinedSimilarityWarning,
+            stacklevel=4,
+        )
+        return math.nan
+    return xy / math.sqrt(xx * yy)
+
+
+def check_rows(x: Tensor, y: Tensor) -> None:
+    """Refuse features that are not (n, d1) and (n, d2)."""
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+        raise ShapeError(
+            f"features have shapes {tuple(x.shape)} and {tuple(y.shape)}, expected (n, d1) and "
+            "(n, d2) with one row per example; flatten them and show both the same examples"
+        )
+
+
+def check_finite(features: Tensor) -> None:
+    """Refuse NaN and infinite values."""
+    if features.numel() and not torch.isfinite(torch.stack(torch.aminmax(features))).all():
+        raise DataError("features hold NaN or infinite values, expected finite ones")
+
+
+def check_estimator(estimator: str, n: int) -> None:
+    """Refuse unknown estimators, and fewer examples than they need."""
+    least = {"debiased": 4, "biased": 2}
+    if estimator not in least:
+        raise UsageError(f"unknown estimator '{estimator}'; known: biased, debiased")
+    if n < least[estimator]:
+        raise DataError(
+            f"got {n} examples, expected at least {least[estimator]} for the {estimator} "
+            "estimator; use more"
+        )

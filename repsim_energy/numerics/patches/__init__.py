@@ -1,0 +1,1 @@
+"""Patches: their moments, principal components, mean patch per image, and tiles."""

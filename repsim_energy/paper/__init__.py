@@ -1,0 +1,1 @@
+"""Reproduce the paper: experiments, their common setting, scales, published numbers, report."""

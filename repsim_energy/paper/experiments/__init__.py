@@ -1,0 +1,117 @@
+"""The paper's tables and figures, each a small recipe over the public pieces.
+
+An experiment is a module with a function ``run(setting) -> Outcome``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from repsim_energy.errors import unknown_name
+from repsim_energy.paper.experiment import Experiment
+
+__all__ = ["EXPERIMENTS", "TRAINING", "chosen_experiments"]
+
+TRAINING = "seeds recipe device scheduler jobs"
+"""The options of experiments that train networks."""
+
+EXPERIMENTS = tuple(
+    Experiment(f"{__name__}.{module}", tuple(names.split()), title, frozenset(uses.split()))
+    for module, names, title, uses in (
+        (
+            "consistency",
+            "table1 fig1",
+            "the same profile across seeds, widths and architectures",
+            f"dataset cifar100 celeba {TRAINING}",
+        ),
+        (
+            "random_labels",
+            "table2 fig3",
+            "the same profile with true and with random labels",
+            f"dataset cifar100 celeba {TRAINING}",
+        ),
+        (
+            "formula_fit",
+            "table3 fig7 fig14 fig15 fig16",
+            "the theoretical profile, fitted over t, on many data sets",
+            f"dataset cifar100 celeba imagenet {TRAINING}",
+        ),
+        (
+            "frozen_layer",
+            "fig2 fig20",
+            "training with a frozen and with a learned first layer",
+            f"dataset {TRAINING}",
+        ),
+        (
+            "formula_over_time",
+            "fig4",
+            "the theoretical profile at growing t, and its limit",
+            "dataset",
+        ),
+        (
+            "theorem",
+            "theorem",
+            "the linear CNN: simulation, closed form and published formula",
+            "dataset",
+        ),
+        (
+            "label_correlation",
+            "fig5",
+            "correlation of the classes with each component",
+            "dataset imagenet",
+        ),
+        (
+            "decorrelation",
+            "fig6",
+            "spatial autocorrelation of pixels and of first layers",
+            f"dataset imagenet {TRAINING}",
+        ),
+        (
+            "energy_labels",
+            "fig8a fig17",
+            "labels made from the patch energy of a component",
+            f"dataset components {TRAINING}",
+        ),
+        (
+            "scaled_patches",
+            "fig8b fig18",
+            "patches scaled along a component",
+            f"dataset components {TRAINING}",
+        ),
+        (
+            "families",
+            "fig9 fig10 fig11 fig12 fig13",
+            "profiles of many architectures",
+            f"dataset cifar100 imagenet {TRAINING}",
+        ),
+        (
+            "filter_images",
+            "fig19",
+            "first-layer filters as images",
+            f"dataset imagenet {TRAINING}",
+        ),
+        (
+            "report_networks",
+            "reproduction",
+            "the reproduction report's VGG11 and ResNet20",
+            f"dataset {TRAINING}",
+        ),
+    )
+)
+
+
+def chosen_experiments(names: Sequence[str]) -> list[Experiment]:
+    """Return the experiments of names such as ``fig8a``, each once; ``all`` is every one.
+
+    Examples
+    --------
+    >>> [experiment.name for experiment in chosen_experiments(["fig3", "table2", "fig4"])]
+    ['table2', 'fig4']
+    """
+    known = {name: experiment for experiment in EXPERIMENTS for name in experiment.names}
+    for name in names:
+        if name not in (*known, "all"):
+            raise unknown_name("table or figure", name, [*known, "all"])
+    if "all" in names:
+        return list(EXPERIMENTS)
+    return list(dict.fromkeys(known[name] for name in names))

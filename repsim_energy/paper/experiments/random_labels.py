@@ -1,0 +1,55 @@
+"""Table 2, Figure 3: true and random labels leave the same profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repsim_energy.paper.figures import draw_profiles, new_figure
+from repsim_energy.paper.outcome import Outcome, similarities
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from repsim_energy.paper.setting import Setting
+
+__all__ = ["MEMORISED", "memorised_note", "run"]
+
+MEMORISED = 0.99
+"""Training accuracy from which random labels count as memorised."""
+
+
+def run(setting: Setting) -> Outcome:
+    """Compare VGG11 trained on true and on random labels of every data set."""
+    outcome = Outcome()
+    model = setting.scale.model("vgg11")
+    seeds = setting.over
+    sources = setting.available(outcome, "cifar10", "cifar100", "celeba")
+    outcome.figure, panels = new_figure(max(1, len(sources)))
+    for source, axes in zip(sources, panels, strict=False):
+        datasets = [setting.data(source), setting.data(source, "+random_labels")]
+        result = outcome.keep(source, setting.compare([model], datasets))
+        random = result.isel(model=0, dataset=1)
+        note = memorised_note(random)
+        pairs = similarities(result, {"dataset": 0}, {"dataset": 1})
+        key = f"table2/{source}"
+        outcome.add(f"{source}: true vs random labels", pairs, f"{key}/true", seeds, note)
+        outcome.add(
+            f"{source}: random labels vs init", random.init_similarity, f"{key}/init", seeds, note
+        )
+        outcome.add(f"{source}: training accuracy, random labels", random.train_accuracy, "", seeds)
+        energy = result.energy.isel(model=0)
+        profiles = {
+            "true labels": energy.isel(dataset=0).sel(stage="change").values,
+            "random labels": energy.isel(dataset=1).sel(stage="change").values,
+            "an initialisation": energy.isel(dataset=0).sel(stage="init").values[0],
+        }
+        draw_profiles(axes, profiles, source)
+    return outcome
+
+
+def memorised_note(result: xr.Dataset) -> str:
+    """Return a remark where some training did not reach the accuracy that counts as memorised."""
+    lowest = float(result.train_accuracy.min())
+    if lowest >= MEMORISED:
+        return ""
+    return f"not memorised: training accuracy {lowest:.2f}, expected {MEMORISED}"

@@ -1,0 +1,264 @@
+"""Theorem 4.2: the linear CNN by simulation, in closed form, and by the published formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from repsim_energy.numerics.patches.basis import basis_from_moments
+from repsim_energy.numerics.patches.per_image import average_patches, average_shuffled_patches
+from repsim_energy.numerics.profiles.energy import energy_profile, profile_similarity
+from repsim_energy.numerics.profiles.fit import fit_profile
+from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_descent, linear_cnn_filters
+from repsim_energy.numerics.profiles.theory import theoretical_profile
+from repsim_energy.paper.figures import draw_curves, draw_profiles, new_figure
+from repsim_energy.paper.outcome import Outcome
+from repsim_energy.paper.setting import PATCH
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from repsim_energy.interfaces import ImageSet, PatchBasis
+    from repsim_energy.paper.setting import Setting
+
+__all__ = ["run"]
+
+Array = NDArray[np.float64]
+
+STEPS = 300
+PROGRESS = 0.5
+"""How much of the largest component a step learns: the theorem's step size times its variance."""
+SIGMAS = (0.0, 0.01, 0.1, 1.0, 10.0)
+"""Standard deviations of the initial weights, relative to how far training moves them."""
+WIDTHS = (1, 16, 64)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearCNN:
+    """What a linear CNN sees of n images: (n, d) centred average patches and their moments."""
+
+    patches: Array
+    basis: PatchBasis
+
+    def step_size(self, width: int) -> float:
+        """Return the step of each weight, the same progress for every width."""
+        return PROGRESS / (2 * width * float(self.basis.eigenvalues[0]))
+
+    def simulated(self, targets: Array, initial: Array) -> Array:
+        """Return (k, d) filters, trained step by step."""
+        return linear_cnn_descent(
+            initial, self.patches, targets, step_size=self.step_size(len(initial)), steps=STEPS
+        )
+
+    def in_closed_form(self, targets: Array, initial: Array) -> Array:
+        """Return (k, d) filters by the exact solution on the same moments."""
+        second = self.patches.T @ self.patches / len(targets)
+        cross = self.patches.T @ targets / len(targets)
+        step_size = self.step_size(len(initial))
+        return linear_cnn_filters(initial, second, cross, step_size=step_size, steps=STEPS)
+
+    def formula(self) -> Array:
+        """Return the published profile on this network's own components."""
+        return _formula(self.basis)
+
+    def profiles(self, targets: Array, basis: PatchBasis | None = None) -> Array:
+        """Return the (m, d) simulated profiles of (m, n) labellings, started from zero."""
+        start = np.zeros((1, self.patches.shape[1]))
+        banks = [torch.from_numpy(self.simulated(y, start)) for y in targets]
+        return np.stack([energy_profile(bank, basis or self.basis) for bank in banks])
+
+
+def _formula(basis: PatchBasis) -> Array:
+    variance = basis.eigenvalues.numpy()
+    return theoretical_profile(variance, step_size=PROGRESS / variance.max(), steps=STEPS)
+
+
+def run(setting: Setting) -> Outcome:
+    """Lay simulation, closed form and formula beside each other."""
+    outcome = Outcome()
+    images = setting.data("cifar10").train
+    net = _linear_cnn(average_patches(images.images, PATCH))
+    shuffled = _linear_cnn(average_shuffled_patches(images.images, PATCH))
+    true, random = _labellings(images, setting.scale.draws)
+    patches = setting.basis(images, PATCH)
+    profiles = {
+        "random labels": net.profiles(random),
+        "true labels": net.profiles(true),
+        "shuffled patches": shuffled.profiles(random, patches),
+        "individual patches": net.profiles(random, patches),
+    }
+    _add_formula(outcome, profiles, net, patches)
+    starts = _over_starts(outcome, net, np.concatenate([true[:2], random[:2]]))
+    single = _over_images(outcome, net, random, patches.count // len(images))
+    variables = {
+        "simulated_profile": (("case", "component"), [_rms(p) for p in profiles.values()]),
+        "theoretical_profile": (("component",), net.formula()),
+        "eigenvalue": (("component",), net.basis.eigenvalues.numpy()),
+        "formula_correlation": (("images", "labelling"), list(single.values())),
+        "start_correlation": (("sigma", "width"), starts),
+    }
+    coords = {"case": list(profiles), "images": list(single)}
+    coords |= {"sigma": list(SIGMAS), "width": list(WIDTHS)}
+    outcome.keep("", setting.result(variables, coords, "cifar10"))
+    _draw(outcome, profiles, net, patches, starts)
+    return outcome
+
+
+def _linear_cnn(averages: Tensor) -> LinearCNN:
+    centred = averages - averages.mean(0)
+    moments = centred.T @ centred / len(centred)
+    patch = (averages.shape[1] // (PATCH[0] * PATCH[1]), *PATCH)
+    basis = basis_from_moments(moments, torch.zeros(len(moments)), patch, True, len(centred))
+    return LinearCNN(centred.numpy(), basis)
+
+
+def _labellings(images: ImageSet, draws: int) -> tuple[Array, Array]:
+    """Return each class against all, and shufflings of the first of them, centred."""
+    classes = range(len(images.classes))
+    true = np.stack([(images.labels == c).double().numpy() for c in classes])
+    generator = np.random.default_rng(0)
+    random = np.stack([generator.permutation(true[0]) for _ in range(draws)])
+    return true - true.mean(1, keepdims=True), random - random.mean(1, keepdims=True)
+
+
+def _add_formula(
+    outcome: Outcome, profiles: dict[str, Array], net: LinearCNN, patches: PatchBasis
+) -> None:
+    """Add how well the formula does where its assumptions hold, and what they cost."""
+    own, key = profiles["random labels"], "theorem/formula"
+    draws, classes = f"{len(own)} draws", f"{len(profiles['true labels'])} classes"
+    pooled = f"root mean square over {draws}"
+    single = [profile_similarity(profile, net.formula()) for profile in own]
+    fit = fit_profile(_rms(profiles["individual patches"]), patches.eigenvalues.numpy())
+    rows: list[tuple[str, Any, str, str, str]] = [
+        ("random labels", _similarity(own, net.formula()), key, draws, pooled),
+        (
+            "true labels",
+            _similarity(profiles["true labels"], net.formula()),
+            key,
+            classes,
+            "root mean square over the classes, one against all",
+        ),
+        (
+            "random labels, one alone",
+            single,
+            "",
+            draws,
+            "a label's correlation with a component is proportional to λ in the mean alone",
+        ),
+        (
+            "patches shuffled among images",
+            _similarity(profiles["shuffled patches"], _formula(patches)),
+            key,
+            draws,
+            f"here the theorem's assumption holds; {pooled}",
+        ),
+        (
+            "individual patches of the images as they are",
+            fit.correlation,
+            "",
+            draws,
+            f"what the assumption costs; best t = {fit.steps:.3g}; {pooled}",
+        ),
+    ]
+    for name, values, published, count, note in rows:
+        outcome.add(f"formula vs simulation: {name}", values, published, count, note)
+
+
+def _similarity(profiles: Array, curve: Array) -> float:
+    return profile_similarity(_rms(profiles), curve)
+
+
+def _rms(profiles: Array) -> Array:
+    root: Array = np.sqrt(np.square(profiles).mean(0))
+    return root
+
+
+def _over_starts(outcome: Outcome, net: LinearCNN, labellings: Array) -> Array:
+    """Return (sigma, width) correlations of profiles with that of one filter started from zero.
+
+    Added are these, and the largest difference between simulation and closed form.
+    """
+    unmoved = net.profiles(labellings)
+    moved = float(_rms(unmoved.ravel()))
+    correlations = np.empty((len(SIGMAS), len(WIDTHS)))
+    difference = 0.0
+    for (s, w), _ in np.ndenumerate(correlations):
+        width = WIDTHS[w]
+        drawn = np.random.default_rng(width).standard_normal((width, net.patches.shape[1]))
+        start = SIGMAS[s] * moved / width * drawn
+        banks = [net.simulated(targets, start) for targets in labellings]
+        exact = [net.in_closed_form(targets, start) for targets in labellings]
+        errors = [abs(a - b).max() / abs(b).max() for a, b in zip(banks, exact, strict=True)]
+        difference = max(difference, *map(float, errors))
+        profiles = [energy_profile(torch.from_numpy(bank), net.basis) for bank in banks]
+        pairs = zip(profiles, unmoved, strict=True)
+        correlations[s, w] = np.mean([profile_similarity(a, b) for a, b in pairs])
+    outcome.add(
+        "simulation vs closed form: largest relative difference",
+        difference,
+        "theorem/closed_form",
+        "",
+        "over initial weights, widths, true and random labels",
+    )
+    widths = ", ".join(str(width) for width in WIDTHS)
+    for sigma, row in zip(SIGMAS, correlations, strict=True):
+        outcome.add(
+            f"initial weights {sigma:g} times the change: simulation vs from zero",
+            row,
+            "",
+            f"{len(row)} widths",
+            f"of {widths} filters",
+        )
+    return correlations
+
+
+def _over_images(
+    outcome: Outcome, net: LinearCNN, labellings: Array, places: int
+) -> dict[int, list[float]]:
+    """Return number of images -> each labelling's correlation with the formula on so many."""
+    order = np.random.default_rng(0).permutation(len(net.patches))
+    enough = 2 * net.patches.shape[1]
+    correlations = {}
+    for count in [len(order) // part for part in (8, 4, 2, 1) if len(order) // part >= enough]:
+        chosen = order[:count]
+        part = _linear_cnn(torch.from_numpy(net.patches[chosen]))
+        targets = labellings[:, chosen] - labellings[:, chosen].mean(1, keepdims=True)
+        correlations[count] = [
+            profile_similarity(profile, part.formula()) for profile in part.profiles(targets)
+        ]
+        outcome.add(
+            f"{count} images ({count * places} patches), one random labelling",
+            correlations[count],
+            "",
+            f"{len(targets)} draws",
+        )
+    return correlations
+
+
+def _draw(
+    outcome: Outcome,
+    profiles: dict[str, Array],
+    net: LinearCNN,
+    patches: PatchBasis,
+    starts: Array,
+) -> None:
+    outcome.figure, panels = new_figure(3)
+    own = {name: _rms(profiles[name]) for name in ("random labels", "true labels")}
+    draw_profiles(panels[0], {**own, "formula": net.formula()}, "average patches", log=True)
+    shuffled = {"random labels": _rms(profiles["shuffled patches"]), "formula": _formula(patches)}
+    draw_profiles(panels[1], shuffled, "patches shuffled among images", log=True)
+    curves = {f"{width} filters": starts[:, w] for w, width in enumerate(WIDTHS)}
+    draw_curves(
+        panels[2],
+        SIGMAS,
+        curves,
+        "initial weights",
+        "initial weights / change",
+        "correlation with a start from zero",
+        xscale="symlog",
+    )

@@ -1,0 +1,224 @@
+"""What an experiment is given: images, sizes, and the means to train and compare."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from repsim_energy.comparison import compare, make_plan, train_networks
+from repsim_energy.comparison.network import Network
+from repsim_energy.comparison.plan import Key
+from repsim_energy.data.patch_variants import check_component
+from repsim_energy.errors import RepsimError, TrainingError
+from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.numerics.autocorrelation.autocorrelation import LagMoments, lag_moments
+from repsim_energy.numerics.patches.moments import patch_moments
+from repsim_energy.paper.scales import Scale
+from repsim_energy.progress import Reporter
+from repsim_energy.registry import Registry, load_dataset
+from repsim_energy.results import assemble
+from repsim_energy.scheduling import Scheduler, scheduler_of
+from repsim_energy.training.recipe import parse_recipe
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from repsim_energy.interfaces import PatchBasis
+    from repsim_energy.paper.outcome import Outcome
+
+__all__ = ["PATCH", "SILENT", "Missing", "Setting", "make_setting"]
+
+SILENT = Reporter()
+
+PATCH = (3, 3)
+"""Height and width of the patches that the networks on small images see."""
+
+WANTED = {
+    "cifar10": "CIFAR-10: --dataset cifar10 downloads it, --dataset npz:path=FILE takes your own",
+    "cifar100": "CIFAR-100: --cifar100 cifar100 downloads it, --cifar100 npz:path=FILE takes "
+    "your own",
+    "celeba": "CelebA: put the images of an attribute's two classes into DIR/CLASS/ and give "
+    "--celeba folder:path=DIR:size=32",
+    "imagenet": "ImageNet: put images into DIR/CLASS/ and give "
+    "--imagenet folder:path=DIR:size=224:limit=1000",
+}
+"""Data set -> what it is and where to put it."""
+
+
+class Missing(RepsimError):
+    """Something that only the user can bring: a part of an experiment is left out."""
+
+    exit_code = 3
+
+
+@dataclass(eq=False)
+class Setting:
+    """The images, sizes and means of a reproduction; every experiment stands on it alone.
+
+    Parameters
+    ----------
+    sources : data set -> the spec to take it from
+    recipe : of every training
+    components : that are labelled by or scaled
+    reporter : is told how far trainings are
+    """
+
+    registry: Registry
+    scale: Scale
+    sources: Mapping[str, str]
+    seeds: Sequence[int]
+    recipe: str
+    components: Sequence[int]
+    device: str = "auto"
+    scheduler: Scheduler = field(default_factory=scheduler_of)
+    reporter: Reporter = field(default_factory=Reporter)
+    _loaded: dict[str, Dataset] = field(default_factory=dict, repr=False)
+    _lags: dict[Any, LagMoments] = field(default_factory=dict, repr=False)
+
+    @property
+    def over(self) -> str:
+        """What is independent in a row of runs, in words."""
+        return f"{len(self.seeds)} seeds"
+
+    def data(self, source: str, variants: str = "") -> Dataset:
+        """Return a data set, with variants such as ``+random_labels``.
+
+        Raises
+        ------
+        Missing
+            Where it is not given and cannot be had.
+        """
+        if source not in self.sources:
+            raise Missing(f"needs {WANTED[source]}")
+        spec = self.sources[source] + variants
+        if spec not in self._loaded:
+            try:
+                self._loaded[spec] = load_dataset(self.registry, spec)
+            except RepsimError as error:
+                if error.exit_code == 1:  # a download that failed
+                    raise Missing(f"needs {WANTED[source]} ({error})") from error
+                raise
+        return self._loaded[spec]
+
+    def described(self) -> list[str]:
+        """Return what images have been used so far, in words."""
+        return [
+            f"{source} is `{spec}`, {len(data.train)} to train on, {len(data.test)} to test on"
+            for source, spec in self.sources.items()
+            if (data := self._loaded.get(spec)) is not None
+        ]
+
+    def available(self, outcome: Outcome, *sources: str) -> list[str]:
+        """Return those data sets that can be had; the others are noted as missing."""
+        found = []
+        for source in sources:
+            try:
+                self.data(source)
+                found.append(source)
+            except Missing as error:
+                outcome.missing.append(str(error))
+        return found
+
+    def basis(self, images: ImageSet, patch: tuple[int, int] = PATCH) -> PatchBasis:
+        """Return the principal components of the images' patches."""
+        return patch_moments(images.images, patch).basis()
+
+    def lags(self, images: ImageSet, patch: tuple[int, int], max_shift: int) -> LagMoments:
+        """Return the moments of patches at a distance; kept, because they take a while."""
+        key = (images.image_fingerprint, patch, max_shift)
+        if key not in self._lags:
+            self._lags[key] = lag_moments(images.images, patch, max_shift=max_shift)
+        return self._lags[key]
+
+    def compare(
+        self,
+        models: Any,
+        datasets: Sequence[Dataset],
+        *,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> xr.Dataset:
+        """Return the comparison of models with this setting's recipe and seeds."""
+        return compare(
+            models,
+            datasets,
+            seeds=self.seeds if seeds is None else seeds,
+            recipe=self.recipe,
+            device=self.device,
+            scheduler=self.scheduler,
+            registry=self.registry,
+            **{"reporter": self.reporter, **options},
+        )
+
+    def compare_given(self, models: Any, data: Dataset) -> xr.Dataset:
+        """Return the comparison of networks that are not trained here."""
+        return compare(
+            models, data, stage="trained", scheduler=self.scheduler, registry=self.registry
+        )
+
+    def train(
+        self,
+        models: Sequence[str],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int] | None = None,
+    ) -> tuple[dict[Key, Network], list[str]]:
+        """Return (data set, model, seed) indices -> network, and what failed."""
+        chosen = self.seeds if seeds is None else seeds
+        plan = make_plan(self.registry, models, datasets, chosen, self.recipe, self.device)
+        return train_networks(plan, self.scheduler, self.reporter)
+
+    def compare_each(
+        self, models: Sequence[str], datasets: Mapping[str, Dataset], outcome: Outcome
+    ) -> dict[str, xr.Dataset]:
+        """Return one comparison per data set, for sets that have no basis in common.
+
+        All networks are trained together, so that processes have enough to do.
+        """
+        if not datasets:
+            return {}
+        self.train(models, list(datasets.values()))
+        results = {}
+        for name, data in datasets.items():
+            try:
+                results[name] = outcome.keep(name, self.compare(models, [data], reporter=SILENT))
+            except TrainingError as error:
+                outcome.failures.append(str(error))
+        return results
+
+    def result(
+        self, variables: Mapping[str, Any], coords: Mapping[str, Any], source: str
+    ) -> xr.Dataset:
+        """Return what was measured on a data set without comparing networks, in the schema."""
+        configuration = {
+            "sources": dict(self.sources),
+            "seeds": list(self.seeds),
+            "recipe": self.recipe,
+            "scale": self.scale.name,
+        }
+        return assemble(variables, coords, configuration, {}, self.data(source).origin)
+
+
+def make_setting(
+    registry: Registry,
+    scale: Scale,
+    sources: Mapping[str, str],
+    *,
+    components: Sequence[int],
+    recipe: str,
+    **options: Any,
+) -> Setting:
+    """Return a setting; what cannot be used is refused here, before any training.
+
+    Raises
+    ------
+    UsageError
+        For a recipe, data set or component that there is not.
+    """
+    parse_recipe(recipe)
+    setting = Setting(registry, scale, sources, components=components, recipe=recipe, **options)
+    with contextlib.suppress(Missing):
+        count = setting.data("cifar10").train.images.shape[1] * PATCH[0] * PATCH[1]
+        check_component(max(components), count, PATCH[0])
+    return setting

@@ -1,1 +1,0 @@
-"""What every experiment stands on: its setting, its outcome, scales, published numbers, report."""
