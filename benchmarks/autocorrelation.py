@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from measure import alternate, options, ratio, report
 from pictures import pictures
 
-from repsim_energy.numerics.autocorrelation.autocorrelation import autocorrelation, lag_moments
+from repsim_energy.numerics.autocorrelation.autocorrelation import (
+    autocorrelation,
+    patch_autocovariance,
+)
 
 COUNT, FILTERS, SHIFT = 10_000, 64, 10
 PART = 250
@@ -42,15 +45,15 @@ def by_spectra(images, bank):
 def rows(k, rounds):
     images = pictures(COUNT, 32)
     bank = torch.randn(FILTERS, 3, k, k, generator=torch.Generator().manual_seed(0))
-    moments = lag_moments(images, (k, k), max_shift=SHIFT)
+    moments = patch_autocovariance(images, (k, k), max_shift=SHIFT)
     part = images[:PART]
-    here = lag_moments(part, (k, k), max_shift=SHIFT).autocorrelation(bank).lags[SHIFT:]
+    here = patch_autocovariance(part, (k, k), max_shift=SHIFT).autocorrelation(bank).map[SHIFT:]
     error = float((here - shifting(part, bank)).abs().max())
     taken = alternate(
         {
-            "first bank": lambda: lag_moments(images, (k, k), max_shift=SHIFT).autocorrelation(
-                bank
-            ),
+            "first bank": lambda: patch_autocovariance(
+                images, (k, k), max_shift=SHIFT
+            ).autocorrelation(bank),
             "further bank": lambda: moments.autocorrelation(bank),
             "shifting (e)": lambda: shifting(part, bank),
             "spectra (e)": lambda: by_spectra(part, bank),

@@ -23,10 +23,10 @@ from cka_published import gram_blocks, kornblith, textbook  # noqa: E402
 from measure import alternate, peak_memory, ratio, report  # noqa: E402
 
 from repsim_energy.comparison.activations import layer_names, observe  # noqa: E402
-from repsim_energy.interfaces import Activations, Normalisation  # noqa: E402
+from repsim_energy.interfaces import Activations, Normalization  # noqa: E402
 from repsim_energy.metrics.cka import LinearCKA  # noqa: E402
 from repsim_energy.models.resnet import resnet18  # noqa: E402
-from repsim_energy.numerics.cka.streaming import CKAMoments, cka  # noqa: E402
+from repsim_energy.numerics.cka.streaming import StreamingCKA, cka  # noqa: E402
 
 WIDTHS = (512, 1024, 2048, 4096)
 N = 10_000
@@ -44,7 +44,7 @@ def pair(n, d, seed=0):
 def exact(x, y, estimator="biased"):
     """Return the CKA of both in float64, by blocks of columns that need no copy of the whole."""
     if max(x.shape[1], y.shape[1]) <= 2048:
-        return CKAMoments().update(x.double(), y.double()).cka(estimator)
+        return StreamingCKA().update(x.double(), y.double()).cka(estimator)
     x, y = ((f - f.double().mean(0)).double() for f in (x, y))  # exact enough: then in float64
     x, y = x - x.mean(0), y - y.mean(0)
 
@@ -110,7 +110,7 @@ def against_textbook(rounds):
 
 def streamed(rounds):
     def stream(x, y):
-        moments = CKAMoments()
+        moments = StreamingCKA()
         for a, b in zip(x.split(256), y.split(256), strict=True):
             moments.update(a, b)
         return moments.cka()
@@ -181,7 +181,7 @@ def with_torch_cka(x, y, rounds):
 
 
 def wide(rounds):
-    """The metric on 1,000 images of 64 x 32 x 32 activations, and its null band."""
+    """The metric on 1,000 images of 64 x 32 x 32 activations, and its null interval."""
     x = torch.randn(1000, 65_536, generator=torch.Generator().manual_seed(0))
     metric = LinearCKA()
 
@@ -204,8 +204,10 @@ def wide(rounds):
             order = torch.randperm(1000)
             float(torch.dot(gram.flatten(), gram[order][:, order].flatten()))
 
-    taken = alternate({"ours": lambda: metric.null_band(a, b), "100 shuffles": shuffles}, rounds)
-    yield row("null band, 1,000 images", taken, "100 shuffles")
+    taken = alternate(
+        {"ours": lambda: metric.null_interval(a, b), "100 shuffles": shuffles}, rounds
+    )
+    yield row("null interval, 1,000 images", taken, "100 shuffles")
 
 
 def layer_matrix(rounds, images):
@@ -215,11 +217,11 @@ def layer_matrix(rounds, images):
     names = layer_names(networks[0], ["convs"])
     metric = LinearCKA(batch=256)
     size = images // -(-images // 256)
-    normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
+    normalization = Normalization((0.5,) * 3, (0.25,) * 3)
 
     def passes(receive, layers):
         for network in networks:
-            observe(network, layers, pixels, size, normalisation, torch.device("cpu"), receive)
+            observe(network, layers, pixels, size, normalization, torch.device("cpu"), receive)
 
     def bare():
         def product(layer, answer):
@@ -237,12 +239,12 @@ def layer_matrix(rounds, images):
             def keep(layer, answer, parts=parts):
                 parts[layer].append(metric.represent(Activations(answer)))
 
-            observe(network, names, pixels, size, normalisation, torch.device("cpu"), keep)
+            observe(network, names, pixels, size, normalization, torch.device("cpu"), keep)
             kept += [np.stack(rows) for rows in parts.values()]
         matrix = np.array([[metric.compare(a, b) for b in kept] for a in kept[: len(names)]])
         for i, a in enumerate(kept):
             for b in kept[i + 1 :]:
-                metric.null_band(a, b)
+                metric.null_interval(a, b)
         return matrix
 
     ways = {"ours": ours, "passes and products": bare}

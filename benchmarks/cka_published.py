@@ -39,7 +39,7 @@ def gram_blocks(x, y, step=1000):
 
 
 def textbook(x, y):
-    """HSIC with the centring matrix written out, as in widely copied code; float64."""
+    """HSIC with the centering matrix written out, as in widely copied code; float64."""
 
     def centering(k):
         n = k.shape[0]

@@ -21,7 +21,7 @@ from PIL import Image
 
 from repsim_energy.data.class_folders import list_pictures
 from repsim_energy.data.folder import folder
-from repsim_energy.data.pictures import open_picture
+from repsim_energy.data.pictures import load_rgb
 
 CLASSES = 10
 
@@ -38,7 +38,7 @@ def write(root, count):
 
 
 def read(path):
-    return torch.from_numpy(np.array(open_picture(path))).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(load_rgb(path))).permute(2, 0, 1).contiguous()
 
 
 def main():

@@ -75,7 +75,7 @@ def pairs(rounds):
     )
     median, low, high = ratio([20 * t for t in taken["loop (e)"]], taken["all"])
     return {
-        "similarity matrix of": "1,000 profiles, with null bands",
+        "similarity matrix of": "1,000 profiles, with null intervals",
         "ours_ms": 1e3 * statistics.median(taken["all"]),
         "against pair by pair (e)": median,
         "lowest": low,

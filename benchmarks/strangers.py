@@ -83,7 +83,7 @@ def of_patches(measured, pairs):
     for (c, rows, columns), some in measured.items():
         mine = [pair for pair in pairs if pair.patch == (c, rows, columns)]
         row = {"what": f"patches {rows}x{columns}x{c}", "networks": len(some.networks)}
-        row["band"] = rs.pearson_null_band(len(some.basis.eigenvalues))[1]
+        row["band"] = rs.pearson_null_interval(len(some.basis.eigenvalues))[1]
         yield row | (summary(mine) if mine else {"pairs": 0})
 
 

@@ -124,7 +124,7 @@ def pairs_of(measured, lineage):
     found = []
     for patch, some in measured.items():
         r, fits = some.similarities, [fit.correlation for fit in some.fits]
-        beside, band = some.beside_theory, rs.pearson_null_band(len(some.basis.eigenvalues))[1]
+        beside, band = some.beside_theory, rs.pearson_null_interval(len(some.basis.eigenvalues))[1]
         for (i, one), (j, other) in combinations(enumerate(some.networks), 2):
             group, sources = group_of(one, other, lineage), frozenset({one.source, other.source})
             fit = min(fits[i], fits[j])

@@ -2,7 +2,7 @@
 
 Run: python benchmarks/training.py [--json] [--threads 2] [--rounds 5]
 
-The usual loop: a DataLoader with three workers that turns each image into a normalised tensor,
+The usual loop: a DataLoader with three workers that turns each image into a normalized tensor,
 float32, the loss fetched after every step. Both train from the same start on the same threads.
 """
 
@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.layers import find_first_conv
 from repsim_energy.registry import load_registry, resolve_model
-from repsim_energy.training.inputs import normalisation_of
+from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.loop import train
 from repsim_energy.training.recipe import Recipe
 
@@ -37,11 +37,11 @@ SWEEPS = (("vgg11:width=0.5", 60), ("vgg11:width=0.25", 600), ("resnet18:width=0
 class Pictures(Dataset):
     """Images one by one, as torchvision's data sets give them."""
 
-    def __init__(self, images, labels, normalisation):
+    def __init__(self, images, labels, normalization):
         self.images = [transforms.functional.to_pil_image(image) for image in images]
         self.labels = labels
         self.transform = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize(normalisation.mean, normalisation.std)]
+            [transforms.ToTensor(), transforms.Normalize(normalization.mean, normalization.std)]
         )
 
     def __len__(self):
@@ -67,15 +67,15 @@ def rows(model, rounds):
     images = pictures(BATCH * STEPS, 32)
     labels = torch.arange(len(images)) % 10
     data = ImageSet(images, labels, tuple("0123456789"), "pictures")
-    normalisation = normalisation_of(data)
-    one_by_one = Pictures(images, labels, normalisation)
+    normalization = normalization_of(data)
+    one_by_one = Pictures(images, labels, normalization)
     build = resolve_model(load_registry(plugins=False), model).build
 
     def ours(precision):
         module = build(10, 3)
         recipe = Recipe(batch=BATCH, steps=STEPS, snapshots=0, precision=precision)
-        layer = find_layer(module)[1]
-        train(module, layer, data, data, normalisation, recipe, 0, torch.device("cpu"))
+        layer = find_first_conv(module)[1]
+        train(module, layer, data, data, normalization, recipe, 0, torch.device("cpu"))
 
     taken = alternate(
         {

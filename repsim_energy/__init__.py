@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from repsim_energy.comparison import compare
-    from repsim_energy.data.pictures import batches_of_files, images_of_files, open_picture
+    from repsim_energy.data.pictures import image_set_from_files, iter_image_batches, load_rgb
     from repsim_energy.errors import (
         DataError,
         FileError,
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
         ImageSet,
         Metric,
         ModelFamily,
-        Normalisation,
+        Normalization,
         PatchBasis,
         PatchTransform,
         TrainedModel,
     )
-    from repsim_energy.models.layers import find_layer, prepare_first_layer, read_filters
+    from repsim_energy.models.layers import find_first_conv, init_first_layer, read_filters
     from repsim_energy.numerics.autocorrelation.autocorrelation import (
         Autocorrelation,
-        LagMoments,
+        PatchAutocovariance,
         autocorrelation,
-        lag_moments,
+        patch_autocovariance,
     )
-    from repsim_energy.numerics.cka.streaming import CKAMoments, cka
+    from repsim_energy.numerics.cka.streaming import StreamingCKA, cka
     from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
     from repsim_energy.numerics.patches.per_image import (
         average_patches,
         average_shuffled_patches,
         class_correlations,
-        patch_energies,
+        component_energies,
     )
     from repsim_energy.numerics.patches.tiles import tile_patches
     from repsim_energy.numerics.profiles.energy import (
@@ -61,8 +61,8 @@ if TYPE_CHECKING:
         profile_similarity,
     )
     from repsim_energy.numerics.profiles.fit import ProfileFit, fit_profile, fit_profiles
-    from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_descent, linear_cnn_filters
-    from repsim_energy.numerics.profiles.null import pearson_null_band
+    from repsim_energy.numerics.profiles.linear_cnn import simulate_linear_cnn, solve_linear_cnn
+    from repsim_energy.numerics.profiles.null import pearson_null_interval
     from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
     from repsim_energy.progress import Progress, Reporter
     from repsim_energy.results import open_result, save_result
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "comparison": ("compare",),
-    "data.pictures": ("batches_of_files", "images_of_files", "open_picture"),
+    "data.pictures": ("iter_image_batches", "image_set_from_files", "load_rgb"),
     "errors": (
         "DataError",
         "FileError",
@@ -94,28 +94,28 @@ _HOMES = {
         "ImageSet",
         "Metric",
         "ModelFamily",
-        "Normalisation",
+        "Normalization",
         "PatchBasis",
         "PatchTransform",
         "TrainedModel",
     ),
-    "models.layers": ("find_layer", "prepare_first_layer", "read_filters"),
+    "models.layers": ("find_first_conv", "init_first_layer", "read_filters"),
     "numerics.autocorrelation.autocorrelation": (
         "Autocorrelation",
-        "LagMoments",
+        "PatchAutocovariance",
         "autocorrelation",
-        "lag_moments",
+        "patch_autocovariance",
     ),
-    "numerics.cka.streaming": ("CKAMoments", "cka"),
+    "numerics.cka.streaming": ("StreamingCKA", "cka"),
     "numerics.profiles.energy": ("energy_profile", "profile_similarities", "profile_similarity"),
     "numerics.patches.per_image": (
         "average_patches",
         "average_shuffled_patches",
         "class_correlations",
-        "patch_energies",
+        "component_energies",
     ),
-    "numerics.profiles.null": ("pearson_null_band",),
-    "numerics.profiles.linear_cnn": ("linear_cnn_descent", "linear_cnn_filters"),
+    "numerics.profiles.null": ("pearson_null_interval",),
+    "numerics.profiles.linear_cnn": ("simulate_linear_cnn", "solve_linear_cnn"),
     "numerics.patches.moments": ("PatchMoments", "patch_moments"),
     "numerics.profiles.fit": ("ProfileFit", "fit_profile", "fit_profiles"),
     "numerics.profiles.theory": ("theoretical_profile", "whitening_filters"),
@@ -132,7 +132,7 @@ __all__ = [
     "Activations",
     "Architecture",
     "Autocorrelation",
-    "CKAMoments",
+    "StreamingCKA",
     "DataError",
     "Dataset",
     "DatasetLoader",
@@ -140,10 +140,10 @@ __all__ = [
     "FileError",
     "FilterBank",
     "ImageSet",
-    "LagMoments",
+    "PatchAutocovariance",
     "Metric",
     "ModelFamily",
-    "Normalisation",
+    "Normalization",
     "PatchBasis",
     "PatchMoments",
     "PatchTransform",
@@ -160,26 +160,26 @@ __all__ = [
     "autocorrelation",
     "average_patches",
     "average_shuffled_patches",
-    "batches_of_files",
+    "iter_image_batches",
     "cka",
     "class_correlations",
     "compare",
     "energy_profile",
-    "find_layer",
+    "find_first_conv",
     "fit_profile",
     "fit_profiles",
     "hookimpl",
-    "images_of_files",
-    "lag_moments",
-    "linear_cnn_descent",
-    "linear_cnn_filters",
-    "open_picture",
+    "image_set_from_files",
+    "patch_autocovariance",
+    "simulate_linear_cnn",
+    "solve_linear_cnn",
+    "load_rgb",
     "open_result",
-    "patch_energies",
+    "component_energies",
     "patch_moments",
     "patch_moments_of_chunks",
-    "pearson_null_band",
-    "prepare_first_layer",
+    "pearson_null_interval",
+    "init_first_layer",
     "profile_similarities",
     "profile_similarity",
     "read_filters",

@@ -27,7 +27,7 @@ __all__ = [
     "Metric",
     "ModelFamily",
     "ModelSpec",
-    "Normalisation",
+    "Normalization",
     "OperatesOn",
     "PatchBasis",
     "PatchTransform",
@@ -62,7 +62,7 @@ class PatchTransform:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images held in memory.
+    """Labeled images held in memory.
 
     Parameters
     ----------
@@ -230,12 +230,12 @@ class Metric(Protocol):
     """A measure of similarity or distance between two networks.
 
     ``represent`` is called once per network with a :class:`FilterBank`, or once per layer of each
-    with :class:`Activations`, as ``operates_on`` says; ``compare`` and ``null_band`` are called
+    with :class:`Activations`, as ``operates_on`` says; ``compare`` and ``null_interval`` are called
     once per pair.
 
     A metric whose representations are of one shape may also have ``compare_all(stack)``, which
     takes m of them as one array and returns the (m, m) values of ``compare`` and of both ends of
-    ``null_band``; it is then called instead.
+    ``null_interval``; it is then called instead.
 
     A metric on activations may have two attributes more. ``batch``, where it is not None, is how
     many images it wants to see at once at most: ``represent`` is then called for equally large
@@ -258,14 +258,14 @@ class Metric(Protocol):
         """Return the similarity (or distance) of two representations; NaN where undefined."""
         ...
 
-    def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    def null_interval(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
         """Return the central 95% of ``compare`` for unrelated networks of these sizes."""
         ...
 
 
 def missing_of(metric: object) -> list[str]:
     """Return what something lacks to be a :class:`Metric`."""
-    wanted = [*Metric.__annotations__, "represent", "compare", "null_band"]
+    wanted = [*Metric.__annotations__, "represent", "compare", "null_interval"]
     return [name for name in wanted if not hasattr(metric, name)]
 
 
@@ -330,12 +330,12 @@ class TrainedModel:
     initial : (k, c, kh, kw) weights of that layer before training, or the whole network as it was
         then, where they are known
     network : False where ``module`` holds filters alone and gives no activations
-    normalisation : of the images it was trained on, where it is known; ``dataset`` takes that of
+    normalization : of the images it was trained on, where it is known; ``dataset`` takes that of
         the images it is shown, ``None`` too unless the network normalizes inside
     answer : which entry of what it answers is the network's answer, where it answers several
     file_sha256 : SHA-256 of the file that its weights were read from, where there is one
     fold : ``bn`` to fold the batch norm that follows the layer into its filters; empty for none
-    channels : the order in which it takes the channels of a colour image: ``rgb``, or ``bgr`` of
+    channels : the order in which it takes the channels of a color image: ``rgb``, or ``bgr`` of
         Caffe and OpenCV
     """
 
@@ -343,7 +343,7 @@ class TrainedModel:
     layer: str | None = None
     initial: Tensor | nn.Module | None = None
     network: bool = True
-    normalisation: Normalisation | Literal["dataset"] | None = None
+    normalization: Normalization | Literal["dataset"] | None = None
     answer: str = ""
     file_sha256: str = ""
     fold: str = ""
@@ -351,7 +351,7 @@ class TrainedModel:
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """How pixel values (uint8 read as 0..1) become network input: ``(x - mean) / std``.
 
     Parameters

@@ -29,7 +29,7 @@ __all__ = [
     "open_result",
     "save_result",
     "save_results",
-    "summarise",
+    "summarize",
     "to_json",
 ]
 
@@ -271,7 +271,7 @@ def _unsealed(path: Path) -> bytes:
     return content
 
 
-def summarise(result: xr.Dataset) -> xr.Dataset:
+def summarize(result: xr.Dataset) -> xr.Dataset:
     """Return the similarity between groups of runs that differ in their seeds alone.
 
     A group is one data set, model and (on activations) layer.

@@ -69,13 +69,13 @@ def close():
     yield "fit", [fit.correlation, fit.steps]
     features = [images[:200].flatten(1)[:, :n].double() / 255 for n in (300, 70)]
     cka = [rs.cka(*features, estimator=e) for e in ("debiased", "biased")]
-    batches = rs.CKAMoments()
+    batches = rs.StreamingCKA()
     for x, y in zip(*(f.split(64) for f in features), strict=True):
         batches.update(x, y)
     yield "CKA", [*cka, batches.cka()]
     yield "autocorrelation", rs.autocorrelation(images[:50], max_shift=5).curve.tolist()
-    lags = rs.lag_moments(images[:50], (3, 3), max_shift=3)
-    yield "lag moments", lags.autocorrelation(bank(8, (3, 3, 3))).curve.tolist()
+    lags = rs.patch_autocovariance(images[:50], (3, 3), max_shift=3)
+    yield "patch autocovariance", lags.autocorrelation(bank(8, (3, 3, 3))).curve.tolist()
 
 
 def data():

@@ -65,7 +65,7 @@ def both_splits(images):
 
 
 def smooth_images(generator):
-    """60 colour images of 12x12 pixels in three classes, whose pixels resemble their neighbours."""
+    """60 color images of 12x12 pixels in three classes, whose pixels resemble their neighbors."""
     noise = torch.randn(60, 3, 16, 16, generator=generator)
     smooth = nn.functional.avg_pool2d(noise, 5, stride=1)
     pixels = ((smooth - smooth.min()) / (smooth.max() - smooth.min()) * 255).to(torch.uint8)

@@ -30,7 +30,7 @@ __all__ = ["compare"]
     "--stage",
     default="auto",
     show_default=True,
-    help="init, trained, change, or auto: change where every initialisation is known, "
+    help="init, trained, change, or auto: change where every initialization is known, "
     "else trained. For metrics on filters.",
 )
 @click.option(
@@ -69,7 +69,7 @@ __all__ = ["compare"]
 @click.option(
     "--channels",
     metavar="bgr|MODEL=bgr,...",
-    help="The order in which given networks take colours: rgb, or bgr of Caffe and OpenCV.",
+    help="The order in which given networks take colors: rgb, or bgr of Caffe and OpenCV.",
 )
 @click.option(
     "--output",

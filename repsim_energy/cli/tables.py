@@ -57,9 +57,9 @@ def print_result(result: xr.Dataset) -> None:
 
     Of one model, which has no other to be compared with, the profile is printed too.
     """
-    from repsim_energy.results import summarise
+    from repsim_energy.results import summarize
 
-    summary = summarise(result).dropna("group", how="all", subset=["mean"])
+    summary = summarize(result).dropna("group", how="all", subset=["mean"])
     summary = summary.sel(group_ref=summary.group.values)  # no layers that only other models have
     groups = [str(label) for label in summary.group.values]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
@@ -80,7 +80,9 @@ def print_result(result: xr.Dataset) -> None:
         _print_alone(result, compared=bool(groups))
     if groups:
         low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
-        band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null band is known"
+        band = (
+            f"95% between {low:.3f} and {high:.3f}" if low < high else "no null interval is known"
+        )
         _print_line(f"{_averaged(result)}; unrelated networks: {band}")
 
 

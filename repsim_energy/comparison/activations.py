@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
-from repsim_energy.interfaces import Normalisation
-from repsim_energy.models.layers import find_layer
+from repsim_energy.interfaces import Normalization
+from repsim_energy.models.layers import find_first_conv
 from repsim_energy.training.answers import answered
 from repsim_energy.training.build import NETWORK_ERRORS
 from repsim_energy.training.inputs import LAYOUTS, as_input
@@ -83,7 +83,7 @@ def layer_names(
         elif special == CONVS and plain == layer:
             found |= {n: n for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
         elif special in (FIRST, OUTPUT):
-            found[layer] = (first or find_layer(module)[0]) if special == FIRST else ""
+            found[layer] = (first or find_first_conv(module)[0]) if special == FIRST else ""
         else:
             raise unknown_name(f"layer of {type(module).__name__}", plain, [*SPECIAL, *known])
     return found
@@ -109,7 +109,7 @@ def observe(
     layers: Mapping[str, str],
     images: Tensor,
     batch: int,
-    normalisation: Normalisation,
+    normalization: Normalization,
     device: torch.device,
     receive: Receive,
     *,
@@ -159,13 +159,13 @@ def observe(
         return hook
 
     with _looking_on(module, device) as hooks:
-        layout = _layout_of(module, images[:2].to(device), normalisation)
+        layout = _layout_of(module, images[:2].to(device), normalization)
         hooks += [modules[name].register_forward_hook(hook_of(key)) for key, name in layers.items()]
         for shown in images.split(batch):
             seen.clear()
             rows = len(shown)
             with contextlib.suppress(_AllAnswered):
-                module(as_input(shown.to(device), normalisation, module, layout))
+                module(as_input(shown.to(device), normalization, module, layout))
             if unused := layers.keys() - seen:
                 raise UsageError(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
@@ -206,14 +206,14 @@ def _looking_on(module: nn.Module, device: torch.device) -> Iterator[list[Remova
 
 
 def _layout_of(
-    module: nn.Module, images: Tensor, normalisation: Normalisation
+    module: nn.Module, images: Tensor, normalization: Normalization
 ) -> torch.memory_format:
     """Return how images have to lie in memory for a network, tried with a few.
 
     What fails in every layout is left to fail where the failing network is named.
     """
     with contextlib.suppress(*NETWORK_ERRORS):
-        module(as_input(images, normalisation, module, LAYOUTS[0]))
+        module(as_input(images, normalization, module, LAYOUTS[0]))
         return LAYOUTS[0]
     return LAYOUTS[1]
 
@@ -237,8 +237,8 @@ def observe_input(module: nn.Module, images: Tensor, device: torch.device) -> Te
     return received[0].detach().float().cpu().contiguous() if received else None
 
 
-def _as_they_are(channels: int) -> Normalisation:
-    return Normalisation((0.0,) * channels, (1.0,) * channels)
+def _as_they_are(channels: int) -> Normalization:
+    return Normalization((0.0,) * channels, (1.0,) * channels)
 
 
 def layer_sizes(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.inside import normalizes_inside
 from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
-from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
+from repsim_energy.interfaces import Dataset, ModelSpec, Normalization, TrainedModel
 from repsim_energy.models.normalization import parse_normalization
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ORDERS", "for_each", "refuse_order", "with_answers", "with_inputs", "with_options"]
 
 ORDERS = ("rgb", "bgr")
-"""The orders in which networks take the channels of a colour image."""
+"""The orders in which networks take the channels of a color image."""
 
 
 def with_options(
@@ -107,7 +107,7 @@ def _decided(
 ) -> tuple[TrainedModel, str]:
     """Return a given network with its normalization, and that in words."""
     images = plan.datasets[d].train.images
-    chosen = parse_normalization(word, images.shape[1]) or taken.normalisation
+    chosen = parse_normalization(word, images.shape[1]) or taken.normalization
     if chosen is None and shown and taken.network:
         label = plan.models[m].label
         shown_first = images[:2].flip(1) if taken.channels == "bgr" else images
@@ -120,15 +120,15 @@ def _decided(
                     RepsimWarning,
                     stacklevel=5,
                 )
-    return replace(taken, normalisation=chosen), _words(chosen)
+    return replace(taken, normalization=chosen), _words(chosen)
 
 
-def _words(normalisation: Normalisation | str | None) -> str:
-    if not isinstance(normalisation, Normalisation):
+def _words(normalization: Normalization | str | None) -> str:
+    if not isinstance(normalization, Normalization):
         return "dataset"
-    if not any(normalisation.mean) and all(std == 1 for std in normalisation.std):
+    if not any(normalization.mean) and all(std == 1 for std in normalization.std):
         return "none"
-    return "/".join(f"{value:g}" for value in (*normalisation.mean, *normalisation.std))
+    return "/".join(f"{value:g}" for value in (*normalization.mean, *normalization.std))
 
 
 def for_each(

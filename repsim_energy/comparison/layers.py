@@ -173,7 +173,7 @@ def represent_layers(
     module, found, checked = network.module(), {}, _Finite()
 
     def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
-        way = network.normalisation
+        way = network.normalization
         observe(module, layers, images, batch, way, device, receive, answer=network.answer)
 
     ours = network.run is not None  # built and trained where float32 was the default

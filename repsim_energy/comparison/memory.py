@@ -22,7 +22,7 @@ WORK = 5
 
 
 PAIRED = 3
-"""Numbers of a pair in a result: its similarity and both ends of its null band."""
+"""Numbers of a pair in a result: its similarity and both ends of its null interval."""
 
 
 def check_pairs(plan: Plan, layers: int = 1) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.errors import ShapeError, TrainingError, UsageError
-from repsim_energy.interfaces import Dataset, Normalisation, TrainedModel
+from repsim_energy.interfaces import Dataset, Normalization, TrainedModel
 from repsim_energy.models.first_layer import named_layer
 from repsim_energy.models.layers import real_filters
 from repsim_energy.models.norms import Folding, folded
@@ -20,7 +20,7 @@ from repsim_energy.models.through import (
     step_through,
 )
 from repsim_energy.training.build import image_shape
-from repsim_energy.training.inputs import normalisation_of
+from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.run_cache import Run
 
 __all__ = ["Network", "network_of_run", "network_of_trained"]
@@ -35,7 +35,7 @@ class Network:
     filters : stage -> (k, c, kh, kw); ``init`` is missing where it is not known
     layer : where the filters were read
     module : gives the trained network, which may have to be read from the cache
-    normalisation : of its input
+    normalization : of its input
     run : its training, where the toolkit trained it
     answer : which entry of what it answers is its answer
     snapshots : gradient step -> filters after it
@@ -44,7 +44,7 @@ class Network:
     filters: Mapping[str, Tensor]
     layer: str
     module: Callable[[], nn.Module]
-    normalisation: Normalisation
+    normalization: Normalization
     run: Run | None = None
     answer: str = ""
     snapshots: Mapping[int, Tensor] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def network_of_run(run: Run, step: tuple[int, int] = (1, 1), fold: bool = False)
         filters,
         run.layer,
         run.network,
-        run.normalisation,
+        run.normalization,
         run,
         snapshots=dict(zip(history.snapshot_steps.tolist(), snapshots, strict=True)),
     )
@@ -122,12 +122,12 @@ def network_of_trained(
             )
     if folding is not None:  # a stage whose factors are not known is none
         stages = {s: folded(stages[s], folding.scales[s]) for s in stages if s in folding.scales}
-    given = trained.normalisation
-    normalisation = given if isinstance(given, Normalisation) else normalisation_of(data.train)
+    given = trained.normalization
+    normalization = given if isinstance(given, Normalization) else normalization_of(data.train)
     if trained.channels == "bgr":
         stages = {stage: filters.flip(1) for stage, filters in stages.items()}
-        normalisation = replace(normalisation, reverse=True)
-    return Network(stages, layer, lambda: trained.module, normalisation, answer=trained.answer)
+        normalization = replace(normalization, reverse=True)
+    return Network(stages, layer, lambda: trained.module, normalization, answer=trained.answer)
 
 
 def _before_training(

@@ -40,7 +40,7 @@ def compare_pairs(
     Returns
     -------
     Arrays of shape ``shape + shape``, symmetric; NaN where there is nothing to compare. A network
-    with itself has no null band.
+    with itself has no null interval.
     """
     size = math.prod(shape)
     out = np.full((3, size, size), np.nan)
@@ -74,12 +74,12 @@ def say_what_is_undefined(pairs: Pairs, called: Mapping[Any, str]) -> None:
 
 
 def _all(metric: Metric, members: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the (3, m, m) similarities and null bands, at once where the metric can."""
+    """Return the (3, m, m) similarities and null intervals, at once where the metric can."""
     if hasattr(metric, "compare_all"):
         return np.stack(metric.compare_all(np.stack(members)))
     found = np.full((3, len(members), len(members)), np.nan)
     for i, j in combinations_with_replacement(range(len(members)), 2):
         a, b = members[i], members[j]
-        band = metric.null_band(a, b) if i != j else (np.nan, np.nan)
+        band = metric.null_interval(a, b) if i != j else (np.nan, np.nan)
         found[:, i, j] = found[:, j, i] = (metric.compare(a, b), *band)
     return found

@@ -71,7 +71,7 @@ def compare(
     seeds : how many (0, 1, ...), or which
     recipe : how to train, such as ``"quick:epochs=20"``
     stage : for metrics on filters: init, trained, change, or auto (change where every
-        initialisation is known, else trained)
+        initialization is known, else trained)
     layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
         for all convolutions. ``:first``, ``:output`` and ``:convs`` in a network that has
         submodules of these names; ``NAME[ENTRY]`` where a layer answers several tensors
@@ -101,9 +101,10 @@ def compare(
     Returns
     -------
     xarray.Dataset
-        ``similarity(dataset, model, seed, dataset_ref, model_ref, seed_ref)`` with its null band,
-        and with filters ``energy(dataset, model, seed, stage, component)``; see the schema in the
-        documentation. The attribute ``failures`` names trainings that failed; theirs is NaN.
+        ``similarity(dataset, model, seed, dataset_ref, model_ref, seed_ref)`` with its null
+        interval, and with filters ``energy(dataset, model, seed, stage, component)``; see the
+        schema in the documentation. The attribute ``failures`` names trainings that failed;
+        theirs is NaN.
 
     Raises
     ------

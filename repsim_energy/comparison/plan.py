@@ -36,7 +36,7 @@ from repsim_energy.registry import Registry
 from repsim_energy.specs import MOST_SEEDS
 from repsim_energy.training.build import build, image_shape
 from repsim_energy.training.device import choose_device, choose_precision
-from repsim_energy.training.inputs import normalisation_of
+from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.recipe import Recipe, parse_recipe
 from repsim_energy.training.training import Training
 
@@ -159,7 +159,7 @@ def make_plan(
     words, orders = for_each("fold", fold, labels, ""), for_each("channels", channels, labels, "")
     trained, patches, folds = {}, {}, {}
     for d, data in enumerate(sets):
-        normalisation_of(data.train)  # refuses empty, constant and infinite images
+        normalization_of(data.train)  # refuses empty, constant and infinite images
         for m, spec in enumerate(specs):
             built = build(spec, data, numbers[0])
             built = with_options(built, spec, data, words[m], orders[m])

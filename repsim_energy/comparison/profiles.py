@@ -41,7 +41,7 @@ Variables = dict[str, tuple[tuple[str, ...], Any]]
 
 
 def choose_stage(stage: str, plan: Plan) -> str:
-    """Return the stage to compare: ``auto`` is ``change`` where every initialisation is known."""
+    """Return the stage to compare: ``auto`` is ``change`` where every initialization is known."""
     if stage not in ("auto", *STAGES):
         raise UsageError(f"unknown stage '{stage}'; known: auto, {', '.join(STAGES)}")
     without = [model for model, taken in plan.trained.items() if taken.initial is None]

@@ -69,7 +69,7 @@ class Listing:
 def list_pictures(path: Path, split: str) -> Listing:
     """Return the pictures of a split of ``[train|test/]CLASS/IMAGE``, or of ``[train|test/]IMAGE``.
 
-    Both splits are labelled by the training classes.
+    Both splits are labeled by the training classes.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _listed(path: Path, split: str) -> Listing:
     train, test = _splits(path, folders)
     if split == "train":
         _say_splits(path, train, test, folders)
-    found = _labelled(train or path)
+    found = _labeled(train or path)
     if not found.files:
         kinds = Counter(_kind(file, path, ()) for file in _below(train or path)).most_common(4)
         others = ", ".join(f"{count} {kind}" for kind, count in kinds)
@@ -111,13 +111,13 @@ def _listed(path: Path, split: str) -> Listing:
     elif test is None:
         found = replace(found, files=[], labels=[])
     else:
-        found = replace(_labelled(test, found.classes), example=found.example)
+        found = replace(_labeled(test, found.classes), example=found.example)
         _say_left_out(test, found)
     return found
 
 
-def _labelled(root: Path, training: tuple[str, ...] | None = None) -> Listing:
-    """Return the pictures below a folder, labelled by its own classes or by those of training."""
+def _labeled(root: Path, training: tuple[str, ...] | None = None) -> Listing:
+    """Return the pictures below a folder, labeled by its own classes or by those of training."""
     folders = {folder.name: _pictures(folder) for folder in _folders(root)}
     classes = tuple(sorted(name for name, files in folders.items() if files))
     if training is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repsim_energy.data import deadleaves as leaves
+from repsim_energy.data import leaf_renderer as leaves
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.storage import atomic_path, cache_folder, cache_place
@@ -21,7 +21,7 @@ SIZES = {"train": 5000, "test": 1000}
 
 
 def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageSet:
-    """Return procedural 32x32 images with natural statistics, labelled by leaf shape.
+    """Return procedural 32x32 images with natural statistics, labeled by leaf shape.
 
     Synthetic: for trying things out and for teaching, not for reproducing published figures.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from repsim_energy.data.class_folders import list_pictures
-from repsim_energy.data.pictures import DECODER, mapped_images, open_picture
+from repsim_energy.data.pictures import DECODER, load_rgb, mapped_images
 from repsim_energy.data.selection import select
 from repsim_energy.errors import DataError
 from repsim_energy.interfaces import ImageSet
@@ -38,7 +38,7 @@ def folder(
         themselves, which are then all for training, or with images without classes
     classes : keep these classes, numbered in this order
     limit : read at most so many images, spread evenly over the classes
-    size : height and width in pixels: shorter side resized, centre cropped
+    size : height and width in pixels: shorter side resized, center cropped
     """
     found = list_pictures(path, split)
     numbers = torch.arange(len(found.files)).view(-1, 1, 1, 1)
@@ -57,7 +57,7 @@ def folder(
 
 
 def _read(path: Path, size: int | None) -> NDArray[np.uint8]:
-    rgb = open_picture(path)
+    rgb = load_rgb(path)
     if size is not None:
         rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))

@@ -41,12 +41,12 @@ SUBPIXELS = 2  # along a side; leaves are drawn hard on subpixels and averaged t
 BATCH = 200_000  # subpixels tested at once, so that temporaries stay in the processor's cache
 
 # Rows are RGB directions: luminance, orange against blue, magenta against green. Along these the
-# colours of photographs are close to uncorrelated.
+# colors of photographs are close to uncorrelated.
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
-COLOUR_SD = (0.27, 0.085, 0.039)  # of the leaves along these axes; black to white is 0 to 1
+COLOR_SD = (0.27, 0.085, 0.039)  # of the leaves along these axes; black to white is 0 to 1
 BLUR_SD = (0.5, 0.6, 0.6)  # pixels, along the same axes
 TEXTURE = 0.5  # standard deviation of the 1/f texture in units of that of the leaves
-GREY = 0.42  # mean pixel of the pile
+GRAY = 0.42  # mean pixel of the pile
 FRONT = 9.0, 9.8  # radius in pixels of a disc of the area of the leaf in front
 FRONT_LIGHT, FRONT_SD = 0.25, 0.05  # how much lighter than the pile it is: mean, and spread
 
@@ -101,16 +101,16 @@ def render_canvas(shapes: Sequence[str], generator: np.random.Generator) -> NDAr
     pile = int(owners.max()) + 1
     _lay_in_front(owners, shapes, pile, generator)
     drawn = generator.standard_normal((pile + len(shapes), 3)).T
-    colors = drawn * np.array(COLOUR_SD)[:, None]
+    colors = drawn * np.array(COLOR_SD)[:, None]
     colors[0, pile:] = (FRONT_LIGHT + FRONT_SD * drawn[0, pile:]) / OPPONENT[0, 0]
     texture = _pink(generator, size)
     s = range(SUBPIXELS)
     axes = []
     for axis in range(3):
         leaves = sum(colors[axis][owners[i::SUBPIXELS, j::SUBPIXELS]] for i in s for j in s)
-        field = leaves / SUBPIXELS**2 + COLOUR_SD[axis] * TEXTURE * texture[axis]
+        field = leaves / SUBPIXELS**2 + COLOR_SD[axis] * TEXTURE * texture[axis]
         axes.append(ndimage.gaussian_filter(field, BLUR_SD[axis]))
-    rgb = np.tensordot(np.stack(axes), OPPONENT, axes=(0, 0)) + GREY
+    rgb = np.tensordot(np.stack(axes), OPPONENT, axes=(0, 0)) + GRAY
     # Rounded in two steps, so that the last digits of a processor's FFT do not reach the bytes.
     pixels: NDArray[np.uint8] = np.rint(np.round(255 * rgb, 6)).clip(0, 255).astype(np.uint8)
     return pixels

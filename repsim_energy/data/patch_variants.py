@@ -11,7 +11,7 @@ from torch import Tensor
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, PatchBasis, PatchTransform
 from repsim_energy.numerics.patches.moments import patch_moments, pixel_unit
-from repsim_energy.numerics.patches.per_image import average_patches, patch_energies
+from repsim_energy.numerics.patches.per_image import average_patches, component_energies
 from repsim_energy.numerics.patches.tiles import tile_patches
 
 __all__ = ["alpha_scaled", "check_component", "pca_labels"]
@@ -23,11 +23,11 @@ _energies: dict[tuple[str, str, int], Tensor] = {}
 
 
 def pca_labels(images: ImageSet, train: ImageSet, *, component: int, patch: int = 3) -> ImageSet:
-    """Return the images labelled by decile of their total patch energy along one component.
+    """Return the images labeled by decile of their total patch energy along one component.
 
     Label 0 is the tenth of the training images with the most energy. The deciles are of equal
     size (within one image); of images with equal energy the earlier one counts as having more.
-    Test images are labelled by the same limits of energy.
+    Test images are labeled by the same limits of energy.
 
     Source: Chowers & Weiss (2023), section 5 and Appendix D.1.
 
@@ -61,7 +61,7 @@ def _along(images: ImageSet, train: ImageSet, component: int, patch: int) -> Ten
         basis = _basis(train, patch)
         while len(_energies) > 1:
             del _energies[next(iter(_energies))]
-        _energies[key] = patch_energies(images.images, basis)
+        _energies[key] = component_energies(images.images, basis)
     energies = _energies[key]
     check_component(component, energies.shape[1], patch)
     return energies[:, component]
@@ -93,7 +93,7 @@ def alpha_scaled(
 ) -> ImageSet:
     """Return the images with every overlapping patch scaled along one principal component.
 
-    The patch p becomes p + (alpha - 1) u uᵀ (p - mean colour): its variance along u grows by
+    The patch p becomes p + (alpha - 1) u uᵀ (p - mean color): its variance along u grows by
     alpha squared. Networks see each changed patch once, through a first layer of stride 1 without
     padding that applies its filters to changed patches; no larger images are made for it.
 
@@ -105,7 +105,7 @@ def alpha_scaled(
     alpha : the factor along it, above 0
     patch : height and width of the patches, which have to be those of the first layer
     tiles : write the changed patches side by side, as float images patch*patch times as large,
-        for use elsewhere with a first layer of stride ``patch`` without padding; normalise them
+        for use elsewhere with a first layer of stride ``patch`` without padding; normalize them
         as the images were, for their own standard deviation is another
     """
     if not 0 < alpha < math.inf:
@@ -130,9 +130,9 @@ def alpha_scaled(
 
 def _tiled(images: ImageSet, train: ImageSet, transform: PatchTransform) -> Tensor:
     unit = pixel_unit(images.images)
-    colour = average_patches(train.images, (1, 1)).mean(0).view(-1, 1, 1)
+    color = average_patches(train.images, (1, 1)).mean(0).view(-1, 1, 1)
     parts = [
-        tile_patches(part.double() * unit - colour, transform) + colour
+        tile_patches(part.double() * unit - color, transform) + color
         for part in images.images.split(256)
     ]
     return torch.cat([part.float() for part in parts])

@@ -24,7 +24,7 @@ from repsim_energy.data.selection import select
 from repsim_energy.errors import DataError, FileError, UsageError
 from repsim_energy.interfaces import ImageSet
 
-__all__ = ["batches_of_files", "images_of_files", "mapped_images", "open_picture", "watched"]
+__all__ = ["iter_image_batches", "image_set_from_files", "mapped_images", "load_rgb", "watched"]
 
 BLOCK = 16 * 2**20
 """Bytes of pixels that are read before they are written."""
@@ -42,8 +42,8 @@ Pixels = NDArray[np.uint8]
 Read = Callable[[Path], Pixels]
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Return a picture in 8-bit RGB; grey and CMYK are converted, transparency is laid on white.
+def load_rgb(path: Path) -> Image.Image:
+    """Return a picture in 8-bit RGB; gray and CMYK are converted, transparency is laid on white.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def open_picture(path: Path) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
-def images_of_files(
+def image_set_from_files(
     files: Sequence[Path],
     labels: Sequence[int],
     classes: Sequence[str],
@@ -120,7 +120,7 @@ def images_of_files(
     return ImageSet(images, chosen.labels, chosen.classes, name)
 
 
-def batches_of_files(files: Sequence[Path], read: Read, at_once: int = 256) -> Iterator[Tensor]:
+def iter_image_batches(files: Sequence[Path], read: Read, at_once: int = 256) -> Iterator[Tensor]:
     """Yield the images of files, (n, c, h, w) uint8, read in threads and one batch ahead.
 
     Parameters
@@ -169,12 +169,14 @@ def mapped_images(files: Sequence[Path], read: Read, shape: Shape, version: str)
     """Return the images of files, (n, c, h, w), mapped from one file in the cache.
 
     They are read where that file is not there, with progress for :func:`watched`. Parameters as of
-    :func:`images_of_files`.
+    :func:`image_set_from_files`.
     """
 
     def batches() -> Iterator[Tensor]:
         report, done = _watch.get(), 0
-        for batch in batches_of_files(files, read, max(1, min(AT_ONCE, BLOCK // math.prod(shape)))):
+        for batch in iter_image_batches(
+            files, read, max(1, min(AT_ONCE, BLOCK // math.prod(shape)))
+        ):
             if batch.shape[1:] != shape:
                 raise DataError(
                     f"images were read as {tuple(batch.shape[1:])}, expected {shape}; report this "

@@ -1,4 +1,4 @@
-"""CKA and its null band against their definitions."""
+"""CKA and its null interval against their definitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, cka_from_grams
 from repsim_energy.numerics.cka.mixed_precision import SETTLED
 from repsim_energy.numerics.cka.null import INVARIANTS
-from repsim_energy.numerics.cka.streaming import CKAMoments, cka
+from repsim_energy.numerics.cka.streaming import StreamingCKA, cka
 
 __all__ = ["checks"]
 
@@ -92,7 +92,7 @@ def _whole(x: Tensor, y: Tensor, estimator: Estimator) -> float:
 
 
 def _in_batches(x: Tensor, y: Tensor, estimator: Estimator) -> float:
-    moments = CKAMoments()
+    moments = StreamingCKA()
     for rows in zip(x.chunk(BATCHES), y.chunk(BATCHES), strict=True):
         moments.update(*rows)
     return moments.cka(estimator)
@@ -105,7 +105,7 @@ def _from_grams(x: Tensor, y: Tensor, estimator: Estimator) -> float:
 def _often(device: torch.device) -> Deviations:
     """Biased CKA of examples is that of the same ones shown any number of times."""
     shown = [on(device, part).float().repeat(OFTEN // 2, 1) for part in features(*WIDE)]
-    moments = CKAMoments().update(*shown).update(*shown)
+    moments = StreamingCKA().update(*shown).update(*shown)
     yield f"{OFTEN} times", abs(moments.cka("biased") - _expected(WIDE, "biased"))
 
 
@@ -134,7 +134,7 @@ def _band() -> Deviations:
     yield "mean", abs(correlations.mean())
     spread = math.sqrt((correlations**2).mean())
     skewness = float((correlations**3).mean()) / spread**3
-    for end, share in zip(metric.null_band(a, b), (0.025, 0.975), strict=True):
+    for end, share in zip(metric.null_interval(a, b), (0.025, 0.975), strict=True):
         yield f"{share:.1%} below", abs(_share_below(end / spread, skewness) - share)
 
 

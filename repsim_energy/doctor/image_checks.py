@@ -19,13 +19,13 @@ from repsim_energy.interfaces import PatchBasis, PatchTransform
 from repsim_energy.numerics.autocorrelation.autocorrelation import (
     MOST_PIXELS,
     autocorrelation,
-    lag_moments,
+    patch_autocovariance,
 )
 from repsim_energy.numerics.patches.per_image import (
     average_patches,
     average_shuffled_patches,
     class_correlations,
-    patch_energies,
+    component_energies,
 )
 from repsim_energy.numerics.patches.tiles import tile_patches
 
@@ -45,9 +45,11 @@ def checks(device: torch.device) -> list[Check]:
     direct = "direct sums over all pairs of places"
     return [
         Check("autocorrelation of images and maps", direct, 1e-12, _autocorrelation),
-        Check("lag moments of small images", direct, 1e-12, _small_lags),
-        Check("lag moments of large images", direct, 1e-12, _large_lags),
-        Check("average patches and patch energies", "sums of unfolded patches", 1e-12, _statistics),
+        Check("patch autocovariance of small images", direct, 1e-12, _small_lags),
+        Check("patch autocovariance of large images", direct, 1e-12, _large_lags),
+        Check(
+            "average patches, component energies", "sums of unfolded patches", 1e-12, _statistics
+        ),
         Check("class correlations", "Python's statistics.correlation", 1e-12, _classes),
         Check("patches written side by side", "each patch in its place", 1e-6, _tiles),
         Check("images of dead leaves", "stored gray levels", 0.05, _leaves),
@@ -60,7 +62,7 @@ def _autocorrelation() -> Deviations:
     for case, given, read in (("images", images, images / 255), ("maps", maps, maps)):
         found = autocorrelation(torch.from_numpy(given), max_shift=4)
         expected = references.autocorrelation(read.astype(float), 4)
-        yield case, away(found.lags, expected)
+        yield case, away(found.map, expected)
         mean = (expected[4, 4:] + expected[4:, 4]) / 2
         yield f"{case}, mean of both axes", away(found.curve, mean)
 
@@ -77,8 +79,8 @@ def _large_lags() -> Deviations:
 
 def _lags(images: NDArray[Any], patch: tuple[int, int], max_shift: int) -> float:
     read = images / 255 if images.dtype == np.uint8 else images
-    found = lag_moments(torch.from_numpy(images), patch, max_shift=max_shift)
-    return relatively_away(found.lags, references.lag_moments(read, patch, max_shift))
+    found = patch_autocovariance(torch.from_numpy(images), patch, max_shift=max_shift)
+    return relatively_away(found.values, references.patch_autocovariance(read, patch, max_shift))
 
 
 def _statistics() -> Deviations:
@@ -95,7 +97,7 @@ def _statistics() -> Deviations:
     basis = PatchBasis(torch.from_numpy(mixing), nothing, torch.from_numpy(mean), KIND, True, 1)
     along = references.multiply((patches - mean).reshape(-1, d), mixing.T)
     expected = (along**2).reshape(len(images), -1, d).sum(1)
-    yield "patch energies", relatively_away(patch_energies(given, basis), expected)
+    yield "component energies", relatively_away(component_energies(given, basis), expected)
 
 
 def _classes() -> Deviations:

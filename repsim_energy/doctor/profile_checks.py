@@ -19,12 +19,12 @@ from repsim_energy.doctor.references import (
     theoretical_profile,
 )
 from repsim_energy.interfaces import PatchBasis
-from repsim_energy.numerics import theory
 from repsim_energy.numerics.patches.basis import basis_from_moments
+from repsim_energy.numerics.profiles import theory
 from repsim_energy.numerics.profiles.energy import energy_profile, profile_similarities
 from repsim_energy.numerics.profiles.fit import fit_profile
-from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_descent, linear_cnn_filters
-from repsim_energy.numerics.profiles.null import pearson_null_band
+from repsim_energy.numerics.profiles.linear_cnn import simulate_linear_cnn, solve_linear_cnn
+from repsim_energy.numerics.profiles.null import pearson_null_interval
 from repsim_energy.numerics.self_check import self_check
 
 __all__ = ["checks"]
@@ -96,9 +96,9 @@ def _correlations() -> Deviations:
 
 def _band() -> Deviations:
     """Integrate the density (1 - r^2)^((d - 4) / 2), which is flat for four components."""
-    yield "4 components", away(pearson_null_band(4), (-0.95, 0.95))
+    yield "4 components", away(pearson_null_interval(4), (-0.95, 0.95))
     for d in (27, 147):
-        low, high = pearson_null_band(d)
+        low, high = pearson_null_interval(d)
         inside = _integral(d, math.asin(low), math.asin(high)) / _integral(
             d, -math.pi / 2, math.pi / 2
         )
@@ -134,8 +134,8 @@ def _linear_cnn() -> Deviations:
     targets = noise(50, seed=1) / 256
     filters = noise(5, 12, seed=2) / 2560
     expected = gradient_descent(filters, patches, targets, 0.05, 60)
-    found = linear_cnn_descent(filters, patches, targets, step_size=0.05, steps=60)
+    found = simulate_linear_cnn(filters, patches, targets, step_size=0.05, steps=60)
     yield "step by step", relatively_away(found, expected)
     a, b = multiply(patches.T, patches) / 50, (patches * targets[:, None]).mean(0)
-    found = linear_cnn_filters(filters, a, b, step_size=0.05, steps=60)
+    found = solve_linear_cnn(filters, a, b, step_size=0.05, steps=60)
     yield "closed form", relatively_away(found, expected)

@@ -15,7 +15,7 @@ __all__ = [
     "cka",
     "cka_of_batches",
     "gradient_descent",
-    "lag_moments",
+    "patch_autocovariance",
     "multiply",
     "patch_sums",
     "patches_of",
@@ -52,7 +52,7 @@ def patch_sums(images: NDArray[Any], patch: Patch) -> tuple[int, NDArray[Any], N
     return len(patches), patches.sum(0), multiply(patches.T, patches)
 
 
-def lag_moments(images: Array, patch: Patch, max_shift: int) -> Array:
+def patch_autocovariance(images: Array, patch: Patch, max_shift: int) -> Array:
     """Return the (2m + 1, 2m + 1, d, d) means of (p(i) - mean) (p(i + shift) - mean)'."""
     patches = patches_of(images, patch)
     rows, columns = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
@@ -74,7 +74,7 @@ def lag_moments(images: Array, patch: Patch, max_shift: int) -> Array:
 
 def autocorrelation(maps: Array, max_shift: int) -> Array:
     """Return the (2m + 1, 2m + 1) autocorrelation of maps as vectors, 1 at shift zero."""
-    moments = lag_moments(maps, (1, 1), max_shift).trace(axis1=2, axis2=3)
+    moments = patch_autocovariance(maps, (1, 1), max_shift).trace(axis1=2, axis2=3)
     lags: Array = moments / moments[max_shift, max_shift]
     return lags
 

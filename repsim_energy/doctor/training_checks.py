@@ -15,10 +15,10 @@ from repsim_energy.doctor.checks import Check, Deviations, relatively_away
 from repsim_energy.doctor.stored import stored
 from repsim_energy.doctor.ten_steps import RECIPE, SEEDS, data, network
 from repsim_energy.interfaces import ModelSpec
-from repsim_energy.models.layers import find_layer, read_filters
+from repsim_energy.models.layers import find_first_conv, read_filters
 from repsim_energy.training.build import build
 from repsim_energy.training.ensemble import train_together
-from repsim_energy.training.inputs import normalisation_of
+from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.training import Training
 
@@ -68,7 +68,7 @@ def _new(seed: int) -> nn.Module:
 
 
 def _filters(module: nn.Module) -> Tensor:
-    return read_filters(find_layer(module)[1])
+    return read_filters(find_first_conv(module)[1])
 
 
 def _alone(recipe: Recipe, device: torch.device, seeds: Sequence[int] = SEEDS) -> Deviations:
@@ -83,7 +83,7 @@ def _together(device: torch.device) -> Deviations:
     initial = [_filters(module) for module in modules]
     train, test = data().train, data().test
     histories = train_together(
-        modules, "0", train, test, normalisation_of(train), RECIPE, SEEDS, device
+        modules, "0", train, test, normalization_of(train), RECIPE, SEEDS, device
     )
     for seed, module, init, history in zip(SEEDS, modules, initial, histories, strict=True):
         if isinstance(history, Exception):

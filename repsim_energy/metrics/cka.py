@@ -1,4 +1,4 @@
-"""Linear centred kernel alignment of activations."""
+"""Linear centered kernel alignment of activations."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class LinearCKA:
         xy = sum(np.vdot(*pair) for pair in zip(a[:, INVARIANTS:], b[:, INVARIANTS:], strict=True))
         return ratio(float(xy), a[:, 1].sum(), b[:, 1].sum())
 
-    def null_band(self, a: Array, b: Array) -> tuple[float, float]:
+    def null_interval(self, a: Array, b: Array) -> tuple[float, float]:
         """Return the central 95% over shufflings of one network's examples (of each batch)."""
         a, b = _same_images(a, b)
         if self.estimator == "debiased":

@@ -11,7 +11,7 @@ from repsim_energy.numerics.profiles.energy import (
     profile_similarities,
     profile_similarity,
 )
-from repsim_energy.numerics.profiles.null import pearson_null_band
+from repsim_energy.numerics.profiles.null import pearson_null_interval
 
 __all__ = ["EnergyProfileCorrelation"]
 
@@ -36,12 +36,12 @@ class EnergyProfileCorrelation:
         """Return the correlation of two profiles; NaN where one is flat."""
         return profile_similarity(a, b)
 
-    def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    def null_interval(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
         """Return the central 95% for independent random banks."""
-        return pearson_null_band(len(a))
+        return pearson_null_interval(len(a))
 
     def compare_all(self, stack: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        """Return (m, m) correlations of (m, d) profiles, and the ends of their null bands."""
+        """Return (m, m) correlations of (m, d) profiles, and the ends of their null intervals."""
         similarities = profile_similarities(stack)
-        band = pearson_null_band(stack.shape[1])
+        band = pearson_null_interval(stack.shape[1])
         return similarities, *(np.full_like(similarities, end) for end in band)

@@ -23,7 +23,7 @@ from repsim_energy.models.first_filters import (
     scales_of_the_image,
 )
 from repsim_energy.models.fitting import fitted
-from repsim_energy.models.layers import find_layer, read_filters, real_filters
+from repsim_energy.models.layers import find_first_conv, read_filters, real_filters
 from repsim_energy.models.normalization import parse_normalization
 from repsim_energy.models.norms import Folding
 from repsim_energy.models.through import filters_of_weights
@@ -87,10 +87,10 @@ def checkpoint(
         before = partial(_network, arch=arch, options=arch_options, images=(classes, in_channels))
         at_first = _network_before(before, init, weights, num_classes, module, layer)
         taken = TrainedModel(module, layer, at_first)
-    normalisation = parse_normalization(normalize, in_channels)
+    normalization = parse_normalization(normalize, in_channels)
     return replace(
         taken,
-        normalisation=normalisation,
+        normalization=normalization,
         answer=answer,
         file_sha256=file.content.sha256,
         fold=fold,
@@ -201,7 +201,7 @@ def _network_before(
     except (FileError, UsageError):
         if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
             raise
-    name, found = find_layer(module, layer)
+    name, found = find_first_conv(module, layer)
     initial = _initial(path, chosen, name, read_filters(found, name))
     return None if initial is None else filters_of_weights(module, name, initial)
 

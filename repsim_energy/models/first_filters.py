@@ -212,8 +212,8 @@ def _stems(filters: Mapping[str, Tensor], ordered: bool) -> list[str]:
     """
     put_out = {t.shape[0] for t in filters.values()}
     stems = [n for n, t in filters.items() if t.shape[1] in (1, 3, 4) or t.shape[1] not in put_out]
-    colour = [n for n in stems if filters[n].shape[1] != 1 and filters[n].shape[1] not in put_out]
-    if colour:
+    color = [n for n in stems if filters[n].shape[1] != 1 and filters[n].shape[1] not in put_out]
+    if color:
         stems = [name for name in stems if filters[name].shape[1] != 1]
     return [name for name in stems if not _stands_last(name, filters, ordered)]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.errors import UsageError, reason_of, unknown_name
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.layers import find_first_conv
 from repsim_energy.models.leaving import input_at
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
@@ -77,7 +77,7 @@ def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
                 f"{type(module).__name__} has no layer that gets {h}x{w}x{c} images ({problem}) "
                 "and no Conv2d layer, expected either; use images that the network is for"
             )
-        registered, layer = find_layer(module)
+        registered, layer = find_first_conv(module)
         return FirstLayer(registered, layer, problem)
     known = layers_with_weights(module)
     listed = ", ".join(f"'{name}' ({_told(known[name])})" for name in names)
@@ -100,7 +100,7 @@ def named_layer(module: nn.Module, name: str | None) -> tuple[str, nn.Module]:
         For a name that the network does not have, with those of its layers.
     """
     if name is None:
-        return find_layer(module)
+        return find_first_conv(module)
     parts = dict(module.named_modules())
     if name not in parts:
         raise unknown_name(f"layer of {type(module).__name__}", name, layers_with_weights(module))

@@ -12,8 +12,8 @@ from repsim_energy.models.impulses import impulse_response
 
 __all__ = [
     "applies_its_weight",
-    "find_layer",
-    "prepare_first_layer",
+    "find_first_conv",
+    "init_first_layer",
     "read_filters",
     "real_filters",
     "see_transformed_patches",
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-def find_layer(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv2d]:
+def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv2d]:
     """Return the name and the convolution whose filters see image patches.
 
     Without a name this is the first ``Conv2d`` in the order in which the network registers its
@@ -40,7 +40,7 @@ def find_layer(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv
     Examples
     --------
     >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), nn.Conv2d(8, 8, 3))
-    >>> find_layer(net)[0]
+    >>> find_first_conv(net)[0]
     '0.0'
     """
     convolutions = {n: m for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
@@ -144,17 +144,17 @@ def real_filters(weights: Tensor, name: str) -> Tensor:
     return weights
 
 
-def prepare_first_layer(
+def init_first_layer(
     module: nn.Module, *, frozen: bool = False, sigma: float | None = None
 ) -> None:
     """Set up the first layer of a new network.
 
     Parameters
     ----------
-    frozen : True keeps it as initialised through any training
+    frozen : True keeps it as initialized through any training
     sigma : the standard deviation of normal initial weights; ``None`` leaves them as they are
     """
-    _, layer = find_layer(module)
+    _, layer = find_first_conv(module)
     if sigma is not None:
         if sigma < 0:
             raise UsageError(f"sigma is {sigma}, expected a standard deviation >= 0")
@@ -199,7 +199,7 @@ def see_transformed_patches(
         Where the transform is of other patches.
     """
     if name is None:
-        name, _ = find_layer(module)
+        name, _ = find_first_conv(module)
     layer = module.get_submodule(name)
     if not isinstance(layer, nn.Conv2d) or not applies_its_weight(layer):
         raise UsageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from repsim_energy.models.layers import prepare_first_layer
+from repsim_energy.models.layers import init_first_layer
 from repsim_energy.models.scaling import channels
 
 __all__ = ["lenet5"]
@@ -25,7 +25,7 @@ def lenet5(
     ----------
     width : factor on the channels of all layers
     filters : channels of the first layer alone
-    frozen : the first layer stays as initialised
+    frozen : the first layer stays as initialized
     sigma : standard deviation of the first layer's normal initial weights
     """
     c1, c3, f5, f6 = (channels(full, width) for full in (6, 16, 120, 84))
@@ -44,5 +44,5 @@ def lenet5(
         nn.ReLU(),
         nn.Linear(f6, num_classes),
     )
-    prepare_first_layer(net, frozen=frozen, sigma=sigma)
+    init_first_layer(net, frozen=frozen, sigma=sigma)
     return net

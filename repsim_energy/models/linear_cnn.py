@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.models.layers import prepare_first_layer
+from repsim_energy.models.layers import init_first_layer
 
 __all__ = ["LinearCNN", "linear_cnn"]
 
@@ -48,9 +48,9 @@ def linear_cnn(
     filters : the number of filters
     kernel : their height and width
     width : factor on ``filters``; the network has no other layer
-    frozen : the filters stay as initialised
+    frozen : the filters stay as initialized
     sigma : standard deviation of the normal initial weights; the theory takes it to 0
     """
     net = LinearCNN(num_classes, in_channels, max(1, round(filters * width)), kernel)
-    prepare_first_layer(net, frozen=frozen, sigma=sigma)
+    init_first_layer(net, frozen=frozen, sigma=sigma)
     return net

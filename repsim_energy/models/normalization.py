@@ -6,20 +6,20 @@ import math
 from typing import Literal
 
 from repsim_energy.errors import UsageError
-from repsim_energy.interfaces import Normalisation
+from repsim_energy.interfaces import Normalization
 
 __all__ = ["NAMES", "parse_normalization"]
 
 PUBLISHED = {
-    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "cifar": Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar": Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
 """The channel means and standard deviations that most training scripts use."""
 
 NAMES = ("auto", "none", *PUBLISHED, "dataset")
 
 
-def parse_normalization(text: str, channels: int) -> Normalisation | Literal["dataset"] | None:
+def parse_normalization(text: str, channels: int) -> Normalization | Literal["dataset"] | None:
     """Return how images (0 to 1) become network input; ``None`` for ``auto``.
 
     Parameters
@@ -31,14 +31,14 @@ def parse_normalization(text: str, channels: int) -> Normalisation | Literal["da
     Examples
     --------
     >>> parse_normalization("0.5/0.25", 3)
-    Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), reverse=False)
+    Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), reverse=False)
     """
     if text == "auto":
         return None
     if text == "dataset":
         return "dataset"
     if text == "none":
-        return Normalisation((0.0,) * channels, (1.0,) * channels)
+        return Normalization((0.0,) * channels, (1.0,) * channels)
     if text in PUBLISHED:
         if channels != 3:
             raise UsageError(
@@ -48,7 +48,7 @@ def parse_normalization(text: str, channels: int) -> Normalisation | Literal["da
     return _numbers(text, channels)
 
 
-def _numbers(text: str, channels: int) -> Normalisation:
+def _numbers(text: str, channels: int) -> Normalization:
     try:
         numbers = [float(part) for part in text.split("/")]
     except ValueError:
@@ -62,4 +62,4 @@ def _numbers(text: str, channels: int) -> Normalisation:
             f"got normalize={text}, expected {', '.join(NAMES)}, MEAN/STD, or {channels} means and "
             f"{channels} standard deviations above 0, joined by /"
         )
-    return Normalisation(mean, std)
+    return Normalization(mean, std)

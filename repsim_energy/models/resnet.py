@@ -6,8 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from repsim_energy.models.layers import prepare_first_layer
-from repsim_energy.models.scaling import channels, initialise
+from repsim_energy.models.layers import init_first_layer
+from repsim_energy.models.scaling import channels, initialize
 
 __all__ = ["ResNet", "resnet18", "resnet20", "resnet34"]
 
@@ -91,13 +91,13 @@ def _resnet(
     ----------
     width : factor on the channels of all layers
     filters : channels of the first layer alone
-    frozen : the first layer stays as initialised
+    frozen : the first layer stays as initialized
     sigma : standard deviation of the first layer's normal initial weights
     """
     stages = [(channels(planes, width), count) for planes, count in STAGES[depth]]
     net = ResNet(stages, filters or stages[0][0], num_classes, in_channels)
-    initialise(net)
-    prepare_first_layer(net, frozen=frozen, sigma=sigma)
+    initialize(net)
+    init_first_layer(net, frozen=frozen, sigma=sigma)
     return net
 
 

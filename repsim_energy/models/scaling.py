@@ -6,7 +6,7 @@ from torch import nn
 
 from repsim_energy.errors import UsageError
 
-__all__ = ["channels", "initialise"]
+__all__ = ["channels", "initialize"]
 
 
 def channels(full: int, width: float) -> int:
@@ -22,7 +22,7 @@ def channels(full: int, width: float) -> int:
     return max(1, round(full * width))
 
 
-def initialise(net: nn.Module) -> None:
+def initialize(net: nn.Module) -> None:
     """Draw the convolutions normal with variance 2 / fan-in (He et al., 2015, Equation 10).
 
     The initial scale of the first layer then does not depend on its number of filters.

@@ -23,7 +23,7 @@ from repsim_energy.models.impulses import (
     in_double,
     response_of,
 )
-from repsim_energy.models.layers import applies_its_weight, find_layer, read_filters, step_of
+from repsim_energy.models.layers import applies_its_weight, find_first_conv, read_filters, step_of
 from repsim_energy.models.leaving import Network, answer_at, input_at
 from repsim_energy.models.untouched import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
@@ -171,7 +171,7 @@ def filters_of_weights(
         else:
             return weights
         if image is None:
-            return read_filters(find_layer(module, name)[1], name)
+            return read_filters(find_first_conv(module, name)[1], name)
         return applied_filters(module, name, image)
 
 

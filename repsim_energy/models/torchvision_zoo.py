@@ -13,8 +13,8 @@ from torch import nn
 from torchvision import models
 
 from repsim_energy.errors import FileError, RepsimError, ShapeError, unknown_name
-from repsim_energy.interfaces import Normalisation, TrainedModel
-from repsim_energy.models.layers import prepare_first_layer
+from repsim_energy.interfaces import Normalization, TrainedModel
+from repsim_energy.models.layers import init_first_layer
 
 __all__ = ["zoo"]
 
@@ -42,7 +42,7 @@ class _Zoo:
         ----------
         weights : DEFAULT or a name such as IMAGENET1K_V1 takes the pretrained network as it is;
             none builds a new one to be trained
-        frozen : the first layer stays as initialised
+        frozen : the first layer stays as initialized
         sigma : standard deviation of the first layer's normal initial weights
         """
         if name not in self.names():
@@ -50,12 +50,12 @@ class _Zoo:
         if in_channels != 3:
             raise ShapeError(
                 f"images have {in_channels} channels but torchvision/{name} sees 3; "
-                "use colour images or another model"
+                "use color images or another model"
             )
         if weights is not None:
             return _pretrained(name, weights)
         net: nn.Module = models.get_model(name, weights=None, num_classes=num_classes)
-        prepare_first_layer(net, frozen=frozen, sigma=sigma)
+        init_first_layer(net, frozen=frozen, sigma=sigma)
         return net
 
 
@@ -70,7 +70,7 @@ def _pretrained(name: str, weights: str) -> TrainedModel:
     _fetch(chosen.url)
     net: nn.Module = models.get_model(name, weights=chosen)
     preset = chosen.transforms()
-    return TrainedModel(net, normalisation=Normalisation(tuple(preset.mean), tuple(preset.std)))
+    return TrainedModel(net, normalization=Normalization(tuple(preset.mean), tuple(preset.std)))
 
 
 def _fetch(url: str) -> None:

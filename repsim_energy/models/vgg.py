@@ -6,8 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from repsim_energy.models.layers import prepare_first_layer
-from repsim_energy.models.scaling import channels, initialise
+from repsim_energy.models.layers import init_first_layer
+from repsim_energy.models.scaling import channels, initialize
 
 __all__ = ["VGG", "vgg11", "vgg13", "vgg16", "vgg19"]
 
@@ -71,18 +71,18 @@ def _vgg(
     ----------
     width : factor on the channels of all layers
     filters : channels of the first layer alone
-    bn : batch normalisation after each convolution
-    frozen : the first layer stays as initialised
+    bn : batch normalization after each convolution
+    frozen : the first layer stays as initialized
     sigma : standard deviation of the first layer's normal initial weights
     """
     body = zip(STAGES, DEPTHS[depth], strict=True)
     widths = [[channels(stage, width)] * count for stage, count in body]
     widths[0][0] = filters or widths[0][0]
     net = VGG(widths, num_classes, in_channels, bn)
-    initialise(net)
+    initialize(net)
     nn.init.normal_(net.classifier.weight, std=CLASSIFIER_SD)
     nn.init.zeros_(net.classifier.bias)
-    prepare_first_layer(net, frozen=frozen, sigma=sigma)
+    init_first_layer(net, frozen=frozen, sigma=sigma)
     return net
 
 

@@ -132,8 +132,8 @@ def draw_matrix(
     axes.set_yticks(range(len(rows)), rows, fontsize=6)
     for (i, j), value in np.ndenumerate(cells):
         if numbers and np.isfinite(value):
-            colour = "white" if abs(value) > 0.6 else "black"
-            axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5, color=colour)
+            color = "white" if abs(value) > 0.6 else "black"
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5, color=color)
     axes.set_title(title)
 
 
@@ -147,7 +147,7 @@ def draw_map(axes: Axes, values: ArrayLike, title: str, label: str) -> None:
 
 
 def draw_filters(axes: Axes, filters: ArrayLike, title: str, *, limit: float) -> None:
-    """Draw (k, c, kh, kw) filters as a grid of colour images; ±``limit`` is black and white."""
+    """Draw (k, c, kh, kw) filters as a grid of color images; ±``limit`` is black and white."""
     bank = np.asarray(filters, dtype=np.float64)
     if bank.shape[1] != 3:
         bank = bank[:, :1].repeat(3, axis=1)

@@ -21,8 +21,8 @@ class Scale:
     body : options that every architecture gets
     filters : of the first layers of VGG and ResNet18: the usual ones, then the widths compared
     resnets : that are compared with the VGGs, the longest training first
-    components : that are labelled by or scaled
-    draws : random banks, and random labellings of the linear CNN
+    components : that are labeled by or scaled
+    draws : random banks, and random labelings of the linear CNN
     sources : data set -> the spec taken where the user gives none
     """
 
@@ -64,7 +64,7 @@ _SCALES = (
     ),
     Scale(
         name="cpu",
-        summary="fewer images, bodies of a quarter of the width, trained until memorised",
+        summary="fewer images, bodies of a quarter of the width, trained until memorized",
         recipe="paper:batch=32:epochs=40:until_accuracy=0.99:evaluations=40:test_images=500",
         seeds=3,
         body=":width=0.25",

@@ -13,7 +13,10 @@ from repsim_energy.comparison.plan import Key
 from repsim_energy.data.patch_variants import check_component
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.interfaces import Dataset, ImageSet
-from repsim_energy.numerics.autocorrelation.autocorrelation import LagMoments, lag_moments
+from repsim_energy.numerics.autocorrelation.autocorrelation import (
+    PatchAutocovariance,
+    patch_autocovariance,
+)
 from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.paper.scales import Scale
 from repsim_energy.progress import Reporter
@@ -61,7 +64,7 @@ class Setting:
     ----------
     sources : data set -> the spec to take it from
     recipe : of every training
-    components : that are labelled by or scaled
+    components : that are labeled by or scaled
     reporter : is told how far trainings are
     """
 
@@ -75,7 +78,7 @@ class Setting:
     scheduler: Scheduler = field(default_factory=scheduler_of)
     reporter: Reporter = field(default_factory=Reporter)
     _loaded: dict[str, Dataset] = field(default_factory=dict, repr=False)
-    _lags: dict[Any, LagMoments] = field(default_factory=dict, repr=False)
+    _lags: dict[Any, PatchAutocovariance] = field(default_factory=dict, repr=False)
 
     @property
     def over(self) -> str:
@@ -125,11 +128,11 @@ class Setting:
         """Return the principal components of the images' patches."""
         return patch_moments(images.images, patch).basis()
 
-    def lags(self, images: ImageSet, patch: tuple[int, int], max_shift: int) -> LagMoments:
+    def lags(self, images: ImageSet, patch: tuple[int, int], max_shift: int) -> PatchAutocovariance:
         """Return the moments of patches at a distance; kept, because they take a while."""
         key = (images.image_fingerprint, patch, max_shift)
         if key not in self._lags:
-            self._lags[key] = lag_moments(images.images, patch, max_shift=max_shift)
+            self._lags[key] = patch_autocovariance(images.images, patch, max_shift=max_shift)
         return self._lags[key]
 
     def compare(

@@ -73,11 +73,11 @@ class PluginMetric:
             warnings.warn(message, UndefinedSimilarityWarning, stacklevel=2)
         return float(found)
 
-    def null_band(self, a: Array, b: Array) -> tuple[float, float]:
-        """Return the metric's null band, which has to be two numbers."""
-        found = self._call("null_band", self.plain.null_band, a, b)
+    def null_interval(self, a: Array, b: Array) -> tuple[float, float]:
+        """Return the metric's null interval, which has to be two numbers."""
+        found = self._call("null_interval", self.plain.null_interval, a, b)
         if not isinstance(found, tuple) or len(found) != 2:
-            raise self._wrong("null_band", found, "two numbers")
+            raise self._wrong("null_interval", found, "two numbers")
         return found
 
     def _call(self, name: str, method: Callable[..., Any], *arguments: Any) -> Any:

@@ -126,7 +126,7 @@ def _deterministic(trial: Trial) -> None:
     for seed in (1, 2):
         with other_randomness(seed):
             x, y = trial.represent(a), trial.represent(b)
-            found.append((float(trial.metric.compare(x, y)), *trial.metric.null_band(x, y)))
+            found.append((float(trial.metric.compare(x, y)), *trial.metric.null_interval(x, y)))
     same = np.array_equal(found[0], found[1], equal_nan=True)
     demand(same, f"gives {found[0]} and then {found[1]}; use a generator with a fixed seed")
 
@@ -139,19 +139,19 @@ def _leaves_inputs(trial: Trial) -> None:
     x, y = trial.represent(a), trial.represent(b)
     kept = x.copy(), y.copy()
     trial.metric.compare(x, y)
-    trial.metric.null_band(x, y)
+    trial.metric.null_interval(x, y)
     unchanged = all(map(np.array_equal, (x, y), kept))
-    demand(unchanged, "compare or null_band changes a representation; work on a copy")
+    demand(unchanged, "compare or null_interval changes a representation; work on a copy")
 
 
-def _null_band(trial: Trial) -> None:
+def _null_interval(trial: Trial) -> None:
     a, b = trial.pairs[0]
-    low, high = trial.metric.null_band(trial.represent(a), trial.represent(b))
+    low, high = trial.metric.null_interval(trial.represent(a), trial.represent(b))
     unknown = math.isnan(low) and math.isnan(high)
     demand(
         unknown or low < high,
-        f"null_band gives ({low}, {high}), expected a lower and a higher number; (nan, nan) says "
-        "that none is known",
+        f"null_interval gives ({low}, {high}), expected a lower and a higher number; (nan, nan) "
+        "says that none is known",
     )
 
 
@@ -162,9 +162,11 @@ def _all_at_once(trial: Trial) -> None:
     found = np.array(trial.metric.compare_all(np.stack(stack)))
     for i, a in enumerate(stack):
         for j, b in enumerate(stack):
-            one = (trial.metric.compare(a, b), *trial.metric.null_band(a, b))
+            one = (trial.metric.compare(a, b), *trial.metric.null_interval(a, b))
             same = np.allclose(found[:, i, j], one, atol=CLOSE, equal_nan=True)
-            demand(same, "compare_all differs from compare and null_band; leave it out or mend it")
+            demand(
+                same, "compare_all differs from compare and null_interval; leave it out or mend it"
+            )
 
 
 def _says_its_size(trial: Trial) -> None:
@@ -229,7 +231,7 @@ RULES: Rules = {
     "finds nothing more alike than a network and itself": _knows_itself,
     "gives the same twice, whatever the global random numbers": _deterministic,
     "leaves what it is given as it was": _leaves_inputs,
-    "has a null band, or says that none is known": _null_band,
+    "has a null interval, or says that none is known": _null_interval,
     "compares all pairs at once, if it does, as one by one": _all_at_once,
     "says how large a representation is, if it does": _says_its_size,
     "makes no number of units with NaN": partial(_spoilt, math.nan),

@@ -69,7 +69,7 @@ class _Model:
 
     @cached_property
     def cases(self) -> list[tuple[int, int]]:
-        """The classes and channels that it is built for; it may refuse all but colour images."""
+        """The classes and channels that it is built for; it may refuse all but color images."""
         taken = [CASES[0]]
         with suppress(RepsimError):
             self.build(*CASES[1])

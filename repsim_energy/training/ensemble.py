@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from repsim_energy.errors import TrainingError
-from repsim_energy.interfaces import ImageSet, Normalisation
+from repsim_energy.interfaces import ImageSet, Normalization
 from repsim_energy.models.layers import applies_its_weight
 from repsim_energy.models.norms import Norm
 from repsim_energy.models.through import applied_filters
@@ -43,7 +43,7 @@ def train_together(
     layer: str,
     images: ImageSet,
     test: ImageSet,
-    normalisation: Normalisation,
+    normalization: Normalization,
     recipe: Recipe,
     seeds: Sequence[int],
     device: torch.device,
@@ -81,7 +81,7 @@ def train_together(
     with seeded(seeds[0], device):
         for done, chosen in enumerate(orders):
             batch = torch.stack(chosen).to(device)
-            inputs = as_input(pixels[batch.flatten()], normalisation, modules[0])
+            inputs = as_input(pixels[batch.flatten()], normalization, modules[0])
             size = recipe.step_size(done, records[0].total)
             losses, hits = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
             for i in range(len(seeds)):
@@ -92,7 +92,7 @@ def train_together(
                 if record.wants_filters:
                     keep(i)
                 if record.wants_evaluation and len(test):
-                    found = evaluate(stack.network(i), test, normalisation, device, recipe)
+                    found = evaluate(stack.network(i), test, normalization, device, recipe)
                     record.evaluations[record.steps] = found
                 if outcome := _outcome(record):
                     outcomes[i] = outcome

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.errors import DataError
-from repsim_energy.interfaces import ImageSet, Normalisation
+from repsim_energy.interfaces import ImageSet, Normalization
 
-__all__ = ["CHANNELS_LAST", "LAYOUTS", "as_input", "normalisation_of"]
+__all__ = ["CHANNELS_LAST", "LAYOUTS", "as_input", "normalization_of"]
 
 CHANNELS_LAST = torch.channels_last
 LAYOUTS = (CHANNELS_LAST, torch.contiguous_format)
@@ -18,7 +18,7 @@ PART_IMAGES, PART_BYTES = 1024, 1024 * 3 * 64 * 64
 """Images, and bytes of uint8 images, that are summed at once; the second is for larger ones."""
 
 
-def normalisation_of(images: ImageSet) -> Normalisation:
+def normalization_of(images: ImageSet) -> Normalization:
     """Return the channel means and one common standard deviation of an image set.
 
     One number for all channels keeps the principal components of the input those of the images.
@@ -35,7 +35,7 @@ def normalisation_of(images: ImageSet) -> Normalisation:
     variance = square / (count * channels) - float(mean.square().mean())
     if not variance > 1e-12:
         raise DataError(f"the images of '{images.name}' are constant, expected images that differ")
-    return Normalisation(tuple(mean.tolist()), (float(variance**0.5),) * channels)
+    return Normalization(tuple(mean.tolist()), (float(variance**0.5),) * channels)
 
 
 def _sums(part: Tensor) -> tuple[Tensor, float]:
@@ -68,7 +68,7 @@ def _unit(images: Tensor) -> Tensor:
 
 def as_input(
     images: Tensor,
-    normalisation: Normalisation,
+    normalization: Normalization,
     module: nn.Module | None = None,
     layout: torch.memory_format = CHANNELS_LAST,
 ) -> Tensor:
@@ -78,10 +78,10 @@ def as_input(
     """
     mean, std = (
         torch.tensor(values, dtype=torch.float32, device=images.device).view(-1, 1, 1)
-        for values in (normalisation.mean, normalisation.std)
+        for values in (normalization.mean, normalization.std)
     )
     scaled = (_unit(images) - mean) / std
-    if normalisation.reverse:
+    if normalization.reverse:
         scaled = scaled.flip(1)
     weights = () if module is None else (p for p in module.parameters() if p.is_floating_point())
     dtype = next((p.dtype for p in weights), torch.float32)

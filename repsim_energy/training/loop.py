@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import UsageError
-from repsim_energy.interfaces import ImageSet, Normalisation
+from repsim_energy.interfaces import ImageSet, Normalization
 from repsim_energy.models.norms import Norm
 from repsim_energy.models.through import applied_filters
 from repsim_energy.numerics.generators import seeded
@@ -42,7 +42,7 @@ def train(
     layer: str,
     images: ImageSet,
     test: ImageSet,
-    normalisation: Normalisation,
+    normalization: Normalization,
     recipe: Recipe,
     seed: int,
     device: torch.device,
@@ -73,13 +73,13 @@ def train(
     with seeded(seed, device):
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
-            inputs = as_input(pixels[batch], normalisation, module, layout)
+            inputs = as_input(pixels[batch], normalization, module, layout)
             set_step_size(optimizer, recipe.step_size(record.steps, record.total))
             record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
             if record.wants_filters:
                 keep()
             if record.wants_evaluation and len(test):
-                found = evaluate(module, test, normalisation, device, recipe, layout)
+                found = evaluate(module, test, normalization, device, recipe, layout)
                 record.evaluations[record.steps] = found
                 module.train()
             if on_step is not None:
@@ -118,7 +118,7 @@ def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
 
 
 def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser of those parameters that are trained."""
+    """Return the recipe's optimizer of those parameters that are trained."""
     weights = [p for p in parameters if p.requires_grad]
     if not weights:
         raise UsageError("every layer of the network is frozen, expected one to train")
@@ -162,7 +162,7 @@ def hits_of(output: Tensor, target: Tensor) -> Tensor:
 def evaluate(
     module: nn.Module,
     images: ImageSet,
-    normalisation: Normalisation,
+    normalization: Normalization,
     device: torch.device,
     recipe: Recipe,
     layout: torch.memory_format = CHANNELS_LAST,
@@ -177,6 +177,6 @@ def evaluate(
     chosen = balanced_prefix(images.labels, recipe.test_images)
     labels = images.labels[chosen].to(device)
     parts = (images.images[part].to(device) for part in chosen.split(EVALUATION_BATCH))
-    inputs = (as_input(part, normalisation, module, layout) for part in parts)
+    inputs = (as_input(part, normalization, module, layout) for part in parts)
     outputs = torch.cat([scores_of(module(images), len(images)) for images in inputs])
     return float(loss_of(outputs, labels, recipe)), float(hits_of(outputs, labels))

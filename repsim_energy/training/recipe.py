@@ -25,7 +25,7 @@ class Recipe:
     ----------
     lr : step size, with ``one_cycle`` the largest
     momentum : of sgd
-    weight_decay : of the optimiser
+    weight_decay : of the optimizer
     optimizer : sgd or adam
     batch : images in a step; a last, smaller batch of an epoch is left out
     epochs : passes over the training images

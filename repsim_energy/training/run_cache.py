@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning
-from repsim_energy.interfaces import Normalisation
+from repsim_energy.interfaces import Normalization
 from repsim_energy.storage import atomic_path, cache_folder, cache_place
 from repsim_energy.training.history import History
 
@@ -61,7 +61,7 @@ class Run:
     initial, trained : (k, c, kh, kw), the filters of the first layer before and after training
     scale : (k,) factors of the batch norm that follows it, after training; ``None`` without one
     history : what was measured along the way
-    normalisation : of the images that the network saw
+    normalization : of the images that the network saw
     test_accuracy : of the trained network
     network : returns the trained network, which may have to be read from the cache
     """
@@ -72,7 +72,7 @@ class Run:
     trained: Tensor
     scale: Tensor | None
     history: History
-    normalisation: Normalisation
+    normalization: Normalization
     test_accuracy: float
     network: Callable[[], nn.Module]
 
@@ -158,7 +158,7 @@ def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build)
         evaluations=tensors["evaluations"],
         evaluation_steps=tensors["evaluation_steps"],
     )
-    mean, std = facts["normalisation"]
+    mean, std = facts["normalisation"]  # as version 0.1 spells it, so that its runs stay readable
     return Run(
         key=key,
         layer=facts["layer"],
@@ -166,7 +166,7 @@ def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build)
         trained=tensors["trained"],
         scale=tensors.get("trained_scale"),
         history=history,
-        normalisation=Normalisation(tuple(mean), tuple(std)),
+        normalization=Normalization(tuple(mean), tuple(std)),
         test_accuracy=_number(facts["test_accuracy"]),
         network=partial(_network, key, build),
     )
@@ -195,7 +195,7 @@ def keep_run(run: Run, key: str, facts: Mapping[str, Any]) -> None:
     manifest = {
         **facts,
         "layer": run.layer,
-        "normalisation": [run.normalisation.mean, run.normalisation.std],
+        "normalisation": [run.normalization.mean, run.normalization.std],
         "train_accuracy": _nullable(run.history.train_accuracy),
         "test_accuracy": _nullable(run.test_accuracy),
         "steps": run.history.steps,

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from repsim_energy.errors import UsageError
-from repsim_energy.interfaces import Dataset, Normalisation
+from repsim_energy.interfaces import Dataset, Normalization
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.build import NETWORK_ERRORS
-from repsim_energy.training.inputs import LAYOUTS, as_input, normalisation_of
+from repsim_energy.training.inputs import LAYOUTS, as_input, normalization_of
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import optimizer_of, take_step
 from repsim_energy.training.recipe import Recipe
@@ -46,7 +46,7 @@ def step_seconds(training: Training, device: torch.device, beside: int, at_most:
     """
     data, recipe = training.data, training.recipe
     module = training.new_network()
-    normalisation = normalisation_of(data.train)  # a pass over all images, for all copies
+    normalization = normalization_of(data.train)  # a pass over all images, for all copies
     for layout in LAYOUTS:
         copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
         with (
@@ -55,7 +55,7 @@ def step_seconds(training: Training, device: torch.device, beside: int, at_most:
             one_thread() if beside else nullcontext(),
         ):
             first, *others = (
-                _step_of(copied, data, normalisation, recipe, device, layout) for copied in copies
+                _step_of(copied, data, normalization, recipe, device, layout) for copied in copies
             )
             warm = _seconds(first, 1)
             steps = min(STEPS, round((at_most / warm - 1) / SLOWER))
@@ -67,7 +67,7 @@ def step_seconds(training: Training, device: torch.device, beside: int, at_most:
 def _step_of(
     module: nn.Module,
     data: Dataset,
-    normalisation: Normalisation,
+    normalization: Normalization,
     recipe: Recipe,
     device: torch.device,
     layout: torch.memory_format,
@@ -78,7 +78,7 @@ def _step_of(
     labels = data.train.labels[: recipe.batch].to(device)
 
     def step() -> None:
-        inputs = as_input(pixels, normalisation, module, layout)
+        inputs = as_input(pixels, normalization, module, layout)
         loss, _ = take_step(module, optimizer, inputs, labels, recipe)
         float(loss)  # waits for a GPU
 

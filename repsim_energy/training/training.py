@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.errors import TrainingError, UsageError, reason_of
-from repsim_energy.interfaces import Dataset, ModelSpec, Normalisation, TrainedModel
+from repsim_energy.interfaces import Dataset, ModelSpec, Normalization, TrainedModel
 from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.norm_behind import norm_behind
 from repsim_energy.models.norms import Norm
@@ -26,7 +26,7 @@ from repsim_energy.storage import cache_folder, cache_place
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
-from repsim_energy.training.inputs import LAYOUTS, normalisation_of
+from repsim_energy.training.inputs import LAYOUTS, normalization_of
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import OnStep, evaluate, train
 from repsim_energy.training.recipe import Recipe
@@ -156,7 +156,7 @@ class Training:
                     new.layer,
                     self.data.train,
                     self.data.test,
-                    new.normalisation,
+                    new.normalization,
                     self.recipe,
                     self.seed,
                     device,
@@ -205,7 +205,7 @@ def _train_together(
         new[0].layer,
         first.data.train,
         first.data.test,
-        new[0].normalisation,
+        new[0].normalization,
         first.recipe,
         [training.seed for training in trainings],
         device,
@@ -252,14 +252,14 @@ class _Begun:
     module: nn.Module
     layer: str
     initial: Tensor
-    normalisation: Normalisation
+    normalization: Normalization
     norm: Norm | None
 
     def ended(self, history: History, device: torch.device, layout: torch.memory_format) -> Run:
         """Return its run, now that the network is trained."""
         data, module = self.training.data, self.module
         _, test = evaluate(
-            module, data.test, self.normalisation, device, self.training.recipe, layout
+            module, data.test, self.normalization, device, self.training.recipe, layout
         )
         trained = applied_filters(module, self.layer, image_shape(data))
         frozen = not any(p.requires_grad for p in module.get_submodule(self.layer).parameters())
@@ -276,7 +276,7 @@ class _Begun:
             trained=trained,
             scale=scale,
             history=history,
-            normalisation=self.normalisation,
+            normalization=self.normalization,
             test_accuracy=test,
             network=lambda: module,
         )
@@ -289,7 +289,7 @@ def _begun(training: Training) -> _Begun:
     norm = None
     with contextlib.suppress(UsageError):  # something else follows, which is said where it matters
         norm = norm_behind(module, layer, image)
-    return _Begun(training, module, layer, initial, normalisation_of(training.data.train), norm)
+    return _Begun(training, module, layer, initial, normalization_of(training.data.train), norm)
 
 
 def _failure(training: Training, error: Exception) -> TrainingError:

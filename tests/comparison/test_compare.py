@@ -21,7 +21,7 @@ from repsim_energy.errors import (
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
 from repsim_energy.registry import load_registry, resolve_model
-from repsim_energy.results import summarise, to_json
+from repsim_energy.results import summarize, to_json
 from repsim_energy.training.inputs import as_input
 from repsim_energy.training.training import Training
 
@@ -85,7 +85,7 @@ def test_energies_are_those_of_the_kept_filters_on_the_kept_basis(result, data, 
 
 def test_a_summary_takes_each_pair_of_seeds_once(result):
     similarity = result.similarity.values[0, :, :, 0]
-    summary = summarise(result)
+    summary = summarize(result)
     within = [similarity[0, a, 0, b] for a, b in ((0, 1), (0, 2), (1, 2))]
     assert float(summary["mean"][0, 0]) == pytest.approx(np.mean(within))
     assert float(summary["spread"][0, 0]) == pytest.approx(np.std(within, ddof=1))
@@ -131,7 +131,7 @@ def test_cka_of_trained_networks_equals_cka_of_their_activations(data, pictures)
     for seed in (0, 1):
         run = Training(spec, data, seed, RECIPE).run(torch.device("cpu"))
         conv = run.network().conv
-        maps.append(conv(as_input(pictures.images[chosen], run.normalisation)).flatten(1))
+        maps.append(conv(as_input(pictures.images[chosen], run.normalization)).flatten(1))
     expected = rs.cka(*maps, estimator="biased")
     assert float(found.similarity[0, 0, 0, 0, 0, 0, 1, 0]) == pytest.approx(expected, abs=1e-6)
 
@@ -171,8 +171,8 @@ def test_a_failed_training_leaves_the_others_and_is_named(data):
         rs.compare([broken], data, recipe=RECIPE)
 
 
-def grey(images):
-    return ImageSet(images.images[:, :1], images.labels, images.classes, "grey")
+def gray(images):
+    return ImageSet(images.images[:, :1], images.labels, images.classes, "gray")
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_bad_input_is_refused_in_one_line_before_anything_is_trained(
     assert not (fresh_cache / "runs").exists()
 
 
-def test_grey_images_go_with_networks_built_for_them(data):
-    found = rs.compare([TINY], grey(data.train), recipe=RECIPE)
+def test_gray_images_go_with_networks_built_for_them(data):
+    found = rs.compare([TINY], gray(data.train), recipe=RECIPE)
     assert found.sizes["component"] == 9
 
 
@@ -228,7 +228,7 @@ def test_seeds_agree_and_theory_fits_on_real_images(cifar_subset):
     found = rs.compare(
         ["vgg11:width=0.25"], f"npz:path={cifar_subset}", recipe="paper:batch=64:epochs=20"
     )
-    assert float(summarise(found)["mean"][0, 0]) >= 0.88
+    assert float(summarize(found)["mean"][0, 0]) >= 0.88
     assert float(found.fit_correlation.sel(stage="change").mean()) >= 0.88
 
 
@@ -280,7 +280,7 @@ def test_a_metric_is_recorded_by_its_public_attributes():
         bounds, invariances = (-1.0, 1.0), frozenset()
         represent = EnergyProfileCorrelation.represent
         compare = EnergyProfileCorrelation.compare
-        null_band = EnergyProfileCorrelation.null_band
+        null_interval = EnergyProfileCorrelation.null_interval
 
     bank = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     images = noise_images(20, (3, 8, 8))

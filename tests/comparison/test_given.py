@@ -76,8 +76,8 @@ def test_images_come_out_as_they_went_in():
     assert torch.equal(found.train.labels, LABELS)
     assert found.train.classes == ("0", "1", "2")
     assert len(found.test) == 0
-    (unlabelled,) = as_datasets(REGISTRY, BYTES)
-    assert unlabelled.train.labels.tolist() == [0] * 20
+    (unlabeled,) = as_datasets(REGISTRY, BYTES)
+    assert unlabeled.train.labels.tolist() == [0] * 20
 
 
 @pytest.mark.parametrize(

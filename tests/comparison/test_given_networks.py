@@ -9,7 +9,7 @@ from samples import RECIPE, TINY, both_splits, noise_images, small_cnn
 import repsim_energy as rs
 from repsim_energy.cli.tables import print_result
 from repsim_energy.errors import RepsimWarning
-from repsim_energy.results import summarise
+from repsim_energy.results import summarize
 
 IMAGES = both_splits(noise_images(30, (3, 12, 12)))
 RUN = "linear_cnn:filters=8"
@@ -48,7 +48,7 @@ def test_beside_trained_networks_a_given_one_has_one_value(metric):
     across = similarity.sel(model="given", model_ref="run")
     assert across.isel(seed=0).notnull().all()
     assert across.isel(seed=slice(1, None)).isnull().all()
-    summary = summarise(found)
+    summary = summarize(found)
     mean, spread = (
         summary[name].sel(group="given", group_ref="run") for name in ("mean", "spread")
     )

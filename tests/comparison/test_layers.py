@@ -15,8 +15,8 @@ from repsim_energy.comparison.layers import groups_of
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.numerics import memory as machine_memory
-from repsim_energy.results import summarise
-from repsim_energy.training.inputs import as_input, normalisation_of
+from repsim_energy.results import summarize
+from repsim_energy.training.inputs import as_input, normalization_of
 
 LIMIT, USED = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"
 
@@ -42,12 +42,12 @@ def test_batches_are_summed_before_the_one_ratio_is_taken(data, pictures):
     first, second = net(5, 6), net(5, 6)
     found = rs.compare({"a": first, "b": second}, data, "cka:batch=24", layers=["convs"], images=60)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
-    normalisation = normalisation_of(pictures)
+    normalization = normalization_of(pictures)
     features = []
     for module in (first, second):
         for last in (1, 3):
             with torch.no_grad():
-                maps = module[:last](as_input(pictures.images[order], normalisation))
+                maps = module[:last](as_input(pictures.images[order], normalization))
             features.append(maps.flatten(1).double().split(20))  # three batches of at most 24
     sums = np.array([[sum(map(hsic, x, y)) for y in features] for x in features])
     expected = sums / np.sqrt(np.outer(sums.diagonal(), sums.diagonal()))
@@ -106,15 +106,15 @@ def test_other_labels_are_shown_the_same_images(data, pictures):
     assert found.similarity.sel(seed=0, seed_ref=0).values == pytest.approx(1)
 
 
-def test_a_model_is_summarised_across_its_networks(data):
+def test_a_model_is_summarized_across_its_networks(data):
     found = rs.compare([TINY], data, "cka", layers=["conv", "output"], recipe=RECIPE, seeds=2)
     values = found.similarity.values[0, 0, :, :, 0, 0]  # seed, layer, seed_ref, layer_ref
-    summary = summarise(found)["mean"].values
+    summary = summarize(found)["mean"].values
     assert summary[0, 0] == pytest.approx(values[0, 0, 1, 0])
     assert summary[0, 1] == pytest.approx((values[0, 0, 1, 1] + values[1, 0, 0, 1]) / 2)
     alone = rs.compare([net(5, 6)], data, "cka", layers=["0", "2"])
     within = alone.similarity.values[0, 0, 0, 0, 0, 0, 0, 1]
-    assert summarise(alone)["mean"].values[0, 1] == pytest.approx(within)
+    assert summarize(alone)["mean"].values[0, 1] == pytest.approx(within)
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_trained(data, monkeypatch, fresh_cache):

@@ -15,7 +15,7 @@ from repsim_energy import (
     patch_moments,
     profile_similarity,
 )
-from repsim_energy.numerics.profiles.null import pearson_null_band
+from repsim_energy.numerics.profiles.null import pearson_null_interval
 
 DIMENSIONS = 9
 """What gray patches of 3x3 pixels vary in."""
@@ -138,9 +138,9 @@ def test_a_network_that_is_not_finite_stays_undefined_beside_components_left_out
         assert np.isnan(profile_similarity([1.0, 2.0, np.nan], [1.0, np.nan, 3.0]))
 
 
-def test_the_null_band_is_that_of_the_components_there_are():
+def test_the_null_interval_is_that_of_the_components_there_are():
     result = similarity(banks(), gray(3))
-    low, high = pearson_null_band(DIMENSIONS)
+    low, high = pearson_null_interval(DIMENSIONS)
     assert result.null_low.values[0, 0, 0, 0, 1, 0] == pytest.approx(low)
     assert result.null_high.values[0, 0, 0, 0, 1, 0] == pytest.approx(high)
 

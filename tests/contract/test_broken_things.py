@@ -60,7 +60,7 @@ class Lopsided(Energy):
 
 
 class Drawn(Energy):
-    def null_band(self, a, b):
+    def null_interval(self, a, b):
         return -float(np.random.rand()), 1.0  # noqa: NPY002
 
 
@@ -87,7 +87,7 @@ class Invents(Energy):
 
 
 class Backwards(Energy):
-    def null_band(self, a, b):
+    def null_interval(self, a, b):
         return 1.0, -1.0
 
 
@@ -121,7 +121,7 @@ METRICS = {
     SpoilsInComparing: {"as it was": "changes a representation; work on a copy"},
     Lists: {"array of finite numbers": "represent gives list of no type"},
     Invents: {"NaN": "expected NaN", "all zero": "expected NaN"},
-    Backwards: {"null band": "gives (1.0, -1.0)"},
+    Backwards: {"null interval": "gives (1.0, -1.0)"},
     Other: {"at once": "compare_all differs"},
     Boasts: {"how large": "expected about 216"},
     Raises: {"within its bounds": "raises KeyError: 'oops'"},
@@ -188,7 +188,7 @@ def always_ten(classes, channels):
     return small_cnn(10, channels)
 
 
-def always_colour(classes, channels):
+def always_color(classes, channels):
     return small_cnn(classes, 3)
 
 
@@ -238,7 +238,7 @@ def noisy(classes, channels):
 
 MODELS = {
     always_ten: ("number per class", "(4, 10), expected (4, 2)"),
-    always_colour: ("number per class", "raises RuntimeError"),
+    always_color: ("number per class", "raises RuntimeError"),
     Bent: ("see the image", "'first' (Linear), with what stands before it, is not linear"),
     normed: ("see the image", "'2' (Linear), with what stands before it, is not linear"),
     unseeded: ("seed gives", "the same weights from every seed"),

@@ -158,4 +158,4 @@ def test_all_pairs_at_once_are_exactly_the_pairs_one_by_one(rng):
     for i, a in enumerate(profiles):
         for j, b in enumerate(profiles):
             assert similarity[i, j] == pytest.approx(metric.compare(a, b), abs=1e-12)
-            assert (low[i, j], high[i, j]) == metric.null_band(a, b)
+            assert (low[i, j], high[i, j]) == metric.null_interval(a, b)

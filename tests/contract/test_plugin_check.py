@@ -33,7 +33,7 @@ class Lengths:
     def compare(self, a, b):
         with np.errstate(invalid="ignore"):
             return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    def null_band(self, a, b):
+    def null_interval(self, a, b):
         return float("nan"), float("nan")
 
 class Changed(Lengths):

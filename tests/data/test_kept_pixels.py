@@ -24,13 +24,13 @@ from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
 @pytest.fixture
 def decoded(monkeypatch):
     """The names of the pictures that are decoded, as they are."""
-    names, read = [], module.open_picture
+    names, read = [], module.load_rgb
 
     def counted(path):
         names.append(path.name)
         return read(path)
 
-    monkeypatch.setattr(module, "open_picture", counted)
+    monkeypatch.setattr(module, "load_rgb", counted)
     return names
 
 

@@ -12,8 +12,8 @@ from samples import LEAVES
 from scipy import ndimage
 
 import repsim_energy as rs
-from repsim_energy.data import deadleaves as module
-from repsim_energy.data import embedded
+from repsim_energy.data import deadleaves as data_set
+from repsim_energy.data import leaf_renderer as module
 from repsim_energy.data.deadleaves import deadleaves
 from repsim_energy.data.leaf_renderer import SHAPES, render, render_canvas
 from repsim_energy.data.leaf_shapes import FIGURES
@@ -104,8 +104,8 @@ def read_out(sets):
     features = {}
     for split, (images, labels) in sets.items():
         patches = torch.nn.functional.unfold(torch.from_numpy(images).double() / 255, 3)
-        centred = patches - basis.mean[:, None]
-        energy = (basis.components @ centred).square().mean(2).log().numpy()
+        centered = patches - basis.mean[:, None]
+        energy = (basis.components @ centered).square().mean(2).log().numpy()
         features[split] = np.hstack([energy, np.ones((len(energy), 1))]), labels
     x, y = features["train"]
     weights = np.linalg.lstsq(x, np.eye(10)[y], rcond=None)[0]
@@ -133,10 +133,10 @@ def test_shapes_agree_in_area_and_in_length_of_outline(name):
 def test_the_leaf_in_front_is_whole_and_of_the_label_s_shape(monkeypatch):
     """White on black without texture and blur, it has the area that its radius gives."""
     for name, value in {
-        "COLOUR_SD": (0.0, 0.0, 0.0),
+        "COLOR_SD": (0.0, 0.0, 0.0),
         "FRONT_SD": 0.0,
         "FRONT_LIGHT": 1.0,
-        "GREY": 0.0,
+        "GRAY": 0.0,
         "BLUR_SD": (0.0, 0.0, 0.0),
         "FRONT": (9.0, 9.0),
     }.items():
@@ -158,7 +158,7 @@ def test_rendered_images_are_cached_and_rendered_anew_when_damaged(fresh_cache, 
         images, labels = sets[split]
         return images[seed : seed + count], labels[seed : seed + count]
 
-    monkeypatch.setattr(embedded.leaves, "render", render_once)
+    monkeypatch.setattr(data_set.leaves, "render", render_once)
     first = deadleaves("train", count=40)
     assert torch.equal(first.images, torch.from_numpy(sets["train"][0][:40]))
     assert first.labels.tolist() == sets["train"][1][:40].tolist()

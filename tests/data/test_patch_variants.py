@@ -16,9 +16,9 @@ from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.models.layers import see_transformed_patches
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import patch_moments
-from repsim_energy.numerics.patches.per_image import patch_energies
+from repsim_energy.numerics.patches.per_image import component_energies
 from repsim_energy.registry import load_dataset, load_registry
-from repsim_energy.training.inputs import as_input, normalisation_of
+from repsim_energy.training.inputs import as_input, normalization_of
 
 
 def load(text):
@@ -31,7 +31,7 @@ def some_images(count, seed=0):
 
 def energies(images, train, component, patch):
     basis = patch_moments(train.images, (patch, patch)).basis()
-    return patch_energies(images.images, basis)[:, component]
+    return component_energies(images.images, basis)[:, component]
 
 
 def copy_of(images):
@@ -64,7 +64,7 @@ def test_of_equal_images_the_earlier_one_counts_as_having_more():
     assert torch.equal(labels, torch.arange(30) // 3)
 
 
-def test_test_images_are_labelled_by_the_limits_of_the_training_images():
+def test_test_images_are_labeled_by_the_limits_of_the_training_images():
     train, test = some_images(50), some_images(300, seed=1)
     labels = pca_labels(train, train, component=0, patch=2).labels
     assert torch.equal(pca_labels(copy_of(train), train, component=0, patch=2).labels, labels)
@@ -101,10 +101,10 @@ def test_energies_are_measured_once_for_all_components(monkeypatch):
 
     def counted(images, basis):
         measured.append(len(images))
-        return patch_energies(images, basis)
+        return component_energies(images, basis)
 
     monkeypatch.setattr(patch_variants, "_energies", {})
-    monkeypatch.setattr(patch_variants, "patch_energies", counted)
+    monkeypatch.setattr(patch_variants, "component_energies", counted)
     train, test = some_images(30), some_images(20, seed=1)
     labels = [
         [pca_labels(images, train, component=c, patch=2).labels for images in (train, test)]
@@ -167,15 +167,15 @@ def test_scaling_leaves_images_and_labels_alone_and_changes_the_fingerprint(pict
     assert torch.equal(tiles.labels, pictures.labels)
 
 
-def test_tiles_are_the_patches_scaled_about_the_mean_colour(pictures):
+def test_tiles_are_the_patches_scaled_about_the_mean_color(pictures):
     pixels = pictures.images.double() / 255
-    colour = pixels.mean((0, 2, 3)).repeat_interleave(9)
+    color = pixels.mean((0, 2, 3)).repeat_interleave(9)
     u = patch_moments(pictures.images, (3, 3)).basis().components[5]
     tiles = scaled(pictures, 4.0, tiles=True).images
     assert tiles.shape == (60, 3, 30, 30)
     for i, y, x in ((0, 0, 0), (3, 9, 2), (59, 5, 9)):
         p = pixels[i, :, y : y + 3, x : x + 3].flatten()
-        expected = p + (4 - 1) * u * (u @ (p - colour))
+        expected = p + (4 - 1) * u * (u @ (p - color))
         found = tiles[i, :, 3 * y : 3 * y + 3, 3 * x : 3 * x + 3].flatten().double()
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
@@ -255,7 +255,7 @@ def test_a_layer_that_sees_transformed_patches_is_a_strided_one_on_the_tiles(
     """Outputs and all gradients; the stride and padding of the layer are replaced."""
     images = scaled(pictures, alpha, component=component)
     tiles = scaled(pictures, alpha, component=component, tiles=True)
-    normalisation = normalisation_of(images)
+    normalization = normalization_of(images)
     strided, net = strided_cnn(3, 0).double(), strided_cnn(2, 1).double()
     for p in strided.parameters():
         nn.init.normal_(p, std=0.3, generator=rng)
@@ -263,12 +263,12 @@ def test_a_layer_that_sees_transformed_patches_is_a_strided_one_on_the_tiles(
     weight = net[0].weight
     see_transformed_patches(net, images.transform)
     assert net[0].weight is weight
-    expected = answer(strided, as_input(tiles.images, normalisation), pictures.labels)
-    found = answer(net, as_input(images.images, normalisation), pictures.labels)
+    expected = answer(strided, as_input(tiles.images, normalization), pictures.labels)
+    found = answer(net, as_input(images.images, normalization), pictures.labels)
     assert_close_to_largest(found, expected)
     untouched = strided_cnn(1, 0).double()
     untouched.load_state_dict(strided.state_dict())
-    plain = answer(untouched, as_input(images.images, normalisation), pictures.labels)
+    plain = answer(untouched, as_input(images.images, normalization), pictures.labels)
     assert (plain[0] - found[0]).abs().max() > 1e-3
 
 
@@ -277,7 +277,7 @@ def test_alpha_one_is_the_layer_without_padding(pictures):
     net.load_state_dict(plain.state_dict())
     see_transformed_patches(net, scaled(pictures, 1.0).transform)
     assert net.state_dict().keys() == plain.state_dict().keys()
-    inputs = as_input(pictures.images, normalisation_of(pictures))
+    inputs = as_input(pictures.images, normalization_of(pictures))
     assert_close_to_largest(
         answer(net, inputs, pictures.labels), answer(plain, inputs, pictures.labels), 1e-12
     )

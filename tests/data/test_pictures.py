@@ -11,14 +11,14 @@ from PIL import Image
 
 from repsim_energy.data import pictures as module
 from repsim_energy.data.mapped import file_of
-from repsim_energy.data.pictures import batches_of_files, images_of_files, open_picture
+from repsim_energy.data.pictures import image_set_from_files, iter_image_batches, load_rgb
 from repsim_energy.errors import DataError, FileError, RepsimError, UsageError
 
 SHAPE = (3, 6, 8)
 
 
 def read(path):
-    return np.ascontiguousarray(np.asarray(open_picture(path)).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(load_rgb(path)).transpose(2, 0, 1))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def photos(tmp_path):
 def image_set(files, read=read, **options):
     options = {"shape": SHAPE, "version": "1", **options}
     labels = [i % 3 for i in range(len(files))]
-    return images_of_files(files, labels, ("a", "b", "c"), "photos", read, **options)
+    return image_set_from_files(files, labels, ("a", "b", "c"), "photos", read, **options)
 
 
 def cached(cache):
@@ -153,16 +153,16 @@ def test_images_of_another_shape_are_refused(photos, fresh_cache):
 
 @pytest.mark.parametrize("at_once", [1, 5, 12, 100])
 def test_batches_are_the_same_images(photos, at_once):
-    batches = list(batches_of_files(photos, read, at_once))
+    batches = list(iter_image_batches(photos, read, at_once))
     assert [len(batch) for batch in batches[:-1]] == [at_once] * (len(batches) - 1)
     assert torch.equal(torch.cat(batches), torch.stack([torch.from_numpy(read(p)) for p in photos]))
     with pytest.raises(UsageError, match="at least 1"):
-        next(batches_of_files(photos, read, 0))
+        next(iter_image_batches(photos, read, 0))
 
 
 def test_batches_are_read_one_ahead_and_not_more(photos):
     seen = Counted()
-    batches = batches_of_files(photos, seen, 3)
+    batches = iter_image_batches(photos, seen, 3)
     next(batches)
     batches.close()
     assert 3 <= len(seen.files) <= 6
@@ -171,12 +171,12 @@ def test_batches_are_read_one_ahead_and_not_more(photos):
 RED = np.full((4, 4, 3), (200, 30, 10), np.uint8)
 
 
-def test_grey_cmyk_palette_and_transparent_pictures_become_rgb(tmp_path):
-    grey = Image.fromarray(RED).convert("L")
-    grey.save(tmp_path / "grey.jpg", quality=100)
-    assert np.ptp(np.asarray(open_picture(tmp_path / "grey.jpg")), axis=2).max() == 0
+def test_gray_cmyk_palette_and_transparent_pictures_become_rgb(tmp_path):
+    gray = Image.fromarray(RED).convert("L")
+    gray.save(tmp_path / "gray.jpg", quality=100)
+    assert np.ptp(np.asarray(load_rgb(tmp_path / "gray.jpg")), axis=2).max() == 0
     Image.fromarray(RED).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=100)
-    found = np.asarray(open_picture(tmp_path / "cmyk.jpg")).astype(int)
+    found = np.asarray(load_rgb(tmp_path / "cmyk.jpg")).astype(int)
     assert found.shape == (4, 4, 3)
     assert abs(found - RED).max() <= 3
     palette = Image.fromarray(RED).convert("P")
@@ -184,14 +184,14 @@ def test_grey_cmyk_palette_and_transparent_pictures_become_rgb(tmp_path):
     palette.save(tmp_path / "opaque.png")
     palette.save(tmp_path / "palette.png", transparency=bytes([255] * 256))
     for name in ("opaque.png", "palette.png"):
-        np.testing.assert_array_equal(np.asarray(open_picture(tmp_path / name)), expected)
+        np.testing.assert_array_equal(np.asarray(load_rgb(tmp_path / name)), expected)
 
 
 @pytest.mark.parametrize("alpha", [0, 51, 255])
 def test_transparency_is_laid_on_white(tmp_path, alpha):
     layer = np.dstack([RED, np.full((4, 4), alpha, np.uint8)])
     Image.fromarray(layer).save(tmp_path / "a.png")
-    found = np.asarray(open_picture(tmp_path / "a.png")).astype(float)
+    found = np.asarray(load_rgb(tmp_path / "a.png")).astype(float)
     expected = 255 + (RED.astype(float) - 255) * alpha / 255
     assert abs(found - expected).max() <= 1
 
@@ -199,7 +199,7 @@ def test_transparency_is_laid_on_white(tmp_path, alpha):
 def test_more_than_eight_bits_are_refused_and_not_clipped(tmp_path):
     Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(FileError, match="more than 8 bits per channel .* convert it"):
-        open_picture(tmp_path / "deep.png")
+        load_rgb(tmp_path / "deep.png")
 
 
 def test_truncated_and_foreign_files_are_named(tmp_path):
@@ -210,9 +210,9 @@ def test_truncated_and_foreign_files_are_named(tmp_path):
         path = tmp_path / f"{number}.jpg"
         path.write_bytes(damaged)
         with pytest.raises(FileError, match=f"{number}.jpg' cannot be read as an image"):
-            open_picture(path)
+            load_rgb(path)
     with pytest.raises(RepsimError, match="No such file"):
-        open_picture(tmp_path / "absent.jpg")
+        load_rgb(tmp_path / "absent.jpg")
 
 
 GROWTH = """
@@ -221,7 +221,7 @@ from pathlib import Path
 import numpy as np, torch
 import repsim_energy as rs
 from repsim_energy.data.selection import select
-from repsim_energy.training import loop
+from repsim_energy.training import inputs
 
 def read(path):
     return np.random.default_rng(int(path.name)).integers(0, 256, (3, 224, 224), dtype=np.uint8)
@@ -235,7 +235,7 @@ files = [folder / str(i) for i in range(count)]
 for file in files:
     file.touch()
 torch.set_num_threads(1)
-loop.PART_BYTES //= 8  # small beside a set that is summed quickly
+inputs.PART_BYTES //= 8  # small beside a set that is summed quickly
 rs.patch_moments(torch.zeros(8, 3, 224, 224, dtype=torch.uint8), (7, 7))
 at_rest, peak, done = anonymous(), [0.0], threading.Event()
 
@@ -245,13 +245,13 @@ def watch():
 
 watching = threading.Thread(target=watch)
 watching.start()
-images = rs.images_of_files(
+images = rs.image_set_from_files(
     files, [0] * count, ("a",), "noise", read, shape=(3, 224, 224), version="1"
 )
 images = select(images, classes=("a",), limit=count)
 images.fingerprint
 moments = rs.patch_moments(images.images, (7, 7))
-loop.normalisation_of(images)
+inputs.normalization_of(images)
 done.set()
 watching.join()
 print(images.images.nbytes / 2**20, peak[0] - at_rest)

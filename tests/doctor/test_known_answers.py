@@ -22,13 +22,11 @@ from repsim_energy.doctor.checks import Check, hold
 from repsim_energy.doctor.examination import known_answers
 from repsim_energy.doctor.stored import FILE
 from repsim_energy.errors import UsageError
-from repsim_energy.numerics import (
-    autocorrelation,
-    checked_products,
-    inference,
-    patch_sums,
-    permutation,
-)
+from repsim_energy.numerics import checked_products
+from repsim_energy.numerics.autocorrelation import autocorrelation
+from repsim_energy.numerics.cka import null as null_of_cka
+from repsim_energy.numerics.patches import sums
+from repsim_energy.numerics.profiles import null as null_of_profiles
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training import loop
@@ -133,28 +131,33 @@ def backwards(kernel):
 
 
 SABOTAGE = {
-    "products of rows": (patch_sums, "row_products", off_by_one, "patch moments of bytes"),
-    "products of float rows": (patch_sums, "row_products", off_by_one, "patch moments of float32"),
+    "products of rows": (sums, "row_products", off_by_one, "patch moments of bytes"),
+    "products of float rows": (sums, "row_products", off_by_one, "patch moments of float32"),
     "whole numbers": (torch.Tensor, "cumsum", slightly, "patch moments of bytes, odd"),
     "sums of matrix products": (torch, "addmm", in_place, "CKA of"),
     "few digits": (torch, "addmm", in_fewer_digits, "CKA of float32, whole"),
     "eigenvectors": (torch.linalg, "eigh", turned, "patch basis"),
     "numpy's eigenvectors": (np.linalg, "eigh", turned, "filters of a linear CNN"),
     "convolution": (nn.functional, "conv2d", slightly, "ten training steps, "),
-    "convolution in float64": (nn.functional, "conv2d", slightly, "average patches and patch e"),
+    "convolution in float64": (
+        nn.functional,
+        "conv2d",
+        slightly,
+        "average patches, comp",
+    ),
     "batch norm": (nn.functional, "batch_norm", slightly, "ten training steps, "),
-    "pooling": (nn.functional, "avg_pool2d", slightly, "average patches and patch e"),
+    "pooling": (nn.functional, "avg_pool2d", slightly, "average patches, comp"),
     "loss": (nn.functional, "cross_entropy", slightly, "ten training steps, "),
     "order of images": (torch, "randperm", backwards, "ten training steps, "),
     "order of a batch": (loop, "as_input", backwards, "ten training steps"),
     "initial weights": (nn.init, "kaiming_uniform_", in_place, "initial weights"),
-    "inverse Fourier transform": (torch.fft, "irfft2", slightly, "lag moments of large"),
-    "Fourier transform": (torch.fft, "rfft2", slightly, "lag moments of large"),
-    "pairs of pixels": (autocorrelation, "lag_sums", slightly, "lag moments of small"),
+    "inverse Fourier transform": (torch.fft, "irfft2", slightly, "patch autocovariance of large"),
+    "Fourier transform": (torch.fft, "rfft2", slightly, "patch autocovariance of large"),
+    "pairs of pixels": (autocorrelation, "lag_sums", slightly, "patch autocovariance of small"),
     "unfolded patches": (nn.functional, "unfold", slightly, "patches written side by side"),
     "folded patches": (nn.functional, "fold", slightly, "patches written side by side"),
-    "quantiles of t": (inference, "stdtrit", slightly, "band of unrelated profiles"),
-    "quantiles of gamma": (permutation, "gammaincinv", slightly, "band of unrelated features"),
+    "quantiles of t": (null_of_profiles, "stdtrit", slightly, "band of unrelated profiles"),
+    "quantiles of gamma": (null_of_cka, "gammaincinv", slightly, "band of unrelated features"),
     "logarithms": (np, "log1p", slightly, "theoretical profile"),
 }
 """A kernel, how it is broken, and the check that has to fail."""
@@ -230,7 +233,7 @@ def test_every_way_wrong_is_a_failure(monkeypatch, alone):
     def refuse(*args):
         raise UsageError("multiplies wrongly in every way")
 
-    monkeypatch.setattr(patch_sums, "row_products", refuse)
+    monkeypatch.setattr(sums, "row_products", refuse)
     assert set(problems("patch moments")) == {"multiplies wrongly in every way"}
 
 

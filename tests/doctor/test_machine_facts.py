@@ -153,7 +153,7 @@ def test_a_report_is_narrow_plain_text():
 
 
 def test_the_last_line_counts():
-    good, bad = finding(), finding(name="lag moments", problem="off")
+    good, bad = finding(), finding(name="patch autocovariance", problem="off")
     assert report.summary_of([good, good]) == "all 2 checks passed"
-    assert report.summary_of([good, bad]) == "1 of 2 checks FAILED: lag moments (cpu)"
+    assert report.summary_of([good, bad]) == "1 of 2 checks FAILED: patch autocovariance (cpu)"
     assert report.line_of(bad).splitlines()[1] == "        FAILED: expected C u = e u; off"

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, conv1x1
 
 from repsim_energy.errors import ShapeError, UsageError
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.layers import find_first_conv
 from repsim_energy.models.lenet import lenet5
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.models.resnet import Block, resnet18, resnet20, resnet34
@@ -27,7 +27,7 @@ def test_networks_answer_with_one_number_per_class(build, channels):
     net = build(7, channels, width=0.25)
     assert net.eval()(torch.rand(2, channels, 32, 32)).shape == (2, 7)
     kernel = 5 if build is lenet5 else 3
-    assert find_layer(net)[1].weight.shape[1:] == (channels, kernel, kernel)
+    assert find_first_conv(net)[1].weight.shape[1:] == (channels, kernel, kernel)
 
 
 def test_sizes_are_the_published_ones():
@@ -68,19 +68,19 @@ def test_a_block_is_that_of_torchvision(before, after, stride):
 
 @pytest.mark.parametrize("build", [vgg11, resnet20, lenet5, linear_cnn])
 def test_options_change_what_they_name(build):
-    _, layer = find_layer(build(10, 3, filters=200, sigma=0.3))
+    _, layer = find_first_conv(build(10, 3, filters=200, sigma=0.3))
     assert len(layer.weight) == 200
     assert float(layer.weight.detach().std()) == pytest.approx(0.3, rel=0.05)
     net = build(10, 3, frozen=True)
-    _, layer = find_layer(net)
+    _, layer = find_first_conv(net)
     frozen = [p for p in net.parameters() if not p.requires_grad]
     assert {id(p) for p in frozen} == {id(p) for p in layer.parameters()}
-    assert len(find_layer(build(10, 3, width=0.5))[1].weight) < len(
-        find_layer(build(10, 3))[1].weight
+    assert len(find_first_conv(build(10, 3, width=0.5))[1].weight) < len(
+        find_first_conv(build(10, 3))[1].weight
     )
 
 
-def test_batch_normalisation_can_be_left_out():
+def test_batch_normalization_can_be_left_out():
     assert any(isinstance(m, nn.BatchNorm2d) for m in vgg11(10, 3).modules())
     assert not any(isinstance(m, nn.BatchNorm2d) for m in vgg11(10, 3, bn=False).modules())
 
@@ -99,14 +99,14 @@ def test_the_linear_cnn_is_its_formula():
 
 def test_the_first_layer_is_found_by_order_or_by_name():
     net = resnet20(10, 3)
-    assert find_layer(net)[0] == "conv1"
-    assert find_layer(net, "blocks.0.conv2")[0] == "blocks.0.conv2"
+    assert find_first_conv(net)[0] == "conv1"
+    assert find_first_conv(net, "blocks.0.conv2")[0] == "blocks.0.conv2"
     with torch.device("meta"):
-        assert find_layer(zoo("vit_b_32", 10, 3))[0] == "conv_proj"
+        assert find_first_conv(zoo("vit_b_32", 10, 3))[0] == "conv_proj"
     with pytest.raises(UsageError, match="did you mean 'conv1'"):
-        find_layer(net, "conv")
+        find_first_conv(net, "conv")
     with pytest.raises(UsageError, match="no Conv2d"):
-        find_layer(nn.Linear(3, 4))
+        find_first_conv(nn.Linear(3, 4))
 
 
 def test_the_zoo_refuses_what_it_cannot_build(tmp_path, monkeypatch):

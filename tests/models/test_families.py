@@ -13,7 +13,7 @@ from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerB
 from repsim_energy.errors import UsageError
 from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.impulses import impulse_response
-from repsim_energy.models.layers import applies_its_weight, find_layer
+from repsim_energy.models.layers import applies_its_weight, find_first_conv
 from repsim_energy.models.through import response_through
 
 CLOSE = 1e-6
@@ -72,7 +72,7 @@ def test_the_first_layer_of_a_family_is_probed_through_its_network(build):
     torch.manual_seed(0)
     net = build()
     found = first_layer(net, (3, 32, 32))
-    assert (found.name, found.several) == (find_layer(net)[0], "")
+    assert (found.name, found.several) == (find_first_conv(net)[0], "")
     assert applies_its_weight(found.layer)
     assert agree(response_through(net, found.name, (3, 32, 32)), found.layer.weight.detach())
 
@@ -90,7 +90,7 @@ def first_of(build):
         net = built(build)
     except NotImplementedError:  # it computes with numbers while it is built
         net = built(build, "cpu")
-    name, layer = find_layer(net)
+    name, layer = find_first_conv(net)
     layer.to_empty(device="cpu")
     with torch.no_grad():
         for number in (*layer.parameters(), *layer.buffers()):
@@ -99,7 +99,7 @@ def first_of(build):
 
 
 def counted(builders):
-    """How many first layers agree, how many are no plain convolutions of colours, and the rest."""
+    """How many first layers agree, how many are no plain convolutions of colors, and the rest."""
     counts, others = collections.Counter(), {}
     torch.manual_seed(0)
     for name, build in builders.items():

@@ -10,7 +10,7 @@ from torch import nn
 import repsim_energy as rs
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.models.first_layer import first_layer, layers_with_weights
-from repsim_energy.models.layers import find_layer, read_filters
+from repsim_energy.models.layers import find_first_conv, read_filters
 from repsim_energy.models.torchvision_zoo import zoo
 
 IMAGE = (3, 12, 12)
@@ -141,7 +141,7 @@ def test_the_layer_that_first_gets_the_image_is_found(build, name):
 )
 def test_families_register_their_first_layer_first(name):
     net = zoo(name, 10, 3)
-    assert first_layer(net, (3, 32, 32))[0] == find_layer(net)[0]
+    assert first_layer(net, (3, 32, 32))[0] == find_first_conv(net)[0]
 
 
 SEVERAL = {

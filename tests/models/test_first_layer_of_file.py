@@ -207,15 +207,15 @@ def test_copies_of_one_layer_are_refused(ordered):
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_depthwise_filters_are_not_taken_for_a_grey_network(ordered):
-    colour = {
+def test_depthwise_filters_are_not_taken_for_a_gray_network(ordered):
+    color = {
         "first.0.weight": (16, 3, 3, 3),
         "b.1.weight": (16, 1, 3, 3),
         "b.2.weight": (8, 16, 1, 1),
     }
-    assert taken(colour, channels=1, ordered=ordered) == "first.0.weight"  # refused by its channels
-    grey = {**colour, "first.0.weight": (16, 1, 3, 3)}
-    assert taken(grey, channels=1, ordered=ordered) == "first.0.weight"
+    assert taken(color, channels=1, ordered=ordered) == "first.0.weight"  # refused by its channels
+    gray = {**color, "first.0.weight": (16, 1, 3, 3)}
+    assert taken(gray, channels=1, ordered=ordered) == "first.0.weight"
 
 
 def test_the_file_itself_may_say_which_layer_is_first(tmp_path):

@@ -26,7 +26,7 @@ IMAGES = {
 }
 LARGE = (255 * drawn(3, 3, 48, 44).sigmoid()).to(torch.uint8)
 BASIS = rs.patch_moments(IMAGES["bytes"], PATCH).basis()
-LAGS = rs.lag_moments(IMAGES["bytes"], PATCH, max_shift=3)
+LAGS = rs.patch_autocovariance(IMAGES["bytes"], PATCH, max_shift=3)
 TRANSFORM = PatchTransform(BASIS.components.T @ BASIS.components.roll(1, 0), (3, 3, 3))
 BANK = drawn(16, 3, 3, 3, dtype=torch.float32)
 AVERAGES = rs.average_patches(IMAGES["bytes"], PATCH)
@@ -51,7 +51,7 @@ def _basis(found):
 
 
 def _autocorrelation(found):
-    return [found.curve, found.along_rows, found.along_columns, found.lags]
+    return [found.curve, found.horizontal, found.vertical, found.map]
 
 
 def _fits(found):
@@ -59,7 +59,7 @@ def _fits(found):
 
 
 def _in_batches(x, y):
-    state = rs.CKAMoments()
+    state = rs.StreamingCKA()
     for start in range(0, len(x), 130):
         a, b = x[start : start + 130], y[start : start + 130]
         state.update(a, b)
@@ -69,7 +69,7 @@ def _in_batches(x, y):
 def _metric(estimator, activations):
     metric = LinearCKA(estimator=estimator)
     mine, other = (metric.represent(rs.Activations(a)) for a in (activations, OTHERS))
-    return [mine, metric.compare(mine, other), metric.null_band(mine, other)]
+    return [mine, metric.compare(mine, other), metric.null_interval(mine, other)]
 
 
 def _of_images(kind):
@@ -82,10 +82,12 @@ def _of_images(kind):
         "autocorrelation": lambda lay: _autocorrelation(
             rs.autocorrelation(lay(images), max_shift=3)
         ),
-        "lag_moments": lambda lay: [rs.lag_moments(lay(images), PATCH, max_shift=3).lags],
+        "patch_autocovariance": lambda lay: [
+            rs.patch_autocovariance(lay(images), PATCH, max_shift=3).values
+        ],
         "average_patches": lambda lay: [rs.average_patches(lay(images), PATCH)],
         "average_shuffled_patches": lambda lay: [rs.average_shuffled_patches(lay(images), PATCH)],
-        "patch_energies": lambda lay: [rs.patch_energies(lay(images), BASIS)],
+        "component_energies": lambda lay: [rs.component_energies(lay(images), BASIS)],
     }
     if kind != "bytes":
         calls["tile_patches"] = lambda lay: [rs.tile_patches(lay(images), TRANSFORM)]
@@ -96,7 +98,7 @@ def _of_features(kind):
     x, y = FEATURES[kind]
     calls = {
         "cka": lambda lay: [rs.cka(lay(x), lay(y)), rs.cka(lay(x), lay(y), estimator="biased")],
-        "CKAMoments": lambda lay: _in_batches(lay(x), lay(y)),
+        "StreamingCKA": lambda lay: _in_batches(lay(x), lay(y)),
         "cka_from_grams": lambda lay: [
             cka_from_grams(lay(centered_gram(lay(x))), centered_gram(lay(y)))
         ],
@@ -117,10 +119,12 @@ CALLS = {
     **{name: call for kind in IMAGES for name, call in _of_images(kind).items()},
     **{name: call for kind in FEATURES for name, call in _of_features(kind).items()},
     "patch_moments of large": lambda lay: _moments(rs.patch_moments(lay(LARGE), PATCH)),
-    "lag_moments of large": lambda lay: [rs.lag_moments(lay(LARGE), (2, 2), max_shift=2).lags],
+    "patch_autocovariance of large": lambda lay: [
+        rs.patch_autocovariance(lay(LARGE), (2, 2), max_shift=2).values
+    ],
     "basis, whitening_filters": _stages,
     "energy_profile": lambda lay: [rs.energy_profile(lay(BANK), BASIS)],
-    "LagMoments": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
+    "PatchAutocovariance": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
     "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],
     "profile_similarity": lambda lay: [rs.profile_similarity(lay(PROFILES[0]), lay(PROFILES[1]))],
     "fit_profiles": lambda lay: _fits(rs.fit_profiles(lay(PROFILES), lay(BASIS.eigenvalues))),
@@ -129,18 +133,18 @@ CALLS = {
         rs.theoretical_profile(lay(BASIS.eigenvalues), step_size=ETA, steps=[0, 1, 1e3, 1e300])
     ],
     "class_correlations": lambda lay: [rs.class_correlations(lay(AVERAGES), lay(LABELS), 3)],
-    "linear_cnn_descent": lambda lay: [
-        rs.linear_cnn_descent(
+    "simulate_linear_cnn": lambda lay: [
+        rs.simulate_linear_cnn(
             lay(BANK.flatten(1)), lay(AVERAGES), lay(LABELS.double()), step_size=0.01, steps=9
         )
     ],
-    "linear_cnn_filters": lambda lay: [
-        rs.linear_cnn_filters(
+    "solve_linear_cnn": lambda lay: [
+        rs.solve_linear_cnn(
             lay(BANK.flatten(1)), lay(SECOND), lay(CROSS), step_size=0.001, steps=steps
         )
         for steps in (9, 10**6)
     ],
-    "pearson_null_band": lambda lay: [rs.pearson_null_band(27)],
+    "pearson_null_interval": lambda lay: [rs.pearson_null_interval(27)],
     "metric cka": lambda lay: _metric("debiased", lay(PIXELS.float())),
     "metric cka biased": lambda lay: _metric("biased", lay(PIXELS.float())),
 }

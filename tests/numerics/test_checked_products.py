@@ -113,11 +113,11 @@ def test_no_fault_of_the_fast_product_reaches_any_public_number(fault, images, s
         basis = rs.patch_moments(images, (3, 3)).basis()
         banks = torch.randn(2, 8, 3, 3, 3, generator=torch.Generator().manual_seed(2))
         profiles = [rs.energy_profile(bank, basis) for bank in banks]
-        lags = rs.lag_moments(images, (3, 3), max_shift=3)
-        yield basis.eigenvalues, *profiles, rs.patch_energies(images, basis)
+        lags = rs.patch_autocovariance(images, (3, 3), max_shift=3)
+        yield basis.eigenvalues, *profiles, rs.component_energies(images, basis)
         fit = rs.fit_profile(profiles[0], basis.eigenvalues)
         yield rs.profile_similarity(*profiles), fit.profile
-        yield lags.lags, lags.autocorrelation(banks[0]).curve
+        yield lags.values, lags.autocorrelation(banks[0]).curve
 
     expected = [np.asarray(n) for group in numbers() for n in group]
     sabotage(fault)

@@ -8,7 +8,10 @@ import pytest
 import torch
 from samples import noise_images
 
-from repsim_energy.numerics.autocorrelation.autocorrelation import autocorrelation, lag_moments
+from repsim_energy.numerics.autocorrelation.autocorrelation import (
+    autocorrelation,
+    patch_autocovariance,
+)
 from repsim_energy.numerics.cka.hsic import centered_gram, hsic_matrix
 from repsim_energy.numerics.cka.null import permutation_band, permutation_invariants
 from repsim_energy.numerics.cka.streaming import cka
@@ -17,7 +20,7 @@ from repsim_energy.numerics.patches.per_image import (
     average_patches,
     average_shuffled_patches,
     class_correlations,
-    patch_energies,
+    component_energies,
 )
 from repsim_energy.numerics.profiles.energy import energy_profile
 from repsim_energy.numerics.profiles.theory import whitening_filters
@@ -45,19 +48,19 @@ NUMBERS = {
     "components": lambda: basis(7).components,
     "profile": lambda: energy_profile(BANK, basis()),
     "whitening": lambda: whitening_filters(basis()).square().sum(0),
-    "lag moments": lambda: lag_moments(BYTES[:10], (2, 3), max_shift=4).lags,
-    "autocorrelation": lambda: autocorrelation(FLOATS, max_shift=8).lags,
+    "patch autocovariance": lambda: patch_autocovariance(BYTES[:10], (2, 3), max_shift=4).values,
+    "autocorrelation": lambda: autocorrelation(FLOATS, max_shift=8).map,
     "average patches": lambda: average_patches(BYTES, (3, 3)),
     "shuffled patches": lambda: average_shuffled_patches(BYTES, (3, 3)),
-    "patch energies": lambda: patch_energies(BYTES, basis()),
+    "component energies": lambda: component_energies(BYTES, basis()),
     "class correlations": lambda: class_correlations(TALL.double(), torch.arange(4000) % 9, 9),
     "cka of features": lambda: cka(TALL, OTHER),
     "cka of doubles": lambda: cka(TALL.double(), OTHER.double()),
     "cka of grams": lambda: cka(WIDE, WIDE[:, ::2].square()),
-    "null band": lambda: permutation_band(invariants(WIDE), invariants(WIDE.square())),
+    "null interval": lambda: permutation_band(invariants(WIDE), invariants(WIDE.square())),
 }
 EXACT = {"moments of bytes", "components"}
-SINGLE = {"moments of floats", "cka of features", "cka of grams", "null band"}
+SINGLE = {"moments of floats", "cka of features", "cka of grams", "null interval"}
 """What is multiplied in single precision."""
 
 

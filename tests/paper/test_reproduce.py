@@ -98,7 +98,7 @@ def test_the_page_lays_published_numbers_beside_ours_and_says_the_scale(whole):
     folder, _, done = whole
     text = (folder / "reproduction.md").read_text()
     assert "| cifar10: across seeds | 0.99 (Table 1; ≥ 0.94) |" in text
-    assert "| celeba: true vs random labels; not memorised: training accuracy" in text
+    assert "| celeba: true vs random labels; not memorized: training accuracy" in text
     assert text.count(SCALES["smoke"].summary) == len(EXPERIMENTS)
     assert text == page(rows_of(folder))
     assert f"written: {folder / 'reproduction.md'}" in done.stdout
@@ -302,7 +302,7 @@ def test_networks_whose_weights_cannot_be_had_are_named_and_random_ones_measured
 
 @pytest.mark.parametrize("module", [families, formula_fit, decorrelation, filter_images])
 def test_pretrained_networks_take_part(module, monkeypatch):
-    """Their weights are another initialisation here: no test downloads any."""
+    """Their weights are another initialization here: no test downloads any."""
 
     def pretrained(setting, names, outcome):
         return {"resnet18": resolve_model(setting.registry, "torchvision/resnet18").build(1000, 3)}

@@ -9,12 +9,12 @@ from samples import noise_images
 
 from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.layers import find_first_conv
 from repsim_energy.models.norm_behind import norm_behind
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
-from repsim_energy.training.inputs import normalisation_of
+from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.loop import train
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.training import Training, run_together
@@ -39,13 +39,13 @@ def networks(name):
 
 def both_ways(modules, images, recipe):
     alone = copy.deepcopy(modules)
-    layer = find_layer(modules[0])[0]
-    setting = (images, images, normalisation_of(images), recipe)
+    layer = find_first_conv(modules[0])[0]
+    setting = (images, images, normalization_of(images), recipe)
     norms = [_norm_behind(module, layer) for module in modules]
     together = train_together(modules, layer, *setting, SEEDS, CPU, norms)
     for module, other, seed, history in zip(modules, alone, SEEDS, together, strict=True):
         norm = _norm_behind(other, layer)
-        expected = train(other, find_layer(other)[0], *setting, seed, CPU, norm=norm)
+        expected = train(other, find_first_conv(other)[0], *setting, seed, CPU, norm=norm)
         yield module, other, history, expected
 
 
@@ -101,10 +101,10 @@ def test_each_network_ends_when_it_has_reached_its_accuracy(images):
 def test_a_network_that_diverges_leaves_the_others(images):
     modules = networks("linear_cnn:filters=8")
     with torch.no_grad():
-        find_layer(modules[1])[1].weight.mul_(1e30)
+        find_first_conv(modules[1])[1].weight.mul_(1e30)
     recipe = Recipe(lr=0.01, batch=30, steps=9, loss="mse")
-    layer = find_layer(modules[0])[0]
-    setting = (images, images, normalisation_of(images), recipe, SEEDS, CPU)
+    layer = find_first_conv(modules[0])[0]
+    setting = (images, images, normalization_of(images), recipe, SEEDS, CPU)
     first, failed, last = train_together(modules, layer, *setting)
     assert isinstance(failed, TrainingError)
     assert "lower it" in str(failed)

@@ -16,11 +16,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
-from repsim_energy.models.layers import find_layer
+from repsim_energy.models.layers import find_first_conv
 from repsim_energy.models.linear_cnn import linear_cnn
 from repsim_energy.models.norms import folded
-from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_filters
-from repsim_energy.training.inputs import _parts, as_input, normalisation_of
+from repsim_energy.numerics.profiles.linear_cnn import solve_linear_cnn
+from repsim_energy.training.inputs import _parts, as_input, normalization_of
 from repsim_energy.training.loop import batches, evaluate, train
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
 from repsim_energy.training.training import Training
@@ -67,7 +67,7 @@ def test_the_second_call_reads_what_the_first_kept(spec, data, fresh_cache):
     assert again.history.train_accuracy == first.history.train_accuracy
     assert again.test_accuracy == first.test_accuracy
     module = again.network()
-    found = evaluate(module, data.test, again.normalisation, CPU, RECIPE)
+    found = evaluate(module, data.test, again.normalization, CPU, RECIPE)
     assert found[1] == again.test_accuracy
 
 
@@ -86,7 +86,7 @@ def test_a_run_repeats_bit_for_bit_and_leaves_the_global_generator_alone(
 
 def test_everything_that_decides_a_run_is_in_its_key(spec, data):
     key = Training(spec, data, 0, RECIPE).key
-    relabelled = ImageSet(data.train.images, data.train.labels.flip(0), data.train.classes, "x")
+    relabeled = ImageSet(data.train.images, data.train.labels.flip(0), data.train.classes, "x")
     others = [
         Training(spec, data, 1, RECIPE).key,
         Training(spec, data, 0, Recipe(lr=0.06, batch=10, steps=8, snapshots=4)).key,
@@ -95,7 +95,7 @@ def test_everything_that_decides_a_run_is_in_its_key(spec, data):
             spec, data, 0, Recipe(lr=0.05, batch=10, steps=8, snapshots=4, precision="bfloat16")
         ).key,
         Training(ModelSpec("small", NETWORK, {"name": "other"}), data, 0, RECIPE).key,
-        Training(spec, Dataset("pictures", relabelled, data.test), 0, RECIPE).key,
+        Training(spec, Dataset("pictures", relabeled, data.test), 0, RECIPE).key,
         Training(spec, Dataset("pictures", data.train, data.train), 0, RECIPE).key,
     ]
     assert len({key, *others}) == 8
@@ -207,12 +207,12 @@ def test_the_linear_cnn_follows_its_closed_form(data):
 
     recipe = Recipe(lr=lr, batch=count, steps=steps, loss="mse")
     run = Training(ModelSpec("linear", build, None), data, 0, recipe).run(CPU)
-    inputs = as_input(data.train.images, run.normalisation).double()
+    inputs = as_input(data.train.images, run.normalization).double()
     average = nn.functional.unfold(inputs, 3).mean(2)
     targets = nn.functional.one_hot(data.train.labels, classes).double()
     for c in range(classes):
         chosen = slice(c, None, classes)
-        exact = linear_cnn_filters(
+        exact = solve_linear_cnn(
             run.initial.flatten(1)[chosen],
             average.T @ average / count,
             average.T @ targets[:, c] / count,
@@ -252,11 +252,11 @@ def test_one_cycle_takes_the_steps_of_its_definition(data):
     middles = np.arange(0.5, 20) / 20
     up, down = middles / 0.3, np.cos(np.pi / 2 * (middles - 0.3) / 0.7) ** 2
     sizes = 0.2 * np.where(middles < 0.3, up, down)
-    norm = normalisation_of(data.train)
+    norm = normalization_of(data.train)
     torch.manual_seed(0)
     found = linear_cnn(3, 3, filters=4, sigma=0.1)
     expected = copy.deepcopy(found)
-    train(found, find_layer(found)[0], data.train, data.test, norm, recipe, 5, CPU)
+    train(found, find_first_conv(found)[0], data.train, data.test, norm, recipe, 5, CPU)
     velocity = [torch.zeros_like(p) for p in expected.parameters() if p.requires_grad]
     for size, chosen in zip(sizes, batches(len(data.train), recipe, 5), strict=False):
         weights = [p for p in expected.parameters() if p.requires_grad]
@@ -285,12 +285,12 @@ def test_a_loss_that_explodes_is_a_training_error(data):
         Training(ModelSpec("s", NETWORK, None), data, 0, recipe).run(CPU)
 
 
-def test_normalised_input_has_mean_zero_and_one_common_scale(pictures):
-    normalisation = normalisation_of(pictures)
-    inputs = as_input(pictures.images, normalisation)
+def test_normalized_input_has_mean_zero_and_one_common_scale(pictures):
+    normalization = normalization_of(pictures)
+    inputs = as_input(pictures.images, normalization)
     assert inputs.mean((0, 2, 3)).abs().max() < 1e-5
     assert float(inputs.square().mean()) == pytest.approx(1, abs=1e-4)
-    assert len(set(normalisation.std)) == 1
+    assert len(set(normalization.std)) == 1
 
 
 def test_accuracy_on_some_images_takes_all_classes():
@@ -300,7 +300,7 @@ def test_accuracy_on_some_images_takes_all_classes():
     nn.init.zeros_(always[1].weight)
     always[1].bias.data = torch.tensor([0.0, 1.0])
     recipe = Recipe(steps=1, test_images=10)
-    loss, accuracy = evaluate(always, images, normalisation_of(images), CPU, recipe)
+    loss, accuracy = evaluate(always, images, normalization_of(images), CPU, recipe)
     assert accuracy == 0.5
     assert loss == pytest.approx((np.log1p(np.e) + np.log1p(np.exp(-1))) / 2)
 
@@ -313,10 +313,10 @@ def test_accuracy_on_some_images_takes_all_classes():
         (torch.full((5, 3, 8, 8), torch.nan), "NaN"),
     ],
 )
-def test_images_that_cannot_be_normalised_are_refused(images, words):
+def test_images_that_cannot_be_normalized_are_refused(images, words):
     bad = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ("a",), "bad")
     with pytest.raises(DataError, match=words):
-        normalisation_of(bad)
+        normalization_of(bad)
 
 
 def test_recipes_are_read_from_text():
@@ -340,16 +340,16 @@ def test_recipes_are_read_from_text():
 
 
 def at_once(images):
-    """The normalisation of images in memory, by the definition."""
+    """The normalization of images in memory, by the definition."""
     pixels = images.double() / 255
     return pixels.mean((0, 2, 3)), pixels.sub(pixels.mean((0, 2, 3), keepdim=True)).square().mean()
 
 
 @pytest.mark.parametrize(("count", "size"), [(1030, 8), (200, 160)])
-def test_images_are_normalised_part_by_part(count, size):
+def test_images_are_normalized_part_by_part(count, size):
     images = noise_images(count, (3, size, size))
     assert len(_parts(images.images)) == 2
-    found = normalisation_of(images)
+    found = normalization_of(images)
     mean, variance = at_once(images.images)
     torch.testing.assert_close(torch.tensor(found.mean).double(), mean, rtol=1e-6, atol=0)
     assert found.std[0] ** 2 == pytest.approx(float(variance), rel=1e-6)

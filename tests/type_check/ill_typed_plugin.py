@@ -18,7 +18,7 @@ import repsim_energy as rs
 class NoNullBand:
     """A metric without the values that unrelated networks have."""
 
-    name = "no_null_band"
+    name = "no_null_interval"
     operates_on: Literal["filters", "activations"] = "filters"
     direction: Literal["similarity", "distance"] = "similarity"
     bounds = (-1.0, 1.0)
@@ -40,7 +40,7 @@ class ComparesInWords(NoNullBand):
         """Return words."""
         return "alike"
 
-    def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    def null_interval(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
         """Return all that is possible."""
         return self.bounds
 

@@ -33,7 +33,7 @@ class LargestFilter:
         """Return the ratio of the larger to the smaller."""
         return float(max(a[0] / b[0], b[0] / a[0]))
 
-    def null_band(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    def null_interval(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
         """Return all that is possible."""
         return self.bounds
 

@@ -60,7 +60,7 @@ def celeba(
     folder = _folder(Path(root).expanduser(), download)
     has_it, partition = read_attribute(folder, attribute), read_partition(folder)
     names = [name for name in has_it if _of(partition, name, folder) == SPLITS[split]]
-    return rs.images_of_files(
+    return rs.image_set_from_files(
         [folder / PICTURES / name for name in names],
         [has_it[name] for name in names],
         (f"not_{attribute}", attribute),
@@ -110,7 +110,7 @@ def _download(root: Path) -> None:
 
 
 def _read(path: Path, size: int, crop: int) -> NDArray[np.uint8]:
-    picture = rs.open_picture(path)
+    picture = rs.load_rgb(path)
     if min(picture.size) < crop:
         raise rs.DataError(
             f"'{path}' is {picture.width}x{picture.height}, smaller than crop={crop}; "

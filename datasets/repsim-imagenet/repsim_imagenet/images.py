@@ -50,7 +50,7 @@ def imagenet(
     else:
         found = find_pictures(folder, split, classes)
     shorter = _shorter(size, resize)
-    return rs.images_of_files(
+    return rs.image_set_from_files(
         found.files,
         found.labels,
         found.classes,
@@ -84,7 +84,7 @@ def batches(
     """
     found = find_pictures(Path(root).expanduser(), split, classes)
     read = partial(_read, size=size, shorter=_shorter(size, resize))
-    return rs.batches_of_files(found.files, read, at_once)
+    return rs.iter_image_batches(found.files, read, at_once)
 
 
 def chunks(
@@ -134,6 +134,6 @@ def _shorter(size: int, resize: int | None) -> int:
 
 
 def _read(path: Path, size: int, shorter: int) -> NDArray[np.uint8]:
-    scaled = functional.resize(rs.open_picture(path), [shorter])
+    scaled = functional.resize(rs.load_rgb(path), [shorter])
     middle = functional.center_crop(scaled, [size, size])
     return np.ascontiguousarray(np.asarray(middle).transpose(2, 0, 1))

@@ -123,7 +123,7 @@ def test_it_keeps_the_rules_of_data_sets(unpacked):
 
 
 def test_odd_files_among_the_pictures(unpacked):
-    """ImageNet's own: a PNG and CMYK files called JPEG, grey ones; and what unpacking leaves."""
+    """ImageNet's own: a PNG and CMYK files called JPEG, gray ones; and what unpacking leaves."""
     folder = unpacked / "train" / WNIDS[0]
     flat = np.full((40, 50, 3), (200, 30, 10), np.uint8)
     with_alpha = np.dstack([flat, np.full((40, 50), 255, np.uint8)])
@@ -132,15 +132,15 @@ def test_odd_files_among_the_pictures(unpacked):
     (folder / ".hidden.JPEG").write_bytes(b"no picture")
     for path in folder.glob("*.JPEG"):
         path.unlink()
-    Image.fromarray(flat).convert("L").save(folder / "a_grey.JPEG", quality=100)
+    Image.fromarray(flat).convert("L").save(folder / "a_gray.JPEG", quality=100)
     Image.fromarray(flat).convert("CMYK").save(folder / "b_cmyk.JPEG", "JPEG", quality=100)
     Image.fromarray(flat).save(folder / "c_png.JPEG", "PNG")
     Image.fromarray(with_alpha).save(folder / "d_alpha.png")
     found = load(unpacked, classes=("tench",), size=28, resize=28).images.int()
     assert len(found) == 4
-    grey, cmyk, png, alpha = found
+    gray, cmyk, png, alpha = found
     red = torch.tensor([200, 30, 10]).view(3, 1, 1)
-    assert (grey - grey[:1]).abs().max() == 0
+    assert (gray - gray[:1]).abs().max() == 0
     assert (cmyk - red).abs().max() <= 3
     assert (png - red).abs().max() == 0
     assert (alpha[:, -8:] - red).abs().max() == 0

@@ -12,7 +12,7 @@ def repsim_metrics() -> dict[str, str]:
     """Name the metrics; each is imported when it is used."""
     return {
         "cca": "repsim_classics.cca:CCA",
-        "mutual_knn": "repsim_classics.neighbours:MutualKNN",
+        "mutual_knn": "repsim_classics.neighbors:MutualKNN",
         "procrustes": "repsim_classics.procrustes:Procrustes",
         "pwcca": "repsim_classics.cca:PWCCA",
         "rbf_cka": "repsim_classics.rbf_cka:RBFCKA",

@@ -31,7 +31,7 @@ class _Canonical(ShuffledMetric):
     def compare(self, a: Array, b: Array) -> float:
         """Return the value of two representations; NaN where one is undefined.
 
-        Two spaces of dimension r1 and r2 among n centred images meet in r1 + r2 - (n - 1)
+        Two spaces of dimension r1 and r2 among n centered images meet in r1 + r2 - (n - 1)
         directions whatever they are, where this is positive; a warning then says so.
         """
         value = super().compare(a, b)
@@ -65,7 +65,7 @@ class _Canonical(ShuffledMetric):
 class CCA(_Canonical):
     r"""Mean canonical correlation.
 
-    With orthonormal bases Q_X and Q_Y of centred activations of rank r1 and r2, ``mean`` is
+    With orthonormal bases Q_X and Q_Y of centered activations of rank r1 and r2, ``mean`` is
     :math:`\bar\rho = \|Q_X^\top Q_Y\|_* / \min(r_1, r_2)` and ``r2`` is
     :math:`R^2 = \|Q_X^\top Q_Y\|_F^2 / \min(r_1, r_2)`, the mean of squared correlations. NaN, with
     a warning, where a network has n - 1 directions for n images: every correlation is then 1.
@@ -131,7 +131,7 @@ class SVCCA(CCA):
         self.variance = variance
 
     def represent(self, subject: rs.Activations) -> Array:
-        """Return the leading left singular vectors of centred (n, ...) activations: (n, r)."""
+        """Return the leading left singular vectors of centered (n, ...) activations: (n, r)."""
         rows = read_rows(subject, self.name, least=3)
         basis, sizes = principal_coordinates(rows)
         held = np.cumsum(sizes**2) / np.sum(sizes**2)
@@ -144,7 +144,7 @@ class PWCCA(_Canonical):
 
     :math:`\sum_i \alpha_i \rho_i / \sum_i \alpha_i` with
     :math:`\alpha_i = \sum_j |\langle h_i, x_j \rangle|`, where h_i are the canonical directions and
-    x_j the centred features of one network. Weights of the other network give another number; the
+    x_j the centered features of one network. Weights of the other network give another number; the
     mean of both is taken, so that the order of networks does not count. The absolute values make
     it depend on the axes: rotated features have other weights.
 
@@ -157,7 +157,7 @@ class PWCCA(_Canonical):
     invariances = frozenset({"permutation", "scale", "translation"})
 
     def represent(self, subject: rs.Activations) -> Array:
-        """Return an orthonormal basis, filled up with zeros, and centred features: (n, 2, d)."""
+        """Return an orthonormal basis, filled up with zeros, and centered features: (n, 2, d)."""
         rows = read_rows(subject, self.name, least=3)
         n, d = rows.shape
         if d >= n and rows.vary():

@@ -13,7 +13,7 @@ __all__ = ["nuclear_norm", "principal_coordinates", "quick_nuclear_norm"]
 
 
 def principal_coordinates(rows: Rows) -> tuple[Array, Array]:
-    r"""Return U (n, r) and s (r,), descending, of centred activations :math:`X = U S V^\top`.
+    r"""Return U (n, r) and s (r,), descending, of centered activations :math:`X = U S V^\top`.
 
     r is the rank: what is smaller than the rounding of the activations themselves is left out. A
     layer wider than there are images is reduced through its (n, n) Gram matrix.

@@ -18,7 +18,7 @@ Form = Literal["squared", "angular"]
 
 
 class Procrustes(ShuffledMetric):
-    r"""Orthogonal Procrustes distance of centred activations of unit norm.
+    r"""Orthogonal Procrustes distance of centered activations of unit norm.
 
     ``squared``: :math:`d = \min_Q \|X - Y Q\|_F^2 = 2 - 2 \|X^\top Y\|_*` over orthogonal Q, the
     features of the narrower network filled up with zeros: 0 where a rotation of features takes one

@@ -1,4 +1,4 @@
-"""Centred kernel alignment with a Gaussian kernel."""
+"""Centered kernel alignment with a Gaussian kernel."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RBFCKA(ShuffledMetric):
         self.bounds = (0.0, 1.0) if estimator == "biased" else (-1.0, 1.0)
 
     def represent(self, subject: rs.Activations) -> Array:
-        """Return the centred kernel matrix of (n, ...) activations, of unit norm: (n, n)."""
+        """Return the centered kernel matrix of (n, ...) activations, of unit norm: (n, n)."""
         rows = read_rows(subject, self.name, least=4)
         n = rows.shape[0]
         gram = rows.gram(center="images")
@@ -57,14 +57,14 @@ class RBFCKA(ShuffledMetric):
         if median <= rows.shape[1] * rows.rounding**2:
             return undefined((n, 1), "more than half of the distances between images are zero")
         kernel = np.exp(-distances / (2 * self.bandwidth**2 * median))
-        centred = _centred(kernel) if self.estimator == "biased" else _unbiased(kernel)
-        norm = float(np.linalg.norm(centred))
+        centered = _centered(kernel) if self.estimator == "biased" else _unbiased(kernel)
+        norm = float(np.linalg.norm(centered))
         if norm <= 1e-12 * n:
             return undefined(
                 (n, 1),
                 f"the kernel with bandwidth {self.bandwidth:g} is the same for all pairs of images",
             )
-        return centred / norm
+        return centered / norm
 
     def representation_bytes(self, images: int) -> int:
         """Return how large a representation of so many activations of one layer is."""
@@ -78,11 +78,11 @@ class RBFCKA(ShuffledMetric):
         return b[np.ix_(order, order)]
 
 
-def _centred(kernel: Array) -> Array:
+def _centered(kernel: Array) -> Array:
     """Return the kernel with rows and columns that sum to zero."""
     means = kernel.mean(0)
-    centred: Array = kernel - means - means[:, None] + means.mean()
-    return centred
+    centered: Array = kernel - means - means[:, None] + means.mean()
+    return centered
 
 
 def _unbiased(kernel: Array) -> Array:

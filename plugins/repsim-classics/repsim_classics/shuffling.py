@@ -1,4 +1,4 @@
-"""What the metrics have in common: undefined is NaN, and a null band comes from shuffling."""
+"""What the metrics have in common: undefined is NaN, and a null interval comes from shuffling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from repsim_classics.activations import Array
 __all__ = ["SHUFFLES", "ShuffledMetric", "check_choice", "undefined"]
 
 SHUFFLES = 20
-"""How often the images of one network are shuffled for a null band."""
+"""How often the images of one network are shuffled for a null interval."""
 
 
 class ShuffledMetric(ABC):
@@ -33,7 +33,7 @@ class ShuffledMetric(ABC):
         """Return the value of two representations; NaN where one is undefined."""
         return self._value(a, b) if _defined(a, b) else math.nan
 
-    def null_band(self, a: Array, b: Array) -> tuple[float, float]:
+    def null_interval(self, a: Array, b: Array) -> tuple[float, float]:
         r"""Return where 95% of values lie when the images of one network are shuffled.
 
         :math:`m \pm t\, s \sqrt{1 + 1/20}` with mean m and standard deviation s of 20 shufflings
@@ -55,7 +55,7 @@ class ShuffledMetric(ABC):
         """Return the value of two representations that are defined."""
 
     def _quick(self, a: Array, b: Array) -> float:
-        """Return the value, as precisely as a null band needs it."""
+        """Return the value, as precisely as a null interval needs it."""
         return self._value(a, b)
 
     def _shuffled(self, b: Array, generator: np.random.Generator) -> Array:

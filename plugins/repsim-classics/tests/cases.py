@@ -7,7 +7,7 @@ import repsim_energy as rs
 import torch
 
 from repsim_classics.cca import CCA, PWCCA, SVCCA
-from repsim_classics.neighbours import MutualKNN
+from repsim_classics.neighbors import MutualKNN
 from repsim_classics.procrustes import Procrustes
 from repsim_classics.rbf_cka import RBFCKA
 from repsim_classics.rsa import RSA, Dissimilarity, Method

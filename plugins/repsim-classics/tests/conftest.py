@@ -34,7 +34,7 @@ def demo():
 
 @pytest.fixture
 def pictures():
-    """60 smooth colour images of 12x12 pixels in three classes."""
+    """60 smooth color images of 12x12 pixels in three classes."""
     noise = torch.randn(60, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.avg_pool2d(noise, 5, stride=1)
     pixels = ((smooth - smooth.min()) / (smooth.max() - smooth.min()) * 255).to(torch.uint8)

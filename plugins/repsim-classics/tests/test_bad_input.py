@@ -9,7 +9,7 @@ import torch
 from cases import METRICS, ONE_OF_EACH, measure, represent
 
 from repsim_classics.cca import CCA, PWCCA, SVCCA
-from repsim_classics.neighbours import MutualKNN
+from repsim_classics.neighbors import MutualKNN
 from repsim_classics.procrustes import Procrustes
 from repsim_classics.rbf_cka import RBFCKA
 from repsim_classics.rsa import RSA
@@ -28,7 +28,7 @@ def undefined(metric, features, words):
     other = represent(metric, randn(len(features), 5, seed=1))
     for pair in ((representation, other), (other, representation)):
         assert math.isnan(metric.compare(*pair))
-        assert all(math.isnan(end) for end in metric.null_band(*pair))
+        assert all(math.isnan(end) for end in metric.null_interval(*pair))
 
 
 @every
@@ -57,7 +57,7 @@ def test_what_is_not_finite_is_refused(name, value):
 def test_other_images_are_refused(name):
     metric = ONE_OF_EACH[name]
     a, b = represent(metric, randn(60, 7)), represent(metric, randn(50, 7))
-    for method in (metric.compare, metric.null_band):
+    for method in (metric.compare, metric.null_interval):
         with pytest.raises(rs.ShapeError, match="show both networks the same images"):
             method(a, b)
 
@@ -111,7 +111,7 @@ def test_correlations_that_are_1_by_counting_are_said(metric):
 
 
 @pytest.mark.parametrize("k", [59, 60, 100])
-def test_neighbours_that_are_all_others_are_refused(k):
+def test_neighbors_that_are_all_others_are_refused(k):
     with pytest.raises(rs.UsageError, match=f"k is {k} of 60 images, expected at most 58"):
         represent(MutualKNN(k=k), randn(60, 7))
 
@@ -124,7 +124,7 @@ def test_images_without_direction_have_no_cosine():
     assert measure(MutualKNN(distance="euclidean"), features, features) == 1
 
 
-def test_neighbours_that_are_equally_near_are_said():
+def test_neighbors_that_are_equally_near_are_said():
     one_hot = torch.eye(3).repeat(20, 1)
     for metric in (MutualKNN(k=5), MutualKNN(k=5, distance="euclidean")):
         with pytest.warns(rs.RepsimWarning, match="60 of 60 images have several .* in place 5"):

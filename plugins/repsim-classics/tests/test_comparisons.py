@@ -86,7 +86,7 @@ def test_the_command_line_compares(tmp_path, pictures):
     [
         ("svcca:variance=2", "variance is 2.0, expected above 0 and at most 1"),
         ("rsa:method=cosin", "option method got 'cosin', expected spearman or corr or cosine"),
-        ("mutual_knn:neighbours=3", "unknown option of metric 'mutual_knn' 'neighbours'"),
+        ("mutual_knn:neighbors=3", "unknown option of metric 'mutual_knn' 'neighbors'"),
         ("mutual_knn:k=60", "k is 60 of 60 images, expected at most 58"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from cases import METRICS, ONE_OF_EACH, represent
 
 from repsim_classics.cca import CCA
-from repsim_classics.neighbours import MutualKNN
+from repsim_classics.neighbors import MutualKNN
 
 
 def shuffled_values(metric, a, b, count, seed=7):
@@ -19,7 +19,7 @@ def test_the_band_holds_95_percent_of_unrelated_values(name, rng):
     metric, inside = METRICS[name], []
     for _ in range(6):
         a, b = (represent(metric, rng.standard_normal((50, w))) for w in (8, 12))
-        low, high = metric.null_band(a, b)
+        low, high = metric.null_interval(a, b)
         values = shuffled_values(metric, a, b, 60)
         inside.append(np.mean((values >= low) & (values <= high)))
     assert 0.85 < np.mean(inside) <= 1
@@ -30,7 +30,7 @@ def test_the_band_holds_95_percent_of_unrelated_values(name, rng):
 def test_alike_networks_lie_outside(name, pair):
     metric = ONE_OF_EACH[name]
     a, b = (represent(metric, features) for features in pair)
-    low, high = metric.null_band(a, b)
+    low, high = metric.null_interval(a, b)
     value = metric.compare(a, b)
     assert value > high if metric.direction == "similarity" else value < low
 
@@ -46,7 +46,7 @@ def test_shuffling_is_showing_the_images_in_another_order(name, pair):
     assert metric.compare(a, shuffled) == pytest.approx(expected, abs=1e-9)
 
 
-def test_unrelated_neighbours_are_shared_by_chance(pair):
+def test_unrelated_neighbors_are_shared_by_chance(pair):
     metric = MutualKNN(k=7)
     a, b = (represent(metric, features) for features in pair)
     values = shuffled_values(metric, a, b, 400)
@@ -64,4 +64,4 @@ def test_shuffled_directions_correlate_by_chance(pair):
 def test_the_band_is_the_same_each_time(name, pair):
     metric = ONE_OF_EACH[name]
     a, b = (represent(metric, features) for features in pair)
-    assert metric.null_band(a, b) == metric.null_band(a, b)
+    assert metric.null_interval(a, b) == metric.null_interval(a, b)

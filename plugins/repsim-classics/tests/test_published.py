@@ -14,7 +14,7 @@ def test_rbf_cka_of_the_demo(demo):
 
 
 def test_squared_cca_of_the_demo(demo):
-    """The demo does not centre; a network and its negative below each other are centred."""
+    """The demo does not center; a network and its negative below each other are centered."""
     both = [np.vstack((x, -x)) for x in demo]
     assert f"{measure(CCA(statistic='r2'), *both):.5f}" == "0.54312"
 
@@ -34,7 +34,7 @@ def kisungyou():
 
 
 def test_canonical_correlations_of_repsim(kisungyou, demo, rng):
-    x, y = (features - features.mean(0) for features in demo)  # repsim's own centring is partial
+    x, y = (features - features.mean(0) for features in demo)  # repsim's own centering is partial
     wide = np.hstack((x, rng.standard_normal((100, 7)))) * np.linspace(1, 0.02, 17)
     wide -= wide.mean(0)
     for other in (y, wide):

@@ -15,19 +15,19 @@ from sklearn.cross_decomposition import CCA as SklearnCCA
 from sklearn.neighbors import NearestNeighbors
 
 from repsim_classics.cca import CCA, PWCCA, SVCCA
-from repsim_classics.neighbours import MutualKNN
+from repsim_classics.neighbors import MutualKNN
 from repsim_classics.procrustes import Procrustes
 from repsim_classics.rbf_cka import RBFCKA
 from repsim_classics.rsa import RSA
 
 
-def centred(x):
+def centered(x):
     return x - x.mean(0)
 
 
 def canonical_correlations(x, y):
-    """By the generalised eigenvalue problem of the covariances, which needs no basis."""
-    x, y = centred(x), centred(y)
+    """By the generalized eigenvalue problem of the covariances, which needs no basis."""
+    x, y = centered(x), centered(y)
     p, q = x.shape[1], y.shape[1]
     cross = np.zeros((p + q, p + q))
     cross[:p, p:] = x.T @ y
@@ -36,7 +36,7 @@ def canonical_correlations(x, y):
 
 
 def test_procrustes_is_what_the_best_rotation_leaves(pair):
-    x, y = (centred(f) / np.linalg.norm(centred(f)) for f in pair)
+    x, y = (centered(f) / np.linalg.norm(centered(f)) for f in pair)
     x = np.pad(x, ((0, 0), (0, 5)))
     turn, _ = scipy.linalg.orthogonal_procrustes(y, x)
     left = np.square(x - y @ turn).sum()
@@ -63,7 +63,7 @@ def test_cca_by_the_eigenvalues_of_covariances(pair):
 
 
 def test_cca_by_qr_and_by_sklearn(pair):
-    q, r = (np.linalg.qr(centred(f))[0] for f in pair)
+    q, r = (np.linalg.qr(centered(f))[0] for f in pair)
     assert measure(CCA(), *pair) == pytest.approx(np.linalg.norm(q.T @ r, "nuc") / 9, abs=1e-12)
     u, v = SklearnCCA(9, max_iter=20_000, tol=1e-14).fit_transform(*pair)
     found = [np.corrcoef(u[:, i], v[:, i])[0, 1] for i in range(9)]
@@ -72,7 +72,7 @@ def test_cca_by_qr_and_by_sklearn(pair):
 
 def test_squared_cca_is_the_variance_that_a_regression_explains(pair):
     """Of whitened features, which have the same canonical correlations."""
-    x, y = (np.linalg.qr(centred(f))[0] for f in pair)
+    x, y = (np.linalg.qr(centered(f))[0] for f in pair)
     residuals = x - y @ scipy.linalg.lstsq(y, x)[0]
     explained = 1 - np.square(residuals).sum() / np.square(x).sum()
     assert measure(CCA(statistic="r2"), *pair) == pytest.approx(explained, abs=1e-12)
@@ -85,13 +85,13 @@ def test_svcca_is_cca_of_leading_eigenvectors(pair, variance):
         values, vectors = np.linalg.eigh(np.cov(features.T))
         values, vectors = values[::-1], vectors[:, ::-1]
         count = next(k for k in range(1, 99) if values[:k].sum() / values.sum() >= variance)
-        kept.append(centred(features) @ vectors[:, :count])
+        kept.append(centered(features) @ vectors[:, :count])
     found = canonical_correlations(*kept).mean()
     assert measure(SVCCA(variance=variance), *pair) == pytest.approx(found, abs=1e-10)
 
 
 def test_pwcca_by_a_slow_loop(pair):
-    x, y = (centred(f) for f in pair)
+    x, y = (centered(f) for f in pair)
     wx, wy = (scipy.linalg.inv(scipy.linalg.sqrtm(f.T @ f)) for f in (x, y))
     u, rho, vt = np.linalg.svd(wx @ x.T @ y @ wy)
     means = []
@@ -138,7 +138,7 @@ def test_rank_comparers_by_slow_loops(pair):
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_mutual_neighbours_by_a_slow_loop_and_sklearn(pair, distance):
+def test_mutual_neighbors_by_a_slow_loop_and_sklearn(pair, distance):
     shared = 0
     distances = [squareform(pdist(f, distance)) for f in pair]
     for i in range(80):
@@ -185,7 +185,7 @@ def test_rbf_cka_by_its_definition(pair, estimator, hsic, bandwidth):
 
 
 def test_a_broad_gaussian_is_linear_cka(pair):
-    """exp(-t) is 1 - t for small t, and the constant is centred away."""
+    """exp(-t) is 1 - t for small t, and the constant is centered away."""
     import repsim_energy as rs
     import torch
 

@@ -22,7 +22,7 @@ from timm.models import get_model_input_config
 from torch import nn
 
 from repsim_timm.family import family
-from repsim_timm.first_layer import standardises
+from repsim_timm.first_layer import standardizes
 
 META = torch.device("meta")
 
@@ -32,7 +32,7 @@ def measure(name: str) -> dict[str, Any]:
     net = build(name)
     if isinstance(net, str):
         return {"refused": net}
-    place, layer = rs.find_layer(net)
+    place, layer = rs.find_first_conv(net)
     named = timm.get_pretrained_cfg(name).first_conv
     named = [named] if isinstance(named, str) else list(named or [])
     size = get_model_input_config(net)["input_size"][1:]
@@ -40,7 +40,7 @@ def measure(name: str) -> dict[str, Any]:
         "first": place,
         "timm": named,
         "patch": "x".join(str(n) for n in layer.kernel_size),
-        "standardises": standardises(layer),
+        "standardizes": standardizes(layer),
         "sees": sees_the_image(net, place, size),
         "answer": answer(net, size),
         "answer_to_32": answer(net, (32, 32)),
@@ -100,7 +100,7 @@ def summary(found: dict[str, dict[str, Any]]) -> list[str]:
         f"timm {timm.__version__}: {len(found)} architectures, {len(kept)} with a first layer",
         f"that is timm's first_conv: {as_timm}, where timm names several: {several}",
         f"it sees the image: {sum(one['sees'] for one in kept)}",
-        f"it standardises its weights: {sum(one['standardises'] for one in kept)}",
+        f"it standardizes its weights: {sum(one['standardizes'] for one in kept)}",
     ]
     keys = ("answer", "answer_to_32", "answer_to_32_with_img_size")
     for key in keys:

@@ -58,7 +58,7 @@ class _Timm:
         patch_size : rows and columns of the patches that a new transformer embeds
         drop_rate : dropout before the classifier of a new network
         drop_path_rate : stochastic depth of a new network
-        frozen : the first layer of a new network stays as initialised
+        frozen : the first layer of a new network stays as initialized
         sigma : standard deviation of the first layer's normal initial weights
         """
         if name not in self.names():
@@ -82,7 +82,7 @@ class _Timm:
             drop_path_rate=drop_path_rate,
         )
         first_layer(net, name, in_channels)  # refuses what has none
-        rs.prepare_first_layer(net, frozen=frozen, sigma=sigma)
+        rs.init_first_layer(net, frozen=frozen, sigma=sigma)
         expect_size(net, name)
         return net
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 __all__ = [
     "expect_size",
     "first_layer",
-    "fold_standardisation",
-    "standardises",
+    "fold_standardization",
+    "standardizes",
 ]
 
 
@@ -29,7 +29,7 @@ def first_layer(net: nn.Module, name: str, channels: int) -> tuple[str, nn.Conv2
         For networks that see the image through something else.
     """
     try:
-        place, layer = rs.find_layer(net)
+        place, layer = rs.find_first_conv(net)
     except rs.UsageError as error:
         raise rs.UsageError(
             f"timm/{name} has no convolution, its image patches go through a linear layer; "
@@ -62,14 +62,14 @@ def expect_size(net: nn.Module, name: str) -> None:
     net.register_forward_pre_hook(check)
 
 
-def standardises(layer: nn.Module) -> bool:
-    """Return whether a convolution applies other filters than its weights: standardised ones."""
+def standardizes(layer: nn.Module) -> bool:
+    """Return whether a convolution applies other filters than its weights: standardized ones."""
     return isinstance(layer, (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame))
 
 
 @torch.no_grad()
-def fold_standardisation(net: nn.Module, place: str) -> None:
-    r"""Replace a convolution that standardises its weights by one of the filters that it applies.
+def fold_standardization(net: nn.Module, place: str) -> None:
+    r"""Replace a convolution that standardizes its weights by one of the filters that it applies.
 
     Each filter w is applied as :math:`g\,(w - \bar w) / \sqrt{\operatorname{var} w + \epsilon}`,
     with g = 1, or a trained gain over the square root of the number of inputs.
@@ -78,7 +78,7 @@ def fold_standardisation(net: nn.Module, place: str) -> None:
     arXiv:2101.08692; both as timm.layers.std_conv computes them.
     """
     layer: Any = net.get_submodule(place)
-    if not standardises(layer):
+    if not standardizes(layer):
         return
     gain = layer.gain.flatten() * layer.scale if hasattr(layer, "gain") else None
     kind: type[nn.Conv2d] = Conv2dSame if getattr(layer, "same_pad", False) else nn.Conv2d

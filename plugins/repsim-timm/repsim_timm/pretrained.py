@@ -11,13 +11,13 @@ import timm
 from safetensors import SafetensorError
 from torch import nn
 
-from repsim_timm.first_layer import expect_size, first_layer, fold_standardisation
+from repsim_timm.first_layer import expect_size, first_layer, fold_standardization
 
 __all__ = ["take_pretrained"]
 
 
 def take_pretrained(name: str, weights: Path | None, img_size: int | None) -> rs.TrainedModel:
-    """Return a pretrained network as it is, with the normalisation that it was trained with.
+    """Return a pretrained network as it is, with the normalization that it was trained with.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ def take_pretrained(name: str, weights: Path | None, img_size: int | None) -> rs
     net = _download(name, img_size) if weights is None else _read(name, weights, img_size)
     config: Any = net.pretrained_cfg
     place, _ = first_layer(net, name, config["input_size"][0])
-    fold_standardisation(net, place)
+    fold_standardization(net, place)
     expect_size(net, name)
-    normalisation = rs.Normalisation(tuple(config["mean"]), tuple(config["std"]))
-    return rs.TrainedModel(net, layer=place, normalisation=normalisation)
+    normalization = rs.Normalization(tuple(config["mean"]), tuple(config["std"]))
+    return rs.TrainedModel(net, layer=place, normalization=normalization)
 
 
 def _download(name: str, img_size: int | None) -> nn.Module:

@@ -43,14 +43,14 @@ def test_pretrained_networks_are_compared_as_they_are(images, tmp_path):
     result = rs.compare(models, images, metric="energy", stage="trained")
     moments = rs.patch_moments(images.images, (3, 3))
     for m, (_, net) in enumerate(paths.values()):
-        filters = rs.read_filters(rs.find_layer(net)[1])
+        filters = rs.read_filters(rs.find_first_conv(net)[1])
         expected = rs.energy_profile(filters, moments.basis())
         found = result.energy.isel(model=m, seed=0).sel(stage="trained").squeeze()
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-class Normalising(nn.Module):
-    """A network that normalises its input itself."""
+class Normalizing(nn.Module):
+    """A network that normalizes its input itself."""
 
     def __init__(self, net, mean, std):
         super().__init__()
@@ -62,19 +62,19 @@ class Normalising(nn.Module):
 
 
 def test_a_pretrained_network_is_shown_what_it_was_trained_on(images, tmp_path):
-    """It answers as one that normalises 0..1 itself, and not as one that is shown 0..1."""
+    """It answers as one that normalizes 0..1 itself, and not as one that is shown 0..1."""
     torch.manual_seed(1)
     net = timm.create_model("test_resnet").eval()
     path = tmp_path / "w.safetensors"
     save_file(net.state_dict(), path)
     config = timm.get_pretrained_cfg("test_resnet")
-    as_it_is = rs.Normalisation((0.0,) * 3, (1.0,) * 3)
+    as_it_is = rs.Normalization((0.0,) * 3, (1.0,) * 3)
     models = {
         "named": f"timm/test_resnet:weights={path}",
         "by hand": lambda *_: rs.TrainedModel(
-            Normalising(net, config.mean, config.std), normalisation=as_it_is
+            Normalizing(net, config.mean, config.std), normalization=as_it_is
         ),
-        "unnormalised": lambda *_: rs.TrainedModel(net, normalisation=as_it_is),
+        "unnormalized": lambda *_: rs.TrainedModel(net, normalization=as_it_is),
     }
     result = rs.compare(models, images, metric="cka", layers=["output"], seeds=1, images=64)
     similarity = result.similarity.squeeze().to_numpy()

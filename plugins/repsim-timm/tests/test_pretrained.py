@@ -1,4 +1,4 @@
-"""Pretrained networks: from files, refused ones, and what they normalise by."""
+"""Pretrained networks: from files, refused ones, and what they normalize by."""
 
 import pickle
 from pathlib import Path
@@ -34,26 +34,26 @@ def test_a_file_gives_the_network_that_wrote_it(files, name):
     with torch.no_grad():
         torch.testing.assert_close(taken.module.eval()(images), net(images), rtol=1e-4, atol=1e-5)
     config = timm.get_pretrained_cfg(name)
-    assert taken.normalisation == rs.Normalisation(tuple(config.mean), tuple(config.std))
+    assert taken.normalization == rs.Normalization(tuple(config.mean), tuple(config.std))
     assert taken.layer == config.first_conv
 
 
-def test_normalisation_is_that_of_the_tag(files, tmp_path):
+def test_normalization_is_that_of_the_tag(files, tmp_path):
     """Of one architecture, weights of several origins were trained on other inputs."""
     torch.manual_seed(0)
     path = tmp_path / "w.safetensors"
     save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), path)
     augreg = family("vit_tiny_patch16_224.augreg_in21k_ft_in1k", 10, 3, weights=path)
-    assert augreg.normalisation.mean == (0.5, 0.5, 0.5)
+    assert augreg.normalization.mean == (0.5, 0.5, 0.5)
     resnet = family("test_resnet.r160_in1k", 10, 3, weights=files["test_resnet"][0])
-    assert resnet.normalisation.mean == timm.get_pretrained_cfg("test_resnet.r160_in1k").mean
+    assert resnet.normalization.mean == timm.get_pretrained_cfg("test_resnet.r160_in1k").mean
 
 
-def test_standardised_filters_are_read_as_they_are_applied(files):
+def test_standardized_filters_are_read_as_they_are_applied(files):
     """Impulses in place of an image: the responses are the filters."""
     path, net = files["test_nfnet"]
     taken = family("test_nfnet", 10, 3, weights=path)
-    applied = rs.read_filters(rs.find_layer(taken.module, taken.layer)[1])
+    applied = rs.read_filters(rs.find_first_conv(taken.module, taken.layer)[1])
     layer = net.get_submodule(taken.layer)
     c, kh, kw = layer.weight.shape[1:]
     layer.stride, layer.padding, layer.bias = (kh, kw), (0, 0), None

@@ -68,7 +68,7 @@ def component_matrix(
     array([[1., 0., 0., 0.]])
     """
     if isinstance(bank, nn.Module):
-        bank = rs.read_filters(rs.find_layer(bank, layer)[1])
+        bank = rs.read_filters(rs.find_first_conv(bank, layer)[1])
     if not isinstance(bank, Tensor | np.ndarray):
         raise rs.UsageError(
             f"got a {type(bank).__name__} as filter bank, expected filters (k, c, kh, kw) or a "
@@ -211,7 +211,7 @@ def energy_profile_correlation(x: Matrix, y: Matrix) -> float:
 def energy_profile_angle(x: Matrix, y: Matrix) -> float:
     r"""Return the distance :math:`\arccos r` in [0, pi] of two filter banks, given as matrices.
 
-    The angle between the centred profiles, hence a metric: it is symmetric and keeps the triangle
+    The angle between the centered profiles, hence a metric: it is symmetric and keeps the triangle
     inequality. Of equal profiles it is 0 up to the arc cosine's rounding, about 2e-8.
 
     Parameters

@@ -14,7 +14,7 @@ __all__ = ["EnergyProfileAngle"]
 
 
 class EnergyProfileAngle:
-    """The angle between centred energy profiles, by netrep's calling convention.
+    """The angle between centered energy profiles, by netrep's calling convention.
 
     netrep asks of a metric what it does, not what it is: nothing of netrep is imported here. There
     is nothing to fit either, because components need no alignment. Instances hold no state, so

@@ -27,14 +27,14 @@ _Space: Any = load(
 
 
 class EnergyProfileAngle(_Space):
-    r"""The sphere of centred energy profiles of unit length; lengths are :math:`\arccos r`.
+    r"""The sphere of centered energy profiles of unit length; lengths are :math:`\arccos r`.
 
     A point is :math:`(e - \bar e) / \|e - \bar e\|`, (m,) float64. All points lie in the
     hyperplane of mean 0, so the sphere has m - 2 dimensions.
 
     Parameters
     ----------
-    m : the number of components, such as 27 for 3x3 filters on colour images
+    m : the number of components, such as 27 for 3x3 filters on color images
     """
 
     def __init__(self, m: int) -> None:

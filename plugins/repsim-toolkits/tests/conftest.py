@@ -35,7 +35,7 @@ def normal(*shape, seed):
 
 @pytest.fixture(scope="session")
 def images():
-    """120 images whose neighbouring pixels agree, so that components differ in variance."""
+    """120 images whose neighboring pixels agree, so that components differ in variance."""
     coarse = normal(120, 3, 6, 6, seed=1)
     smooth = nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")
     return ((smooth.clamp(-2, 2) + 2) * 63).to(torch.uint8)

@@ -1,7 +1,7 @@
 """Stand-ins for toolkits that pip cannot install, for signature checks alone.
 
 Each has the signatures of the named source file and does with its arguments what that file does
-with them; what lies behind (other measures, optimisers, progress bars) is left out. A test that
+with them; what lies behind (other measures, optimizers, progress bars) is left out. A test that
 passes against one says that an adapter fits the signatures, not that the toolkit was run.
 """
 

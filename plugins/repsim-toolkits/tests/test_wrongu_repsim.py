@@ -62,7 +62,7 @@ def test_lengths_can_be_differentiated(points):
 def test_the_geodesic_halves_the_way(points):
     space, (a, b, *_) = points
     if not hasattr(space, "geodesic"):
-        pytest.skip("the signature check has no optimiser; needs the real wrongu/repsim")
+        pytest.skip("the signature check has no optimizer; needs the real wrongu/repsim")
     half = space.geodesic(a.detach(), b, frac=0.5)
     for end in (a, b):
         assert space.length(end, half).item() == pytest.approx(

@@ -16,7 +16,7 @@ from repsim_energy.numerics.patches.moments import check_batch, no_images, pixel
 from repsim_energy.numerics.patches.per_image import average_patches
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["Autocorrelation", "LagMoments", "autocorrelation", "lag_moments"]
+__all__ = ["Autocorrelation", "PatchAutocovariance", "autocorrelation", "patch_autocovariance"]
 
 CHUNK_BYTES = 64 * 2**20
 """The most memory that the spectra of a chunk of images take."""
@@ -36,18 +36,18 @@ class Autocorrelation:
     Parameters
     ----------
     curve : (m + 1,) :math:`C(\delta)`, the mean of the shifts along rows and along columns
-    along_rows, along_columns : (m + 1,) the two by themselves: horizontal and vertical shifts
-    lags : (2m + 1, 2m + 1) :math:`C(\delta_y, \delta_x)`, shift zero in the middle
+    horizontal, vertical : (m + 1,) the two by themselves: horizontal and vertical shifts
+    map : (2m + 1, 2m + 1) :math:`C(\delta_y, \delta_x)`, shift zero in the middle
     """
 
     curve: Tensor
-    along_rows: Tensor
-    along_columns: Tensor
-    lags: Tensor
+    horizontal: Tensor
+    vertical: Tensor
+    map: Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class LagMoments:
+class PatchAutocovariance:
     r"""The moments of patches at a distance, :math:`M_\delta = E[(p(i)-\mu)\,p(i+\delta)^\top]`.
 
     The autocorrelation of any filter bank on the same images is linear in them,
@@ -56,11 +56,11 @@ class LagMoments:
 
     Parameters
     ----------
-    lags : (2m + 1, 2m + 1, d, d) float64 on the CPU, shift zero in the middle
+    values : (2m + 1, 2m + 1, d, d) float64 on the CPU, shift zero in the middle
     patch : (c, kh, kw) with d = c * kh * kw
     """
 
-    lags: Tensor
+    values: Tensor
     patch: tuple[int, int, int]
 
     @takes_arrays
@@ -68,15 +68,15 @@ class LagMoments:
     def autocorrelation(self, filters: Tensor) -> Autocorrelation:
         """Return the autocorrelation of the (k, c, kh, kw) or (k, d) filters' responses."""
         flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
-        if flat.shape[1] != self.lags.shape[-1]:
+        if flat.shape[1] != self.values.shape[-1]:
             raise ShapeError(
                 f"filters see {flat.shape[1]} inputs but the moments are of patches {self.patch}; "
                 "take the moments with the patch of the filters"
             )
-        return _normalised(self.lags.flatten(2) @ (flat.T @ flat).flatten())
+        return _normalized(self.values.flatten(2) @ (flat.T @ flat).flatten())
 
 
-def _normalised(lags: Tensor) -> Autocorrelation:
+def _normalized(lags: Tensor) -> Autocorrelation:
     m = len(lags) // 2
     _check_variance(float(lags[m, m]), 0.0)
     lags = lags / lags[m, m]
@@ -86,11 +86,13 @@ def _normalised(lags: Tensor) -> Autocorrelation:
 
 @takes_arrays
 @own_settings()
-def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) -> LagMoments:
+def patch_autocovariance(
+    images: Tensor, patch: tuple[int, int], *, max_shift: int = 15
+) -> PatchAutocovariance:
     r"""Return the moments of all pairs of patches up to ``max_shift`` apart along each axis.
 
-    Centring: the mean patch of the whole set is subtracted, so that every filter's response has
-    mean zero over places and images (not within each image). Normalisation: the sum over pairs is
+    Centering: the mean patch of the whole set is subtracted, so that every filter's response has
+    mean zero over places and images (not within each image). Normalization: the sum over pairs is
     divided by their number, which is smaller at larger shifts; no map is padded.
 
     Source: Chowers & Weiss (2023), section 5 and Figure 6; the Wiener-Khinchin theorem.
@@ -122,7 +124,7 @@ def lag_moments(images: Tensor, patch: tuple[int, int], *, max_shift: int = 15) 
     size_of_mean = average_patches(images[:64], patch).mean(0).square().sum()  # a few tell it
     _check_variance(variance, float(size_of_mean))
     pairs = pair_counts(height, width, max_shift) * len(images)
-    return LagMoments(sums / pairs[..., None, None], (images.shape[1], *patch))
+    return PatchAutocovariance(sums / pairs[..., None, None], (images.shape[1], *patch))
 
 
 def _lag_sums_by_spectra(images: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
@@ -184,7 +186,8 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
 
     .. math:: C(\delta) = E_{x,i}[y(i)^\top y(i+\delta)] \,/\, E_{x,i}[y(i)^\top y(i)]
 
-    with each channel's mean over places and images subtracted from y; see :func:`lag_moments`.
+    with each channel's mean over places and images subtracted from y; see
+    :func:`patch_autocovariance`.
 
     Source: Chowers & Weiss (2023), section 5 and Figure 6.
 
@@ -196,7 +199,7 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     Examples
     --------
     >>> stripes = torch.tensor([1.0, 0.0]).repeat(4).expand(1, 1, 8, 8)
-    >>> autocorrelation(stripes, max_shift=2).along_rows.round(decimals=6).tolist()
+    >>> autocorrelation(stripes, max_shift=2).horizontal.round(decimals=6).tolist()
     [1.0, -1.0, 1.0]
     """
     check_batch(maps, (1, 1))
@@ -214,4 +217,4 @@ def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
     lags = _shifted(torch.fft.irfft2(power.cpu(), s=size), max_shift) / len(maps)
     lags = lags / pair_counts(height, width, max_shift)
     _check_variance(float(lags[max_shift, max_shift]), float(mean.square().sum()))
-    return _normalised(lags)
+    return _normalized(lags)

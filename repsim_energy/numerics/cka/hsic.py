@@ -1,4 +1,4 @@
-"""Linear centred kernel alignment from Gram matrices: cheap where features are many."""
+"""Linear centered kernel alignment from Gram matrices: cheap where features are many."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COLUMNS = 4096
 @takes_arrays
 @own_settings()
 def centered_gram(features: Tensor) -> Tensor:
-    r"""Return :math:`K = \tilde X \tilde X^\top` of centred features: (n, d) -> (n, n) float64.
+    r"""Return :math:`K = \tilde X \tilde X^\top` of centered features: (n, d) -> (n, n) float64.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def _deviations(features: Tensor, rounding: float) -> Tensor:
 
 @own_settings()
 def unbiased_gram(gram: Tensor) -> Tensor:
-    r"""Return the unbiased form of a centred Gram matrix.
+    r"""Return the unbiased form of a centered Gram matrix.
 
     .. math:: A_{ij} = K_{ij} + \frac{K_{ii} + K_{jj}}{n - 2}
         - \frac{\operatorname{tr} K}{(n - 1)(n - 2)}\ (i \ne j),\qquad A_{ii} = 0
@@ -107,7 +107,7 @@ def unbiased_gram(gram: Tensor) -> Tensor:
 
     Parameters
     ----------
-    gram : (n, n) centred, n > 2
+    gram : (n, n) centered, n > 2
     """
     n, diagonal = len(gram), gram.diagonal()
     shares = diagonal / (n - 2) - diagonal.sum() / (2 * (n - 1) * (n - 2))
@@ -123,7 +123,7 @@ def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
 
     Parameters
     ----------
-    gram : (n, n) centred
+    gram : (n, n) centered
     estimator : ``debiased`` for HSIC_1, ``biased`` for the sum of K L
     """
     check_estimator(estimator, len(gram))
@@ -138,7 +138,7 @@ def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
 @takes_arrays
 @own_settings()
 def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debiased") -> float:
-    """Return the linear CKA of two centred Gram matrices (n, n) of the same n examples.
+    """Return the linear CKA of two centered Gram matrices (n, n) of the same n examples.
 
     The same number as :func:`~repsim_energy.cka`; cheaper where there are more features than
     examples.
@@ -153,9 +153,9 @@ def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debia
 
 
 def debiased_hsic(cross: float, both: float, sum_a: float, sum_b: float, n: int) -> float:
-    r"""Return n (n - 3) HSIC_1 of centred linear kernels.
+    r"""Return n (n - 3) HSIC_1 of centered linear kernels.
 
-    Centring leaves HSIC_1 as it is, and makes the row sums of the kernels without their diagonal
+    Centering leaves HSIC_1 as it is, and makes the row sums of the kernels without their diagonal
     equal to minus the diagonal, which leaves three numbers of Song et al.'s Equation 5.
 
     Parameters

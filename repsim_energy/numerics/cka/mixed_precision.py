@@ -76,7 +76,7 @@ class RowProducts:
     Parameters
     ----------
     symmetric : whether B is A
-    repeated : whether columns hold the same number over and over, such as what centring makes of
+    repeated : whether columns hold the same number over and over, such as what centering makes of
         the zeros behind a ReLU. Adding up its square rounds in the same direction each time, so
         that the diagonal of a symmetric product is then summed by itself.
     """

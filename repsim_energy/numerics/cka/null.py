@@ -101,7 +101,7 @@ def shuffled_band(
 
     Parameters
     ----------
-    a, b : (n, n) centred Gram matrices
+    a, b : (n, n) centered Gram matrices
     """
     norm = float(a.norm() * b.norm())
     if norm == 0:
@@ -119,7 +119,7 @@ def shuffled_band(
 
 
 def _gamma_band(skewness: float) -> tuple[float, float]:
-    """Return the central 95% of the standardised gamma distribution of this skewness."""
+    """Return the central 95% of the standardized gamma distribution of this skewness."""
     shape = 4 / max(skewness * skewness, 1e-8)
     low, high = ((gammaincinv(shape, p) - shape) / math.sqrt(shape) for p in (0.025, 0.975))
     return (float(low), float(high)) if skewness >= 0 else (-float(high), -float(low))

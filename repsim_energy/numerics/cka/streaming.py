@@ -1,11 +1,11 @@
-"""Linear centred kernel alignment of two sets of features, whole or in batches."""
+"""Linear centered kernel alignment of two sets of features, whole or in batches."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.errors import ShapeError
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.cka.hsic import (
     Estimator,
@@ -27,7 +27,7 @@ from repsim_energy.numerics.cka.mixed_precision import (
 )
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["CKAMoments", "Estimator", "cka"]
+__all__ = ["StreamingCKA", "Estimator", "cka"]
 
 CHUNK = 2048
 """Rows that are multiplied at once."""
@@ -39,15 +39,13 @@ dtype (seen: 8e-7 and 2e-14)."""
 
 @takes_arrays
 @own_settings()
-def cka(
-    x: Tensor, y: Tensor, *, kernel: str = "linear", estimator: Estimator = "debiased"
-) -> float:
-    r"""Return the centred kernel alignment of two feature matrices of the same examples.
+def cka(x: Tensor, y: Tensor, *, estimator: Estimator = "debiased") -> float:
+    r"""Return the centered kernel alignment of two feature matrices of the same examples.
 
     .. math:: \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}
         {\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}},\qquad K = XX^\top,\; L = YY^\top
 
-    ``biased`` uses :math:`\mathrm{HSIC} = \|Y^\top X\|_F^2` of centred features (0.80 for
+    ``biased`` uses :math:`\mathrm{HSIC} = \|Y^\top X\|_F^2` of centered features (0.80 for
     independent noise at n = 16 and 64 features), ``debiased`` the unbiased estimate of HSIC.
 
     Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5.
@@ -55,7 +53,6 @@ def cka(
     Parameters
     ----------
     x, y : (n, d1) and (n, d2), row i of both from the same example
-    kernel : ``linear``
     estimator : ``debiased`` (n >= 4) or ``biased`` (n >= 2)
 
     Returns
@@ -76,13 +73,11 @@ def cka(
     >>> round(cka(x, 3 * x), 12), round(cka(x, 3 * x, estimator="biased"), 12)
     (1.0, 1.0)
     """
-    if kernel != "linear":
-        raise UsageError(f"unknown kernel '{kernel}'; known: linear")
     check_rows(x, y)
     check_estimator(estimator, len(x))
     if _grams_are_cheaper(len(x), x.shape[1], y.shape[1]):
         return cka_from_grams(centered_gram(x), centered_gram(y), estimator)
-    return CKAMoments().update(x, y).cka(estimator)
+    return StreamingCKA().update(x, y).cka(estimator)
 
 
 def _grams_are_cheaper(n: int, d1: int, d2: int) -> bool:
@@ -93,7 +88,7 @@ def _grams_are_cheaper(n: int, d1: int, d2: int) -> bool:
     return 0.75 * n * (d1 + d2) < 0.6 * (d1 * d1 + d2 * d2) + d1 * d2
 
 
-class CKAMoments:
+class StreamingCKA:
     r"""All that linear CKA needs of features that come in batches, exact for any split.
 
     Kept are the sums of x, y, their outer products and, for the debiased estimator, of
@@ -105,7 +100,7 @@ class CKAMoments:
     >>> generator = torch.Generator().manual_seed(0)
     >>> x = torch.randn(20, 3, generator=generator, dtype=torch.float64)
     >>> y = torch.randn(20, 4, generator=generator, dtype=torch.float64)
-    >>> moments = CKAMoments()
+    >>> moments = StreamingCKA()
     >>> for rows in (slice(0, 7), slice(7, 20)):
     ...     _ = moments.update(x[rows], y[rows])
     >>> abs(moments.cka() - cka(x, y)) < 1e-12
@@ -125,7 +120,7 @@ class CKAMoments:
 
     @takes_arrays
     @own_settings()
-    def update(self, x: Tensor, y: Tensor) -> CKAMoments:
+    def update(self, x: Tensor, y: Tensor) -> StreamingCKA:
         """Add a batch of (n, d1) and (n, d2) features and return self."""
         check_rows(x, y)
         if len(x) == 0:

@@ -17,7 +17,12 @@ from repsim_energy.numerics.settings import own_settings
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
 
-__all__ = ["average_patches", "average_shuffled_patches", "class_correlations", "patch_energies"]
+__all__ = [
+    "average_patches",
+    "average_shuffled_patches",
+    "class_correlations",
+    "component_energies",
+]
 
 BATCH = 256
 """Images that are held in float64 at once."""
@@ -85,7 +90,7 @@ def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: in
 
 @takes_arrays
 @own_settings()
-def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
+def component_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     r"""Return each image's total patch energy along each component.
 
     .. math:: E_i(x) = \sum_j (u_i^\top (p_j(x) - \mu))^2
@@ -95,7 +100,7 @@ def patch_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     Parameters
     ----------
     images : (n, c, h, w) uint8 (read as 0..1) or float
-    basis : the components; an uncentred basis leaves the mean patch in
+    basis : the components; an uncentered basis leaves the mean patch in
 
     Returns
     -------

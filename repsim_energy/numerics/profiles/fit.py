@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ProfileFit", "fit_profile", "fit_profiles"]
 
 GRID_POINTS = 256
-"""Steps tried before refinement, evenly spaced in log t; neighbours differ by a few per cent."""
+"""Steps tried before refinement, evenly spaced in log t; neighbors differ by a few per cent."""
 
 PEAKS = 3
 """Local maxima of the grid that are refined."""

@@ -13,12 +13,12 @@ from repsim_energy.numerics.settings import own_settings
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["linear_cnn_descent", "linear_cnn_filters"]
+__all__ = ["simulate_linear_cnn", "solve_linear_cnn"]
 
 
 @takes_arrays
 @own_settings()
-def linear_cnn_descent(
+def simulate_linear_cnn(
     initial: ArrayLike,
     average_patches: ArrayLike,
     targets: ArrayLike,
@@ -48,7 +48,7 @@ def linear_cnn_descent(
 
     Examples
     --------
-    >>> linear_cnn_descent([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
+    >>> simulate_linear_cnn([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
     array([[0.75]])
     """
     filters = array_of(initial).copy()
@@ -66,7 +66,7 @@ def linear_cnn_descent(
 
 @takes_arrays
 @own_settings()
-def linear_cnn_filters(
+def solve_linear_cnn(
     initial: ArrayLike,
     second_moment: ArrayLike,
     cross_moment: ArrayLike,
@@ -101,7 +101,7 @@ def linear_cnn_filters(
 
     Examples
     --------
-    >>> linear_cnn_filters([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
+    >>> solve_linear_cnn([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
     array([[0.75]])
     """
     start, a, b = array_of(initial), array_of(second_moment), array_of(cross_moment)

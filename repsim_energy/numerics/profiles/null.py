@@ -6,10 +6,10 @@ import math
 
 from scipy.special import stdtrit
 
-__all__ = ["pearson_null_band"]
+__all__ = ["pearson_null_interval"]
 
 
-def pearson_null_band(components: int, *, level: float = 0.95) -> tuple[float, float]:
+def pearson_null_interval(components: int, *, level: float = 0.95) -> tuple[float, float]:
     r"""Return the central band of the correlation of two independent random banks' profiles.
 
     The entries of a Gaussian bank's profile are independent and alike on every orthonormal basis,
@@ -30,7 +30,7 @@ def pearson_null_band(components: int, *, level: float = 0.95) -> tuple[float, f
 
     Examples
     --------
-    >>> low, high = pearson_null_band(27)
+    >>> low, high = pearson_null_interval(27)
     >>> round(low, 3), round(high, 3)
     (-0.381, 0.381)
     """

@@ -36,7 +36,7 @@ def run(setting: Setting) -> Outcome:
         profiles = {
             "VGG11": energy.sel(model=vgg[0], stage="change").values,
             "ResNet18": energy.sel(model=resnet, stage="change").values,
-            "an initialisation": energy.sel(model=vgg[0], stage="init").values[0],
+            "an initialization": energy.sel(model=vgg[0], stage="init").values[0],
         }
         draw_profiles(axes, profiles, source)
     return outcome

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from repsim_energy.models.layers import find_layer, read_filters
+from repsim_energy.models.layers import find_first_conv, read_filters
 from repsim_energy.numerics.autocorrelation.autocorrelation import Autocorrelation, autocorrelation
 from repsim_energy.numerics.profiles.theory import whitening_filters
 from repsim_energy.paper.experiments.imagenet_models import KERNELS, pretrained
@@ -85,7 +85,7 @@ def _imagenet(setting: Setting, outcome: Outcome) -> Found:
     return {
         "RGB": [autocorrelation(images, max_shift=MAX_SHIFT)],
         "random": _each(measure, _random_banks(IMAGENET_DRAWS, basis.patch)),
-        "trained": _each(measure, [read_filters(find_layer(net)[1]) for net in networks]),
+        "trained": _each(measure, [read_filters(find_first_conv(net)[1]) for net in networks]),
         "whitening": _each(measure, [whitening_filters(basis)]),
     }
 
@@ -106,7 +106,7 @@ def _curves(found: list[Autocorrelation]) -> np.ndarray[tuple[int, int], np.dtyp
 def _add(outcome: Outcome, source: str, found: Found, kernel: int) -> None:
     key = f"fig6/{source}"
     rgb = found["RGB"][0]
-    note = f"horizontal shifts {rgb.along_rows[FAR]:.2f}, vertical {rgb.along_columns[FAR]:.2f}"
+    note = f"horizontal shifts {rgb.horizontal[FAR]:.2f}, vertical {rgb.vertical[FAR]:.2f}"
     outcome.add(f"{source}: RGB at {FAR} pixels", rgb.curve[FAR], f"{key}/rgb", "", note)
     away = _curves(found["random"]) - rgb.curve.numpy()
     each = np.abs(away).max(1)
@@ -143,7 +143,7 @@ def _add(outcome: Outcome, source: str, found: Found, kernel: int) -> None:
 def _keep(setting: Setting, outcome: Outcome, source: str, found: Found) -> None:
     banks = [(name, one) for name, several in found.items() for one in several]
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
-    along = {"along_rows": "autocorrelation_x", "along_columns": "autocorrelation_y"}
+    along = {"horizontal": "autocorrelation_x", "vertical": "autocorrelation_y"}
     variables = {
         "autocorrelation": (("bank", "shift"), np.stack([c.curve.numpy() for _, c in banks])),
         **{
@@ -152,7 +152,7 @@ def _keep(setting: Setting, outcome: Outcome, source: str, found: Found) -> None
         },
         "autocorrelation_map": (
             ("bank", "shift_y", "shift_x"),
-            np.stack([c.lags.numpy() for _, c in banks]),
+            np.stack([c.map.numpy() for _, c in banks]),
         ),
     }
     coords: dict[str, Any] = {"bank": [name for name, _ in banks], "shift": range(MAX_SHIFT + 1)}
@@ -167,4 +167,4 @@ def _draw(panels: Sequence[Axes], source: str, found: Found) -> None:
     )
     for axes, name in zip(panels[1:], ("RGB", "change", "whitening"), strict=True):
         several = found.get(name) or found["random"]
-        draw_map(axes, several[0].lags.numpy(), f"{source}: {name}", "shift (pixels)")
+        draw_map(axes, several[0].map.numpy(), f"{source}: {name}", "shift (pixels)")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.paper.experiments.random_labels import memorised_note
+from repsim_energy.paper.experiments.random_labels import memorized_note
 from repsim_energy.paper.figures import draw_profiles, new_figure
 from repsim_energy.paper.outcome import Outcome, similarities
 
@@ -31,7 +31,7 @@ def run(setting: Setting) -> Outcome:
     result = setting.compare([setting.scale.model("vgg11")], datasets, seeds=seeds)
     outcome.keep("", result)
     ordinary = similarities(result, {"dataset": 0}, {"dataset": 1})
-    note = memorised_note(result.isel(dataset=1))
+    note = memorized_note(result.isel(dataset=1))
     outcome.add("ordinary labels vs random labels", ordinary, "", over, note)
     outcome.figure, panels = new_figure(max(1, len(setting.components)))
     change = result.energy.isel(model=0).sel(stage="change")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from repsim_energy.models.layers import find_layer, read_filters
+from repsim_energy.models.layers import find_first_conv, read_filters
 from repsim_energy.paper.experiments.imagenet_models import KERNELS, pretrained, untrained
 from repsim_energy.paper.figures import draw_filters, new_figure
 from repsim_energy.paper.outcome import Outcome
@@ -58,4 +58,4 @@ def _imagenet(setting: Setting, outcome: Outcome) -> dict[str, Tensor]:
     if not found:
         return {}
     found = {**untrained(setting, KERNELS[7][:1]), **found}
-    return {name: read_filters(find_layer(net)[1]) for name, net in found.items()}
+    return {name: read_filters(find_first_conv(net)[1]) for name, net in found.items()}

@@ -97,9 +97,9 @@ def _steps(fit: xr.Dataset) -> str:
 
 
 def _add_controls(outcome: Outcome, result: xr.Dataset, seeds: str) -> None:
-    """Add the fit of a random initialisation, and the lowest fit of a trained network."""
+    """Add the fit of a random initialization, and the lowest fit of a trained network."""
     fit = result.fit_correlation.isel(dataset=0)
-    outcome.add("random initialisation", fit.sel(stage="init"), "table3/init", seeds)
+    outcome.add("random initialization", fit.sel(stage="init"), "table3/init", seeds)
     outcome.add("cifar10: lowest fit", fit.sel(stage="change").min(), "fig15/cifar10", seeds)
 
 

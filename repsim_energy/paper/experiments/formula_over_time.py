@@ -45,8 +45,8 @@ def run(setting: Setting) -> Outcome:
     }
     coords = {"t": list(STEPS), "component": range(len(variance)), "shift": range(curves.shape[1])}
     outcome.keep("", setting.result(variables, coords, "cifar10"))
-    middle = len(lags.lags) // 2
-    whitened = _correlations(whitening_filters(basis).flatten(1), lags.lags[middle, middle])
+    middle = len(lags.values) // 2
+    whitened = _correlations(whitening_filters(basis).flatten(1), lags.values[middle, middle])
     outcome.add(
         "t → ∞: largest correlation of two responses at one place", whitened, "fig4/decorrelated"
     )

@@ -43,7 +43,7 @@ def pretrained(setting: Setting, names: Iterable[str], outcome: Outcome) -> dict
 
 
 def untrained(setting: Setting, names: Iterable[str]) -> dict[str, nn.Module]:
-    """Return networks as they are initialised."""
+    """Return networks as they are initialized."""
     found = {}
     for name in names:
         net = resolve_model(setting.registry, f"torchvision/{name}").build(1000, 3)

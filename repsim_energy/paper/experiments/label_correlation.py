@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from repsim_energy.numerics.patches.per_image import (
     average_patches,
     class_correlations,
-    patch_energies,
+    component_energies,
 )
 from repsim_energy.paper.figures import draw_matrix, new_figure
 from repsim_energy.paper.outcome import Outcome
@@ -35,7 +35,7 @@ def run(setting: Setting) -> Outcome:
             name: class_correlations(values, images.labels, len(images.classes)).numpy()
             for name, values in (
                 ("coefficient", coefficients),
-                ("energy", patch_energies(images.images, basis)),
+                ("energy", component_energies(images.images, basis)),
             )
         }
         dims = ("class", "component")

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from repsim_energy.paper.setting import Setting
 
-__all__ = ["MEMORISED", "memorised_note", "run"]
+__all__ = ["MEMORIZED", "memorized_note", "run"]
 
-MEMORISED = 0.99
-"""Training accuracy from which random labels count as memorised."""
+MEMORIZED = 0.99
+"""Training accuracy from which random labels count as memorized."""
 
 
 def run(setting: Setting) -> Outcome:
@@ -29,7 +29,7 @@ def run(setting: Setting) -> Outcome:
         datasets = [setting.data(source), setting.data(source, "+random_labels")]
         result = outcome.keep(source, setting.compare([model], datasets))
         random = result.isel(model=0, dataset=1)
-        note = memorised_note(random)
+        note = memorized_note(random)
         pairs = similarities(result, {"dataset": 0}, {"dataset": 1})
         key = f"table2/{source}"
         outcome.add(f"{source}: true vs random labels", pairs, f"{key}/true", seeds, note)
@@ -41,15 +41,15 @@ def run(setting: Setting) -> Outcome:
         profiles = {
             "true labels": energy.isel(dataset=0).sel(stage="change").values,
             "random labels": energy.isel(dataset=1).sel(stage="change").values,
-            "an initialisation": energy.isel(dataset=0).sel(stage="init").values[0],
+            "an initialization": energy.isel(dataset=0).sel(stage="init").values[0],
         }
         draw_profiles(axes, profiles, source)
     return outcome
 
 
-def memorised_note(result: xr.Dataset) -> str:
-    """Return a remark where some training did not reach the accuracy that counts as memorised."""
+def memorized_note(result: xr.Dataset) -> str:
+    """Return a remark where some training did not reach the accuracy that counts as memorized."""
     lowest = float(result.train_accuracy.min())
-    if lowest >= MEMORISED:
+    if lowest >= MEMORIZED:
         return ""
-    return f"not memorised: training accuracy {lowest:.2f}, expected {MEMORISED}"
+    return f"not memorized: training accuracy {lowest:.2f}, expected {MEMORIZED}"

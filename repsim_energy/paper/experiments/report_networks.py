@@ -18,7 +18,7 @@ NAMES = ("resnet20", "vgg11")
 
 
 def run(setting: Setting) -> Outcome:
-    """Compare them with each other, with the formula and with their initialisations."""
+    """Compare them with each other, with the formula and with their initializations."""
     outcome = Outcome()
     models = [setting.scale.model(name) for name in NAMES]
     result = setting.compare(models, [setting.data("cifar10")], seeds=setting.seeds[:1])

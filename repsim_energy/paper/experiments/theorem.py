@@ -13,7 +13,7 @@ from repsim_energy.numerics.patches.basis import basis_from_moments
 from repsim_energy.numerics.patches.per_image import average_patches, average_shuffled_patches
 from repsim_energy.numerics.profiles.energy import energy_profile, profile_similarity
 from repsim_energy.numerics.profiles.fit import fit_profile
-from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_descent, linear_cnn_filters
+from repsim_energy.numerics.profiles.linear_cnn import simulate_linear_cnn, solve_linear_cnn
 from repsim_energy.numerics.profiles.theory import theoretical_profile
 from repsim_energy.paper.figures import draw_curves, draw_profiles, new_figure
 from repsim_energy.paper.outcome import Outcome
@@ -39,7 +39,7 @@ WIDTHS = (1, 16, 64)
 
 @dataclass(frozen=True, eq=False)
 class LinearCNN:
-    """What a linear CNN sees of n images: (n, d) centred average patches and their moments."""
+    """What a linear CNN sees of n images: (n, d) centered average patches and their moments."""
 
     patches: Array
     basis: PatchBasis
@@ -50,7 +50,7 @@ class LinearCNN:
 
     def simulated(self, targets: Array, initial: Array) -> Array:
         """Return (k, d) filters, trained step by step."""
-        return linear_cnn_descent(
+        return simulate_linear_cnn(
             initial, self.patches, targets, step_size=self.step_size(len(initial)), steps=STEPS
         )
 
@@ -59,14 +59,14 @@ class LinearCNN:
         second = self.patches.T @ self.patches / len(targets)
         cross = self.patches.T @ targets / len(targets)
         step_size = self.step_size(len(initial))
-        return linear_cnn_filters(initial, second, cross, step_size=step_size, steps=STEPS)
+        return solve_linear_cnn(initial, second, cross, step_size=step_size, steps=STEPS)
 
     def formula(self) -> Array:
         """Return the published profile on this network's own components."""
         return _formula(self.basis)
 
     def profiles(self, targets: Array, basis: PatchBasis | None = None) -> Array:
-        """Return the (m, d) simulated profiles of (m, n) labellings, started from zero."""
+        """Return the (m, d) simulated profiles of (m, n) labelings, started from zero."""
         start = np.zeros((1, self.patches.shape[1]))
         banks = [torch.from_numpy(self.simulated(y, start)) for y in targets]
         return np.stack([energy_profile(bank, basis or self.basis) for bank in banks])
@@ -83,7 +83,7 @@ def run(setting: Setting) -> Outcome:
     images = setting.data("cifar10").train
     net = _linear_cnn(average_patches(images.images, PATCH))
     shuffled = _linear_cnn(average_shuffled_patches(images.images, PATCH))
-    true, random = _labellings(images, setting.scale.draws)
+    true, random = _labelings(images, setting.scale.draws)
     patches = setting.basis(images, PATCH)
     profiles = {
         "random labels": net.profiles(random),
@@ -98,7 +98,7 @@ def run(setting: Setting) -> Outcome:
         "simulated_profile": (("case", "component"), [_rms(p) for p in profiles.values()]),
         "theoretical_profile": (("component",), net.formula()),
         "eigenvalue": (("component",), net.basis.eigenvalues.numpy()),
-        "formula_correlation": (("images", "labelling"), list(single.values())),
+        "formula_correlation": (("images", "labeling"), list(single.values())),
         "start_correlation": (("sigma", "width"), starts),
     }
     coords = {"case": list(profiles), "images": list(single)}
@@ -109,15 +109,15 @@ def run(setting: Setting) -> Outcome:
 
 
 def _linear_cnn(averages: Tensor) -> LinearCNN:
-    centred = averages - averages.mean(0)
-    moments = centred.T @ centred / len(centred)
+    centered = averages - averages.mean(0)
+    moments = centered.T @ centered / len(centered)
     patch = (averages.shape[1] // (PATCH[0] * PATCH[1]), *PATCH)
-    basis = basis_from_moments(moments, torch.zeros(len(moments)), patch, True, len(centred))
-    return LinearCNN(centred.numpy(), basis)
+    basis = basis_from_moments(moments, torch.zeros(len(moments)), patch, True, len(centered))
+    return LinearCNN(centered.numpy(), basis)
 
 
-def _labellings(images: ImageSet, draws: int) -> tuple[Array, Array]:
-    """Return each class against all, and shufflings of the first of them, centred."""
+def _labelings(images: ImageSet, draws: int) -> tuple[Array, Array]:
+    """Return each class against all, and shufflings of the first of them, centered."""
     classes = range(len(images.classes))
     true = np.stack([(images.labels == c).double().numpy() for c in classes])
     generator = np.random.default_rng(0)
@@ -178,12 +178,12 @@ def _rms(profiles: Array) -> Array:
     return root
 
 
-def _over_starts(outcome: Outcome, net: LinearCNN, labellings: Array) -> Array:
+def _over_starts(outcome: Outcome, net: LinearCNN, labelings: Array) -> Array:
     """Return (sigma, width) correlations of profiles with that of one filter started from zero.
 
     Added are these, and the largest difference between simulation and closed form.
     """
-    unmoved = net.profiles(labellings)
+    unmoved = net.profiles(labelings)
     moved = float(_rms(unmoved.ravel()))
     correlations = np.empty((len(SIGMAS), len(WIDTHS)))
     difference = 0.0
@@ -191,8 +191,8 @@ def _over_starts(outcome: Outcome, net: LinearCNN, labellings: Array) -> Array:
         width = WIDTHS[w]
         drawn = np.random.default_rng(width).standard_normal((width, net.patches.shape[1]))
         start = SIGMAS[s] * moved / width * drawn
-        banks = [net.simulated(targets, start) for targets in labellings]
-        exact = [net.in_closed_form(targets, start) for targets in labellings]
+        banks = [net.simulated(targets, start) for targets in labelings]
+        exact = [net.in_closed_form(targets, start) for targets in labelings]
         errors = [abs(a - b).max() / abs(b).max() for a, b in zip(banks, exact, strict=True)]
         difference = max(difference, *map(float, errors))
         profiles = [energy_profile(torch.from_numpy(bank), net.basis) for bank in banks]
@@ -218,21 +218,21 @@ def _over_starts(outcome: Outcome, net: LinearCNN, labellings: Array) -> Array:
 
 
 def _over_images(
-    outcome: Outcome, net: LinearCNN, labellings: Array, places: int
+    outcome: Outcome, net: LinearCNN, labelings: Array, places: int
 ) -> dict[int, list[float]]:
-    """Return number of images -> each labelling's correlation with the formula on so many."""
+    """Return number of images -> each labeling's correlation with the formula on so many."""
     order = np.random.default_rng(0).permutation(len(net.patches))
     enough = 2 * net.patches.shape[1]
     correlations = {}
     for count in [len(order) // part for part in (8, 4, 2, 1) if len(order) // part >= enough]:
         chosen = order[:count]
         part = _linear_cnn(torch.from_numpy(net.patches[chosen]))
-        targets = labellings[:, chosen] - labellings[:, chosen].mean(1, keepdims=True)
+        targets = labelings[:, chosen] - labelings[:, chosen].mean(1, keepdims=True)
         correlations[count] = [
             profile_similarity(profile, part.formula()) for profile in part.profiles(targets)
         ]
         outcome.add(
-            f"{count} images ({count * places} patches), one random labelling",
+            f"{count} images ({count * places} patches), one random labeling",
             correlations[count],
             "",
             f"{len(targets)} draws",

@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
-from repsim_energy.numerics import autocorrelation as module
-from repsim_energy.numerics import lag_sums
-from repsim_energy.numerics.autocorrelation.autocorrelation import autocorrelation, lag_moments
+from repsim_energy.numerics.autocorrelation import autocorrelation as module
+from repsim_energy.numerics.autocorrelation import lag_sums
+from repsim_energy.numerics.autocorrelation.autocorrelation import (
+    autocorrelation,
+    patch_autocovariance,
+)
 from repsim_energy.numerics.patches.moments import patch_moments
 
 
@@ -20,11 +23,11 @@ def bank(rng):
 
 @pytest.fixture
 def moments(pictures):
-    return lag_moments(pictures.images, (2, 3), max_shift=4)
+    return patch_autocovariance(pictures.images, (2, 3), max_shift=4)
 
 
 def close(found, expected, atol=1e-10):
-    for name in ("curve", "along_rows", "along_columns", "lags"):
+    for name in ("curve", "horizontal", "vertical", "map"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=atol)
 
 
@@ -68,9 +71,9 @@ def way(request, monkeypatch):
 )
 def test_moments_equal_a_loop_over_pairs_of_places(shape, patch, m, way, rng):
     images = torch.randn(shape, generator=rng) + 3
-    found = lag_moments(images, patch, max_shift=m)
+    found = patch_autocovariance(images, patch, max_shift=m)
     assert found.patch == (shape[1], *patch)
-    torch.testing.assert_close(found.lags, slow_moments(images, *patch, m), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.values, slow_moments(images, *patch, m), rtol=0, atol=1e-12)
 
 
 def test_autocorrelation_equals_a_loop_over_pairs_of_places(rng):
@@ -78,49 +81,49 @@ def test_autocorrelation_equals_a_loop_over_pairs_of_places(rng):
     slow = slow_moments(maps, 1, 1, 3).diagonal(dim1=2, dim2=3).sum(2)
     slow /= slow[3, 3].clone()
     found = autocorrelation(maps, max_shift=3)
-    torch.testing.assert_close(found.lags, slow, rtol=0, atol=1e-12)
-    torch.testing.assert_close(found.along_rows, slow[3, 3:], rtol=0, atol=1e-12)
-    torch.testing.assert_close(found.along_columns, slow[3:, 3], rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.map, slow, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.horizontal, slow[3, 3:], rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.vertical, slow[3:, 3], rtol=0, atol=1e-12)
     torch.testing.assert_close(found.curve, (slow[3, 3:] + slow[3:, 3]) / 2, rtol=0, atol=1e-12)
 
 
 def test_moments_at_shift_zero_are_the_covariance_of_patches(pictures, moments):
     covariance = patch_moments(pictures.images, (2, 3)).covariance()
-    torch.testing.assert_close(moments.lags[4, 4], covariance, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(moments.values[4, 4], covariance, rtol=1e-9, atol=1e-12)
 
 
 def test_shift_zero_is_one_and_opposite_shifts_are_equal(bank, moments, pictures):
     for found in (moments.autocorrelation(bank), autocorrelation(pictures.images, max_shift=4)):
-        assert found.lags.shape == (9, 9)
-        assert float(found.lags[4, 4]) == float(found.curve[0]) == 1
-        torch.testing.assert_close(found.lags, found.lags.flip(0, 1), rtol=0, atol=1e-10)
+        assert found.map.shape == (9, 9)
+        assert float(found.map[4, 4]) == float(found.curve[0]) == 1
+        torch.testing.assert_close(found.map, found.map.flip(0, 1), rtol=0, atol=1e-10)
     torch.testing.assert_close(
-        moments.lags, moments.lags.flip(0, 1).transpose(2, 3), rtol=0, atol=1e-12
+        moments.values, moments.values.flip(0, 1).transpose(2, 3), rtol=0, atol=1e-12
     )
 
 
-def test_white_noise_has_no_correlation_with_its_neighbours(rng):
+def test_white_noise_has_no_correlation_with_its_neighbors(rng):
     found = autocorrelation(torch.randn(100, 3, 16, 16, generator=rng), max_shift=4)
     assert found.curve[1:].abs().max() < 0.015  # three standard deviations of a mean of 77,000
-    apart = found.lags.clone()
+    apart = found.map.clone()
     apart[4, 4] = 0
     assert apart.abs().max() < 0.03
 
 
 def test_a_moving_average_of_noise_falls_along_a_straight_line(rng):
-    """The mean of b neighbours along a row shares a part 1 - delta / b with the one delta on."""
+    """The mean of b neighbors along a row shares a part 1 - delta / b with the one delta on."""
     noise = torch.randn(200, 1, 24, 28, generator=rng)
     found = autocorrelation(F.avg_pool2d(noise, (1, 5), stride=1), max_shift=6)
     line = torch.tensor([1, 0.8, 0.6, 0.4, 0.2, 0, 0], dtype=torch.float64)
-    torch.testing.assert_close(found.along_rows, line, rtol=0, atol=0.02)
-    assert found.along_columns[1:].abs().max() < 0.03
+    torch.testing.assert_close(found.horizontal, line, rtol=0, atol=0.02)
+    assert found.vertical[1:].abs().max() < 0.03
 
 
 def test_along_rows_shifts_horizontally(rng):
     constant_rows = torch.randn(6, 2, 9, 1, generator=rng).expand(-1, -1, -1, 9)
     found = autocorrelation(constant_rows, max_shift=5)
-    torch.testing.assert_close(found.along_rows, torch.ones(6, dtype=torch.float64))
-    assert found.along_columns[1:].abs().max() < 0.9
+    torch.testing.assert_close(found.horizontal, torch.ones(6, dtype=torch.float64))
+    assert found.vertical[1:].abs().max() < 0.9
 
 
 def test_the_mean_of_the_whole_set_is_removed_and_not_that_of_each_image(rng):
@@ -165,28 +168,28 @@ def test_nothing_depends_on_the_chunks_of_images(pictures, moments, way, monkeyp
     whole = autocorrelation(pictures.images, max_shift=4)
     monkeypatch.setattr(module, "CHUNK_BYTES", 1)
     monkeypatch.setattr(lag_sums, "CHUNK_BYTES", 1)
-    one_by_one = lag_moments(pictures.images, (2, 3), max_shift=4)
-    torch.testing.assert_close(one_by_one.lags, moments.lags, rtol=0, atol=1e-12)
+    one_by_one = patch_autocovariance(pictures.images, (2, 3), max_shift=4)
+    torch.testing.assert_close(one_by_one.values, moments.values, rtol=0, atol=1e-12)
     close(autocorrelation(pictures.images, max_shift=4), whole, atol=1e-12)
 
 
 def test_bytes_are_read_as_zero_to_one(pictures, moments):
     floats = pictures.images.double() / 255
-    found = lag_moments(floats, (2, 3), max_shift=4)
-    torch.testing.assert_close(found.lags, moments.lags, rtol=0, atol=1e-12)
+    found = patch_autocovariance(floats, (2, 3), max_shift=4)
+    torch.testing.assert_close(found.values, moments.values, rtol=0, atol=1e-12)
     close(autocorrelation(pictures.images, max_shift=4), autocorrelation(floats, max_shift=4))
 
 
 def test_images_and_shifts_that_do_not_fit_are_refused(pictures, moments):
     for shift in (-1, 11):
         with pytest.raises(UsageError, match="11x10 responses.* expected 0 to 9"):
-            lag_moments(pictures.images, (2, 3), max_shift=shift)
+            patch_autocovariance(pictures.images, (2, 3), max_shift=shift)
     with pytest.raises(UsageError, match="max_shift is 15"):
         autocorrelation(pictures.images)
     with pytest.raises(UsageError, match=r"7x7 patches of 224x224 images take \d+ GB.* 4 GB; give"):
-        lag_moments(torch.zeros(1, 3, 224, 224, dtype=torch.uint8), (7, 7))
+        patch_autocovariance(torch.zeros(1, 3, 224, 224, dtype=torch.uint8), (7, 7))
     with pytest.raises(ShapeError, match="smaller than the 13x2 kernel"):
-        lag_moments(pictures.images, (13, 2), max_shift=0)
+        patch_autocovariance(pictures.images, (13, 2), max_shift=0)
     with pytest.raises(ShapeError, match=r"expected \(n, c, h, w\)"):
         autocorrelation(torch.zeros(3, 8, 8), max_shift=1)
     with pytest.raises(ShapeError, match=r"27 inputs .* patches \(3, 2, 3\)"):
@@ -205,10 +208,10 @@ def test_what_does_not_vary_has_no_autocorrelation(images, words):
     with pytest.raises(DataError, match=words):
         autocorrelation(images, max_shift=2)
     with pytest.raises(DataError, match=words):
-        lag_moments(images, (2, 2), max_shift=2)
+        patch_autocovariance(images, (2, 2), max_shift=2)
 
 
 def test_a_bank_of_zeros_has_no_autocorrelation(rng):
-    moments = lag_moments(torch.rand(4, 1, 6, 6, generator=rng), (2, 2), max_shift=2)
+    moments = patch_autocovariance(torch.rand(4, 1, 6, 6, generator=rng), (2, 2), max_shift=2)
     with pytest.raises(DataError, match="not all zero"):
         moments.autocorrelation(torch.zeros(3, 1, 2, 2))

@@ -28,7 +28,7 @@ def test_parts_of_both_precisions_add_up(symmetric, repeated, d, rng):
 
 
 def test_adding_the_same_number_over_and_over_costs_no_digits(rng):
-    """Half of what centring makes of features behind a ReLU is one number."""
+    """Half of what centering makes of features behind a ReLU is one number."""
     y = torch.randn(2000, 200, generator=rng).relu()
     y -= y.mean(0)
     products = RowProducts(symmetric=True, repeated=True)

@@ -1,4 +1,4 @@
-"""The null band of CKA against every order of the examples, and against shuffling."""
+"""The null interval of CKA against every order of the examples, and against shuffling."""
 
 import itertools
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError
-from repsim_energy.numerics import checked_products, patch_sums, patches
+from repsim_energy.numerics import checked_products
+from repsim_energy.numerics.patches import moments as module
+from repsim_energy.numerics.patches import sums
 from repsim_energy.numerics.patches.moments import patch_moments
 
 
@@ -53,7 +55,7 @@ def test_moments_of_bytes_do_not_depend_on_the_split_by_a_single_bit(pictures, m
     backwards = parts[-1]
     for part in reversed(parts[:-1]):
         backwards = backwards + part
-    monkeypatch.setattr(patch_sums, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(sums, "CHUNK_BYTES", 1)
     for other in (backwards, patch_moments(iter(pictures.images.split(11)), (3, 3))):
         assert other.count == whole.count
         assert torch.equal(other.second, whole.second)
@@ -64,7 +66,7 @@ def test_arrays_files_and_loaders_give_the_same_moments(pictures, tmp_path, monk
     expected = patch_moments(pictures.images, (3, 3))
     path = tmp_path / "images.npy"
     np.save(path, pictures.images.numpy())
-    monkeypatch.setattr(patches, "CHUNK_BYTES", 10_000)  # some images of the file at a time
+    monkeypatch.setattr(module, "CHUNK_BYTES", 10_000)  # some images of the file at a time
     mapped = np.load(path, mmap_mode="r")
     loader = DataLoader(TensorDataset(pictures.images, pictures.labels), batch_size=13)
     for source in (pictures.images.numpy(), mapped, loader, [mapped[:40], mapped[40:]]):
@@ -88,9 +90,9 @@ def test_basis_is_orthonormal_descending_and_explains_the_covariance(pictures):
     torch.testing.assert_close(u @ u.T, torch.eye(27, dtype=torch.float64))
     assert (eigenvalues.diff() <= 0).all()
     torch.testing.assert_close(u.T @ torch.diag(eigenvalues) @ u, moments.covariance())
-    uncentred = moments.basis(center=False)
-    assert uncentred.eigenvalues[0] > eigenvalues[0]
-    assert uncentred.basis_id != basis.basis_id
+    uncentered = moments.basis(center=False)
+    assert uncentered.eigenvalues[0] > eigenvalues[0]
+    assert uncentered.basis_id != basis.basis_id
 
 
 def test_components_are_flattened_channel_first():

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError
 from repsim_energy.interfaces import PatchTransform
-from repsim_energy.numerics import image_statistics
+from repsim_energy.numerics.patches import per_image
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.numerics.patches.per_image import (
     average_patches,
     average_shuffled_patches,
     class_correlations,
-    patch_energies,
+    component_energies,
 )
 from repsim_energy.numerics.profiles.energy import energy_profile
-from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_descent, linear_cnn_filters
+from repsim_energy.numerics.profiles.linear_cnn import simulate_linear_cnn, solve_linear_cnn
 from repsim_energy.numerics.profiles.theory import whitening_filters
 
 
@@ -76,7 +76,7 @@ def test_shuffling_follows_the_seed_and_does_nothing_to_one_image(floats):
 @pytest.mark.parametrize("center", [True, False])
 def test_patch_energies_equal_a_loop_over_places(center, pictures, floats):
     basis = patch_moments(pictures.images, (2, 3)).basis(center=center)
-    found = patch_energies(pictures.images[:4], basis)
+    found = component_energies(pictures.images[:4], basis)
     slow = torch.zeros(4, 18, dtype=torch.float64)
     for i in range(4):
         for y in range(11):
@@ -86,13 +86,13 @@ def test_patch_energies_equal_a_loop_over_places(center, pictures, floats):
                 for number, u in enumerate(basis.components):
                     slow[i, number] += float(u @ seen) ** 2
     torch.testing.assert_close(found, slow, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(patch_energies(floats[:4], basis), found, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(component_energies(floats[:4], basis), found, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("center", [True, False])
 def test_energies_of_all_images_per_patch_are_the_eigenvalues(center, pictures):
     basis = patch_moments(pictures.images, (3, 3)).basis(center=center)
-    total = patch_energies(pictures.images, basis).sum(0)
+    total = component_energies(pictures.images, basis).sum(0)
     torch.testing.assert_close(total / basis.count, basis.eigenvalues, rtol=1e-8, atol=1e-12)
 
 
@@ -100,19 +100,19 @@ def test_statistics_of_an_image_do_not_depend_on_its_batch(pictures, basis, monk
     def statistics():
         for function in (average_patches, average_shuffled_patches):
             yield function(pictures.images, (2, 3))
-        yield patch_energies(pictures.images, basis)
+        yield component_energies(pictures.images, basis)
 
     whole = list(statistics())
-    monkeypatch.setattr(image_statistics, "BATCH", 7)
+    monkeypatch.setattr(per_image, "BATCH", 7)
     for a, b in zip(statistics(), whole, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_images_without_the_patches_of_the_basis_are_refused(pictures, basis):
     with pytest.raises(ShapeError, match="1 channels but the basis sees 3"):
-        patch_energies(pictures.images[:, :1], basis)
+        component_energies(pictures.images[:, :1], basis)
     with pytest.raises(ShapeError, match="smaller than the 3x3 kernel"):
-        patch_energies(pictures.images[:, :, :2], basis)
+        component_energies(pictures.images[:, :, :2], basis)
     with pytest.raises(ShapeError, match="expected uint8 or float"):
         average_patches(pictures.images.int(), (3, 3))
 
@@ -172,9 +172,9 @@ def test_the_whitening_bank_has_the_profile_of_the_limit(basis):
 
 
 def test_a_component_without_variance_cannot_be_whitened(floats, basis):
-    grey = floats.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    gray = floats.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     with pytest.warns(RepsimWarning, match="18 of 27"):
-        of_gray = patch_moments(grey, (3, 3)).basis()
+        of_gray = patch_moments(gray, (3, 3)).basis()
     with pytest.raises(DataError, match="no variance and cannot be whitened"):
         whitening_filters(of_gray)
     eigenvalues = basis.eigenvalues.clone()
@@ -225,8 +225,8 @@ def test_descent_step_by_step_ends_where_the_closed_form_does(width, sigma, step
     a, b = patches.T @ patches / 40, patches.T @ targets / 40
     start = sigma * rng.normal(size=(width, 6))
     how = {"step_size": speed / (width * np.linalg.eigvalsh(a)[-1]), "steps": steps}
-    found = linear_cnn_descent(start, patches, targets, **how)
-    np.testing.assert_allclose(found, linear_cnn_filters(start, a, b, **how), rtol=0, atol=1e-9)
+    found = simulate_linear_cnn(start, patches, targets, **how)
+    np.testing.assert_allclose(found, solve_linear_cnn(start, a, b, **how), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("filters", "sigma"), [(1, 0.0), (4, 0.1), (32, 1.0)])
@@ -243,7 +243,7 @@ def test_descent_is_that_of_a_convolutional_network(filters, sigma, floats, rng)
         (conv(inputs).mean((2, 3)).sum(1) - targets).square().mean().backward()
         optimizer.step()
     trained = conv.weight.detach().flatten(1).numpy()
-    found = linear_cnn_descent(
+    found = simulate_linear_cnn(
         start, average_patches(inputs, (3, 3)), targets, step_size=0.1, steps=25
     )
     assert np.abs(trained - start).max() > 1e-3
@@ -252,7 +252,7 @@ def test_descent_is_that_of_a_convolutional_network(filters, sigma, floats, rng)
 
 def test_descent_leaves_its_start_alone_and_refuses_what_does_not_fit():
     start = np.ones((2, 3))
-    linear_cnn_descent(start, np.ones((5, 3)), np.zeros(5), step_size=0.1, steps=3)
+    simulate_linear_cnn(start, np.ones((5, 3)), np.zeros(5), step_size=0.1, steps=3)
     assert (start == 1).all()
     for initial, patches, targets in (
         (np.ones(3), np.ones((5, 3)), np.ones(5)),
@@ -260,4 +260,4 @@ def test_descent_leaves_its_start_alone_and_refuses_what_does_not_fit():
         (start, np.ones((5, 3)), np.ones(4)),
     ):
         with pytest.raises(ShapeError, match="do not fit"):
-            linear_cnn_descent(initial, patches, targets, step_size=0.1, steps=1)
+            simulate_linear_cnn(initial, patches, targets, step_size=0.1, steps=1)

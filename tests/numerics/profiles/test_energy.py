@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from repsim_energy.errors import FlatProfileWarning, ShapeError
 from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.numerics.profiles.energy import energy_profile, profile_similarity
-from repsim_energy.numerics.profiles.null import pearson_null_band
+from repsim_energy.numerics.profiles.null import pearson_null_interval
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ def test_profiles_of_different_length_are_never_padded():
 
 
 @pytest.mark.parametrize(("filters", "d"), [(64, 27), (8, 27), (64, 147)])
-def test_null_band_holds_95_percent_of_random_banks(filters, d):
+def test_null_interval_holds_95_percent_of_random_banks(filters, d):
     """The closed form against banks drawn outright; the number of filters does not matter."""
     rng = np.random.default_rng(0)
     profiles = np.sqrt(rng.chisquare(filters, (2, 4000, d)))
     r = [np.corrcoef(a, b)[0, 1] for a, b in zip(*profiles, strict=True)]
-    low, high = pearson_null_band(d)
+    low, high = pearson_null_interval(d)
     assert np.mean((np.array(r) > low) & (np.array(r) < high)) == pytest.approx(0.95, abs=0.015)

@@ -5,7 +5,7 @@ import pytest
 
 from repsim_energy.errors import DataError, FlatProfileWarning, ShapeError, UsageError
 from repsim_energy.numerics.profiles.fit import fit_profile, fit_profiles
-from repsim_energy.numerics.profiles.linear_cnn import linear_cnn_filters
+from repsim_energy.numerics.profiles.linear_cnn import solve_linear_cnn
 from repsim_energy.numerics.profiles.theory import theoretical_profile
 
 CIFAR_LIKE = np.geomspace(1.3, 1e-5, 27)
@@ -28,28 +28,28 @@ def test_closed_form_is_gradient_descent(filters):
     a, b = patches.T @ patches / 500, patches.T @ labels / 500
     start = rng.normal(size=(filters, 12))
     step = 0.4 / (filters * np.linalg.eigvalsh(a)[-1])
-    exact = linear_cnn_filters(start, a, b, step_size=step, steps=1000)
+    exact = solve_linear_cnn(start, a, b, step_size=step, steps=1000)
     np.testing.assert_allclose(exact, descend(start, a, b, step, 1000), atol=1e-9, rtol=0)
 
 
 def test_closed_form_with_a_step_that_overshoots_and_a_flat_direction():
     a, b = np.diag([1.0, 0.3, 0.0]), np.array([1.0, -2.0, 0.5])
     start = np.ones((2, 3))
-    exact = linear_cnn_filters(start, a, b, step_size=0.45, steps=37)
+    exact = solve_linear_cnn(start, a, b, step_size=0.45, steps=37)
     np.testing.assert_allclose(exact, descend(start, a, b, 0.45, 37), atol=1e-9)
 
 
 def test_every_filter_moves_by_the_same_vector():
     rng = np.random.default_rng(1)
     start = rng.normal(size=(5, 4))
-    moved = linear_cnn_filters(start, np.eye(4), np.ones(4), step_size=0.01, steps=9) - start
+    moved = solve_linear_cnn(start, np.eye(4), np.ones(4), step_size=0.01, steps=9) - start
     np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-14)
 
 
 def test_theory_is_the_closed_form_when_labels_follow_its_assumption():
     """With b_i proportional to lambda_i and a zero start, |w_i| is the theoretical profile."""
     a, b = np.diag(CIFAR_LIKE), np.sqrt(CIFAR_LIKE)
-    filters = linear_cnn_filters(np.zeros((1, 27)), a, b, step_size=0.1, steps=500)
+    filters = solve_linear_cnn(np.zeros((1, 27)), a, b, step_size=0.1, steps=500)
     curve = theoretical_profile(CIFAR_LIKE, step_size=0.2, steps=500)
     np.testing.assert_allclose(np.abs(filters[0]) / filters.max(), curve / curve.max(), rtol=1e-9)
 
@@ -144,8 +144,8 @@ def test_bad_input_is_refused():
     with pytest.raises(DataError, match="eigenvalues"):
         theoretical_profile([1.0, np.nan], step_size=0.1, steps=3)
     with pytest.raises(DataError, match="not symmetric"):
-        linear_cnn_filters(np.zeros((1, 2)), [[1, 0.5], [0, 1]], [1, 1], step_size=0.1, steps=3)
+        solve_linear_cnn(np.zeros((1, 2)), [[1, 0.5], [0, 1]], [1, 1], step_size=0.1, steps=3)
     with pytest.raises(ShapeError, match="27 eigenvalues"):
         fit_profile(np.ones(3), CIFAR_LIKE)
     with pytest.raises(ShapeError, match="do not fit"):
-        linear_cnn_filters(np.ones((2, 3)), np.eye(4), np.ones(3), step_size=0.1, steps=1)
+        solve_linear_cnn(np.ones((2, 3)), np.eye(4), np.ones(3), step_size=0.1, steps=1)

@@ -1,4 +1,4 @@
-"""Mutual nearest neighbours."""
+"""Mutual nearest neighbors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Distance = Literal["cosine", "euclidean"]
 
 
 class MutualKNN(ShuffledMetric):
-    r"""The fraction of nearest neighbours that both networks give an image.
+    r"""The fraction of nearest neighbors that both networks give an image.
 
     :math:`\frac{1}{n k} \sum_i |N_X(i) \cap N_Y(i)|`, where N(i) are the k images nearest to i.
     Unrelated networks share k / (n - 1) of them on average.
 
     Parameters
     ----------
-    k : neighbours of an image, at least 1 and at most two fewer than there are images
+    k : neighbors of an image, at least 1 and at most two fewer than there are images
     distance : cosine as in the source, or euclidean, which does not depend on where zero is
 
     Source: Huh, Cheung, Wang and Isola (2024), whose code makes activations of unit length first.
@@ -35,7 +35,7 @@ class MutualKNN(ShuffledMetric):
     def __init__(self, *, k: int = 10, distance: Distance = "cosine") -> None:
         check_choice("distance", distance, Distance)
         if k < 1:
-            raise rs.UsageError(f"k is {k}, expected at least 1 neighbour")
+            raise rs.UsageError(f"k is {k}, expected at least 1 neighbor")
         self.k = k
         self.distance = distance
         self.invariances = frozenset({"permutation", "scale", "orthogonal"}) | (
@@ -43,7 +43,7 @@ class MutualKNN(ShuffledMetric):
         )
 
     def represent(self, subject: rs.Activations) -> Array:
-        """Return the indices of the k nearest neighbours of each of n images: (n, k).
+        """Return the indices of the k nearest neighbors of each of n images: (n, k).
 
         Where several images are equally near in the last place one is taken, with a warning.
         """
@@ -51,7 +51,7 @@ class MutualKNN(ShuffledMetric):
         n = rows.shape[0]
         if self.k > n - 2:
             raise rs.UsageError(
-                f"k is {self.k} of {n} images, expected at most {n - 2}: all others are neighbours "
+                f"k is {self.k} of {n} images, expected at most {n - 2}: all others are neighbors "
                 "in any network; use a smaller k or show more images"
             )
         if not rows.vary():
@@ -96,8 +96,8 @@ class MutualKNN(ShuffledMetric):
         return np.argsort(order)[b[order].astype(np.intp)].astype(np.float64)
 
 
-def _mask(neighbours: Array) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    n = len(neighbours)
+def _mask(neighbors: Array) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    n = len(neighbors)
     mask = np.zeros((n, n), dtype=np.bool_)
-    np.put_along_axis(mask, neighbours.astype(np.intp), True, axis=1)
+    np.put_along_axis(mask, neighbors.astype(np.intp), True, axis=1)
     return mask
