@@ -99,9 +99,9 @@ def test_the_single_file_of_the_how_to_keeps_the_rules():
 def test_the_rules_of_the_page_are_those_that_are_checked(monkeypatch):
     """All of them, and no others: a rule that is dropped from a check is missed here."""
     monkeypatch.syspath_prepend(DOCS)
-    import plugin_rules
+    import plugin_page
 
-    assert plugin_rules.page() == text("how-to/write-a-plugin.md"), "python docs/plugin_rules.py"
+    assert plugin_page.page() == text("how-to/write-a-plugin.md"), "python docs/plugin_page.py"
     page = " ".join(text("how-to/write-a-plugin.md").split())
     (changes,) = re.findall(r"Invariances that it may declare are ([^.]*)\.", page)
     assert re.findall(r"`(\w+)`", changes) == list(CHANGES)

@@ -1,11 +1,13 @@
-"""Write the tables of rules in ``how-to/write-a-plugin.md``: ``python docs/plugin_rules.py``.
+"""Write the rules and the example in ``how-to/write-a-plugin.md``: ``python docs/plugin_page.py``.
 
-The rules are those that the public checks report, so that page and code cannot differ.
+The rules are those that the public checks report, and the example is the plugin that
+``repsim plugins new`` writes, so that page and code cannot differ.
 """
 
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 
 import torch
@@ -14,9 +16,12 @@ from torch import nn
 import repsim_energy as rs
 from repsim_energy import testing
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
+from repsim_energy.scaffold import write_plugin
 
 PAGE = Path(__file__).parent / "how-to" / "write-a-plugin.md"
-SECTION = re.compile(r"(?<=<!-- rules -->\n).*(?=<!-- end of the rules -->)", re.DOTALL)
+RULES = re.compile(r"(?<=<!-- rules -->\n).*(?=<!-- end of the rules -->)", re.DOTALL)
+EXAMPLE = re.compile(r"(?<=## A distribution\n).*(?=## The four hooks\n)", re.DOTALL)
+BLOCK = re.compile(r"(```\w+\n).*?(```\n)", re.DOTALL)
 
 
 def network(classes: int, channels: int) -> nn.Module:
@@ -62,10 +67,19 @@ def tables() -> str:
     return text + "\n"
 
 
+def with_files(example: str) -> str:
+    """Return the section with today's files of a new plugin in its blocks of code."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_plugin("repsim-example", "model", Path(folder))
+        files = iter([p.read_text(encoding="utf-8") for p in paths if p.suffix != ".md"])
+    return BLOCK.sub(lambda block: f"{block[1]}{next(files)}{block[2]}", example)
+
+
 def page() -> str:
-    """Return the page with today's rules."""
+    """Return the page with today's rules and example."""
     text = PAGE.read_text(encoding="utf-8")
-    return SECTION.sub(lambda _: tables(), text)
+    text = EXAMPLE.sub(lambda example: with_files(example[0]), text)
+    return RULES.sub(lambda _: tables(), text)
 
 
 if __name__ == "__main__":
