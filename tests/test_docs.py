@@ -96,6 +96,12 @@ def test_the_single_file_of_the_how_to_keeps_the_rules():
     testing.check_metric(metric())
 
 
+def test_the_objects_of_the_how_to_are_compared():
+    names = {}
+    exec(blocks(text("how-to/own-networks-and-images.md"))[0], names)  # noqa: S102 (as above)
+    assert names["result"].sizes["model"] == 2
+
+
 def test_the_rules_of_the_page_are_those_that_are_checked(monkeypatch):
     """All of them, and no others: a rule that is dropped from a check is missed here."""
     monkeypatch.syspath_prepend(DOCS)
