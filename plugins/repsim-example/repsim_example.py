@@ -1,4 +1,4 @@
-"""An architecture for repsim-energy: two convolutions and a linear read-out."""
+"""An architecture for repsim-energy: two convolutions and a linear classifier."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def build(num_classes: int, in_channels: int, *, width: int = 32) -> nn.Module:
-    """Return a network of two convolutions.
+    """Build a network of two convolutions.
 
     Parameters
     ----------
-    width : channels of both convolutions
+    width : number of channels of both convolutions
     """
     from torch import nn  # here, so that listing names stays fast
 

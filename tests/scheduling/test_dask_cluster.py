@@ -309,7 +309,9 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
     """Its function stands in no module, and is sent as it is written."""
     page = (ROOT / "docs" / "how-to" / "cluster.md").read_text()
     script = re.search(r"`patch_statistics.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1]
-    (tmp_path / "patch_statistics.py").write_text(script.replace("AT_ONCE = 500", "AT_ONCE = 2"))
+    (tmp_path / "patch_statistics.py").write_text(
+        script.replace("CHUNK_IMAGES = 500", "CHUNK_IMAGES = 2")
+    )
     pixels = torch.randint(0, 256, (3, 3, 256, 256), dtype=torch.uint8, generator=rng)
     (tmp_path / "photos").mkdir()
     for number, image in enumerate(pixels):

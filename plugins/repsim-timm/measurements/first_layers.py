@@ -1,8 +1,8 @@
-"""Measure over all timm architectures: the first layer, and whether 32x32 images can be learnt.
+"""Count the first layers of all timm architectures, and those that accept 32x32 images.
 
-Every architecture is built and shown an image on torch's meta device, where weights take no
-memory and no arithmetic is done. Run by hand: ``python measurements/first_layers.py OUT.json``;
-about half an hour on one core. The README quotes what it prints.
+Every architecture is built and shown an image on torch's meta device, which needs no memory for
+weights and does no arithmetic. Run by hand: ``python measurements/first_layers.py OUT.json``;
+about half an hour on one core. The README quotes its output.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ META = torch.device("meta")
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Return what is found of one architecture."""
+    """Measure one architecture."""
     net = build(name)
     if isinstance(net, str):
         return {"refused": net}
@@ -49,7 +49,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def build(name: str, **options: Any) -> nn.Module | str:
-    """Return a network on the meta device, or why there is none."""
+    """Build a network on the meta device; return the error as text if that fails."""
     try:
         with META:
             return family(name, 10, 3, **options).eval()
@@ -58,7 +58,7 @@ def build(name: str, **options: Any) -> nn.Module | str:
 
 
 def answer(net: nn.Module | str, size: tuple[int, int]) -> str:
-    """Return the shape of what a network answers to an image, or why it does not."""
+    """Return the shape of a network's output for images of a size, or the error as text."""
     if isinstance(net, str):
         return net
     try:
@@ -69,7 +69,7 @@ def answer(net: nn.Module | str, size: tuple[int, int]) -> str:
 
 
 def sees_the_image(net: nn.Module, place: str, size: tuple[int, int]) -> bool:
-    """Return whether a layer is shown three channels before any other layer is shown features."""
+    """Return whether a layer receives three channels before any other layer receives features."""
     shown: list[tuple[str, int]] = []
 
     def note(name: str) -> Any:
@@ -87,12 +87,12 @@ def sees_the_image(net: nn.Module, place: str, size: tuple[int, int]) -> bool:
 
 
 def kind(text: str) -> str:
-    """Return what an answer or a refusal begins with."""
+    """Return the first part of an output or an error."""
     return text.partition(":")[0]
 
 
 def summary(found: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the counts."""
+    """Return the counts as lines of text."""
     kept = [one for one in found.values() if "refused" not in one]
     as_timm = sum(one["first"] in one["timm"][:1] for one in kept)
     several = sum(len(one["timm"]) > 1 for one in kept)
@@ -111,7 +111,7 @@ def summary(found: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def main(path: Path) -> None:
-    """Measure all architectures, keep what is found, and print the counts."""
+    """Measure all architectures, write the measurements, and print the counts."""
     warnings.simplefilter("ignore")
     found = {name: measure(name) for name in timm.list_models()}
     path.write_text(json.dumps(found, indent=1))

@@ -9,5 +9,5 @@ __all__ = ["repsim_models"]
 
 @hookimpl
 def repsim_models() -> dict[str, str]:
-    """Return the family ``timm/*``; timm is imported when a member is asked for."""
+    """Offer the family ``timm/*``. timm is imported when a member is used."""
     return {"timm/*": "repsim_timm.family:family"}

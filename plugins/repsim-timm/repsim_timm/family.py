@@ -1,4 +1,4 @@
-"""The family ``timm/*``: new networks, and the way to pretrained ones."""
+"""Family ``timm/*``: new networks of timm, and pretrained ones."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ except ImportError as error:
 from timm.models import get_deprecated_models
 
 from repsim_timm.first_layer import expect_size, first_layer
-from repsim_timm.pretrained import take_pretrained
+from repsim_timm.pretrained import load_pretrained
 
 __all__ = ["family"]
 
 
 class _Timm:
-    """The family ``timm/*``."""
+    """All architectures of timm, as a ``ModelFamily``."""
 
     example = "test_resnet"
 
     def names(self) -> Iterable[str]:
-        """Return timm's architectures, and each again with the tags that it has weights for."""
+        """Return timm's architectures, without a tag and with each tag of published weights."""
         return dict.fromkeys([*timm.list_models(), *timm.list_pretrained()])
 
     def __call__(
@@ -46,13 +46,13 @@ class _Timm:
         frozen: bool = False,
         sigma: float | None = None,
     ) -> nn.Module | rs.TrainedModel:
-        """Return a timm model.
+        """Build a timm model.
 
         Parameters
         ----------
         name : an architecture such as resnet18, or one with a tag such as resnet18.a1_in1k
-        pretrained : take timm's weights of that tag (without one, of timm's default tag) as they
-            are; otherwise the network is new and trained here
+        pretrained : load timm's weights of that tag, or of timm's default tag; without it the
+            network is new and trained here
         weights : a file with those weights, for a machine that cannot download them
         img_size : rows and columns of the images, for architectures of a fixed size
         patch_size : rows and columns of the patches that a new transformer embeds
@@ -63,15 +63,15 @@ class _Timm:
         """
         if name not in self.names():
             raise _unknown(name, self.names())
-        of_new = {"patch_size": patch_size, "drop_rate": drop_rate, "sigma": sigma}
-        of_new |= {"drop_path_rate": drop_path_rate, "frozen": frozen or None}
+        new_only = {"patch_size": patch_size, "drop_rate": drop_rate, "sigma": sigma}
+        new_only |= {"drop_path_rate": drop_path_rate, "frozen": frozen or None}
         if pretrained or weights is not None:
-            if given := [option for option, value in of_new.items() if value is not None]:
+            if given := [option for option, value in new_only.items() if value is not None]:
                 raise rs.UsageError(
-                    f"timm/{name} got {given[0]}= with pretrained weights, which are taken as they "
-                    "are; leave one of the two out"
+                    f"timm/{name} got {given[0]}= with pretrained weights, expected it for a new "
+                    "network only; leave one of the two out"
                 )
-            return take_pretrained(name, weights, img_size)
+            return load_pretrained(name, weights, img_size)
         net = timm.create_model(
             name,
             num_classes=num_classes,
@@ -81,7 +81,7 @@ class _Timm:
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
         )
-        first_layer(net, name, in_channels)  # refuses what has none
+        first_layer(net, name, in_channels)  # refuses networks without one
         rs.init_first_layer(net, frozen=frozen, sigma=sigma)
         expect_size(net, name)
         return net

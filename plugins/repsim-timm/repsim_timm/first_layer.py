@@ -1,4 +1,4 @@
-"""The convolution of a timm model that sees the image."""
+"""First convolution of a timm model."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = [
 
 
 def first_layer(net: nn.Module, name: str, channels: int) -> tuple[str, nn.Conv2d]:
-    """Return the first convolution of a network, which sees images of so many channels.
+    """Return name and layer of the first convolution, which sees images of ``channels`` channels.
 
     Raises
     ------
     UsageError
-        For networks that see the image through something else.
+        If the network has no convolution, or the first one does not see the image itself.
     """
     try:
         place, layer = rs.find_first_conv(net)
@@ -45,7 +45,7 @@ def first_layer(net: nn.Module, name: str, channels: int) -> tuple[str, nn.Conv2
 
 
 def expect_size(net: nn.Module, name: str) -> None:
-    """Let a network of a fixed size refuse other images in one line."""
+    """Add a hook with which a network of a fixed input size refuses other images in one line."""
     config = get_model_input_config(net)
     if not config["fixed_input_size"]:
         return
@@ -63,13 +63,13 @@ def expect_size(net: nn.Module, name: str) -> None:
 
 
 def standardizes(layer: nn.Module) -> bool:
-    """Return whether a convolution applies other filters than its weights: standardized ones."""
+    """Return whether a convolution standardizes its weights before it applies them."""
     return isinstance(layer, (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame))
 
 
 @torch.no_grad()
 def fold_standardization(net: nn.Module, place: str) -> None:
-    r"""Replace a convolution that standardizes its weights by one of the filters that it applies.
+    r"""Replace a convolution that standardizes its weights by a plain one with the same filters.
 
     Each filter w is applied as :math:`g\,(w - \bar w) / \sqrt{\operatorname{var} w + \epsilon}`,
     with g = 1, or a trained gain over the square root of the number of inputs.

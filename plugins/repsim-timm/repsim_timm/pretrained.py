@@ -1,4 +1,4 @@
-"""timm's pretrained networks, downloaded by timm or from a file."""
+"""Pretrained networks of timm, downloaded by timm or read from a file."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from torch import nn
 
 from repsim_timm.first_layer import expect_size, first_layer, fold_standardization
 
-__all__ = ["take_pretrained"]
+__all__ = ["load_pretrained"]
 
 
-def take_pretrained(name: str, weights: Path | None, img_size: int | None) -> rs.TrainedModel:
-    """Return a pretrained network as it is, with the normalization that it was trained with.
+def load_pretrained(name: str, weights: Path | None, img_size: int | None) -> rs.TrainedModel:
+    """Load a pretrained network with the normalization of its training.
 
     Parameters
     ----------
     name : an architecture, with a tag or with timm's default tag
     weights : a file in the layout that timm publishes; ``None`` lets timm download it
-    img_size : rows and columns of the images, where they are not those of the training
+    img_size : rows and columns of the images; ``None`` for those of the training
 
     Raises
     ------
     UsageError
-        Where timm has no weights, or there is no such file.
+        If timm has no weights, or the file does not exist.
     RepsimError
-        Where they cannot be downloaded.
+        If the weights cannot be downloaded.
     FileError
-        For a file that is damaged, brings code, or is of another network.
+        If the file is damaged, contains code, or is of another network.
     """
     net = _download(name, img_size) if weights is None else _read(name, weights, img_size)
     config: Any = net.pretrained_cfg

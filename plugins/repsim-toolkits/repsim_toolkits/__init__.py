@@ -1,7 +1,7 @@
-"""The energy profile inside other similarity toolkits; one module per toolkit.
+"""Adapters of the energy profile to other similarity toolkits, one module per toolkit.
 
 ``rsatoolbox``, ``netrep``, ``similarity_repository``, ``simtorch``, ``wrongu_repsim`` and ``resi``
-each import their toolkit when they are used, never before.
+each import their toolkit only when they are used.
 """
 
 from __future__ import annotations

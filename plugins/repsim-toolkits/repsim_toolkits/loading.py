@@ -1,4 +1,4 @@
-"""Import a toolkit when it is used, and say in one line what was found in its place."""
+"""Import of a toolkit when it is used, with one line that names a wrong module."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ __all__ = ["load"]
 
 
 def load(module: str, *names: str, toolkit: str, remedy: str) -> ModuleType:
-    """Return a toolkit's module after a look at what is needed of it.
+    """Import a toolkit's module and check that it has the names that an adapter needs.
 
-    Three unrelated projects are imported as ``repsim``, and ``similarity`` is a common word: that
-    a module can be imported does not say whose it is.
+    Three unrelated projects are imported as ``repsim``, and ``similarity`` is a common name, so an
+    import that succeeds may be another project.
 
     Parameters
     ----------
     module : the dotted name to import
-    names : what it must have
-    toolkit : what was expected, in words
-    remedy : how to get it
+    names : names that the module must have
+    toolkit : description of the expected toolkit, for the error
+    remedy : how to install it, for the error
 
     Raises
     ------
     repsim_energy.UsageError
-        Where it is missing, cannot be imported, or is another project.
+        If the module is missing, cannot be imported, or belongs to another project.
     """
     try:
         found = importlib.import_module(module)
-    except Exception as error:  # whatever a toolkit that does not fit this environment raises
+    except Exception as error:  # toolkits that do not fit this environment raise many types
         reason = f"cannot import {module} ({str(error) or type(error).__name__})"
     else:
         missing = [name for name in names if not hasattr(found, name)]
@@ -44,7 +44,7 @@ def load(module: str, *names: str, toolkit: str, remedy: str) -> ModuleType:
 
 
 def _owner(top: str) -> str:
-    """Say which project a top-level module belongs to."""
+    """Describe the project of a top-level module."""
     spec = importlib.util.find_spec(top)
     if spec is None:
         return f"no module '{top}' is installed"

@@ -1,10 +1,10 @@
-r"""A filter bank as a matrix that toolkits for activations take, and its energy profile again.
+r"""Filter banks as matrices for toolkits that compare activations, and their energy profiles.
 
 .. math:: X = (W U)^\top, \qquad e_i = \sqrt{(X X^\top)_{ii} / K}
 
-Toolkits expect (samples, features). Here the samples are the d components and the features the
-K filters, so that banks of different width fit together and an orthogonal mixing of the filters
-multiplies X from the right, which is what those toolkits call a rotation of the features.
+Toolkits expect (samples, features). Here the samples are the d components and the features are the
+K filters. Banks with different numbers of filters can then be compared, and an orthogonal mixing of
+the filters is a rotation of the features: it multiplies X from the right.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 def component_matrix(
     bank: Bank, basis: rs.PatchBasis | xr.Dataset, *, layer: str | None = None
 ) -> NDArray[np.float64]:
-    r"""Return the responses of a filter bank to the components, one component a row.
+    r"""Return the responses of a filter bank to the components, one row per component.
 
     .. math:: X_{ik} = w_k^\top u_i
 
@@ -46,9 +46,9 @@ def component_matrix(
     Parameters
     ----------
     bank : filters (k, c, kh, kw) or (k, d) flattened channel-first; or a network
-    basis : the components; or a result of metrics on filters, whose components are then taken, so
-        that the matrix is comparable with its profiles
-    layer : of a network, the dotted name of the convolution; without it the first one
+    basis : the components; or a result of a metric on filters, whose components are then used, so
+        that the matrix can be compared with its profiles
+    layer : the dotted name of the convolution in a network; by default the first one
 
     Returns
     -------
@@ -57,9 +57,9 @@ def component_matrix(
     Raises
     ------
     repsim_energy.ShapeError
-        Where the filters do not see the patches of the basis.
+        If the patches of filters and basis have different shapes.
     repsim_energy.UsageError
-        For a network without convolution, or a result without one set of components.
+        If the network has no convolution, or the result has no components or several bases.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def component_matrix(
 
 
 def _basis_of(result: xr.Dataset) -> rs.PatchBasis:
-    """Return a result's components as a basis; its mean and count are not in results."""
+    """Return the basis of a result, without mean and count, which results do not store."""
     _check_on_filters(result, "components")
     if result.components.sizes.get("dataset", 1) != 1:
         names = ", ".join(map(str, result.dataset.values))
@@ -91,7 +91,7 @@ def _basis_of(result: xr.Dataset) -> rs.PatchBasis:
         )
     values = result.components.values
     d, patch = values.shape[-4], values.shape[-3:]
-    kept = np.isfinite(result.eigenvalue.values).flatten()  # those that have variance
+    kept = np.isfinite(result.eigenvalue.values).flatten()  # components with variance
     components = torch.tensor(values.reshape(d, -1)[kept], dtype=torch.float64)
     eigenvalues = torch.tensor(result.eigenvalue.values.flatten()[kept], dtype=torch.float64)
     centered = result.attrs.get("centered") == "true"
@@ -112,24 +112,24 @@ def component_matrices(
 ) -> dict[tuple[str, str, int], NDArray[np.float64]]:
     r"""Return a matrix for each network of a result, with the energy profile of that network.
 
-    Results hold profiles, not filters. A matrix of one column, the profile itself, has the same
-    diagonal of :math:`X X^\top / K` and hence the same energy profile. Its other entries are not
-    those of the filters: give it to the measures of this package alone, and for any other measure
-    take :func:`component_matrix` of the network.
+    Results hold profiles, not filters. A matrix with one column, the profile itself, has the same
+    diagonal of :math:`X X^\top / K` and thus the same energy profile. Its other entries are not
+    those of the filters: use it with the measures of this package only. For any other measure use
+    :func:`component_matrix` of the network.
 
     Parameters
     ----------
-    result : of a metric on filters
-    stage : init, trained or change; without it the one that the result compares
+    result : a result of a metric on filters
+    stage : init, trained or change; by default the stage that the result compares
 
     Returns
     -------
-    (dataset, model, seed) -> (d, 1) float64; networks that are not in the result are left out
+    (dataset, model, seed) -> (d, 1) float64. Networks without a profile are left out.
 
     Raises
     ------
     repsim_energy.UsageError
-        For a result without profiles, or without the stage.
+        If the result has no profiles, or lacks the stage.
     """
     _check_on_filters(result, "energy")
     stage = str(result.attrs["stage"]) if stage is None else stage
@@ -148,7 +148,7 @@ def component_matrices(
 
 
 def energy_profile_of(matrix: Matrix) -> NDArray[np.float64]:
-    r"""Return the energy profile of the filter bank behind a matrix.
+    r"""Return the energy profile of a filter bank that is given as a matrix.
 
     .. math:: e_i = \sqrt{(X X^\top)_{ii} / K}
 
@@ -165,7 +165,7 @@ def energy_profile_of(matrix: Matrix) -> NDArray[np.float64]:
     Raises
     ------
     repsim_energy.ShapeError
-        For anything but a matrix of one filter or more.
+        If the matrix does not have two axes and at least one filter.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def energy_profile_of(matrix: Matrix) -> NDArray[np.float64]:
 def energy_profile_correlation(x: Matrix, y: Matrix) -> float:
     """Return the similarity of two filter banks, given as matrices on one basis.
 
-    The Pearson correlation of their energy profiles; NaN with a warning where one is flat.
+    It is the Pearson correlation of their energy profiles; NaN with a warning if one is flat.
 
     Source: Chowers & Weiss (2023), section 2.
 
@@ -198,7 +198,7 @@ def energy_profile_correlation(x: Matrix, y: Matrix) -> float:
     Raises
     ------
     repsim_energy.ShapeError
-        For anything but two matrices of as many components.
+        If the matrices do not have the same number of components.
 
     Examples
     --------
@@ -211,12 +211,12 @@ def energy_profile_correlation(x: Matrix, y: Matrix) -> float:
 def energy_profile_angle(x: Matrix, y: Matrix) -> float:
     r"""Return the distance :math:`\arccos r` in [0, pi] of two filter banks, given as matrices.
 
-    The angle between the centered profiles, hence a metric: it is symmetric and keeps the triangle
-    inequality. Of equal profiles it is 0 up to the arc cosine's rounding, about 2e-8.
+    It is the angle between the centered profiles and thus a metric: symmetric, with the triangle
+    inequality. For equal profiles it is 0 up to the rounding of the arc cosine, about 2e-8.
 
     Parameters
     ----------
-    x, y : as of :func:`energy_profile_correlation`, which also says what is refused
+    x, y : as in :func:`energy_profile_correlation`, with the same errors
 
     Examples
     --------

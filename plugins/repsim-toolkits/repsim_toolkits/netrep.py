@@ -1,4 +1,4 @@
-"""The energy profile as a metric of netrep (github.com/ahwillia/netrep)."""
+"""Energy profile as a metric of netrep (github.com/ahwillia/netrep)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["EnergyProfileAngle"]
 
 
 class EnergyProfileAngle:
-    """The angle between centered energy profiles, by netrep's calling convention.
+    """Angle between centered energy profiles, with the methods of a netrep metric.
 
-    netrep asks of a metric what it does, not what it is: nothing of netrep is imported here. There
-    is nothing to fit either, because components need no alignment. Instances hold no state, so
-    that they go to worker processes as they are.
+    netrep calls methods and checks no types, so nothing of netrep is imported here. There is
+    nothing to fit, because components need no alignment. Instances have no state and can be sent to
+    worker processes.
     """
 
     def fit(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> EnergyProfileAngle:  # noqa: ARG002
-        """Return the metric as it is; there is nothing to align."""
+        """Return the metric unchanged: there is nothing to align."""
         return self
 
     def score(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -34,11 +34,11 @@ class EnergyProfileAngle:
         return self.score(x, y)
 
     def partial_fit(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what netrep keeps of a matrix with ``enable_caching=True``: the profile."""
+        """Return the profile, which netrep caches with ``enable_caching=True``."""
         return energy_profile_of(x)
 
     def finalize_fit(
         self, cache_x: NDArray[np.float64], cache_y: NDArray[np.float64]
     ) -> EnergyProfileAngle:
-        """Return the metric as it is; there is nothing to align."""
+        """Return the metric unchanged: there is nothing to align."""
         return self

@@ -1,7 +1,7 @@
-"""The energy profile as a measure of the ReSi benchmark (github.com/mklabunde/resi)."""
+"""Energy profile as a measure of the ReSi benchmark (github.com/mklabunde/resi)."""
 
 # mypy: disallow-subclassing-any=false
-# The class of the toolkit is looked up when this module is imported; nothing is known of it before.
+# The toolkit's class is loaded at run time, so type checkers do not know it.
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Measure: Any = load(
 
 
 def similarity(R: Matrix, Rp: Matrix, shape: str) -> float:  # noqa: N803, the names of ReSi
-    """Return the similarity of two matrices, by ReSi's signature of a similarity function."""
+    """Return the similarity of two matrices, with ReSi's signature of a similarity function."""
     if shape != "nd":
         raise rs.UsageError(
             f"got representations of shape '{shape}', expected 'nd', (components, filters); "
@@ -36,11 +36,10 @@ def similarity(R: Matrix, Rp: Matrix, shape: str) -> float:  # noqa: N803, the n
 
 
 class EnergyProfileCorrelation(_Measure):
-    """The correlation of energy profiles, of (components, filters) matrices.
+    """Correlation of energy profiles of (components, filters) matrices.
 
-    The properties are those of the map X -> profile: an orthogonal matrix from the right, a
-    permutation of the filters and a common factor change nothing; adding a vector to all rows
-    does, and so does any other linear map.
+    The value does not change with an orthogonal matrix from the right, a permutation of the filters
+    or a common factor. It changes if a vector is added to all rows, and with other linear maps.
     """
 
     def __init__(self) -> None:

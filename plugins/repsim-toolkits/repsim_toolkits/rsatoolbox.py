@@ -1,4 +1,4 @@
-"""Results as dissimilarity matrices of rsatoolbox, for its inference and plots."""
+"""Conversion of results to dissimilarity matrices of rsatoolbox, for its inference and plots."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ AXES = ("dataset", "model", "seed", "layer")
 
 
 def to_rdms(result: xr.Dataset) -> Any:
-    """Return a result's similarities as ``rsatoolbox.rdm.RDMs``: one matrix, 1 - S.
+    """Convert a result's similarities S to ``rsatoolbox.rdm.RDMs``: one matrix, 1 - S.
 
     A pattern is a network. Its descriptors are ``model`` and ``seed``, and ``dataset`` and
-    ``layer`` where there are several; those of the matrix are ``metric`` and ``basis_id``. Of a
-    metric that is a distance already, the matrix is S.
+    ``layer`` if there are several. Those of the matrix are ``metric`` and ``basis_id``. If the
+    metric is a distance, the matrix is S.
 
     Parameters
     ----------
-    result : of ``repsim_energy.compare`` or ``open_result``, of any metric
+    result : a result of ``repsim_energy.compare`` or ``open_result``, with any metric
 
     Returns
     -------
     rsatoolbox.rdm.RDMs
-        Networks that the result has no similarity of (of one trained elsewhere all seeds but the
-        first, failed trainings, layers that a model has not) are left out. Pairs that are
-        undefined alone, such as those across data sets with bases of their own, are NaN.
+        Networks without any similarity are left out: further seeds of a given network, failed
+        trainings, layers that a model lacks. Single undefined pairs are NaN, such as pairs across
+        data sets with different bases.
 
     Raises
     ------
     repsim_energy.UsageError
-        Where rsatoolbox is missing; for a result without similarities, one that was cut along
-        ``model`` but not along ``model_ref``, or fewer than two networks.
+        If rsatoolbox is missing, or the result has no similarities, fewer than two networks, or a
+        selection along ``model`` but not along ``model_ref``.
     """
     rdm = load("rsatoolbox.rdm", "RDMs", toolkit="rsatoolbox", remedy="pip install rsatoolbox")
     axes = _axes(result)
@@ -71,7 +71,7 @@ def to_rdms(result: xr.Dataset) -> Any:
 
 
 def _axes(result: xr.Dataset) -> list[str]:
-    """Return the axes of similarity that networks differ along, each with its ``_ref``."""
+    """Return the axes of ``similarity`` without ``_ref``; check that the result is square."""
     if "similarity" not in getattr(result, "data_vars", ()):
         raise rs.UsageError(
             f"got a {type(result).__name__} without 'similarity', expected a result; "

@@ -1,4 +1,4 @@
-"""The energy profile in the registry of similarity-repository (github.com/nacloos)."""
+"""Energy profile in the registry of similarity-repository (github.com/nacloos)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ MEASURES = {
     "measure/repsim_energy/energy": energy_profile_correlation,
     "measure/repsim_energy/energy-distance=angular": energy_profile_angle,
 }
-"""Identifier -> ``f(X, Y) -> float``. The second follows the names that the registry gives to
-other distances, such as ``procrustes-distance=angular``."""
+"""Identifier -> ``f(X, Y) -> float``. The second name follows the registry's names of other
+distances, such as ``procrustes-distance=angular``."""
 
 
 def register() -> tuple[str, ...]:
-    """Put the measures into the registry of ``similarity`` and return their identifiers.
+    """Register the measures with ``similarity`` and return their identifiers.
 
-    ``similarity.make("measure/*/*")`` finds them from then on, in this process. Registering again
-    changes nothing.
+    ``similarity.make("measure/*/*")`` then includes them, in this process. Registering again has no
+    effect.
 
     Raises
     ------
     repsim_energy.UsageError
-        Where similarity-repository is not installed.
+        If similarity-repository is not installed.
     """
     similarity = load(
         "similarity",

@@ -1,7 +1,7 @@
-"""The energy profile as a similarity of simtorch (github.com/ykumards/simtorch)."""
+"""Energy profile as a similarity of simtorch (github.com/ykumards/simtorch)."""
 
 # mypy: disallow-subclassing-any=false
-# The class of the toolkit is looked up when this module is imported; nothing is known of it before.
+# The toolkit's class is loaded at run time, so type checkers do not know it.
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _Similarity: Any = load(
 
 
 class EnergyProfileCorrelation(_Similarity):
-    """The energy profile similarity of the first convolutions of two networks.
+    """Energy profile similarity of the first convolutions of two networks.
 
-    The only one of these adapters that sees the networks: their weights are read through
-    ``SimilarityModel.model``, and no activation is looked at. ``layers_to_include`` is not used.
+    This adapter receives the networks themselves. It reads their weights through
+    ``SimilarityModel.model`` and uses no activations. ``layers_to_include`` has no effect.
 
     Parameters
     ----------
     sim_model1, sim_model2 : ``simtorch.model.SimilarityModel``
     device : as in simtorch; the comparison itself runs on the CPU
-    basis : the patch basis; without it, that of the images that ``compute`` is given
+    basis : the patch basis; by default that of the images that ``compute`` receives
     """
 
     def __init__(
@@ -50,19 +50,19 @@ class EnergyProfileCorrelation(_Similarity):
         self.basis = basis
 
     def compute(self, dataloader: Iterable[Any] | None = None) -> NDArray[np.float64]:
-        """Return the (1, 1) similarity, also kept as ``sim_matrix`` for ``plot_similarity``.
+        """Return the (1, 1) similarity, and store it as ``sim_matrix`` for ``plot_similarity``.
 
         Parameters
         ----------
-        dataloader : batches of images (n, c, h, w) first in a tuple, as the networks see them;
-            only needed without a basis
+        dataloader : batches whose first entry is images (n, c, h, w), as the networks see them;
+            needed only without a basis
 
         Raises
         ------
         repsim_energy.UsageError
-            With neither basis nor images, or a network without convolution.
+            If there is neither a basis nor images, or a network has no convolution.
         repsim_energy.ShapeError
-            Where the two first convolutions see patches of different shape.
+            If the two first convolutions see patches of different shapes.
         """
         networks = (self.sim_model1.model, self.sim_model2.model)
         basis = self.basis or self._basis_of(dataloader)

@@ -1,7 +1,7 @@
-"""The energy profile as a metric space of wrongu/repsim (github.com/wrongu/repsim)."""
+"""Energy profile as a metric space of wrongu/repsim (github.com/wrongu/repsim)."""
 
 # mypy: disallow-subclassing-any=false
-# The class of the toolkit is looked up when this module is imported; nothing is known of it before.
+# The toolkit's class is loaded at run time, so type checkers do not know it.
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Space: Any = load(
 
 
 class EnergyProfileAngle(_Space):
-    r"""The sphere of centered energy profiles of unit length; lengths are :math:`\arccos r`.
+    r"""Sphere of centered energy profiles of unit length, with lengths :math:`\arccos r`.
 
     A point is :math:`(e - \bar e) / \|e - \bar e\|`, (m,) float64. All points lie in the
     hyperplane of mean 0, so the sphere has m - 2 dimensions.
@@ -48,17 +48,17 @@ class EnergyProfileAngle(_Space):
                 f"take {type(self).__name__}(m={len(x)})"
             )
         profile = energy_profile_of(x)
-        if math.isnan(rs.profile_similarity(profile, profile)):  # flat, and says so
+        if math.isnan(rs.profile_similarity(profile, profile)):  # flat, with a warning
             return torch.full(self.shape, math.nan, dtype=torch.float64)
         return self._project_impl(torch.from_numpy(profile))
 
     def string_id(self) -> str:
-        """Return ``EnergyProfileAngle.27`` and the like."""
+        """Return a name such as ``EnergyProfileAngle.27``."""
         return f"{type(self).__name__}.{self.m}"
 
     @property
     def is_spherical(self) -> bool:
-        """True: lengths are arcs of a sphere."""
+        """Whether lengths are arcs of a sphere: True."""
         return True
 
     def _project_impl(self, pt: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class EnergyProfileAngle(_Space):
         return unit and abs(pt.mean().item()) <= atol
 
     def _length_impl(self, pt_a: Tensor, pt_b: Tensor) -> Tensor:
-        """Return the angle; unlike the arc cosine, exact and differentiable near 0 and pi."""
+        """Return the angle as an arc tangent, which is exact and differentiable near 0 and pi."""
         apart = torch.linalg.vector_norm(pt_a - pt_b)
         across = torch.linalg.vector_norm(pt_a + pt_b)
         return 2 * torch.atan2(apart, across)
