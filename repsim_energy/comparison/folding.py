@@ -7,8 +7,8 @@ from torch import nn
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models.checkpoint import FileFilters
-from repsim_energy.models.norm_behind import norm_behind
-from repsim_energy.models.norms import Folding
+from repsim_energy.models.filters.following_norm import norm_behind
+from repsim_energy.models.filters.norm_folding import Folding
 
 __all__ = ["folding_of"]
 

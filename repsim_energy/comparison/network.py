@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import ShapeError, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, Normalization, TrainedModel
-from repsim_energy.models.first_layer import named_layer
-from repsim_energy.models.layers import real_filters
-from repsim_energy.models.norms import Folding, folded
-from repsim_energy.models.through import (
+from repsim_energy.models.filters.applied_filters import (
     applied_filters,
     filters_of_weights,
     mixes_channels,
     step_through,
 )
+from repsim_energy.models.filters.first_layer import named_layer
+from repsim_energy.models.filters.layers import real_filters
+from repsim_energy.models.filters.norm_folding import Folding, folded
 from repsim_energy.training.build import image_shape
 from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.run_cache import Run

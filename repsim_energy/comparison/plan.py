@@ -27,9 +27,9 @@ from repsim_energy.interfaces import (
     PatchBasis,
     TrainedModel,
 )
-from repsim_energy.models.first_layer import first_layer, named_layer
-from repsim_energy.models.norms import Folding
-from repsim_energy.models.through import applied_filters, step_through
+from repsim_energy.models.filters.applied_filters import applied_filters, step_through
+from repsim_energy.models.filters.first_layer import first_layer, named_layer
+from repsim_energy.models.filters.norm_folding import Folding
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
 from repsim_energy.registry import Registry

@@ -14,20 +14,20 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimWarning, ShapeError, UsageError, unknown_name
 from repsim_energy.interfaces import Architecture, TrainedModel
-from repsim_energy.models.content import Layout
-from repsim_energy.models.file_norms import scale_in_file
-from repsim_energy.models.first_filters import (
+from repsim_energy.models.files.file_content import Layout
+from repsim_energy.models.files.file_norms import scale_in_file
+from repsim_energy.models.files.first_filters import (
     first_filters,
     layer_name,
     named_filters,
     scales_of_the_image,
 )
-from repsim_energy.models.fitting import fitted
-from repsim_energy.models.layers import find_first_conv, read_filters, real_filters
+from repsim_energy.models.files.load_architecture import fitted
+from repsim_energy.models.files.weights import Weights, load_weights
+from repsim_energy.models.filters.applied_filters import filters_of_weights
+from repsim_energy.models.filters.layers import find_first_conv, read_filters, real_filters
+from repsim_energy.models.filters.norm_folding import Folding
 from repsim_energy.models.normalization import parse_normalization
-from repsim_energy.models.norms import Folding
-from repsim_energy.models.through import filters_of_weights
-from repsim_energy.models.weights import Weights, load_weights
 
 __all__ = ["FileFilters", "checkpoint"]
 

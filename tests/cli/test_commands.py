@@ -491,7 +491,7 @@ def test_no_training_outlives_a_command_that_is_killed(source, marks, fresh_cach
 
 
 def test_checkpoints_are_compared_with_their_own_architecture(repsim, source, tmp_path):
-    from repsim_energy.models.resnet import resnet20
+    from repsim_energy.models.architectures.resnet import resnet20
 
     net = resnet20(3, 3, width=0.25)
     torch.save(net.state_dict(), tmp_path / "mine.pt")
@@ -519,7 +519,7 @@ def test_checkpoints_are_compared_with_their_own_architecture(repsim, source, tm
 
 
 def test_what_is_said_of_given_networks_is_said_on_the_command_line(repsim, source, tmp_path):
-    from repsim_energy.models.resnet import resnet20
+    from repsim_energy.models.architectures.resnet import resnet20
 
     torch.save(resnet20(3, 3, width=0.25).state_dict(), tmp_path / "mine.pt")
     spec, own = f"checkpoint:path={tmp_path}/mine.pt", "resnet20:width=0.25"

@@ -17,7 +17,7 @@ from repsim_energy.comparison.network import network_of_run
 from repsim_energy.comparison.plan import make_plan
 from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
-from repsim_energy.models.resnet import resnet20
+from repsim_energy.models.architectures.resnet import resnet20
 from repsim_energy.registry import load_registry
 from repsim_energy.training.training import Training
 

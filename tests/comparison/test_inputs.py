@@ -99,7 +99,7 @@ IMAGES32 = noise_images(30, (3, 32, 32))
 
 
 def test_a_checkpoint_says_it_as_an_option(tmp_path):
-    from repsim_energy.models.lenet import lenet5
+    from repsim_energy.models.architectures.lenet import lenet5
 
     net = lenet5(10, 3)
     torch.save(net.state_dict(), tmp_path / "net.pt")

@@ -8,7 +8,7 @@ from torch import nn
 
 import repsim_energy as rs
 from repsim_energy.errors import UsageError
-from repsim_energy.models.through import applied_filters, step_through
+from repsim_energy.models.filters.applied_filters import applied_filters, step_through
 
 IMAGE = (3, 12, 12)
 

@@ -9,8 +9,8 @@ from samples import noise_images
 
 from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset
-from repsim_energy.models.layers import find_first_conv
-from repsim_energy.models.norm_behind import norm_behind
+from repsim_energy.models.filters.following_norm import norm_behind
+from repsim_energy.models.filters.layers import find_first_conv
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History

@@ -16,9 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
-from repsim_energy.models.layers import find_first_conv
-from repsim_energy.models.linear_cnn import linear_cnn
-from repsim_energy.models.norms import folded
+from repsim_energy.models.architectures.linear_cnn import linear_cnn
+from repsim_energy.models.filters.layers import find_first_conv
+from repsim_energy.models.filters.norm_folding import folded
 from repsim_energy.numerics.profiles.linear_cnn import solve_linear_cnn
 from repsim_energy.training.inputs import _parts, as_input, normalization_of
 from repsim_energy.training.loop import batches, evaluate, train
