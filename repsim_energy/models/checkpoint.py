@@ -24,7 +24,7 @@ from repsim_energy.models.files.first_filters import (
 )
 from repsim_energy.models.files.load_architecture import fitted
 from repsim_energy.models.files.weights import Weights, load_weights
-from repsim_energy.models.filters.applied_filters import filters_of_weights
+from repsim_energy.models.filters.applied_filters import filters_from_weights
 from repsim_energy.models.filters.layers import find_first_conv, read_filters, real_filters
 from repsim_energy.models.filters.norm_folding import Folding
 from repsim_energy.models.normalization import parse_normalization
@@ -203,7 +203,7 @@ def _network_before(
             raise
     name, found = find_first_conv(module, layer)
     initial = _initial(path, chosen, name, read_filters(found, name))
-    return None if initial is None else filters_of_weights(module, name, initial)
+    return None if initial is None else filters_from_weights(module, name, initial)
 
 
 def _initial(path: Path | None, chosen: str | None, layer: str, filters: Tensor) -> Tensor | None:

@@ -152,7 +152,7 @@ class _Stack:
         if norm is None:
             return None
         self.network(index)
-        return norm.scale_now()
+        return norm.scale_or_nan()
 
     def network(self, index: int) -> nn.Module:
         """Return one of the networks with its weights as they are now."""

@@ -67,7 +67,7 @@ def train(
 
     def keep() -> None:
         filters = applied_filters(module, layer, image)
-        record.keep(filters, None if norm is None else norm.scale_now())
+        record.keep(filters, None if norm is None else norm.scale_or_nan())
 
     keep()
     with seeded(seed, device):

@@ -35,10 +35,10 @@ from repsim_energy.numerics.settings import own_settings
 
 __all__ = [
     "applied_filters",
-    "filters_of_weights",
+    "filters_from_weights",
     "mixes_channels",
     "response_through",
-    "step_through",
+    "filter_dilation",
 ]
 
 Shape = tuple[int, int, int]
@@ -141,7 +141,7 @@ def mixes_channels(module: nn.Module, name: str, image: Sequence[int]) -> bool:
     )
 
 
-def filters_of_weights(
+def filters_from_weights(
     module: nn.Module, name: str, weights: Tensor, image: Sequence[int] | None = None
 ) -> Tensor:
     """Return the filters that a layer would apply with other weights, such as initial ones.
@@ -157,7 +157,7 @@ def filters_of_weights(
     Examples
     --------
     >>> net = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2))
-    >>> filters_of_weights(net, "0", torch.randn(8, 2, 3, 3)).shape
+    >>> filters_from_weights(net, "0", torch.randn(8, 2, 3, 3)).shape
     torch.Size([8, 4, 3, 3])
     """
     layer = module.get_submodule(name)
@@ -188,7 +188,7 @@ def _with_weights(layer: nn.Conv2d, weights: Tensor) -> nn.Conv2d:
     return plain
 
 
-def step_through(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
+def filter_dilation(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
     """Return the step in rows and columns from one pixel that filters see to the next.
 
     It is that of a dilated convolution, or of rows and columns that are seen at equal distances.

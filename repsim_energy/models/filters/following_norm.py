@@ -15,12 +15,12 @@ from repsim_energy.models.filters.module_state import left_as_it_was
 from repsim_energy.models.filters.norm_folding import Norm
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["norm_behind"]
+__all__ = ["following_norm"]
 
 Shape = tuple[int, int, int]
 
 
-def norm_behind(module: nn.Module, layer: str, image: Shape) -> Norm:
+def following_norm(module: nn.Module, layer: str, image: Shape) -> Norm:
     """Return the batch norm that gets what a layer answers, found by sending an image through.
 
     What passes its input on unchanged and has no numbers (``Identity``, dropout) is looked
@@ -40,7 +40,7 @@ def norm_behind(module: nn.Module, layer: str, image: Shape) -> Norm:
     Examples
     --------
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
-    >>> norm_behind(net, "0", (3, 16, 16)).name
+    >>> following_norm(net, "0", (3, 16, 16)).name
     '1'
     """
     with own_settings(), left_as_it_was(module), run_eagerly(module):

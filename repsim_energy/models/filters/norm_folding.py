@@ -23,7 +23,7 @@ from repsim_energy.models.filters.impulse_response import as_it_is, in_double
 from repsim_energy.models.filters.module_state import left_as_it_was
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["Folding", "Norm", "folded"]
+__all__ = ["Folding", "Norm", "scale_filters"]
 
 Shape = tuple[int, int, int]
 
@@ -40,15 +40,15 @@ class Folding:
 
     Parameters
     ----------
-    said : where they come from, in words without commas
+    description : where they come from, in words without commas
     scales : stage -> (k,) factors, as far as they are known
     """
 
-    said: str
+    description: str
     scales: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def folded(filters: Tensor, scale: Tensor | None) -> Tensor:
+def scale_filters(filters: Tensor, scale: Tensor | None) -> Tensor:
     """Return (..., k, c, kh, kw) filters times their (..., k) factors, where there are some."""
     if scale is None:
         return filters
@@ -71,7 +71,7 @@ class Norm:
     maps: Shape
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """What it is, in words."""
         return f"{self.name} ({type(self.module).__name__})"
 
@@ -96,7 +96,7 @@ class Norm:
             )
         return probed
 
-    def scale_now(self) -> Tensor:
+    def scale_or_nan(self) -> Tensor:
         """Return the (k,) factors, NaN where it has ceased to be an affine map of each channel."""
         try:
             return self.scale()

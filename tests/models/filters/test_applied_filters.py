@@ -14,8 +14,8 @@ from torch.nn.utils import parametrizations, prune
 from repsim_energy.errors import UsageError
 from repsim_energy.models.filters.applied_filters import (
     applied_filters,
-    filters_of_weights,
-    step_through,
+    filter_dilation,
+    filters_from_weights,
 )
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.layers import read_filters
@@ -259,7 +259,7 @@ def test_the_filters_are_those_of_the_weights_of_the_layer(stem):
     bank = applied_filters(net, name, IMAGE)
     assert bank.dtype == torch.float32
     torch.testing.assert_close(bank, expected.float(), rtol=2e-6, atol=1e-7)
-    assert step_through(found.layer, bank) == (1, 1)
+    assert filter_dilation(found.layer, bank) == (1, 1)
 
 
 def test_places_answer_with_the_filters_times_their_patch(stem):
@@ -513,7 +513,7 @@ def test_a_plain_convolution_is_seen_from_the_colors_of_the_image(change, dtype)
     expected = torch.einsum("kihw,ij->kjhw", weight, COLORS[change])
     torch.testing.assert_close(applied_filters(net, "conv", IMAGE), expected, rtol=1e-4, atol=1e-4)
     before = torch.randn_like(weight)
-    found = filters_of_weights(net, "conv", before.to(dtype), IMAGE)
+    found = filters_from_weights(net, "conv", before.to(dtype), IMAGE)
     expected = torch.einsum("kihw,ij->kjhw", before.to(dtype).float(), COLORS[change])
     torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(net.conv.weight.detach().float(), weight)

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, prune
 import repsim_energy as rs
 from repsim_energy.errors import UsageError
 from repsim_energy.models.checkpoint import checkpoint
-from repsim_energy.models.filters.applied_filters import applied_filters, filters_of_weights
+from repsim_energy.models.filters.applied_filters import applied_filters, filters_from_weights
 
 IMAGE = (3, 12, 12)
 
@@ -87,7 +87,7 @@ def test_initial_weights_become_filters_through_the_network(build, name, picture
     before, after = build(), build()
     weights = before.get_submodule(name).weight.detach().clone()
     state = {key: value.clone() for key, value in after.state_dict().items()}
-    found = filters_of_weights(after, name, weights, IMAGE)
+    found = filters_from_weights(after, name, weights, IMAGE)
     torch.testing.assert_close(found, applied_filters(before, name, IMAGE), rtol=1e-4, atol=1e-5)
     assert all(torch.equal(value, state[key]) for key, value in after.state_dict().items())
     assert "forward" not in vars(after.get_submodule(name))

@@ -15,9 +15,9 @@ from repsim_energy.models.architectures.resnet import resnet20
 from repsim_energy.models.architectures.torchvision_zoo import zoo
 from repsim_energy.models.architectures.vgg import vgg11
 from repsim_energy.models.filters.first_layer import first_layer
-from repsim_energy.models.filters.following_norm import norm_behind
+from repsim_energy.models.filters.following_norm import following_norm
 from repsim_energy.models.filters.layers import read_filters
-from repsim_energy.models.filters.norm_folding import Norm, folded
+from repsim_energy.models.filters.norm_folding import Norm, scale_filters
 
 IMAGE = (3, 12, 12)
 MAPS = (6, 4, 5)
@@ -84,7 +84,7 @@ NORMS = {
 def test_folded_filters_are_those_of_torchs_own_fusion(name):
     norm = with_statistics(copy.deepcopy(NORMS[name])).eval()
     conv = nn.Conv2d(3, 6, 3, dtype=norm.running_var.dtype).eval()
-    found = folded(read_filters(conv), Norm("norm", norm, MAPS).scale())
+    found = scale_filters(read_filters(conv), Norm("norm", norm, MAPS).scale())
     expected = fuse_conv_bn_eval(conv, norm).weight
     tolerance = 2e-3 if expected.dtype == torch.float16 else 1e-5
     torch.testing.assert_close(found, expected.float(), rtol=tolerance, atol=tolerance)
@@ -122,7 +122,7 @@ def test_a_batch_norm_in_training_is_folded_as_in_evaluation_and_left_as_it_was(
 def test_what_has_ceased_to_be_affine_is_nan():
     norm = with_statistics(Subclass(6))
     norm.weight.data.fill_(torch.nan)
-    assert Norm("norm", norm, MAPS).scale_now().isnan().all()
+    assert Norm("norm", norm, MAPS).scale_or_nan().isnan().all()
 
 
 class Block(nn.Module):
@@ -162,7 +162,7 @@ def test_the_batch_norm_that_gets_the_answers_is_found(name):
     net = build()
     before = {n: t.clone() for n, t in net.state_dict().items()}
     image = (3, 32, 32) if name not in ("0", "through", "block") else IMAGE
-    norm = norm_behind(net, first_layer(net, image).name, image)
+    norm = following_norm(net, first_layer(net, image).name, image)
     assert norm.name == expected
     assert norm.module is net.get_submodule(expected)
     assert all(part.training for part in net.modules())
@@ -212,7 +212,7 @@ REFUSED = {
 def test_what_cannot_be_folded_is_refused_in_one_line(name):
     net, message = REFUSED[name]
     with pytest.raises(UsageError, match=message) as caught:
-        norm_behind(net, first_layer(net, IMAGE).name, IMAGE)
+        following_norm(net, first_layer(net, IMAGE).name, IMAGE)
     assert "\n" not in str(caught.value)
     assert not any(p._forward_hooks or p._forward_pre_hooks for p in net.modules())
 
@@ -231,9 +231,9 @@ def test_answers_of_any_kind_show_a_shortcut(answered):
         net.register_forward_hook(lambda _, __, given: answered(given["scores"]))
         if shortcut:
             with pytest.raises(UsageError, match="past it too"):
-                norm_behind(net, "conv.0", IMAGE)
+                following_norm(net, "conv.0", IMAGE)
         else:
-            assert norm_behind(net, "conv.0", IMAGE).name == "norm.0"
+            assert following_norm(net, "conv.0", IMAGE).name == "norm.0"
 
 
 def test_two_layers_that_get_the_answers_are_named():
@@ -247,4 +247,4 @@ def test_two_layers_that_get_the_answers_are_named():
             return self.a(maps) + self.b(maps)
 
     with pytest.raises(UsageError, match=r"'a' \(BatchNorm2d\), 'b' \(BatchNorm2d\)"):
-        norm_behind(Two(), "conv", IMAGE)
+        following_norm(Two(), "conv", IMAGE)
