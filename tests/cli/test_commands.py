@@ -321,7 +321,7 @@ def bad_inputs(tmp_path, source):
         (2, "expected local, local:N or tcp://", [*model, "--scheduler", "slurm"]),
         (2, "no file at", [*model, "--dataset", "npz:path=/nowhere.npz"]),
         (2, "no checkpoint at", ["--models", "checkpoint:path=/nowhere.pt", "--dataset", source]),
-        (2, "goes to no other layer", [*model, "--dataset", source, "--fold", "bn"]),
+        (2, "goes to no other module", [*model, "--dataset", source, "--fold", "bn"]),
         (2, "trained here", [*model, "--dataset", source, "--channels", f"{TINY}=bgr"]),
         (2, "metrics that show images", [*model, "--dataset", source, "--normalize", "none"]),
         (2, "unknown model in answer=", [*model, "--dataset", source, "--answer", "vgg=x"]),

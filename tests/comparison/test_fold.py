@@ -164,9 +164,9 @@ BANK = torch.randn(6, 3, 3, 3)
 @pytest.mark.parametrize(
     ("models", "options", "message"),
     [
-        (TINY, {}, f"'{TINY}': what 'conv' answers goes to no other layer"),
-        ({"net": small_cnn}, {}, r"'net': '1' \(ReLU\), which gets what the layer answers, is no"),
-        ({"net": small_cnn(2, 3)}, {}, r"'net': '1' \(ReLU\), which gets .* is no batch norm"),
+        (TINY, {}, f"'{TINY}': the output of 'conv' goes to no other"),
+        ({"net": small_cnn}, {}, r"'net': '1' \(ReLU\), which follows the layer, is no"),
+        ({"net": small_cnn(2, 3)}, {}, r"'net': '1' \(ReLU\), which follows .* is no batch norm"),
         ({"bank": BANK}, {}, "'bank', which is filters alone"),
         ({"net": with_norm}, {"fold": "bn1"}, "got fold=bn1 for 'net', expected fold=bn"),
         ({"net": with_norm}, {"fold": {"nett": "bn"}}, "unknown model in fold= 'nett'"),

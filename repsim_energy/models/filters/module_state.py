@@ -1,4 +1,4 @@
-"""Run a network and leave it, and the random numbers, as they were."""
+"""Save and restore the state of a network around forward passes."""
 
 from __future__ import annotations
 
@@ -12,72 +12,72 @@ from torch import Tensor, nn
 
 from repsim_energy.numerics.generators import seeded
 
-__all__ = ["left_as_it_was"]
+__all__ = ["preserve_state"]
 
 CONTAINERS = (dict, OrderedDict, list, set)
-"""Types of attributes whose content is put back: those of hooks, buffers, parameters among them."""
+"""Types of attributes whose entries are restored, such as the dictionary of parameters."""
 
 
 @contextlib.contextmanager
-def left_as_it_was(module: nn.Module) -> Iterator[None]:
-    """Run a network in evaluation mode inside, and put everything back that this changes.
+def preserve_state(module: nn.Module) -> Iterator[None]:
+    """Set a network to evaluation mode inside, and restore its whole state afterwards.
 
-    Put back are, of every submodule, the mode, all attributes, hooks, parameters and buffers (which
-    objects they are and the numbers in them), and the random states of torch, NumPy and Python.
+    Of every submodule the mode, all attributes, hooks, parameters and buffers are restored, both
+    the objects and their values. So are the random states of torch, NumPy and Python.
     """
-    kept = [_Kept(part) for part in module.modules()]
+    saved = [_SavedModule(submodule) for submodule in module.modules()]
     try:
         with seeded(0):
-            for part in module.modules():
-                part.training = False
+            for submodule in module.modules():
+                submodule.training = False
             yield
     finally:
-        for one in kept:
-            one.put_back()
+        for one in saved:
+            one.restore()
 
 
-class _Kept:
-    """The attributes of one module, and the content of those that can change in place."""
+class _SavedModule:
+    """The attributes of one module, with copies of those that can change in place."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._own = vars(module)
-        self._attributes = dict(self._own)
-        found = self._attributes.values()
-        self._containers = [(v, v.copy()) for v in found if type(v) in CONTAINERS]
-        inside = [v for c, _ in self._containers if isinstance(c, dict) for v in c.values()]
-        tensors = [v for v in (*found, *inside) if isinstance(v, Tensor) and not v.is_meta]
+        self._vars = vars(module)
+        self._attributes = dict(self._vars)
+        values = self._attributes.values()
+        self._containers = [(v, v.copy()) for v in values if type(v) in CONTAINERS]
+        entries = [v for c, _ in self._containers if isinstance(c, dict) for v in c.values()]
+        tensors = [v for v in (*values, *entries) if isinstance(v, Tensor) and not v.is_meta]
         self._tensors = [(tensor, tensor.detach().clone()) for tensor in tensors]
 
-    def put_back(self) -> None:
-        for name in self._own.keys() - self._attributes.keys():
-            del self._own[name]
-        self._own.update(self._attributes)
-        for container, content in self._containers:
-            _fill(container, content)
-        for tensor, numbers in self._tensors:
-            _restore(tensor, numbers)
+    def restore(self) -> None:
+        for name in self._vars.keys() - self._attributes.keys():
+            del self._vars[name]
+        self._vars.update(self._attributes)
+        for container, entries in self._containers:
+            _restore_container(container, entries)
+        for tensor, values in self._tensors:
+            _restore_tensor(tensor, values)
 
 
-def _fill(container: Any, content: Any) -> None:
+def _restore_container(container: Any, entries: Any) -> None:
     container.clear()
     if isinstance(container, list):
-        container.extend(content)
+        container.extend(entries)
     else:
-        container.update(content)
+        container.update(entries)
 
 
-def _restore(tensor: Tensor, numbers: Tensor) -> None:
-    """Write numbers back where they have changed; those that have not keep their version."""
+def _restore_tensor(tensor: Tensor, values: Tensor) -> None:
+    """Write the values back if they have changed; otherwise leave the tensor's version counter."""
     now = tensor.detach()
-    if now.shape != numbers.shape or now.dtype != numbers.dtype or now.device != numbers.device:
-        tensor.data = numbers
-    elif not _same(now, numbers):
+    if now.shape != values.shape or now.dtype != values.dtype or now.device != values.device:
+        tensor.data = values
+    elif not _are_equal(now, values):
         with torch.no_grad():
-            now.copy_(numbers)
+            now.copy_(values)
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors have equal values, NaN being equal to NaN."""
     if torch.equal(one, other):
         return True
-    equal = (one == other) | ((one != one) & (other != other))  # NaN is what it was
-    return bool(equal.all())
+    return bool(((one == other) | ((one != one) & (other != other))).all())

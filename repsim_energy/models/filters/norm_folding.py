@@ -1,9 +1,9 @@
 r"""Fold a batch norm into the filters of the layer before it.
 
-In evaluation mode a batch norm gives :math:`\gamma_k (y_k - \mu_k) / \sqrt{\sigma_k^2 + \epsilon} +
-\beta_k` for the answers :math:`y_k` of filter k: together they are one layer with the filters
-:math:`w_k \gamma_k / \sqrt{\sigma_k^2 + \epsilon}` and another bias, which has no part in an energy
-profile. So does every affine map of each channel by itself, whatever computes it.
+In evaluation mode the output of a batch norm is :math:`\gamma_k (y_k - \mu_k) / \sqrt{\sigma_k^2 +
+\epsilon} + \beta_k` for the outputs :math:`y_k` of filter k. Together they are one layer with the
+filters :math:`w_k \gamma_k / \sqrt{\sigma_k^2 + \epsilon}` and another bias, which does not change
+an energy profile. The same holds for any other affine map of each channel.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.errors import UsageError
-from repsim_energy.models.filters.impulse_response import as_it_is, in_double
-from repsim_energy.models.filters.module_state import left_as_it_was
+from repsim_energy.models.filters.impulse_response import as_float64, as_it_is
+from repsim_energy.models.filters.module_state import preserve_state
 from repsim_energy.numerics.settings import own_settings
 
 __all__ = ["Folding", "Norm", "scale_filters"]
 
 Shape = tuple[int, int, int]
 
-PLAIN = (nn.BatchNorm2d, nn.SyncBatchNorm)
-"""Batch norms whose factors are known from their numbers."""
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+"""Batch norms whose factors follow from their parameters and buffers."""
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-"""How far, of the largest answer, a channel may be from a straight line; coarser types get 0.03."""
+"""Maximum deviation from an affine map relative to the largest output; 0.03 for shorter types."""
 
 
 @dataclass(frozen=True)
 class Folding:
-    """The factors that fold what follows a layer into its filters.
+    """The factors that fold a batch norm into the filters of a layer.
 
     Parameters
     ----------
-    description : where they come from, in words without commas
-    scales : stage -> (k,) factors, as far as they are known
+    description : the batch norm or the tensors that they are computed from, without commas
+    scales : stage -> (k,) factors; stages whose factors are not known are left out
     """
 
     description: str
@@ -49,7 +49,7 @@ class Folding:
 
 
 def scale_filters(filters: Tensor, scale: Tensor | None) -> Tensor:
-    """Return (..., k, c, kh, kw) filters times their (..., k) factors, where there are some."""
+    """Return (..., k, c, kh, kw) filters times (..., k) factors, or unchanged without factors."""
     if scale is None:
         return filters
     return (filters.double() * scale.double()[..., None, None, None]).to(filters.dtype)
@@ -61,18 +61,18 @@ class Norm:
 
     Parameters
     ----------
-    name : in its network
+    name : of the batch norm in its network
     module : the batch norm
-    maps : (k, h, w) of what the layer answers to an image
+    shape : (k, h, w) of its input, which is the output of the layer for one image
     """
 
     name: str
     module: nn.Module
-    maps: Shape
+    shape: Shape
 
     @property
     def description(self) -> str:
-        """What it is, in words."""
+        """The name and the type, for tables."""
         return f"{self.name} ({type(self.module).__name__})"
 
     def scale(self) -> Tensor:
@@ -81,30 +81,31 @@ class Norm:
         Raises
         ------
         UsageError
-            Where it is, or has become, no affine map of each channel by itself.
+            If the module is no affine map of each channel.
         """
         norm = self.module
-        if isinstance(norm, PLAIN) and _is_plain(norm):
-            return _of_batch_norm(norm)
-        with own_settings(), left_as_it_was(norm):
-            probed = _probed(norm, self.maps)
-        if probed is None:
+        if isinstance(norm, BATCH_NORMS) and _is_unmodified(norm):
+            return _batch_norm_scale(norm)
+        with own_settings(), preserve_state(norm):
+            scale = _measured_scale(norm, self.shape)
+        if scale is None:
             raise UsageError(
-                f"'{self.name}' ({type(norm).__name__}), which gets what the layer answers, is no "
-                "batch norm nor another affine map of each channel by itself, so that it cannot "
-                "be folded into the filters; leave fold= out"
+                f"'{self.name}' ({type(norm).__name__}), which follows the layer, is no batch norm "
+                "or other affine map of each channel, expected one to be folded into the filters; "
+                "leave fold= out"
             )
-        return probed
+        return scale
 
     def scale_or_nan(self) -> Tensor:
-        """Return the (k,) factors, NaN where it has ceased to be an affine map of each channel."""
+        """Return the (k,) factors, NaN if the module is no longer an affine map of each channel."""
         try:
             return self.scale()
         except UsageError:
-            return torch.full(self.maps[:1], torch.nan, dtype=torch.float64, device="cpu")
+            return torch.full(self.shape[:1], torch.nan, dtype=torch.float64, device="cpu")
 
 
-def _of_batch_norm(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
+def _batch_norm_scale(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
+    """Return gamma / sqrt(running_var + eps)."""
     assert norm.running_var is not None
     scale = torch.rsqrt(norm.running_var.detach().cpu().double() + norm.eps)
     if norm.affine:
@@ -112,61 +113,65 @@ def _of_batch_norm(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
     return scale
 
 
-def _is_plain(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> bool:
-    """Return whether what a batch norm answers is that of its class, with its own statistics."""
+def _is_unmodified(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> bool:
+    """Return whether a batch norm has running statistics, and no hooks or forward of its own."""
     changed = norm._forward_hooks or norm._forward_pre_hooks or "forward" in vars(norm)
-    inside = any(True for _ in norm.children())
-    return type(norm) in PLAIN and norm.running_var is not None and not (changed or inside)
+    has_children = any(True for _ in norm.children())
+    return (
+        type(norm) in BATCH_NORMS and norm.running_var is not None and not (changed or has_children)
+    )
 
 
-class _Inside(Exception):
-    """Leaves a module where the first one inside of it is called with maps."""
+class _Stop(Exception):
+    """Ends the forward pass of a module where it calls the first of its children."""
 
     def __init__(self, maps: Tensor) -> None:
         super().__init__()
         self.maps = maps
 
 
-def _probed(norm: nn.Module, maps: Shape) -> Tensor | None:
-    """Return the (k,) factors of an affine map of each channel; ``None`` for anything else.
+def _measured_scale(norm: nn.Module, shape: Shape) -> Tensor | None:
+    """Return the (k,) factors of an affine map of each channel, ``None`` for other modules.
 
-    A module that scales channels and then calls another one, such as an activation of its own,
-    is taken up to there.
+    A module that scales channels and then calls one of its children, such as an activation, is
+    measured up to that call.
     """
-    for way, inside in product((in_double, as_it_is), (False, True)):
-        call = partial(_answer, norm, way(norm), inside)
+    for way, stop_at_child in product((as_float64, as_it_is), (False, True)):
+        call = partial(_output, norm, way(norm), stop_at_child)
         with contextlib.suppress(Exception):  # a module's own code may raise anything
-            scale = _factors(call, maps)
+            scale = _slopes(call, shape)
             if scale is not None:
                 return scale
     return None
 
 
-def _answer(norm: nn.Module, call: Callable[[Tensor], object], inside: bool, x: Tensor) -> Tensor:
-    """Return what a module answers, or what it hands to the first module inside of it."""
+def _output(
+    norm: nn.Module, call: Callable[[Tensor], object], stop_at_child: bool, x: Tensor
+) -> Tensor:
+    """Return the output of a module, or the input of the first child that it calls."""
 
-    def leave(_: nn.Module, given: tuple[Any, ...]) -> None:
-        if given and isinstance(given[0], Tensor) and given[0].shape == x.shape:
-            raise _Inside(given[0])
+    def stop(_: nn.Module, args: tuple[Any, ...]) -> None:
+        if args and isinstance(args[0], Tensor) and args[0].shape == x.shape:
+            raise _Stop(args[0])
 
-    parts = norm.children() if inside else ()
-    hooks = [part.register_forward_pre_hook(leave) for part in parts]
+    children = norm.children() if stop_at_child else ()
+    hooks = [child.register_forward_pre_hook(stop) for child in children]
     try:
-        answer = call(x.clone())  # which may be overwritten
-    except _Inside as found:
-        answer = found.maps
+        output = call(x.clone())  # the module may overwrite its input
+    except _Stop as stopped:
+        output = stopped.maps
     finally:
         for hook in hooks:
             hook.remove()
-    if not isinstance(answer, Tensor) or answer.shape != x.shape or answer.is_complex():
-        raise TypeError("answers no maps of the same shape")
-    return answer
+    if not isinstance(output, Tensor) or output.shape != x.shape or output.is_complex():
+        raise TypeError("returns no tensor of the same shape")
+    return output
 
 
-def _factors(call: Callable[[Tensor], Tensor], maps: Shape) -> Tensor | None:
-    """Return the slope of each channel, checked by superposition at several sizes and signs."""
+def _slopes(call: Callable[[Tensor], Tensor], shape: Shape) -> Tensor | None:
+    """Return the slope of each channel, or ``None`` if other inputs show that it is not affine."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(2, *maps, generator=generator, dtype=torch.float64, device="cpu")
+    noise = torch.randn(2, *shape, generator=generator, dtype=torch.float64, device="cpu")
     first = call(noise)
     tolerance = TOLERANCE.get(first.dtype, 0.03)
     zero = call(torch.zeros_like(noise)).to("cpu", torch.float64)
@@ -174,9 +179,9 @@ def _factors(call: Callable[[Tensor], Tensor], maps: Shape) -> Tensor | None:
     rise = first.to("cpu", torch.float64) - offset
     scale = (rise * noise).sum((0, 2, 3)) / noise.square().sum((0, 2, 3))
     for x in (torch.zeros_like(noise), noise, -noise, 100 * noise, 0.01 * noise, noise.flip(0, 2)):
-        answer = call(x).to("cpu", torch.float64)
+        output = call(x).to("cpu", torch.float64)
         expected = offset + scale.view(-1, 1, 1) * x
-        most = tolerance * float(expected.abs().max().clamp_min(answer.abs().max()))
-        if not float((answer - expected).abs().max()) <= most:
+        most = tolerance * float(expected.abs().max().clamp_min(output.abs().max()))
+        if not float((output - expected).abs().max()) <= most:
             return None
     return scale

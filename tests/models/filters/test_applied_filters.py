@@ -310,7 +310,7 @@ REFUSED = {
             embed=linear(48),
         ),
         "embed",
-        r"'embed' \(Linear\), with what stands before it, is not linear",
+        r"'embed' \(Linear\), with the operations before it, is not linear",
     ),
     "normed images": (
         lambda: Net(lambda n, x: n.fc(F.instance_norm(x).flatten(1)), fc=linear(432)),
@@ -342,27 +342,27 @@ REFUSED = {
     "recurrent": (
         lambda: Net(lambda n, x: n.rnn(x.flatten(2))[0], rnn=nn.GRU(144, 4)),
         "rnn",
-        "answers tuple",
+        "returns tuple",
     ),
-    "other weights at every place": (
+    "other weights at every position": (
         lambda: Net(
             lambda n, x: n.embed(patches_last(x, 4) * torch.arange(1, 10).to(x)[:, None]),
             embed=linear(48),
         ),
         "embed",
-        "treats places of the image differently",
+        "applies different filters at different positions",
     ),
     "rows of each channel": (
         lambda: Net(lambda n, x: n.row(x), row=linear(12)),
         "row",
-        "places of the image differently",
+        "different filters at different positions",
     ),
     "transposed, stride 2": (
         lambda: nn.Sequential(nn.ConvTranspose2d(3, 3, 3, 2)),
         "0",
-        "different patches in different places of 12x12x3 images",
+        "receptive fields of different sizes in 12x12x3 images",
     ),
-    "one place sees a whole patch": (
+    "one position sees a whole patch": (
         lambda: nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 4, 3, padding=1)),
         "1",
         "different",
@@ -375,12 +375,12 @@ REFUSED = {
     "dead": (
         lambda: Net(lambda n, x: n.embed(patches_last(0 * x, 4)), embed=linear(48)),
         "embed",
-        "does not depend on them",
+        "does not depend on the images",
     ),
     "another size": (
         lambda: nn.Sequential(nn.Flatten(), linear(784)),
         "1",
-        r"gets no 12x12x3 images \(.*\).*use images of the size",
+        r"receives no 12x12x3 images \(.*\).*use images of the size",
     ),
     "infinite": (
         lambda: Net(lambda n, x: n.fc(x.flatten(1) / 0), fc=linear(432)),

@@ -11,10 +11,10 @@ from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
 from repsim_energy.errors import UsageError
-from repsim_energy.models.filters.applied_filters import response_through
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.impulse_response import impulse_response
 from repsim_energy.models.filters.layers import applies_its_weight, find_first_conv
+from repsim_energy.models.filters.network_response import response_through
 
 CLOSE = 1e-6
 """How far filters that are probed may be from those that are read, of the largest weight."""

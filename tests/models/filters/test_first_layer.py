@@ -243,7 +243,9 @@ def test_a_network_that_multiplies_the_image_itself_is_refused_with_its_tensor(b
     ],
 )
 def test_a_network_in_which_no_layer_gets_the_image_is_refused(net, problem):
-    with pytest.raises(UsageError, match=f"no layer that gets 12x12x3 images.*{problem}") as error:
+    with pytest.raises(
+        UsageError, match=f"no layer that receives 12x12x3 images.*{problem}"
+    ) as error:
         first_layer(net, IMAGE)
     assert "\n" not in str(error.value)
 

@@ -312,7 +312,7 @@ class Complex(nn.Conv2d):
     [
         (Rectified(3, 4, 3), "'conv1' is not linear"),
         (Normalized(3, 4, 3), "'conv1' is not linear"),
-        (Local(3, 4, 3), "places of the image differently"),
+        (Local(3, 4, 3), "different filters at different positions"),
         (Spoiled(3, 4, 3), "NaN or infinite"),
         (Unfinished(3, 4, 3), "not yet"),
         (Complex(3, 4, 3), "complex128"),

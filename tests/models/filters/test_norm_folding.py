@@ -201,9 +201,9 @@ REFUSED = {
         nn.Sequential(CONV, nn.BatchNorm2d(6, track_running_stats=False)),
         "is no batch norm",
     ),
-    "nothing": (nn.Sequential(CONV), "goes to no other layer"),
-    "a function": (ByFunction(), "goes to no other layer"),
-    "shortcut": (Block(shortcut=True), "goes to 'norm.0' and past it too"),
+    "nothing": (nn.Sequential(CONV), "goes to no other module"),
+    "a function": (ByFunction(), "goes to no other module"),
+    "shortcut": (Block(shortcut=True), "goes to 'norm.0' and elsewhere too"),
     "failing": (nn.Sequential(CONV, nn.BatchNorm2d(6), Ends()), r"cannot be run .*too small\)"),
 }
 
@@ -230,7 +230,7 @@ def test_answers_of_any_kind_show_a_shortcut(answered):
         net = Block(shortcut)
         net.register_forward_hook(lambda _, __, given: answered(given["scores"]))
         if shortcut:
-            with pytest.raises(UsageError, match="past it too"):
+            with pytest.raises(UsageError, match="elsewhere too"):
                 following_norm(net, "conv.0", IMAGE)
         else:
             assert following_norm(net, "conv.0", IMAGE).name == "norm.0"
