@@ -202,7 +202,7 @@ def test_options_that_cannot_apply_are_refused():
         rs.compare(models, IMAGES, "cka", normalize={"run": "none"})
     with pytest.raises(UsageError, match="unknown model in normalize= 'nett'"):
         rs.compare({"net": net}, IMAGES, "cka", normalize={"nett": "none"})
-    with pytest.raises(UsageError, match="is for 3 channels"):
+    with pytest.raises(UsageError, match="channels, expected 3"):
         parse_normalization("imagenet", 1)
 
 

@@ -25,7 +25,7 @@ def lenet5(
     ----------
     width : factor on the channels of all layers
     filters : channels of the first layer alone
-    frozen : the first layer stays as initialized
+    frozen : whether the first layer is not trained
     sigma : standard deviation of the first layer's normal initial weights
     """
     c1, c3, f5, f6 = (channels(full, width) for full in (6, 16, 120, 84))

@@ -1,4 +1,4 @@
-"""The linear CNN of the theory: one convolution, summed over filters, averaged over positions."""
+"""The linear CNN of the theory: a convolution averaged over positions, and a fixed classifier."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ __all__ = ["LinearCNN", "linear_cnn"]
 
 
 class LinearCNN(nn.Module):
-    r"""A depth-2 linear CNN with a fixed read-out.
+    r"""A linear CNN of depth 2 with a fixed classifier.
 
     .. math:: \hat y_c = \frac1J \sum_j \sum_{k \equiv c \,(C)} p_j^\top w_k
 
-    With C = 1 output this is the network of Chowers & Weiss (2023), section 4. With more, filter
-    k votes for class k mod C, and each class follows the same dynamics with its own filters.
+    The patches are :math:`p_j`, the filters :math:`w_k`. With C = 1 output this is the network of
+    Chowers & Weiss (2023), section 4. With more, filter k adds to the output of class k mod C, so
+    that each class has filters of its own with the same dynamics.
     """
 
     def __init__(self, num_classes: int, in_channels: int, filters: int, kernel: int) -> None:
@@ -26,7 +27,7 @@ class LinearCNN(nn.Module):
         self.register_buffer("votes", votes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (n, num_classes) outputs of (n, c, h, w) images."""
+        """Return the (n, num_classes) outputs for (n, c, h, w) images."""
         outputs: Tensor = self.conv(images).mean((2, 3)) @ self.votes
         return outputs
 
@@ -45,11 +46,11 @@ def linear_cnn(
 
     Parameters
     ----------
-    filters : the number of filters
-    kernel : their height and width
+    filters : number of filters
+    kernel : height and width of the filters
     width : factor on ``filters``; the network has no other layer
-    frozen : the filters stay as initialized
-    sigma : standard deviation of the normal initial weights; the theory takes it to 0
+    frozen : whether the filters are not trained
+    sigma : standard deviation of the normal initial weights, 0 in the limit of the theory
     """
     net = LinearCNN(num_classes, in_channels, max(1, round(filters * width)), kernel)
     init_first_layer(net, frozen=frozen, sigma=sigma)

@@ -1,4 +1,4 @@
-"""CIFAR-style ResNet: a 3x3 stem with stride 1 and no pooling before the usual basic blocks."""
+"""ResNets for CIFAR: a 3x3 stem with stride 1, no pooling, then basic blocks."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ STAGES = {
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions whose result is added to what they see.
+    """Basic block: two 3x3 convolutions with a shortcut.
 
-    Where the shapes differ, what they see passes a 1x1 convolution (He et al., 2016, option B).
-    The layers are named, and drawn in the order, as in torchvision's basic block.
+    The shortcut is a 1x1 convolution where shapes differ (He et al., 2016, option B). Layers have
+    the names, and are initialized in the order, of torchvision's basic block.
     """
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
-        project = None
+        shortcut = None
         if stride != 1 or before != after:
-            project = nn.Sequential(
+            shortcut = nn.Sequential(
                 nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
             )
         self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
@@ -38,18 +38,18 @@ class Block(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(after)
-        self.downsample = project
+        self.downsample = shortcut
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return (n, after, h / stride, w / stride) maps of (n, before, h, w) ones."""
-        changed = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(maps)))))
-        changed += maps if self.downsample is None else self.downsample(maps)
-        answer: Tensor = self.relu(changed)
-        return answer
+        """Return (n, after, h / stride, w / stride) outputs for (n, before, h, w) inputs."""
+        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(maps)))))
+        residual += maps if self.downsample is None else self.downsample(maps)
+        output: Tensor = self.relu(residual)
+        return output
 
 
 class ResNet(nn.Module):
-    """A stem, stages of basic blocks, the mean over positions and a linear read-out."""
+    """Stem, stages of basic blocks, global average pooling and a linear classifier."""
 
     def __init__(
         self, stages: list[tuple[int, int]], filters: int, num_classes: int, in_channels: int
@@ -69,7 +69,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(filters, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (n, num_classes) logits of (n, c, h, w) images."""
+        """Return the (n, num_classes) logits for (n, c, h, w) images."""
         maps = self.blocks(self.relu(self.bn1(self.conv1(images))))
         logits: Tensor = self.fc(self.pool(maps).flatten(1))
         return logits
@@ -85,13 +85,13 @@ def _resnet(
     frozen: bool = False,
     sigma: float | None = None,
 ) -> ResNet:
-    """Return a CIFAR-style ResNet of basic blocks.
+    """Return a ResNet of basic blocks for CIFAR.
 
     Parameters
     ----------
     width : factor on the channels of all layers
     filters : channels of the first layer alone
-    frozen : the first layer stays as initialized
+    frozen : whether the first layer is not trained
     sigma : standard deviation of the first layer's normal initial weights
     """
     stages = [(channels(planes, width), count) for planes, count in STAGES[depth]]

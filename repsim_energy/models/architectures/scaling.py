@@ -1,4 +1,4 @@
-"""Channel counts and initial weights that the built-in architectures share."""
+"""Numbers of channels and initial weights of the built-in architectures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["channels", "initialize"]
 
 
 def channels(full: int, width: float) -> int:
-    """Return a layer's number of channels at a width factor, at least one.
+    """Return the number of channels of a layer times a width factor, at least 1.
 
     Examples
     --------
@@ -18,12 +18,12 @@ def channels(full: int, width: float) -> int:
     16
     """
     if not width > 0:
-        raise UsageError(f"width is {width}, expected a factor above 0 such as 0.5")
+        raise UsageError(f"got width={width}, expected a factor above 0 such as 0.5")
     return max(1, round(full * width))
 
 
 def initialize(net: nn.Module) -> None:
-    """Draw the convolutions normal with variance 2 / fan-in (He et al., 2015, Equation 10).
+    """Draw the weights of all convolutions from N(0, 2 / fan-in) (He et al., 2015, Equation 10).
 
     The initial scale of the first layer then does not depend on its number of filters.
     """

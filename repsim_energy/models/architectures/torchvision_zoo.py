@@ -1,4 +1,4 @@
-"""torchvision's classification models as ``torchvision/NAME``, with or without weights."""
+"""torchvision's classification models as ``torchvision/NAME``, new or pretrained."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class _Zoo:
 
         Parameters
         ----------
-        weights : DEFAULT or a name such as IMAGENET1K_V1 takes the pretrained network as it is;
-            none builds a new one to be trained
-        frozen : the first layer stays as initialized
+        weights : DEFAULT or a name such as IMAGENET1K_V1 for the pretrained network; by default a
+            new one is built and trained
+        frozen : whether the first layer is not trained
         sigma : standard deviation of the first layer's normal initial weights
         """
         if name not in self.names():
             raise unknown_name("torchvision model", name, self.names())
         if in_channels != 3:
             raise ShapeError(
-                f"images have {in_channels} channels but torchvision/{name} sees 3; "
-                "use color images or another model"
+                f"got images of {in_channels} channels, expected 3 for torchvision/{name}; use "
+                "color images or another model"
             )
         if weights is not None:
             return _pretrained(name, weights)
@@ -74,10 +74,9 @@ def _pretrained(name: str, weights: str) -> TrainedModel:
 
 
 def _fetch(url: str) -> None:
-    """Put the file of a weights address where torchvision looks, its hash checked.
+    """Download a file of weights to torchvision's cache if it is missing, and check its hash.
 
-    torchvision checks a hash only while it downloads, and unpickles what it finds; so a file
-    that is already there is checked here before torchvision opens it.
+    torchvision checks the hash only when it downloads, but unpickles any file in the cache.
     """
     filename = Path(urlparse(url).path).name
     expected = Path(filename).stem.rpartition("-")[2]
@@ -88,10 +87,13 @@ def _fetch(url: str) -> None:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=expected, progress=False)
         except (URLError, OSError) as error:
             raise RepsimError(
-                f"weights {filename} cannot be downloaded ({error}); put the file at {path}"
+                f"cannot download the weights {filename} ({error}); put the file at {path}"
             ) from error
     if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(expected):
-        raise FileError(f"'{path}' does not have the published hash {expected}; delete it")
+        raise FileError(
+            f"'{path}' is not the published file, expected a SHA-256 that begins with {expected}; "
+            "delete it, to download it again"
+        )
 
 
 zoo = _Zoo()

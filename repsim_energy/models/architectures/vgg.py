@@ -1,4 +1,4 @@
-"""CIFAR-style VGG: 3x3 convolutions with padding 1, global pooling, one linear layer."""
+"""VGG networks for CIFAR: 3x3 convolutions, global average pooling, one linear layer."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from repsim_energy.models.filters.layers import init_first_layer
 __all__ = ["VGG", "vgg11", "vgg13", "vgg16", "vgg19"]
 
 STAGES = (64, 128, 256, 512, 512)
-"""Channels between poolings (Simonyan & Zisserman, 2015, Table 1)."""
+"""Channels of each stage (Simonyan & Zisserman, 2015, Table 1)."""
 
 CLASSIFIER_SD = 0.01
-"""Of the read-out's initial weights (Simonyan & Zisserman, 2015, section 3.1)."""
+"""Standard deviation of the classifier's initial weights (ibid., section 3.1)."""
 
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Convolutions per stage of configurations A, B, D and E."""
 
 
 class VGG(nn.Module):
-    """Convolutions and poolings, then the mean over positions and a linear read-out.
+    """Convolutions with max pooling, then global average pooling and a linear classifier.
 
-    The poolings keep what is left at an odd edge, so that maps of 30x30 pass all five of them.
+    Pooling rounds odd sizes up, so that 30x30 images pass all five stages.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class VGG(nn.Module):
         self.classifier = nn.Linear(in_channels, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (n, num_classes) logits of (n, c, h, w) images."""
+        """Return the (n, num_classes) logits for (n, c, h, w) images."""
         logits: Tensor = self.classifier(self.pool(self.features(images)).flatten(1))
         return logits
 
@@ -65,14 +65,14 @@ def _vgg(
     frozen: bool = False,
     sigma: float | None = None,
 ) -> VGG:
-    """Return a CIFAR-style VGG.
+    """Return a VGG network for CIFAR.
 
     Parameters
     ----------
     width : factor on the channels of all layers
     filters : channels of the first layer alone
-    bn : batch normalization after each convolution
-    frozen : the first layer stays as initialized
+    bn : whether a batch norm follows each convolution
+    frozen : whether the first layer is not trained
     sigma : standard deviation of the first layer's normal initial weights
     """
     body = zip(STAGES, DEPTHS[depth], strict=True)

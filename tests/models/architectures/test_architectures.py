@@ -110,7 +110,7 @@ def test_the_first_layer_is_found_by_order_or_by_name():
 
 
 def test_the_zoo_refuses_what_it_cannot_build(tmp_path, monkeypatch):
-    with pytest.raises(ShapeError, match="sees 3"):
+    with pytest.raises(ShapeError, match="expected 3 for torchvision/"):
         zoo("resnet18", 10, 1)
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):
         zoo("resnet188", 10, 3)
