@@ -1,4 +1,4 @@
-"""Which part of a file holds the weights of a network."""
+"""Find the state dict of one network in the content of a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,93 +17,94 @@ CONTAINERS = frozenset(
      "ema_model", "ema_state_dict", "state_dict_ema", "model_ema_state_dict", "student", "teacher",
      "generator", "discriminator", "g_ema", "g", "d")
 )  # fmt: skip
-"""Keys under which training scripts keep the weights of a network."""
+"""Keys under which training scripts store the state dict of a network."""
 
 OTHERS = (
     "optim", "scheduler", "sched", "scaler", "callback", "loop", "rng", "hyper", "config", "args",
     "momentum_buffer", "exp_avg", "criterion", "loss",
 )  # fmt: skip
-"""What keys of other things than weights contain, such as ``optimizer_state_dict``."""
+"""Parts of keys of other entries than weights, such as ``optimizer_state_dict``."""
 
 
-def choose_weights(content: Any, chosen: str | None, where: str) -> dict[str, Tensor]:
-    """Return the named tensors of one network in what a file holds.
+def choose_weights(content: Any, container: str | None, where: str) -> dict[str, Tensor]:
+    """Return the state dict of one network in the content of a file.
 
-    Containers such as ``state_dict`` or ``model`` are opened, one in another; parts of a network
-    that stand in mappings of their own get dotted names.
+    Containers such as ``state_dict`` or ``model`` are opened, also one in another. Nested mappings
+    of tensors become dotted names.
 
     Parameters
     ----------
-    content : what was read
-    chosen : the container to take where there are several, such as ``model_ema``; containers in
-        containers are separated by dots
-    where : the file, for messages
+    content : of the file
+    container : the container to use if there are several, such as ``model_ema``; dots separate
+        containers in containers
+    where : the path of the file, for errors
 
     Raises
     ------
     UsageError
-        Where several containers hold weights and none is chosen, or the chosen one is not there.
+        If several containers hold weights and none is named, or the named one is missing.
     FileError
-        Where there are no named tensors.
+        If there are no named tensors.
     """
     if not isinstance(content, Mapping):
         raise FileError(
-            f"'{where}' holds {_kind(content)}, expected named tensors; save state_dict()"
+            f"'{where}' holds {_describe(content)}, expected named tensors; save state_dict()"
         )
-    if chosen is not None:
-        content = _chosen(content, chosen, where)
+    if container is not None:
+        content = _named_container(content, container, where)
     while inner := _containers(content):
         if len(inner) > 1:
             options = ", ".join(inner)
             raise UsageError(
-                f"'{where}' holds weights under {options}; choose with weights={next(iter(inner))}"
+                f"'{where}' holds weights under {options}, expected one of them; choose with "
+                f"weights={next(iter(inner))}"
             )
         content = next(iter(inner.values()))
-    tensors = dict(_flat(content))
+    tensors = dict(_flatten(content))
     if not tensors:
         raise FileError(f"'{where}' holds no named tensors, expected a state_dict; save that")
     return tensors
 
 
-def _chosen(content: Mapping[Any, Any], chosen: str, where: str) -> Mapping[Any, Any]:
-    """Return the container of a name, or the tensors behind that prefix."""
+def _named_container(content: Mapping[Any, Any], name: str, where: str) -> Mapping[Any, Any]:
+    """Return the container of a name, or the tensors whose names have it as prefix."""
     while True:
-        inner = content.get(chosen)
-        if isinstance(inner, Mapping) and any(_flat(inner)):
-            if len(_containers(inner)) < 2 or chosen not in inner:
+        inner = content.get(name)
+        if isinstance(inner, Mapping) and any(_flatten(inner)):
+            if len(_containers(inner)) < 2 or name not in inner:
                 return inner
-            content = inner  # a container of several, one of them of the same name
+            content = inner  # it holds several containers, one of them of the same name
             continue
-        behind = {
-            name.removeprefix(f"{chosen}."): tensor
-            for name, tensor in _flat(content)
-            if name.startswith(f"{chosen}.")
+        prefixed = {
+            key.removeprefix(f"{name}."): tensor
+            for key, tensor in _flatten(content)
+            if key.startswith(f"{name}.")
         }
-        if behind:
-            return behind
-        known = _containers(content)
-        if len(known) != 1:
-            raise unknown_name(f"weights of '{where}'", chosen, known or _parts(content))
-        content = next(iter(known.values()))
+        if prefixed:
+            return prefixed
+        containers = _containers(content)
+        if len(containers) != 1:
+            raise unknown_name(f"weights of '{where}'", name, containers or _prefixes(content))
+        content = next(iter(containers.values()))
 
 
-def _parts(content: Mapping[Any, Any]) -> set[str]:
-    return {name.partition(".")[0] for name, _ in _flat(content) if "." in name}
+def _prefixes(content: Mapping[Any, Any]) -> set[str]:
+    return {name.partition(".")[0] for name, _ in _flatten(content) if "." in name}
 
 
 def _containers(content: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
-    """Return the parts of a mapping that hold the weights of a network, if it does not itself."""
+    """Return the entries of a mapping that hold weights; none of a state dict."""
     if _is_state_dict(content):
         return {}
-    found = {str(key): part for key, part in content.items() if isinstance(part, Mapping)}
-    kept = {key: part for key, part in found.items() if not _is_other(key)}
-    known = {k: p for k, p in kept.items() if k.lower() in CONTAINERS and any(_flat(p))}
-    alike = {k: p for k, p in kept.items() if _is_state_dict(p) or _containers(p)}
-    return {k: p for k, p in kept.items() if k in known or k in alike}
+    mappings = {str(key): value for key, value in content.items() if isinstance(value, Mapping)}
+    mappings = {key: value for key, value in mappings.items() if not _is_other(key)}
+    known = {k: v for k, v in mappings.items() if k.lower() in CONTAINERS and any(_flatten(v))}
+    alike = {k: v for k, v in mappings.items() if _is_state_dict(v) or _containers(v)}
+    return {k: v for k, v in mappings.items() if k in known or k in alike}
 
 
 def _is_state_dict(content: Mapping[Any, Any]) -> bool:
-    """Return whether tensors stand here under the dotted names of ``state_dict()``."""
+    """Return whether a mapping holds tensors under dotted names, as ``state_dict()`` does."""
     return any(isinstance(v, Tensor) and "." in str(k) for k, v in content.items())
 
 
@@ -111,16 +112,16 @@ def _is_other(key: str) -> bool:
     return any(word in key.lower() for word in OTHERS)
 
 
-def _flat(content: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Give all tensors under dotted names, without optimizers and the like."""
+def _flatten(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield all tensors under dotted names, without those of optimizers and the like."""
     for key, value in content.items():
         if isinstance(value, Tensor):
-            yield f"{before}{key}", value
+            yield f"{prefix}{key}", value
         elif isinstance(value, Mapping) and not _is_other(str(key)):
-            yield from _flat(value, f"{before}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
 
 
-def _kind(content: Any) -> str:
+def _describe(content: Any) -> str:
     if isinstance(content, Tensor):
         return f"one tensor {tuple(content.shape)} without a name"
     return f"a {type(content).__name__}"

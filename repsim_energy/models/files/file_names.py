@@ -1,4 +1,4 @@
-"""Names of files of weights: which endings they have, what is left without them, near misses."""
+"""Names of files of weights: their endings, and names that resemble a missing one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ENDING = re.compile(
     r"(\.(safetensors|pt|pth|th|ckpt|bin|onnx|h5|hdf5|keras)|\.index\.json)(\.gz)?\Z",
     re.IGNORECASE,
 )
-"""What names of files of weights end with."""
+"""Endings of files of weights."""
 
 
 def has_known_ending(name: str) -> bool:
-    """Return whether a text ends as the names of files of weights do.
+    """Return whether a name has the ending of a file of weights.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def has_known_ending(name: str) -> bool:
 
 
 def without_ending(name: str) -> str:
-    """Return the name of a file of weights without what says its format.
+    """Return the name of a file of weights without its endings.
 
     Examples
     --------
@@ -39,13 +39,13 @@ def without_ending(name: str) -> str:
     >>> without_ending("model.safetensors.index.json")
     'model'
     """
-    while (found := ENDING.search(name)) and found.start():
-        name = name[: found.start()]
+    while (match := ENDING.search(name)) and match.start():
+        name = name[: match.start()]
     return name
 
 
 def missing_file(path: Path) -> UsageError:
-    """Return the error for a file of weights that is not there, with a name that resembles it.
+    """Return the error for a missing file of weights, with a similar name in its folder.
 
     Examples
     --------

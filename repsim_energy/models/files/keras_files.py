@@ -1,11 +1,10 @@
-"""Filters of Keras files (``.keras``, ``.h5``, ``.weights.h5``); nothing is executed.
+"""Read the filters of Keras files (``.keras``, ``.h5``, ``.weights.h5``) without running code.
 
-Kernels are (h, w, in, out) in every file, whatever ``data_format`` says; they become
-(out, in, h, w).
+Kernels are (h, w, in, out) for every ``data_format``, and are transposed to (out, in, h, w).
 
-The layouts are those that Keras writes in ``saving_lib.py`` (``layers/conv2d_1/vars/0``, numbered
-within each class, in the order of the configuration) and in ``legacy_h5_format.py`` (a group for
-each layer, with the names of its weights as an attribute).
+Keras writes two layouts. That of ``saving_lib.py`` names groups by class, such as
+``layers/conv2d_1/vars/0``, numbered in the order of the configuration. That of
+``legacy_h5_format.py`` has a group for each layer, with the names of its weights as an attribute.
 """
 
 from __future__ import annotations
@@ -22,44 +21,44 @@ import numpy as np
 import torch
 
 from repsim_energy.errors import FileError, reason_of
-from repsim_energy.models.files.file_content import Content, Layout, first_of, missing_package
-from repsim_energy.models.files.keras_graph import Layer, layers_of, reached
+from repsim_energy.models.files.file_content import Content, Layout, missing_package
+from repsim_energy.models.files.keras_graph import Layer, graph_input, list_layers
 
 __all__ = ["HDF5", "is_keras_archive", "read_keras"]
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-"""The first bytes of an HDF5 file."""
+"""First bytes of an HDF5 file."""
 
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
-"""The parts of a ``.keras`` file."""
+"""Members of a ``.keras`` archive."""
 
-NAMED = re.compile(r"(?P<before>(?:.*/)?)(?:kernel|(?P<layer>\w+)_W(?P<number>_\d+)?)")
-"""Names of kernels in the old layout; those with a W are of files that are still handed around."""
+KERNEL_NAME = re.compile(r"(?P<before>(?:.*/)?)(?:kernel|(?P<layer>\w+)_W(?P<number>_\d+)?)")
+"""Names of kernels in the legacy layout; those with a W are of files from Keras 1."""
 
-OTHERS = re.compile(r"(.*/)?(depthwise_conv2d|separable_conv2d|conv2d_transpose)(_\d+)?")
-"""Groups of layers in the new layout that have other kernels of four axes."""
+OTHER_GROUPS = re.compile(r"(.*/)?(depthwise_conv2d|separable_conv2d|conv2d_transpose)(_\d+)?")
+"""Groups of layers whose kernels have four axes in another order."""
 
 
 def is_keras_archive(file: IO[bytes]) -> bool:
-    """Return whether this is a ``.keras`` file, which is a zip archive."""
+    """Return whether a file is a ``.keras`` file, which is a zip archive."""
     file.seek(0)
     return file.read(2) == b"PK" and WEIGHTS in zipfile.ZipFile(file).namelist()
 
 
 def read_keras(file: IO[bytes], path: Path) -> Content:
-    """Return the filters of all convolutions of a Keras file, and which gets the image.
+    """Return the filters of all convolutions of a Keras file, and which layer is the first.
 
     Parameters
     ----------
-    file : open for reading: HDF5, or a zip archive with such a file
-    path : for messages
+    file : open for reading, HDF5 or a ``.keras`` archive
+    path : of the file, for errors
 
     Raises
     ------
     UsageError
-        Where the package h5py is missing.
+        If the package h5py is missing.
     FileError
-        For a file that is damaged, holds no filters, or has parts in other files.
+        If the file is damaged, holds no filters, or has parts in other files.
     """
     try:
         import h5py
@@ -75,39 +74,48 @@ def read_keras(file: IO[bytes], path: Path) -> Content:
         opened = h5py.File(file, "r")
     except OSError as error:
         raise FileError(
-            f"'{path}' cannot be read as HDF5: truncated or damaged; download or save it again"
+            f"'{path}' cannot be read as HDF5: truncated or damaged, expected an intact file; "
+            "download or save it again"
         ) from error
     with opened as root:
         _refuse_other_files(root, path)
         config = config or _attribute(root, "model_config")
         try:
-            return _Kernels(root, path, _model(config, path)).content()
+            return _KerasFile(root, path, _parse_config(config, path)).content()
         except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
             raise FileError(
-                f"'{path}' is damaged, or not as Keras writes it ({reason_of(error)}); save it "
-                "again"
+                f"'{path}' is damaged ({reason_of(error)}), expected a file as Keras writes it; "
+                "save it again"
             ) from error
 
 
-def _model(config: Any, path: Path) -> Any:
+def _parse_config(config: Any, path: Path) -> Any:
     if config is None:
         return None
     try:
         return json.loads(config)
     except ValueError as error:
         raise FileError(
-            f"'{path}' has a configuration that is no JSON; download or save it again"
+            f"'{path}' has a configuration that is not JSON, expected one as Keras writes it; "
+            "download or save it again"
         ) from error
 
 
-class _Kernels:
-    """The convolutions of an open HDF5 file, by the configuration or by the names in the file."""
+class _KerasFile:
+    """An open HDF5 file of a Keras model.
+
+    Parameters
+    ----------
+    root : the open file
+    path : for errors
+    model : configuration of the model, ``None`` if the file has none
+    """
 
     def __init__(self, root: Any, path: Path, model: Any) -> None:
         self.path = path
         self.model = model
         self.root = root.get("model_weights", root)
-        self.old = "layer_names" in self.root.attrs or "layer_names0" in self.root.attrs
+        self.legacy = "layer_names" in self.root.attrs or "layer_names0" in self.root.attrs
         self.flipped = _attribute(self.root, "backend") == "theano"
         if (_attribute(self.root, "keras_version") or "").startswith(("0.", "1.")):
             raise FileError(
@@ -116,54 +124,54 @@ class _Kernels:
             )
 
     def content(self) -> Content:
-        """Return what a checkpoint needs to know of the file."""
-        known = layers_of(self.model)
-        if not known:  # no configuration, or a class whose code says how layers are connected
-            found = dict(self._old_kernels() if self.old else self._new_kernels())
-            self._check(found)
-            return Content(found, self.old, graph="a Keras file")
+        """Return the filters and, if there is a configuration, the first layer."""
+        layers = list_layers(self.model)
+        if not layers:  # no configuration, or a class of the user, whose code connects the layers
+            found = dict(self._legacy_kernels() if self.legacy else self._kernels())
+            self._check_any(found)
+            return Content(found, self.legacy, graph_format="a Keras file")
         tensors, layouts, names = {}, {}, {}
-        for layer in known:
+        for layer in layers:
             if layer.kind in ("Conv2D", "DepthwiseConv2D"):
-                stored = self._stored(layer)
+                stored = self._kernel_of(layer)
                 key = f"{layer.name}.kernel"
-                tensors[key], layouts[key] = self._turned(stored, layer), _layout(stored, layer)
+                tensors[key], layouts[key] = self._to_filters(stored, layer), _layout(stored, layer)
                 names[layer.name] = key
-        self._check(tensors)
-        layers, others, scaled = reached(self.model)
-        first, unclear = first_of(layers, others, names)
+        self._check_any(tensors)
+        nodes = graph_input(self.model)
+        first, problem = nodes.first_layer(names)
         return Content(
             tensors,
             True,
-            graph="a Keras file",
+            graph_format="a Keras file",
             layouts=layouts,
-            first=names.get(first, ""),
-            unclear=unclear,
-            note=f"the network scales images first ({', '.join(scaled)})" if scaled else "",
+            first_layer=names.get(first, ""),
+            problem=problem,
+            preprocessing=", ".join(nodes.scalings),
         )
 
-    def _check(self, tensors: Mapping[str, torch.Tensor]) -> None:
+    def _check_any(self, tensors: Mapping[str, torch.Tensor]) -> None:
         if not tensors:
             raise FileError(
-                f"'{self.path}' holds no kernels of convolutions that Keras saves, expected a "
-                "model with a Conv2D layer, or its weights; save the whole model"
+                f"'{self.path}' holds no kernels of convolutions, expected a model with a Conv2D "
+                "layer, or its weights; save the whole model"
             )
 
-    def _stored(self, layer: Layer) -> Any:
-        """Return the kernel of a layer, checked against what the configuration says."""
-        place = self._old_place(layer) if self.old else self._new_place(layer)
-        kernel = self.root.get(place) if place else None
+    def _kernel_of(self, layer: Layer) -> Any:
+        """Return the array of a layer's kernel, of the size in the configuration."""
+        key = self._legacy_key(layer) if self.legacy else self._key(layer)
+        kernel = self.root.get(key) if key else None
         size = tuple(layer.config.get("kernel_size") or ())
         if kernel is None or kernel.ndim != 4 or tuple(kernel.shape[:2]) != size:
             got = "none" if kernel is None else str(tuple(kernel.shape))
             raise FileError(
                 f"'{self.path}' has as kernel of layer '{layer.name}' {got}, expected one of size "
-                f"{size}; save it again, or hand over the filters from Python"
+                f"{size}; save it again, or pass the filters in Python"
             )
         return kernel
 
-    def _old_place(self, layer: Layer) -> str | None:
-        """Return where a kernel stands: in the group of the outermost model that it is part of."""
+    def _legacy_key(self, layer: Layer) -> str | None:
+        """Return the key of a kernel, which is in the group of the outermost nested model."""
         group = layer.path[0]
         if group not in self.root:
             return None
@@ -175,69 +183,76 @@ class _Kernels:
                 found.append(name)
         return f"{group}/{found[0]}" if len(found) == 1 else None
 
-    def _new_place(self, layer: Layer) -> str | None:
-        steps = [group + (f"_{n}" if n else "") for group, n in layer.numbered]
+    def _key(self, layer: Layer) -> str | None:
+        """Return the key of a kernel, from the position of the layer among those of its class."""
+        steps = [group + (f"_{n}" if n else "") for group, n in layer.indices]
         for container in ("layers", "_layer_checkpoint_dependencies"):
-            place = "/".join(f"{container}/{step}" for step in steps) + "/vars"
-            if place in self.root:
-                name = _attribute(self.root[place], "name")
-                return f"{place}/0" if name in (None, layer.path[-1]) else None
+            key = "/".join(f"{container}/{step}" for step in steps) + "/vars"
+            if key in self.root:
+                name = _attribute(self.root[key], "name")
+                return f"{key}/0" if name in (None, layer.path[-1]) else None
         return None
 
-    def _turned(self, stored: Any, layer: Layer) -> torch.Tensor:
-        """Return (k, c, h, w) filters of a (h, w, c, k) kernel; c is 1 for depthwise ones."""
+    def _to_filters(self, stored: Any, layer: Layer) -> torch.Tensor:
+        """Return the (k, c, h, w) filters of a kernel (h, w, c, k).
+
+        A depthwise kernel (h, w, c, m) becomes (c m, 1, h, w).
+        """
         kernel = np.asarray(stored[()])
         if kernel.dtype.kind != "f":
             raise FileError(
                 f"the kernel of layer '{layer.name}' in '{self.path}' is {kernel.dtype}, expected "
-                "floating-point numbers; save the network before it was made smaller"
+                "floating-point numbers; save the network before it was quantized"
             )
         if layer.kind == "DepthwiseConv2D":
             h, w, c, each = kernel.shape
             kernel = kernel.reshape(h, w, 1, c * each)
-        return _as_filters(kernel, self.flipped)
+        return _transpose(kernel, self.flipped)
 
-    def _old_kernels(self) -> Iterator[tuple[str, torch.Tensor]]:
+    def _legacy_kernels(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield all kernels of a file without a configuration, by the names of weights."""
         for layer in _attributes(self.root, "layer_names"):
             for name in _attributes(self.root[layer], "weight_names"):
-                named = NAMED.fullmatch(name.partition(":")[0])
+                named = KERNEL_NAME.fullmatch(name.partition(":")[0])
                 if named is None:
                     continue
                 stored, bias = self.root[layer][name], self.root[layer].get(_bias_name(named, name))
-                unclear = bias is None or stored.shape[:1] == bias.shape
-                if _is_kernel(stored, bias) and not (named["layer"] and unclear):
+                ambiguous = bias is None or stored.shape[:1] == bias.shape
+                if _may_be_kernel(stored, bias) and not (named["layer"] and ambiguous):
                     parts = named["before"].split("/")[:-1]
                     inner = parts[parts.index(layer) + 1 :] if layer in parts else parts
                     key = ".".join([layer, *inner, "kernel"])
-                    yield key, _as_filters(np.asarray(stored[()]), self.flipped)
+                    yield key, _transpose(np.asarray(stored[()]), self.flipped)
 
-    def _new_kernels(self) -> Iterator[tuple[str, torch.Tensor]]:
-        found: list[str] = []
-        self.root.visit(found.append)
-        for place in found:
-            group, _, rest = place.partition("/vars/")
-            if rest != "0" or OTHERS.fullmatch(group) or group.startswith("optimizer"):
+    def _kernels(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield all kernels of a file without a configuration, by the names of groups."""
+        keys: list[str] = []
+        self.root.visit(keys.append)
+        for key in keys:
+            group, _, rest = key.partition("/vars/")
+            if rest != "0" or OTHER_GROUPS.fullmatch(group) or group.startswith("optimizer"):
                 continue
-            if _is_kernel(self.root[place], self.root.get(f"{group}/vars/1")):
+            if _may_be_kernel(self.root[key], self.root.get(f"{group}/vars/1")):
                 parts = [part for part in group.split("/") if part != "layers"]
-                yield ".".join([*parts, "kernel"]), _as_filters(self.root[place][()], False)
+                yield ".".join([*parts, "kernel"]), _transpose(self.root[key][()], False)
 
 
 def _bias_name(kernel: re.Match[str], name: str) -> str:
-    """Return what the bias of a layer is called, by the name of its kernel."""
+    """Return the name of a layer's bias from that of its kernel."""
     bias = f"{kernel['layer']}_b{kernel['number'] or ''}" if kernel["layer"] else "bias"
     return kernel["before"] + bias + name[kernel.end() :]
 
 
-def _is_kernel(stored: Any, bias: Any) -> bool:
-    """Return whether an array may be the kernel of a convolution, by the bias beside it."""
+def _may_be_kernel(stored: Any, bias: Any) -> bool:
+    """Return whether an array can be the kernel of a convolution with this bias."""
     fits = bias is None or tuple(bias.shape) == tuple(stored.shape[-1:])
     return fits and stored.ndim == 4 and stored.dtype.kind == "f"
 
 
-def _as_filters(kernel: np.ndarray[Any, Any], flipped: bool) -> torch.Tensor:
-    turned = (kernel[::-1, ::-1] if flipped else kernel).transpose(3, 2, 0, 1)
-    wide = turned if turned.dtype in (np.float32, np.float64) else turned.astype(np.float32)
+def _transpose(kernel: np.ndarray[Any, Any], flipped: bool) -> torch.Tensor:
+    """Return (k, c, h, w) filters, float32 or float64, of a (h, w, c, k) kernel."""
+    filters = (kernel[::-1, ::-1] if flipped else kernel).transpose(3, 2, 0, 1)
+    wide = filters if filters.dtype in (np.float32, np.float64) else filters.astype(np.float32)
     return torch.from_numpy(np.array(wide, dtype=wide.dtype.newbyteorder("="), order="C"))
 
 
@@ -259,7 +274,7 @@ def _attribute(group: Any, name: str) -> str | None:
 
 
 def _attributes(group: Any, name: str) -> list[str]:
-    """Return the texts of an attribute, which Keras splits (``name0``, ``name1``) where many."""
+    """Return the texts of an attribute, which Keras splits into ``name0``, ``name1`` if long."""
     parts = [group.attrs[name]] if name in group.attrs else []
     while (key := f"{name}{len(parts)}") in group.attrs:
         parts.append(group.attrs[key])
@@ -267,14 +282,14 @@ def _attributes(group: Any, name: str) -> list[str]:
 
 
 def _refuse_other_files(root: Any, path: Path) -> None:
-    """Refuse what would be read from other files: external links, storage and virtual data."""
+    """Refuse external links, external storage and virtual data, which are in other files."""
     import h5py
 
     foreign = []
 
-    def look(name: str, found: Any) -> None:
-        elsewhere = isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)
-        if isinstance(found, h5py.ExternalLink) or elsewhere:
+    def look(name: str, node: Any) -> None:
+        elsewhere = isinstance(node, h5py.Dataset) and (node.external or node.is_virtual)
+        if isinstance(node, h5py.ExternalLink) or elsewhere:
             foreign.append(name)
 
     root.visititems_links(look)

@@ -1,4 +1,4 @@
-"""Which layers of a Keras network get the image, by its configuration alone."""
+"""Find the layers of a Keras network that receive the image, in its configuration."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repsim_energy.models.files.file_content import Reached
+from repsim_energy.models.files.graph_input import GraphInput, Node
 
-__all__ = ["Layer", "layers_of", "reached"]
+__all__ = ["Layer", "graph_input", "list_layers"]
 
 MODELS = frozenset(("Sequential", "Functional", "Model"))
-"""Classes whose configurations say how their layers are connected."""
+"""Classes whose configurations hold the connections of their layers."""
 
-GROUPS = {
+HDF5_GROUPS = {
     "Conv2D": "conv2d",
     "Convolution2D": "conv2d",
     "DepthwiseConv2D": "depthwise_conv2d",
@@ -22,128 +22,129 @@ GROUPS = {
     "Functional": "functional",
     "Model": "functional",
 }
-"""Class -> what Keras calls the groups of its layers in a file."""
+"""Class -> name that Keras gives its groups in an HDF5 file."""
 
-SAME = frozenset(
+UNCHANGING = frozenset(
     ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
      "ActivityRegularization", "ZeroPadding2D", "Cropping2D", "CenterCrop", "Identity",
      "RandomCrop", "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation",
      "RandomContrast", "RandomBrightness", "RandomShear", "RandomColorJitter")
 )  # fmt: skip
-"""Layers behind which the image is the same to a trained network, edges aside."""
+"""Layers that do not change the image in evaluation mode, apart from its border."""
 
-SCALES = frozenset(("Rescaling", "Normalization", "BatchNormalization"))
+SCALING = frozenset(("Rescaling", "Normalization", "BatchNormalization"))
 """Layers that scale the channels of the image."""
 
 ARITHMETIC = frozenset(("truediv", "truedivide", "divide", "multiply", "subtract", "add"))
-"""Operations that scale the image where the other side is a number."""
+"""Operations that scale or shift the image if the other operand is a number."""
 
-LIGHT = frozenset(
+WITHOUT_WEIGHTS = frozenset(
     ("Activation", "ReLU", "Flatten", "Reshape", "Permute", "Add", "Subtract", "Multiply",
      "Average", "Maximum", "Concatenate", "Lambda", "Resizing", "UpSampling2D", "MaxPooling2D",
      "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "TFOpLambda",
      "SlicingOpLambda", "GetItem", "TrueDivide", "Divide")
 )  # fmt: skip
-"""Layers without weights, behind which the image is another."""
+"""Layers without weights after which there is no image any more."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer in a network, maybe in a network within it.
+    """A layer of a network or of a network nested in it.
 
     Parameters
     ----------
-    path : the names of the networks that it stands in, below the outermost, and its own
-    numbered : for each of them its class, as the groups of a file are called by it, and how many
-        of that class come before it
-    kind : the class; that of the user's own classes has their module before it
+    path : names of the nested networks that contain it, and its own name
+    indices : for each of these the name of its class in HDF5 files, and how many of that class
+        precede it
+    kind : the class, with its module if it is not of Keras
     """
 
     path: tuple[str, ...]
-    numbered: tuple[tuple[str, int], ...]
+    indices: tuple[tuple[str, int], ...]
     kind: str
     config: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """The name in messages and results, such as ``resnet50.conv1``."""
+        """The name in errors and results, such as ``resnet50.conv1``."""
         return ".".join(part.replace(".", "_") for part in self.path)
 
 
-def layers_of(model: Any) -> list[Layer]:
-    """Return all layers of a network and of those within it; none of a class of the user's own."""
+def list_layers(model: Any) -> list[Layer]:
+    """Return all layers of a network and of nested ones; none for a class of the user."""
     return list(_layers(model, (), ())) if _is_model(model) else []
 
 
 def _layers(
-    model: Mapping[str, Any], path: tuple[str, ...], numbered: tuple[tuple[str, int], ...]
+    model: Mapping[str, Any], path: tuple[str, ...], indices: tuple[tuple[str, int], ...]
 ) -> Iterator[Layer]:
-    before: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for entry in _entries(model):
         kind = _kind(entry)
-        place = (*path, _name(entry))
-        group = GROUPS.get(str(entry.get("class_name")), kind)
-        count = (*numbered, (group, before[group]))
-        before[group] += 1
+        names = (*path, _name(entry))
+        group = HDF5_GROUPS.get(str(entry.get("class_name")), kind)
+        index = (*indices, (group, counts[group]))
+        counts[group] += 1
         if _is_model(entry):
-            yield from _layers(entry, place, count)
+            yield from _layers(entry, names, index)
         else:
-            yield Layer(place, count, kind, entry.get("config", {}))
+            yield Layer(names, index, kind, entry.get("config", {}))
 
 
-def reached(
-    model: Mapping[str, Any], path: tuple[str, ...] = ()
-) -> tuple[list[Reached], list[Reached], list[str]]:
-    """Return the layers that get the image, those without weights, and what scales it before."""
-    layers, others, scaled, _ = _walk(model, path)
-    return layers, others, scaled
+def graph_input(model: Mapping[str, Any]) -> GraphInput:
+    """Return the layers of a network and of nested ones that receive the image."""
+    found = GraphInput()
+    _walk(model, (), found)
+    return found
 
 
-def _walk(
-    model: Mapping[str, Any], path: tuple[str, ...]
-) -> tuple[list[Reached], list[Reached], list[str], bool]:
-    """Return what :func:`reached` does, and whether the network gives the image back."""
+def _walk(model: Mapping[str, Any], path: tuple[str, ...], found: GraphInput) -> bool:
+    """Add the layers that receive the image, and return whether the output still is the image."""
     image: set[str] = set()
-    layers, others, scaled = [], [], []
     entries = _entries(model)
-    before = _sources(model, entries)
+    sources = _sources(model, entries)
     waiting = dict(enumerate(entries))
-    while ready := [n for n in waiting if _gets_image(waiting[n], before[n], image)]:
+    while ready := [n for n in waiting if _receives_image(waiting[n], sources[n], image)]:
         for number in ready:
             entry = waiting.pop(number)
             kind, name = _kind(entry), _name(entry)
             if _is_model(entry):
-                inner = _walk(entry, (*path, name))
-                layers += inner[0]
-                others += inner[1]
-                scaled += inner[2]
-                image |= {name} if inner[3] else set()
-            elif kind == "InputLayer" or kind in SAME or _is_linear(entry):
+                image |= {name} if _walk(entry, (*path, name), found) else set()
+            elif kind == "InputLayer" or kind in UNCHANGING or _is_linear(entry):
                 image.add(name)
-            elif kind in SCALES or _is_arithmetic(entry):
+            elif kind in SCALING or _is_arithmetic(entry):
                 image.add(name)
-                scaled.append(kind)
+                found.scalings.append(kind)
             else:
-                shown = ".".join(part.replace(".", "_") for part in (*path, name))
-                (others if kind in LIGHT else layers).append(Reached(shown, kind))
+                dotted = ".".join(part.replace(".", "_") for part in (*path, name))
+                nodes = found.operations if kind in WITHOUT_WEIGHTS else found.layers
+                nodes.append(Node(dotted, kind))
     last = {_name(entries[-1])} if _kind(model) == "Sequential" else _ends(model)
-    return layers, others, scaled, bool(last & image)
+    return bool(last & image)
 
 
-def _gets_image(entry: Mapping[str, Any], before: Sequence[str] | None, image: set[str]) -> bool:
-    """Return whether a layer gets the image; ``before`` is None where it is an input."""
-    if before is None:
+def _receives_image(
+    entry: Mapping[str, Any], sources: Sequence[str] | None, image: set[str]
+) -> bool:
+    """Return whether a layer receives the image.
+
+    Parameters
+    ----------
+    sources : the layers before it; ``None`` for an input
+    image : layers whose output is the image
+    """
+    if sources is None:
         shape = entry.get("config", {}).get("batch_shape") or entry.get("config", {}).get(
             "batch_input_shape"
         )
         return _kind(entry) != "InputLayer" or not shape or len(shape) == 4
-    return bool(image & set(before))
+    return bool(image & set(sources))
 
 
 def _sources(
     model: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
 ) -> list[list[str] | None]:
-    """Return the names of the layers before each layer; None for inputs."""
+    """Return the names of the layers before each layer, ``None`` for an input."""
     if _kind(model) == "Sequential":
         return [None, *([_name(entry)] for entry in entries[:-1])]
     return [
@@ -153,7 +154,7 @@ def _sources(
 
 
 def _histories(value: Any) -> Iterator[str]:
-    """Give the names in ``[name, node, tensor]`` and ``keras_history``, however deep they stand."""
+    """Yield the names in ``[name, node, tensor]`` and ``keras_history`` at any depth."""
     if isinstance(value, Mapping):
         for inner in value.values():
             yield from _histories(inner)
@@ -174,7 +175,7 @@ def _is_linear(entry: Mapping[str, Any]) -> bool:
 
 
 def _is_arithmetic(entry: Mapping[str, Any]) -> bool:
-    """Return whether a layer divides, multiplies or shifts what it gets by a number."""
+    """Return whether a layer multiplies its input by a number or adds one."""
     config = entry.get("config", {})
     operation = config.get("function", "") if _kind(entry) == "TFOpLambda" else _kind(entry)
     node = next(iter(entry.get("inbound_nodes") or ()), None)
@@ -203,7 +204,7 @@ def _entries(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
-    """Return the class of a layer, with its module where that is none of Keras."""
+    """Return the class of a layer, with its module if it is not of Keras."""
     module, name = entry.get("module"), str(entry.get("class_name", ""))
     name = "Conv2D" if name == "Convolution2D" else name
     if module is None:

@@ -1,4 +1,4 @@
-"""Read tensors from files without ever running code that a file brings along."""
+"""Read files of weights of all formats without running code that they contain."""
 
 from __future__ import annotations
 
@@ -35,28 +35,33 @@ from repsim_energy.numerics.arrays import tensor_of
 __all__ = ["Content", "read_file"]
 
 SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.\w+)")
-"""The name of a file that holds a part of a network alone."""
+"""Names of the files of a network that is stored in several."""
 
-PLAIN = (argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath, pathlib.PurePosixPath)
-"""Classes that hold values and run nothing, which training scripts save beside weights."""
+PLAIN = (
+    argparse.Namespace,
+    types.SimpleNamespace,
+    pathlib.PosixPath,
+    pathlib.PurePosixPath,
+)
+"""Classes that training scripts save beside weights, and that only hold values."""
 
-DAMAGE = (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, zlib.error)
-"""What the readers raise on files that are cut off or damaged."""
+READ_ERRORS = (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, zlib.error)
+"""Errors of the readers on files that are truncated or damaged."""
 
 
 def read_file(path: Path) -> Content:
-    """Return what a file of weights holds: PyTorch's, safetensors, an index, ONNX or Keras.
+    """Return the content of a file of weights.
 
-    The content says what kind a file is, not its name. PyTorch files are read with
-    ``weights_only=True`` and nothing else; what is compressed with gzip is unpacked in memory.
-    Of ONNX and Keras files the filters of convolutions are read.
+    Formats are PyTorch, safetensors, the index of several files, ONNX and Keras, each of them also
+    compressed with gzip. The format is detected from the content, not the name. PyTorch files are
+    read with ``weights_only=True``. Of ONNX and Keras files the filters of convolutions are read.
 
     Raises
     ------
     UsageError
-        Where there is no such file.
+        If the file is missing.
     FileError
-        For a file that is truncated, of another kind, or holds more than tensors.
+        If the file is truncated, of another format, or holds other objects than tensors.
     """
     if path.is_dir():
         raise UsageError(f"'{path}' is a folder, expected a file of weights; name one in it")
@@ -64,14 +69,15 @@ def read_file(path: Path) -> Content:
         raise missing_file(path)
     try:
         with path.open("rb") as file:
-            shards = _shards(file, path)
-            content = _of_shards(shards, path) if shards else _content(file, path)
+            shards = _shards_of_index(file, path)
+            content = _read_shards(shards, path) if shards else _read(file, path)
             return replace(content, digests={**content.digests, path.name: _sha256(file)})
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(
             f"'{path}' cannot be read as a checkpoint ({reason[:150]}): truncated, damaged or of "
-            "another kind; expected an intact .safetensors file or a PyTorch state_dict"
+            "another format, expected .safetensors or a PyTorch state_dict; download or save it "
+            "again"
         ) from error
 
 
@@ -80,7 +86,8 @@ def _sha256(file: IO[bytes]) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def _content(file: IO[bytes], path: Path) -> Content:
+def _read(file: IO[bytes], path: Path) -> Content:
+    """Return the content of one file, in the format that its first bytes show."""
     if file.read(2) == b"\x1f\x8b":
         file.seek(0)
         with gzip.open(file) as packed:
@@ -91,19 +98,22 @@ def _content(file: IO[bytes], path: Path) -> Content:
     start = file.read(9)
     file.seek(0)
     if kind is not None:
-        raise FileError(f"'{path}' {kind}; expected .safetensors or a PyTorch state_dict")
+        raise FileError(
+            f"'{path}' {kind.description}, expected .safetensors or a PyTorch state_dict; "
+            f"{kind.remedy}"
+        )
     if start.startswith(HDF5) or is_keras_archive(file):
         return read_keras(file, path)
     file.seek(0)
     pickled = start.startswith((b"PK", b"\x80"))
     if start[8:] == b"{" or (path.suffix == ".safetensors" and not pickled):
-        return _safetensors(file)
+        return _read_safetensors(file)
     if not pickled and (is_onnx(start) or ".onnx" in path.suffixes):
         return read_onnx(file.read(), path)
-    return _pytorch(file, path)
+    return _read_pytorch(file, path)
 
 
-def _safetensors(file: IO[bytes]) -> Content:
+def _read_safetensors(file: IO[bytes]) -> Content:
     name = getattr(file, "name", None)
     if name is None:
         data = file.read()
@@ -114,80 +124,89 @@ def _safetensors(file: IO[bytes]) -> Content:
         return Content(tensors, False, opened.metadata() or {})
 
 
-def _pytorch(file: IO[bytes], path: Path) -> Content:
+def _read_pytorch(file: IO[bytes], path: Path) -> Content:
     try:
-        with warnings.catch_warnings(), safe_globals([*PLAIN, *_numpy_values()]):
-            warnings.simplefilter("ignore")  # of pickles that are then refused
-            found = torch.load(file, map_location="cpu", weights_only=True)
-            return Content(_with_tensors(found), True)
+        with warnings.catch_warnings(), safe_globals([*PLAIN, *_numpy_globals()]):
+            warnings.simplefilter("ignore")  # about pickles that are then refused
+            content = torch.load(file, map_location="cpu", weights_only=True)
+            return Content(_arrays_to_tensors(content), True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         file.seek(0)
         if isinstance(error, RuntimeError) and file.read(2) == b"PK":
             raise
         kind = pickled_kind(file)
-        raise FileError(f"'{path}' {kind}; expected tensors alone") from error
+        raise FileError(
+            f"'{path}' {kind.description}, expected tensors alone; {kind.remedy}"
+        ) from error
 
 
-def _with_tensors(content: Any) -> Any:
-    """Return content with tensors in place of the arrays of numbers in its mappings."""
+def _arrays_to_tensors(content: Any) -> Any:
+    """Return nested dictionaries with tensors in place of numeric arrays."""
     if isinstance(content, dict):
-        return {key: _with_tensors(value) for key, value in content.items()}
+        return {key: _arrays_to_tensors(value) for key, value in content.items()}
     if isinstance(content, np.ndarray) and content.dtype.kind in "fiub":
         return tensor_of(content)
     return content
 
 
-def _numpy_values() -> list[Any]:
-    """Return what rebuilds numbers and arrays of NumPy, under its names in NumPy 1 and 2."""
-    value, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+def _numpy_globals() -> list[Any]:
+    """Return the functions and types in pickles of NumPy arrays and numbers, of NumPy 1 and 2."""
+    scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
     functions = [
         (function, f"numpy.{core}.multiarray.{name}")
-        for function, name in ((value, "scalar"), (array, "_reconstruct"))
+        for function, name in ((scalar, "scalar"), (array, "_reconstruct"))
         for core in ("core", "_core")
     ]
     return [np.dtype, np.ndarray, *(type(np.dtype(code)) for code in "?bhilqBHILQefd"), *functions]
 
 
-def _shards(file: IO[bytes], path: Path) -> dict[str, str]:
-    """Return tensor -> file where this is the index of a checkpoint in several files."""
-    part = SHARD.fullmatch(path.name)
-    if part and part["count"] != "00001":
-        index = f"{part['stem']}{part['end']}.index.json"
+def _shards_of_index(file: IO[bytes], path: Path) -> dict[str, str]:
+    """Return tensor -> file if this is the index of a network in several files, else nothing.
+
+    Raises
+    ------
+    FileError
+        If it is one of those files.
+    """
+    shard = SHARD.fullmatch(path.name)
+    if shard and shard["count"] != "00001":
+        index = f"{shard['stem']}{shard['end']}.index.json"
         raise FileError(
-            f"'{path}' is one of {int(part['count'])} files of a network, expected all of them; "
-            f"name their index, '{index}'"
+            f"'{path}' is one of {int(shard['count'])} files of a network, expected all of them; "
+            f"name their index '{index}'"
         )
     start = file.read(200).lstrip()
     file.seek(0)
     if not start.startswith(b"{") or path.suffix != ".json":
         return {}
-    found = json.loads(file.read())
+    content = json.loads(file.read())
     file.seek(0)
-    shards = found.get("weight_map") if isinstance(found, dict) else None
+    shards = content.get("weight_map") if isinstance(content, dict) else None
     return {str(k): str(v) for k, v in shards.items()} if isinstance(shards, dict) else {}
 
 
-def _of_shards(shards: Mapping[str, str], path: Path) -> Content:
+def _read_shards(shards: Mapping[str, str], path: Path) -> Content:
+    """Return the content of all files of an index."""
     names = sorted(set(shards.values()))
     if outside := [name for name in names if Path(name).name != name]:
         raise FileError(
-            f"'{path}' names '{outside[0]}', expected files in its own folder; mend the index"
+            f"'{path}' names '{outside[0]}', expected files in its own folder; correct the index"
         )
     if missing := [name for name in names if not (path.parent / name).is_file()]:
         raise FileError(
             f"'{path}' is the index of {len(names)} files, of which {len(missing)} are missing "
-            f"({', '.join(missing[:3])}); put them beside it"
+            f"({', '.join(missing[:3])}), expected all in its folder; download them"
         )
     tensors: dict[str, Any] = {}
     digests = {}
     for name in names:
         with (path.parent / name).open("rb") as file:
-            read = _content(file, path.parent / name).value
+            tensors_of_file = _read(file, path.parent / name).value
             digests[name] = _sha256(file)
-        tensors |= {key: read[key] for key in read if shards.get(key) == name}
+        tensors |= {k: t for k, t in tensors_of_file.items() if shards.get(k) == name}
     if absent := [key for key in shards if key not in tensors]:
         raise FileError(
-            f"'{path}' names {len(absent)} tensors that its files do not hold ({absent[0]}); "
-            "download them again"
+            f"'{path}' names {len(absent)} tensors that are missing in its files ({absent[0]}), "
+            "expected all of them; download the files again"
         )
     return Content(tensors, False, digests=digests)

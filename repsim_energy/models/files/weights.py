@@ -1,4 +1,4 @@
-"""The weights of one network in a file."""
+"""Weights of one network in a file."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Weights", "load_weights"]
 
 @dataclass(frozen=True)
 class Weights:
-    """The named tensors of one network.
+    """Named tensors of one network.
 
     Parameters
     ----------
-    path : the file
-    tensors : as they stand in the file, parts of parametrizations included
-    ordered : whether their order is that of the network
-    first_layer : the tensor that the file itself says is the first layer, or nothing
-    content : what was read, as far as the file says more
-    epsilon : that of its batch norms, where the file itself says it
+    path : of the file
+    tensors : as in the file, including the parts of parametrizations
+    ordered : whether they are in the order of the network's layers
+    first_layer : the tensor of the first layer, if the file names it
+    content : of the file
+    epsilon : of the batch norms, if the file states it
     """
 
     path: Path
@@ -41,37 +41,38 @@ class Weights:
 
     @cached_property
     def effective(self) -> Effective:
-        """The tensors as the network applies them: masked, normed."""
+        """The tensors as the network applies them: masked, with weight norm and spectral norm."""
         return effective_weights(self.tensors)
 
 
-def load_weights(path: str | Path, chosen: str | None = None) -> Weights:
+def load_weights(path: str | Path, container: str | None = None) -> Weights:
     """Return the weights of a network from a file.
 
     Parameters
     ----------
-    path : a ``.safetensors`` file, a PyTorch checkpoint, or the index of one in several files
-    chosen : the container to take where the file holds several, such as ``model_ema``
+    path : a ``.safetensors`` file, a PyTorch checkpoint, the index of one in several files, or an
+        ONNX or Keras file
+    container : the container to use if the file has several, such as ``model_ema``
 
     Raises
     ------
     UsageError
-        Where there is no such file or container, or several containers and none is chosen.
+        If the file or the container is missing, or there are several containers and none is named.
     FileError
-        For a file that is truncated, of another kind, or holds more than tensors.
+        If the file is truncated, of another format, or holds other objects than tensors.
     """
     path = Path(path)
     content = read_file(path)
-    tensors = choose_weights(content.value, chosen, str(path))
+    tensors = choose_weights(content.value, container, str(path))
     names = list(tensors)
     ordered = content.ordered and names != sorted(names)
-    said = content.first or content.metadata.get("first_layer")
-    first = next((name for name in (said, f"{said}.weight") if name in tensors), None)
+    named = content.first_layer or content.metadata.get("first_layer")
+    first = next((name for name in (named, f"{named}.weight") if name in tensors), None)
     return Weights(path, tensors, ordered, first, content, _epsilon(content.metadata))
 
 
 def _epsilon(metadata: Mapping[str, str]) -> float | None:
-    """Return the text ``bn_eps`` of a safetensors file as a number above 0."""
+    """Return the number ``bn_eps`` of safetensors metadata, ``None`` if it is not in (0, 1)."""
     with contextlib.suppress(ValueError):
         number = float(metadata.get("bn_eps", ""))
         return number if 0 < number < 1 else None

@@ -111,7 +111,7 @@ def test_what_does_not_follow_is_refused_and_listed(name):
         if n.endswith("running_var") and len(t) == 6
     ]
     if fitting:
-        assert f"{fitting[0]} have its number of channels, but stand elsewhere" in message
+        assert f"by size alone it may be {fitting[0]}" in message
         said, _ = taken(tensors, f"{layer}.weight", fitting[0])
         assert said.startswith(f"{fitting[0]}.weight")
     else:
@@ -120,12 +120,16 @@ def test_what_does_not_follow_is_refused_and_listed(name):
 
 def test_several_that_may_follow_are_listed_and_one_is_named():
     tensors = {**bank("stem.conv1"), **norm("stem.bn1"), **norm("stem.norm1")}
-    with pytest.raises(UsageError, match=r"stem\.bn1, stem\.norm1 may follow; choose with fold=st"):
+    with pytest.raises(
+        UsageError, match=r"by name it may be stem\.bn1, stem\.norm1: choose with fold=st"
+    ):
         taken(tensors, "stem.conv1.weight")
     for word in ("stem.norm1", "norm1"):
         said, _ = taken(tensors, "stem.conv1.weight", word)
         assert said.startswith("stem.norm1.weight")
-    with pytest.raises(UsageError, match=r"expected 'bn3': stem\.bn1, stem\.norm1"):
+    with pytest.raises(
+        UsageError, match=r"expected 'bn3'; by size alone it may be stem\.bn1, stem\.norm1"
+    ):
         taken(tensors, "stem.conv1.weight", "bn3")
 
 
@@ -140,7 +144,7 @@ def test_variances_and_factors_in_a_layer_each_are_one_batch_norm():
     assert said == "scale_conv1.weight bn_conv1.running_var eps=1e-05"
     variance = tensors["bn_conv1.running_var"].double()
     torch.testing.assert_close(scale, tensors["scale_conv1.weight"] / (variance + 1e-5).sqrt())
-    with pytest.raises(UsageError, match="bn_conv1, scale_conv1, bn1 may follow"):
+    with pytest.raises(UsageError, match="by name it may be bn_conv1, scale_conv1, bn1"):
         taken({**tensors, **norm("bn1")}, "conv1.weight")
 
 

@@ -313,7 +313,7 @@ def test_depthwise_kernels_are_filters_of_one_channel_each(form, tmp_path):
 @pytest.mark.parametrize("kind", ["Rescaling", "Normalization", "BatchNormalization"])
 def test_a_network_that_scales_images_is_read_with_a_warning(kind, form, tmp_path):
     path = written(sequential(layer(kind, "before")), tmp_path, form)
-    with pytest.warns(RepsimWarning, match=f"scales images first .{kind}., which is not in"):
+    with pytest.warns(RepsimWarning, match=f"scales the image first .{kind}., which is not in"):
         found = checkpoint(10, 3, path=path)
     np.testing.assert_array_equal(filters(found), turned(K))
 
@@ -343,7 +343,7 @@ def test_arithmetic_with_numbers_scales_the_image(version, tmp_path):
             entry["inbound_nodes"][0]["args"].append(number)
     with h5py.File(path, "a") as file:
         file.attrs["model_config"] = json.dumps(description)
-    with pytest.warns(RepsimWarning, match=f"scales images first .{kinds[0]}, {kinds[1]}."):
+    with pytest.warns(RepsimWarning, match=f"scales the image first .{kinds[0]}, {kinds[1]}."):
         found = checkpoint(10, 3, path=path)
     np.testing.assert_array_equal(filters(found), turned(K))
 
@@ -356,7 +356,7 @@ TWO = Net(
     layer("Add", "sum", None, "left", "right"),
 )
 NOT_KNOWN = {
-    "several layers get the image: 'left' .Conv2D., 'right' .Conv2D.": TWO,
+    "several layers receive the image: 'left' .Conv2D., 'right' .Conv2D.": TWO,
     "'swap' .Lambda. before any layer": sequential(layer("Lambda", "swap", function="x")),
     "'pool' .AveragePooling2D. before": sequential(layer("AveragePooling2D", "pool")),
     "into 'up' .Conv2DTranspose.": sequential(layer("Conv2DTranspose", "up", kernel(3, 3, 5, 3))),
@@ -368,7 +368,7 @@ NOT_KNOWN = {
 @pytest.mark.parametrize("words", NOT_KNOWN)
 def test_where_the_configuration_does_not_say_it_the_layers_are_listed(words, form, tmp_path):
     path = written(NOT_KNOWN[words], tmp_path, form)
-    with pytest.raises(UsageError, match=f"is not known: .*{words}.*choose with layer=") as caught:
+    with pytest.raises(UsageError, match=f"is not known .*{words}.*choose with layer=") as caught:
         checkpoint(10, 3, path=path)
     assert "\n" not in str(caught.value)
     name, expected = ("right", -K) if "right" in words else ("zfirst", K)
@@ -526,7 +526,7 @@ WRONG = {
     "cannot be read as HDF5": archive(**{"config.json": "{}", "model.weights.h5": "x"}),
     "holds no kernels": hdf5(lambda file: file.create_group("data")),
     "saved by Keras 1": hdf5(keras_1),
-    "is no JSON": hdf5(no_json),
+    "is not JSON": hdf5(no_json),
 }
 
 
@@ -600,7 +600,7 @@ def test_without_the_package_one_line_says_how_to_get_it(form, tmp_path, monkeyp
 def test_no_architecture_is_asked_for(tmp_path):
     from repsim_energy.models.architectures.lenet import lenet5
 
-    with pytest.raises(UsageError, match="is a Keras file, of which filters alone are read"):
+    with pytest.raises(UsageError, match="is a Keras file, of which only filters are read"):
         checkpoint(10, 3, path=written(sequential(), tmp_path, "h5 3"), arch=lenet5)
 
 
