@@ -25,7 +25,7 @@ from measure import alternate, peak_memory, ratio, report  # noqa: E402
 from repsim_energy.comparison.activations import layer_names, observe  # noqa: E402
 from repsim_energy.interfaces import Activations, Normalization  # noqa: E402
 from repsim_energy.metrics.cka import LinearCKA  # noqa: E402
-from repsim_energy.models.resnet import resnet18  # noqa: E402
+from repsim_energy.models.architectures.resnet import resnet18  # noqa: E402
 from repsim_energy.numerics.cka.streaming import StreamingCKA, cka  # noqa: E402
 
 WIDTHS = (512, 1024, 2048, 4096)

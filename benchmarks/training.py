@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.models.layers import find_first_conv
+from repsim_energy.models.filters.layers import find_first_conv
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.loop import train

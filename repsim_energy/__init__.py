@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         PatchTransform,
         TrainedModel,
     )
-    from repsim_energy.models.layers import find_first_conv, init_first_layer, read_filters
+    from repsim_energy.models.filters.layers import find_first_conv, init_first_layer, read_filters
     from repsim_energy.numerics.autocorrelation.autocorrelation import (
         Autocorrelation,
         PatchAutocovariance,
@@ -99,7 +99,7 @@ _HOMES = {
         "PatchTransform",
         "TrainedModel",
     ),
-    "models.layers": ("find_first_conv", "init_first_layer", "read_filters"),
+    "models.filters.layers": ("find_first_conv", "init_first_layer", "read_filters"),
     "numerics.autocorrelation.autocorrelation": (
         "Autocorrelation",
         "PatchAutocovariance",

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
 from repsim_energy.interfaces import Normalization
-from repsim_energy.models.layers import find_first_conv
+from repsim_energy.models.filters.layers import find_first_conv
 from repsim_energy.training.answers import answered
 from repsim_energy.training.build import NETWORK_ERRORS
 from repsim_energy.training.inputs import LAYOUTS, as_input

@@ -7,8 +7,8 @@ from torch import nn
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models.checkpoint import FileFilters
-from repsim_energy.models.norm_behind import norm_behind
-from repsim_energy.models.norms import Folding
+from repsim_energy.models.filters.following_norm import following_norm
+from repsim_energy.models.filters.norm_folding import Folding
 
 __all__ = ["folding_of"]
 
@@ -49,7 +49,7 @@ def folding_of(
             "weights; leave fold= out"
         )
     try:
-        norm = norm_behind(module, layer, image)
+        norm = following_norm(module, layer, image)
     except UsageError as error:
         raise UsageError(f"'{label}': {error}") from error
-    return Folding(norm.said, {"trained": norm.scale()})
+    return Folding(norm.description, {"trained": norm.scale()})

@@ -17,7 +17,7 @@ from repsim_energy.comparison.listed import one_by_one
 from repsim_energy.data.arrays import image_set_of, image_set_of_items
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, TrainedModel
-from repsim_energy.models.layers import real_filters
+from repsim_energy.models.filters.layers import real_filters
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
 from repsim_energy.specs import write_spec

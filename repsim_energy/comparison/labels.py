@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from repsim_energy.models.file_names import without_ending
+from repsim_energy.models.files.file_names import without_ending
 from repsim_energy.options import path_of
 from repsim_energy.specs import parse_spec, write_spec
 

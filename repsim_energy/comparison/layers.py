@@ -18,7 +18,7 @@ from repsim_energy.comparison.plan import Plan
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric, TrainedModel
-from repsim_energy.models.first_layer import first_layer
+from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.training.build import NETWORK_ERRORS, build, image_shape, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import ShapeError, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, Normalization, TrainedModel
-from repsim_energy.models.first_layer import named_layer
-from repsim_energy.models.layers import real_filters
-from repsim_energy.models.norms import Folding, folded
-from repsim_energy.models.through import (
+from repsim_energy.models.filters.applied_filters import (
     applied_filters,
-    filters_of_weights,
+    filter_dilation,
+    filters_from_weights,
     mixes_channels,
-    step_through,
 )
+from repsim_energy.models.filters.first_layer import named_layer
+from repsim_energy.models.filters.layers import real_filters
+from repsim_energy.models.filters.norm_folding import Folding, scale_filters
 from repsim_energy.training.build import image_shape
 from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.run_cache import Run
@@ -89,7 +89,7 @@ def network_of_run(run: Run, step: tuple[int, int] = (1, 1), fold: bool = False)
                 f"no batch norm that can be folded followed '{run.layer}' while it was trained, "
                 "expected one at every step; leave fold= out"
             )
-        filters[name] = _without_holes(folded(bank, scale) if fold else bank, step)
+        filters[name] = _without_holes(scale_filters(bank, scale) if fold else bank, step)
     snapshots = filters.pop("snapshots")
     return Network(
         filters,
@@ -108,7 +108,7 @@ def network_of_trained(
     try:
         layer, module = named_layer(trained.module, trained.layer)
         filters = applied_filters(trained.module, layer, image_shape(data))
-        step = step_through(module, filters)
+        step = filter_dilation(module, filters)
         stages = {"trained": _without_holes(filters, step)}
     except UsageError:  # compared by its activations: a plan of filters has refused it
         layer, stages, step = "", {}, (1, 1)
@@ -121,7 +121,9 @@ def network_of_trained(
                 f"training are {tuple(initial.shape)}; expected what read_filters gave then"
             )
     if folding is not None:  # a stage whose factors are not known is none
-        stages = {s: folded(stages[s], folding.scales[s]) for s in stages if s in folding.scales}
+        stages = {
+            s: scale_filters(stages[s], folding.scales[s]) for s in stages if s in folding.scales
+        }
     given = trained.normalization
     normalization = given if isinstance(given, Normalization) else normalization_of(data.train)
     if trained.channels == "bgr":
@@ -139,5 +141,5 @@ def _before_training(
     assert trained.initial is not None
     initial = real_filters(trained.initial.detach(), layer).float()
     if initial.shape != shape or mixes_channels(trained.module, layer, image):
-        return filters_of_weights(trained.module, layer, initial, image)
+        return filters_from_weights(trained.module, layer, initial, image)
     return initial

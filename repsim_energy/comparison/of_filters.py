@@ -112,7 +112,7 @@ class FilterComparison:
     def _attributes(self, networks: Mapping[Key, Network]) -> dict[str, str]:
         plan, bases = self.plan, self.bases
         layers = ((m, network.layer) for (_, m, _), network in networks.items())
-        folded = ((m, folding.said) for (_, m), folding in plan.folds.items())
+        folded = ((m, folding.description) for (_, m), folding in plan.folds.items())
         return {
             "stage": self.stage,
             "basis_id": ",".join(basis.basis_id for basis in bases),

@@ -27,9 +27,9 @@ from repsim_energy.interfaces import (
     PatchBasis,
     TrainedModel,
 )
-from repsim_energy.models.first_layer import first_layer, named_layer
-from repsim_energy.models.norms import Folding
-from repsim_energy.models.through import applied_filters, step_through
+from repsim_energy.models.filters.applied_filters import applied_filters, filter_dilation
+from repsim_energy.models.filters.first_layer import first_layer, named_layer
+from repsim_energy.models.filters.norm_folding import Folding
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
 from repsim_energy.registry import Registry
@@ -227,7 +227,7 @@ def _first(
     if several:
         _warn(f"several layers of '{spec.label}' get the image: {several}; compared is '{name}'")
     bank = applied_filters(module, name, image_shape(data))
-    rows, columns = step_through(layer, bank)
+    rows, columns = filter_dilation(layer, bank)
     c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]
     if problem and filters and isinstance(built, TrainedModel):  # of others their training says so
         _warn(

@@ -15,7 +15,7 @@ from repsim_energy.doctor.checks import Check, Deviations, relatively_away
 from repsim_energy.doctor.stored import stored
 from repsim_energy.doctor.ten_steps import RECIPE, SEEDS, data, network
 from repsim_energy.interfaces import ModelSpec
-from repsim_energy.models.layers import find_first_conv, read_filters
+from repsim_energy.models.filters.layers import find_first_conv, read_filters
 from repsim_energy.training.build import build
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.inputs import normalization_of

@@ -1,4 +1,4 @@
-"""How the images of a network that was trained elsewhere are normalized, said in a word."""
+"""Normalization of the images for given networks, parsed from text."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ PUBLISHED = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar": Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
-"""The channel means and standard deviations that most training scripts use."""
+"""Means and standard deviations of the channels that most training scripts use."""
 
 NAMES = ("auto", "none", *PUBLISHED, "dataset")
 
 
 def parse_normalization(text: str, channels: int) -> Normalization | Literal["dataset"] | None:
-    """Return how images (0 to 1) become network input; ``None`` for ``auto``.
+    """Parse the normalization of images with pixels from 0 to 1; ``None`` for ``auto``.
 
     Parameters
     ----------
-    text : ``none`` for images as they are, ``imagenet``, ``cifar``, ``dataset`` for the mean and
-        standard deviation of the images compared on, ``MEAN/STD`` such as ``0.5/0.5``, or all means
-        and then all standard deviations, one for each channel: ``0.5/0.4/0.4/0.2/0.2/0.3``
+    text : ``none`` for unchanged images, ``imagenet``, ``cifar``, ``dataset`` for the mean and
+        standard deviation of the data set, ``MEAN/STD`` such as ``0.5/0.5``, or a mean for each
+        channel followed by a standard deviation for each: ``0.5/0.4/0.4/0.2/0.2/0.3``
+    channels : of the images
+
+    Raises
+    ------
+    UsageError
+        If the text is none of these, or for another number of channels.
 
     Examples
     --------
@@ -42,7 +48,7 @@ def parse_normalization(text: str, channels: int) -> Normalization | Literal["da
     if text in PUBLISHED:
         if channels != 3:
             raise UsageError(
-                f"normalize={text} is for 3 channels but images have {channels}; give MEAN/STD"
+                f"got normalize={text} for images of {channels} channels, expected 3; use MEAN/STD"
             )
         return PUBLISHED[text]
     return _numbers(text, channels)
@@ -56,8 +62,8 @@ def _numbers(text: str, channels: int) -> Normalization:
     if len(numbers) == 2:
         numbers = [numbers[0]] * channels + [numbers[1]] * channels
     mean, std = tuple(numbers[:channels]), tuple(numbers[channels:])
-    right = len(numbers) == 2 * channels and all(map(math.isfinite, numbers))
-    if not right or not all(value > 0 for value in std):
+    valid = len(numbers) == 2 * channels and all(map(math.isfinite, numbers))
+    if not valid or not all(value > 0 for value in std):
         raise UsageError(
             f"got normalize={text}, expected {', '.join(NAMES)}, MEAN/STD, or {channels} means and "
             f"{channels} standard deviations above 0, joined by /"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from repsim_energy.errors import UsageError
-from repsim_energy.models.file_names import has_known_ending, missing_file
+from repsim_energy.models.files.file_names import has_known_ending, missing_file
 from repsim_energy.options import path_of
 from repsim_energy.specs import parse_spec, split_options, write_spec
 

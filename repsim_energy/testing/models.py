@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import TrainedModel
-from repsim_energy.models.first_layer import first_layer
-from repsim_energy.models.through import applied_filters
+from repsim_energy.models.filters.applied_filters import applied_filters
+from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.testing.contract import (
     Broken,
     Finding,

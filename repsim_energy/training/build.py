@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import RepsimError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
-from repsim_energy.models.first_layer import first_layer
-from repsim_energy.models.layers import see_transformed_patches
+from repsim_energy.models.filters.first_layer import first_layer
+from repsim_energy.models.filters.layers import see_transformed_patches
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
 from repsim_energy.training.isolation import training_settings

@@ -16,9 +16,9 @@ from torch.func import functional_call, stack_module_state
 
 from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import ImageSet, Normalization
-from repsim_energy.models.layers import applies_its_weight
-from repsim_energy.models.norms import Norm
-from repsim_energy.models.through import applied_filters
+from repsim_energy.models.filters.applied_filters import applied_filters
+from repsim_energy.models.filters.layers import applies_its_weight
+from repsim_energy.models.filters.norm_folding import Norm
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.inputs import as_input
@@ -152,7 +152,7 @@ class _Stack:
         if norm is None:
             return None
         self.network(index)
-        return norm.scale_now()
+        return norm.scale_or_nan()
 
     def network(self, index: int) -> nn.Module:
         """Return one of the networks with its weights as they are now."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ImageSet, Normalization
-from repsim_energy.models.norms import Norm
-from repsim_energy.models.through import applied_filters
+from repsim_energy.models.filters.applied_filters import applied_filters
+from repsim_energy.models.filters.norm_folding import Norm
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
 from repsim_energy.training.history import History, Record
@@ -67,7 +67,7 @@ def train(
 
     def keep() -> None:
         filters = applied_filters(module, layer, image)
-        record.keep(filters, None if norm is None else norm.scale_now())
+        record.keep(filters, None if norm is None else norm.scale_or_nan())
 
     keep()
     with seeded(seed, device):

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalization, TrainedModel
-from repsim_energy.models.first_layer import first_layer
-from repsim_energy.models.norm_behind import norm_behind
-from repsim_energy.models.norms import Norm
-from repsim_energy.models.through import applied_filters
+from repsim_energy.models.filters.applied_filters import applied_filters
+from repsim_energy.models.filters.first_layer import first_layer
+from repsim_energy.models.filters.following_norm import following_norm
+from repsim_energy.models.filters.norm_folding import Norm
 from repsim_energy.storage import cache_folder, cache_place
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.ensemble import train_together
@@ -267,7 +267,7 @@ class _Begun:
             raise TrainingError(
                 f"the frozen first layer of '{self.training.model.label}' changed; report this"
             )
-        scale = None if self.norm is None else self.norm.scale_now()
+        scale = None if self.norm is None else self.norm.scale_or_nan()
         module.cpu()
         return Run(
             key="",
@@ -288,7 +288,7 @@ def _begun(training: Training) -> _Begun:
     initial = applied_filters(module, layer, image)
     norm = None
     with contextlib.suppress(UsageError):  # something else follows, which is said where it matters
-        norm = norm_behind(module, layer, image)
+        norm = following_norm(module, layer, image)
     return _Begun(training, module, layer, initial, normalization_of(training.data.train), norm)
 
 

@@ -321,7 +321,7 @@ def bad_inputs(tmp_path, source):
         (2, "expected local, local:N or tcp://", [*model, "--scheduler", "slurm"]),
         (2, "no file at", [*model, "--dataset", "npz:path=/nowhere.npz"]),
         (2, "no checkpoint at", ["--models", "checkpoint:path=/nowhere.pt", "--dataset", source]),
-        (2, "goes to no other layer", [*model, "--dataset", source, "--fold", "bn"]),
+        (2, "goes to no other module", [*model, "--dataset", source, "--fold", "bn"]),
         (2, "trained here", [*model, "--dataset", source, "--channels", f"{TINY}=bgr"]),
         (2, "metrics that show images", [*model, "--dataset", source, "--normalize", "none"]),
         (2, "unknown model in answer=", [*model, "--dataset", source, "--answer", "vgg=x"]),
@@ -491,7 +491,7 @@ def test_no_training_outlives_a_command_that_is_killed(source, marks, fresh_cach
 
 
 def test_checkpoints_are_compared_with_their_own_architecture(repsim, source, tmp_path):
-    from repsim_energy.models.resnet import resnet20
+    from repsim_energy.models.architectures.resnet import resnet20
 
     net = resnet20(3, 3, width=0.25)
     torch.save(net.state_dict(), tmp_path / "mine.pt")
@@ -519,7 +519,7 @@ def test_checkpoints_are_compared_with_their_own_architecture(repsim, source, tm
 
 
 def test_what_is_said_of_given_networks_is_said_on_the_command_line(repsim, source, tmp_path):
-    from repsim_energy.models.resnet import resnet20
+    from repsim_energy.models.architectures.resnet import resnet20
 
     torch.save(resnet20(3, 3, width=0.25).state_dict(), tmp_path / "mine.pt")
     spec, own = f"checkpoint:path={tmp_path}/mine.pt", "resnet20:width=0.25"

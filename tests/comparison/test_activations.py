@@ -9,7 +9,7 @@ from torch import nn
 from repsim_energy.comparison.activations import _looking_on, layer_names, layer_sizes, observe
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Normalization
-from repsim_energy.models.resnet import resnet20
+from repsim_energy.models.architectures.resnet import resnet20
 
 PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 CPU = torch.device("cpu")

@@ -186,7 +186,7 @@ def gray(images):
         ({"models": []}, UsageError, "no models"),
         ({"models": ["vgg1"]}, UsageError, "did you mean 'vgg1"),
         ({"models": ["vgg11:widht=2"]}, UsageError, "did you mean 'width'"),
-        ({"models": ["vgg11:width=0"]}, UsageError, "width is 0.0"),
+        ({"models": ["vgg11:width=0"]}, UsageError, "got width=0.0"),
         ({"models": [TINY, TINY]}, UsageError, "stands twice"),
         ({"models": [3]}, UsageError, "type int"),
         ({"metric": "enegry"}, UsageError, "did you mean 'energy'"),

@@ -17,7 +17,7 @@ from repsim_energy.comparison.network import network_of_run
 from repsim_energy.comparison.plan import make_plan
 from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
-from repsim_energy.models.resnet import resnet20
+from repsim_energy.models.architectures.resnet import resnet20
 from repsim_energy.registry import load_registry
 from repsim_energy.training.training import Training
 
@@ -164,9 +164,9 @@ BANK = torch.randn(6, 3, 3, 3)
 @pytest.mark.parametrize(
     ("models", "options", "message"),
     [
-        (TINY, {}, f"'{TINY}': what 'conv' answers goes to no other layer"),
-        ({"net": small_cnn}, {}, r"'net': '1' \(ReLU\), which gets what the layer answers, is no"),
-        ({"net": small_cnn(2, 3)}, {}, r"'net': '1' \(ReLU\), which gets .* is no batch norm"),
+        (TINY, {}, f"'{TINY}': the output of 'conv' goes to no other"),
+        ({"net": small_cnn}, {}, r"'net': '1' \(ReLU\), which follows the layer, is no"),
+        ({"net": small_cnn(2, 3)}, {}, r"'net': '1' \(ReLU\), which follows .* is no batch norm"),
         ({"bank": BANK}, {}, "'bank', which is filters alone"),
         ({"net": with_norm}, {"fold": "bn1"}, "got fold=bn1 for 'net', expected fold=bn"),
         ({"net": with_norm}, {"fold": {"nett": "bn"}}, "unknown model in fold= 'nett'"),
@@ -191,7 +191,7 @@ def test_what_cannot_be_folded_is_refused_before_anything_is_trained(models, opt
 
 def test_a_file_without_a_batch_norm_is_refused(tmp_path):
     torch.save({"conv1.weight": BANK, "layer1.bn1.running_var": torch.ones(6)}, tmp_path / "w.pt")
-    with pytest.raises(UsageError, match=r"layer1\.bn1 have its number of channels, but stand"):
+    with pytest.raises(UsageError, match=r"by size alone it may be layer1\.bn1"):
         rs.compare([f"checkpoint:path={tmp_path}/w.pt:fold=bn"], IMAGES)
 
 

@@ -99,7 +99,7 @@ IMAGES32 = noise_images(30, (3, 32, 32))
 
 
 def test_a_checkpoint_says_it_as_an_option(tmp_path):
-    from repsim_energy.models.lenet import lenet5
+    from repsim_energy.models.architectures.lenet import lenet5
 
     net = lenet5(10, 3)
     torch.save(net.state_dict(), tmp_path / "net.pt")
@@ -202,7 +202,7 @@ def test_options_that_cannot_apply_are_refused():
         rs.compare(models, IMAGES, "cka", normalize={"run": "none"})
     with pytest.raises(UsageError, match="unknown model in normalize= 'nett'"):
         rs.compare({"net": net}, IMAGES, "cka", normalize={"nett": "none"})
-    with pytest.raises(UsageError, match="is for 3 channels"):
+    with pytest.raises(UsageError, match="channels, expected 3"):
         parse_normalization("imagenet", 1)
 
 

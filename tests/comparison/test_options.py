@@ -115,7 +115,7 @@ def test_options_of_a_checkpoint_that_a_metric_does_not_use_are_said(metric, opt
     option = f"init={tmp_path}/net.pt" if option == "init" else option
     spec = f"checkpoint:path={tmp_path}/net.pt:{option}"
     if metric == "cka":
-        from repsim_energy.models.lenet import lenet5
+        from repsim_energy.models.architectures.lenet import lenet5
 
         torch.save(lenet5(2, 3).state_dict(), tmp_path / "net.pt")
         spec += ":arch=lenet5"

@@ -8,7 +8,7 @@ from torch import nn
 
 import repsim_energy as rs
 from repsim_energy.errors import UsageError
-from repsim_energy.models.through import applied_filters, step_through
+from repsim_energy.models.filters.applied_filters import applied_filters, filter_dilation
 
 IMAGE = (3, 12, 12)
 
@@ -28,7 +28,7 @@ def test_gaps_between_the_pixels_that_patches_see_are_left_out(pictures):
     dilated = nn.Conv2d(3, 8, 3, dilation=(2, 1))
     with torch.no_grad():
         dilated.weight.copy_(net.embed.weight.view(8, 3, 3, 3))
-    assert step_through(net.embed, applied_filters(net, "embed", IMAGE)) == (2, 1)
+    assert filter_dilation(net.embed, applied_filters(net, "embed", IMAGE)) == (2, 1)
     result = rs.compare({"a": net, "b": nn.Sequential(dilated)}, pictures, seeds=1)
     first, second = result.energy.sel(stage="trained").values.reshape(2, 27)
     np.testing.assert_allclose(first, second, 1e-6)

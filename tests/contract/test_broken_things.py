@@ -239,8 +239,8 @@ def noisy(classes, channels):
 MODELS = {
     always_ten: ("number per class", "(4, 10), expected (4, 2)"),
     always_color: ("number per class", "raises RuntimeError"),
-    Bent: ("see the image", "'first' (Linear), with what stands before it, is not linear"),
-    normed: ("see the image", "'2' (Linear), with what stands before it, is not linear"),
+    Bent: ("see the image", "'first' (Linear), with the operations before it, is not linear"),
+    normed: ("see the image", "'2' (Linear), with the operations before it, is not linear"),
     unseeded: ("seed gives", "the same weights from every seed"),
     own_numbers: ("seed gives", "other weights from the same seed"),
     shared: ("shares no weights", "build new layers in each call"),

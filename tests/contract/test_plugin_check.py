@@ -15,7 +15,7 @@ from repsim_energy.data.variants import random_labels
 from repsim_energy.errors import PluginError, UndescribedOptionWarning, UsageError
 from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
-from repsim_energy.models.lenet import lenet5
+from repsim_energy.models.architectures.lenet import lenet5
 from repsim_energy.registry import load_registry
 from repsim_energy.testing.distribution import check_plugin
 

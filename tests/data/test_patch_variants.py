@@ -13,7 +13,7 @@ import repsim_energy as rs
 from repsim_energy.data import patch_variants
 from repsim_energy.data.patch_variants import alpha_scaled, pca_labels
 from repsim_energy.errors import DataError, ShapeError, UsageError
-from repsim_energy.models.layers import see_transformed_patches
+from repsim_energy.models.filters.layers import see_transformed_patches
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.numerics.patches.per_image import component_energies

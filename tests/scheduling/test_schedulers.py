@@ -51,7 +51,7 @@ def test_dask_is_imported_for_a_cluster_alone_and_its_absence_is_said():
     """And torchvision, which takes as long as torch itself, for its own networks alone."""
     code = (
         "import sys\nfrom repsim_energy.scheduling import scheduler_of\n"
-        "from repsim_energy.models import lenet, linear_cnn, resnet, vgg\n"
+        "from repsim_energy.models.architectures import lenet, linear_cnn, resnet, vgg\n"
         "scheduler_of('local')\n"
         "assert not {'dask', 'distributed', 'torchvision'} & set(sys.modules)\n"
         "sys.modules['distributed'] = None\n"

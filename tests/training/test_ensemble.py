@@ -9,8 +9,8 @@ from samples import noise_images
 
 from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset
-from repsim_energy.models.layers import find_first_conv
-from repsim_energy.models.norm_behind import norm_behind
+from repsim_energy.models.filters.following_norm import following_norm
+from repsim_energy.models.filters.layers import find_first_conv
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
@@ -51,7 +51,7 @@ def both_ways(modules, images, recipe):
 
 def _norm_behind(module, layer):
     with suppress(UsageError):
-        return norm_behind(module, layer, (3, 16, 16))
+        return following_norm(module, layer, (3, 16, 16))
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
-from repsim_energy.models.layers import find_first_conv
-from repsim_energy.models.linear_cnn import linear_cnn
-from repsim_energy.models.norms import folded
+from repsim_energy.models.architectures.linear_cnn import linear_cnn
+from repsim_energy.models.filters.layers import find_first_conv
+from repsim_energy.models.filters.norm_folding import scale_filters
 from repsim_energy.numerics.profiles.linear_cnn import solve_linear_cnn
 from repsim_energy.training.inputs import _parts, as_input, normalization_of
 from repsim_energy.training.loop import batches, evaluate, train
@@ -237,7 +237,7 @@ def test_the_factors_of_a_batch_norm_are_kept_beside_the_filters(spec, data, fre
         conv, norm, *_ = ended.network().eval()
         fused = fuse_conv_bn_eval(conv, norm).weight
         filters, scale = run.history.snapshots[at], run.history.snapshot_scales[at]
-        torch.testing.assert_close(folded(filters, scale), fused.detach())
+        torch.testing.assert_close(scale_filters(filters, scale), fused.detach())
     assert torch.equal(run.scale, run.history.snapshot_scales[-1])
     torch.testing.assert_close(
         run.history.snapshot_scales[0], torch.full((6,), 1.00001**-0.5).double()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from repsim_energy.models.layers import find_first_conv, read_filters
+from repsim_energy.models.filters.layers import find_first_conv, read_filters
 from repsim_energy.numerics.autocorrelation.autocorrelation import Autocorrelation, autocorrelation
 from repsim_energy.numerics.profiles.theory import whitening_filters
 from repsim_energy.paper.experiments.imagenet_models import KERNELS, pretrained

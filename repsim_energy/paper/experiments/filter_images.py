@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from repsim_energy.models.layers import find_first_conv, read_filters
+from repsim_energy.models.filters.layers import find_first_conv, read_filters
 from repsim_energy.paper.experiments.imagenet_models import KERNELS, pretrained, untrained
 from repsim_energy.paper.figures import draw_filters, new_figure
 from repsim_energy.paper.outcome import Outcome

@@ -1,0 +1,212 @@
+"""Read files of weights of all formats without running code that they contain."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import io
+import json
+import pathlib
+import pickle
+import re
+import types
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_bytes
+from torch.serialization import safe_globals
+
+from repsim_energy.errors import FileError, UsageError
+from repsim_energy.models.files.file_content import Content
+from repsim_energy.models.files.file_names import missing_file
+from repsim_energy.models.files.keras_files import HDF5, is_keras_archive, read_keras
+from repsim_energy.models.files.onnx_files import is_onnx, read_onnx
+from repsim_energy.models.files.unreadable import foreign_kind, pickled_kind
+from repsim_energy.numerics.arrays import tensor_of
+
+__all__ = ["Content", "read_file"]
+
+SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.\w+)")
+"""Names of the files of a network that is stored in several."""
+
+PLAIN = (
+    argparse.Namespace,
+    types.SimpleNamespace,
+    pathlib.PosixPath,
+    pathlib.PurePosixPath,
+)
+"""Classes that training scripts save beside weights, and that only hold values."""
+
+READ_ERRORS = (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, zlib.error)
+"""Errors of the readers on files that are truncated or damaged."""
+
+
+def read_file(path: Path) -> Content:
+    """Return the content of a file of weights.
+
+    Formats are PyTorch, safetensors, the index of several files, ONNX and Keras, each of them also
+    compressed with gzip. The format is detected from the content, not the name. PyTorch files are
+    read with ``weights_only=True``. Of ONNX and Keras files the filters of convolutions are read.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing.
+    FileError
+        If the file is truncated, of another format, or holds other objects than tensors.
+    """
+    if path.is_dir():
+        raise UsageError(f"'{path}' is a folder, expected a file of weights; name one in it")
+    if not path.is_file():
+        raise missing_file(path)
+    try:
+        with path.open("rb") as file:
+            shards = _shards_of_index(file, path)
+            content = _read_shards(shards, path) if shards else _read(file, path)
+            return replace(content, digests={**content.digests, path.name: _sha256(file)})
+    except READ_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileError(
+            f"'{path}' cannot be read as a checkpoint ({reason[:150]}): truncated, damaged or of "
+            "another format, expected .safetensors or a PyTorch state_dict; download or save it "
+            "again"
+        ) from error
+
+
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _read(file: IO[bytes], path: Path) -> Content:
+    """Return the content of one file, in the format that its first bytes show."""
+    if file.read(2) == b"\x1f\x8b":
+        file.seek(0)
+        with gzip.open(file) as packed:
+            file = io.BytesIO(packed.read())
+    file.seek(0)
+    kind = foreign_kind(file)
+    file.seek(0)
+    start = file.read(9)
+    file.seek(0)
+    if kind is not None:
+        raise FileError(
+            f"'{path}' {kind.description}, expected .safetensors or a PyTorch state_dict; "
+            f"{kind.remedy}"
+        )
+    if start.startswith(HDF5) or is_keras_archive(file):
+        return read_keras(file, path)
+    file.seek(0)
+    pickled = start.startswith((b"PK", b"\x80"))
+    if start[8:] == b"{" or (path.suffix == ".safetensors" and not pickled):
+        return _read_safetensors(file)
+    if not pickled and (is_onnx(start) or ".onnx" in path.suffixes):
+        return read_onnx(file.read(), path)
+    return _read_pytorch(file, path)
+
+
+def _read_safetensors(file: IO[bytes]) -> Content:
+    name = getattr(file, "name", None)
+    if name is None:
+        data = file.read()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return Content(load_bytes(data), False, header.get("__metadata__", {}))
+    with safe_open(name, framework="pt", device="cpu") as opened:
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        return Content(tensors, False, opened.metadata() or {})
+
+
+def _read_pytorch(file: IO[bytes], path: Path) -> Content:
+    try:
+        with warnings.catch_warnings(), safe_globals([*PLAIN, *_numpy_globals()]):
+            warnings.simplefilter("ignore")  # about pickles that are then refused
+            content = torch.load(file, map_location="cpu", weights_only=True)
+            return Content(_arrays_to_tensors(content), True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        file.seek(0)
+        if isinstance(error, RuntimeError) and file.read(2) == b"PK":
+            raise
+        kind = pickled_kind(file)
+        raise FileError(
+            f"'{path}' {kind.description}, expected tensors alone; {kind.remedy}"
+        ) from error
+
+
+def _arrays_to_tensors(content: Any) -> Any:
+    """Return nested dictionaries with tensors in place of numeric arrays."""
+    if isinstance(content, dict):
+        return {key: _arrays_to_tensors(value) for key, value in content.items()}
+    if isinstance(content, np.ndarray) and content.dtype.kind in "fiub":
+        return tensor_of(content)
+    return content
+
+
+def _numpy_globals() -> list[Any]:
+    """Return the functions and types in pickles of NumPy arrays and numbers, of NumPy 1 and 2."""
+    scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    functions = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for function, name in ((scalar, "scalar"), (array, "_reconstruct"))
+        for core in ("core", "_core")
+    ]
+    return [np.dtype, np.ndarray, *(type(np.dtype(code)) for code in "?bhilqBHILQefd"), *functions]
+
+
+def _shards_of_index(file: IO[bytes], path: Path) -> dict[str, str]:
+    """Return tensor -> file if this is the index of a network in several files, else nothing.
+
+    Raises
+    ------
+    FileError
+        If it is one of those files.
+    """
+    shard = SHARD.fullmatch(path.name)
+    if shard and shard["count"] != "00001":
+        index = f"{shard['stem']}{shard['end']}.index.json"
+        raise FileError(
+            f"'{path}' is one of {int(shard['count'])} files of a network, expected all of them; "
+            f"name their index '{index}'"
+        )
+    start = file.read(200).lstrip()
+    file.seek(0)
+    if not start.startswith(b"{") or path.suffix != ".json":
+        return {}
+    content = json.loads(file.read())
+    file.seek(0)
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    return {str(k): str(v) for k, v in shards.items()} if isinstance(shards, dict) else {}
+
+
+def _read_shards(shards: Mapping[str, str], path: Path) -> Content:
+    """Return the content of all files of an index."""
+    names = sorted(set(shards.values()))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise FileError(
+            f"'{path}' names '{outside[0]}', expected files in its own folder; correct the index"
+        )
+    if missing := [name for name in names if not (path.parent / name).is_file()]:
+        raise FileError(
+            f"'{path}' is the index of {len(names)} files, of which {len(missing)} are missing "
+            f"({', '.join(missing[:3])}), expected all in its folder; download them"
+        )
+    tensors: dict[str, Any] = {}
+    digests = {}
+    for name in names:
+        with (path.parent / name).open("rb") as file:
+            tensors_of_file = _read(file, path.parent / name).value
+            digests[name] = _sha256(file)
+        tensors |= {k: t for k, t in tensors_of_file.items() if shards.get(k) == name}
+    if absent := [key for key in shards if key not in tensors]:
+        raise FileError(
+            f"'{path}' names {len(absent)} tensors that are missing in its files ({absent[0]}), "
+            "expected all of them; download the files again"
+        )
+    return Content(tensors, False, digests=digests)

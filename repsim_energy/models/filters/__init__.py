@@ -1,0 +1,1 @@
+"""The first layer of a network, and the filters that it applies to images."""

@@ -1,0 +1,214 @@
+"""Find the layer that sees the image, and read or set up its filters."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repsim_energy.errors import ShapeError, UsageError, unknown_name
+from repsim_energy.interfaces import PatchTransform
+from repsim_energy.models.filters.impulse_response import impulse_response
+
+__all__ = [
+    "applies_its_weight",
+    "find_first_conv",
+    "init_first_layer",
+    "read_filters",
+    "real_filters",
+    "see_transformed_patches",
+    "step_of",
+]
+
+
+def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv2d]:
+    """Return the name and the convolution whose filters see image patches.
+
+    Without a name this is the first ``Conv2d`` in the order in which the network registers its
+    layers: the stem of a CNN, the patch embedding of a vision transformer.
+
+    Parameters
+    ----------
+    module : any network
+    name : the dotted name of another ``Conv2d`` to take
+
+    Raises
+    ------
+    UsageError
+        Where there is no such layer.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), nn.Conv2d(8, 8, 3))
+    >>> find_first_conv(net)[0]
+    '0.0'
+    """
+    convolutions = {n: m for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
+    kind = type(module).__name__
+    if not convolutions:
+        raise UsageError(
+            f"{kind} has no Conv2d layer, expected one that sees image patches; "
+            "use a convolutional network"
+        )
+    if name is not None and name not in convolutions:
+        raise unknown_name(f"convolution of {kind}", name, convolutions)
+    name = next(iter(convolutions)) if name is None else name
+    return name, convolutions[name]
+
+
+def read_filters(layer: nn.Conv2d, name: str = "layer") -> Tensor:
+    """Return the (k, c, kh, kw) filters that a layer applies to an image, float32 on the CPU.
+
+    Of a plain convolution these are its weights. Anything else that is a convolution (a subclass
+    that computes its weights, weight norm, pruning, dilation, groups) is shown impulses, and what
+    it answers are its filters; it is left as it was. The holes of a dilated filter are zeros, and
+    so is what a group of filters does not see.
+
+    Parameters
+    ----------
+    name : what to call the layer in errors
+
+    Raises
+    ------
+    UsageError
+        Where the filters are complex, or what the layer does is not linear or not the same
+        everywhere.
+
+    Examples
+    --------
+    >>> read_filters(nn.Conv2d(4, 8, 3, groups=2, dilation=(1, 2))).shape
+    torch.Size([8, 4, 3, 5])
+    """
+    for numbers in layer.parameters():
+        real_filters(numbers, name)
+    if applies_its_weight(layer):
+        return layer.weight.detach().float().cpu().clone(memory_format=torch.contiguous_format)
+    extent = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    rows, columns = (e + 2 * s for e, s in zip(extent, layer.stride, strict=True))
+    return impulse_response(layer, layer.in_channels, (rows, columns), name).float().contiguous()
+
+
+def applies_its_weight(layer: nn.Module) -> bool:
+    """Return whether a layer is a plain convolution, whose weights are the filters it applies.
+
+    So is one that applies them to transformed patches.
+    """
+    return (
+        isinstance(layer, nn.Conv2d)
+        and type(layer) in (nn.Conv2d, _TransformedPatchConv)
+        and type(layer._parameters.get("weight")) in (nn.Parameter, Tensor)
+        and layer.weight.is_floating_point()
+        and layer.groups == 1
+        and set(layer.dilation) == {1}
+        and not (layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
+    )
+
+
+def step_of(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
+    """Return the step in rows and columns from one pixel that filters see to the next.
+
+    It is 1 but for filters with holes, those of a dilated convolution.
+
+    Parameters
+    ----------
+    filters : (k, c, kh, kw) as :func:`read_filters` gives them, holes included
+
+    Examples
+    --------
+    >>> layer = nn.Conv2d(1, 1, 3, dilation=2)
+    >>> step_of(layer, read_filters(layer))
+    (2, 2)
+    """
+    if not isinstance(layer, nn.Conv2d):
+        return (1, 1)
+    rows, columns = layer.dilation
+    seen = filters[:, :, ::rows, ::columns]
+    whole = tuple(seen.shape[2:]) == layer.kernel_size
+    holes_are_empty = bool(torch.count_nonzero(seen) == torch.count_nonzero(filters))
+    return (rows, columns) if whole and holes_are_empty else (1, 1)
+
+
+def real_filters(weights: Tensor, name: str) -> Tensor:
+    """Return filters that are real numbers; refuse others rather than drop what they are.
+
+    Raises
+    ------
+    UsageError
+        For complex filters.
+    """
+    if weights.is_complex():
+        raise UsageError(
+            f"'{name}' has filters of {weights.dtype}, expected real ones; compare their real and "
+            "imaginary parts as two banks"
+        )
+    return weights
+
+
+def init_first_layer(
+    module: nn.Module, *, frozen: bool = False, sigma: float | None = None
+) -> None:
+    """Set up the first layer of a new network.
+
+    Parameters
+    ----------
+    frozen : True keeps it as initialized through any training
+    sigma : the standard deviation of normal initial weights; ``None`` leaves them as they are
+    """
+    _, layer = find_first_conv(module)
+    if sigma is not None:
+        if sigma < 0:
+            raise UsageError(f"sigma is {sigma}, expected a standard deviation >= 0")
+        nn.init.normal_(layer.weight, std=sigma)
+    if frozen:
+        layer.requires_grad_(False)
+
+
+class _TransformedPatchConv(nn.Conv2d):
+    """A convolution, without padding and with stride 1, of patches Tp in place of p."""
+
+    transform: Tensor
+
+    def __init__(self, layer: nn.Conv2d, transform: PatchTransform) -> None:
+        size = (transform.patch[1], transform.patch[2])
+        super().__init__(layer.in_channels, layer.out_channels, size, bias=layer.bias is not None)
+        self.weight, self.bias = layer.weight, layer.bias
+        matrix = transform.matrix.to(layer.weight)
+        self.register_buffer("transform", matrix, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (n, k, h, w) responses of the filters to the transformed patches."""
+        seen = (self.weight.flatten(1) @ self.transform).view_as(self.weight)
+        return F.conv2d(images, seen, self.bias)
+
+
+def see_transformed_patches(
+    module: nn.Module, transform: PatchTransform, name: str | None = None
+) -> None:
+    """Let the first layer see transformed patches; its filters stay the parameters.
+
+    The layer's own stride and padding are replaced by stride 1 and none, so that it sees each
+    overlapping patch once.
+
+    Parameters
+    ----------
+    name : of the layer; by default the first convolution that the network registers
+
+    Raises
+    ------
+    ShapeError
+        Where the transform is of other patches.
+    """
+    if name is None:
+        name, _ = find_first_conv(module)
+    layer = module.get_submodule(name)
+    if not isinstance(layer, nn.Conv2d) or not applies_its_weight(layer):
+        raise UsageError(
+            f"layer '{name}' computes the filters that it applies, or has holes or groups, "
+            "expected a plain convolution where the patches are transformed; use another model"
+        )
+    if tuple(layer.weight.shape[1:]) != transform.patch:
+        raise ShapeError(
+            f"the images' patches are changed as {transform.patch} but layer '{name}' sees "
+            f"{tuple(layer.weight.shape[1:])}; give the variant the patch= of the layer"
+        )
+    module.set_submodule(name, _TransformedPatchConv(layer, transform))
