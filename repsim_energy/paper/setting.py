@@ -56,7 +56,7 @@ class Missing(RepsimError):
     exit_code = 3
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """The images, sizes and means of a reproduction; every experiment stands on it alone.
 

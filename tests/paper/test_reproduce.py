@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from urllib.error import URLError
 
 import numpy as np
@@ -25,8 +25,8 @@ from repsim_energy.paper.experiments import (
     formula_fit,
     imagenet_models,
 )
-from repsim_energy.paper.outcome import Quantity
-from repsim_energy.paper.report import compared, page, read_rows
+from repsim_energy.paper.outcome import Outcome, Quantity
+from repsim_energy.paper.report import compare_with_published, page, read_rows
 from repsim_energy.paper.scales import SCALES
 from repsim_energy.paper.setting import Setting, make_setting
 from repsim_energy.registry import load_registry, resolve_model
@@ -213,14 +213,47 @@ def test_a_foreign_file_in_the_folder_is_refused_and_kept(tmp_path):
 )
 def test_within_is_decided_by_the_published_rule(key, inside, outside):
     for value, within in ((inside, True), (outside, False)):
-        row = compared(Quantity("x", np.array([value]), key))
+        row = compare_with_published(Quantity("x", np.array([value]), key))
         assert row["within"] is within
 
 
 def test_nothing_measured_is_neither_within_nor_outside():
-    row = compared(Quantity("x", np.array([]), "fig8a/15"))
+    row = compare_with_published(Quantity("x", np.array([]), "fig8a/15"))
     assert row["ours"] is None
     assert row["within"] is None
+
+
+def test_specs_of_a_scale_name_only_what_differs_from_the_published_network():
+    """Their text is part of the label of every network."""
+    full, cpu = SCALES["full"], SCALES["cpu"]
+    assert full.model("vgg11") == "vgg11:filters=64"
+    assert cpu.model("vgg11", 32, frozen=True) == "vgg11:width=0.25:filters=32:frozen=true"
+    assert cpu.model("resnet20") == "resnet20"
+
+
+def test_networks_are_drawn_on_scales_of_their_own_and_changes_are_magnified(monkeypatch):
+    limits = {}
+    monkeypatch.setattr(
+        filter_images,
+        "draw_filters",
+        lambda axes, bank, title, limit: limits.update({title: limit}),
+    )
+    one = torch.ones(2, 3, 3, 3)
+    banks = {
+        "resnet18": {"init": one, "trained": 2 * one, "change": one / 2},
+        "ImageNet resnet18": {"trained": 100 * one},
+        "frozen": {"init": one, "trained": one, "change": 0 * one},
+    }
+    filter_images._draw(Outcome(), banks)
+    assert limits == {
+        "resnet18, init": 2,
+        "resnet18, trained": 2,
+        "resnet18, change, 4.0 times magnified": 0.5,
+        "ImageNet resnet18, trained": 100,
+        "frozen, init": 1,
+        "frozen, trained": 1,
+        "frozen, change": 1,
+    }
 
 
 def test_names_of_one_experiment_run_it_once():
@@ -228,26 +261,27 @@ def test_names_of_one_experiment_run_it_once():
     assert len(chosen_experiments(["all", "fig4"])) == len(EXPERIMENTS)
 
 
+@dataclass(frozen=True, eq=False)
 class Recording(Setting):
-    """Notes what an experiment asks for."""
+    """Records what an experiment asks for."""
 
-    noted = frozenset()
+    asked: set = field(default_factory=set)
 
     def data(self, source, variants=""):
-        self.noted |= {{"cifar10": "dataset"}.get(source, source)}
+        self.asked.add({"cifar10": "dataset"}.get(source, source))
         return super().data(source, variants)
 
     def compare(self, *args, **kwargs):
-        self.noted |= set(TRAINING.split())
+        self.asked.update(TRAINING.split())
         return super().compare(*args, **kwargs)
 
     def train(self, *args, **kwargs):
-        self.noted |= set(TRAINING.split())
+        self.asked.update(TRAINING.split())
         return super().train(*args, **kwargs)
 
     def __getattribute__(self, name):
         if name == "components":
-            self.noted |= {name}
+            self.asked.add(name)
         return super().__getattribute__(name)
 
 
@@ -265,7 +299,7 @@ def test_an_experiment_uses_the_options_that_it_says(experiment, whole, monkeypa
         components=[0, 15],
     )
     experiment.run(setting)
-    assert setting.noted == experiment.uses
+    assert setting.asked == experiment.uses
 
 
 def small_setting():

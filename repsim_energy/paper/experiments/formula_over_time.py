@@ -1,4 +1,4 @@
-"""Figure 4: the theoretical profile at growing t, and the whitening that it ends in."""
+"""Figure 4: the theoretical profile at growing t, and whitening as its limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from repsim_energy.numerics.profiles.energy import profile_similarity
 from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
 from repsim_energy.paper.experiments.decorrelation import FAR, MAX_SHIFT
-from repsim_energy.paper.figures import draw_curves, draw_profiles, new_figure
+from repsim_energy.paper.figures import draw_curves, draw_profiles
 from repsim_energy.paper.outcome import Outcome
 from repsim_energy.paper.setting import PATCH
 
@@ -26,7 +26,7 @@ STEPS = (1, 10, 100, 1_000, 10_000, 100_000, math.inf)
 
 
 def run(setting: Setting) -> Outcome:
-    """Evaluate the formula on the patches of CIFAR-10 and measure what its filters decorrelate."""
+    """Evaluate the formula on CIFAR-10 and measure how its filters decorrelate pixels."""
     outcome = Outcome()
     train = setting.data("cifar10").train
     basis = setting.basis(train)
@@ -48,24 +48,26 @@ def run(setting: Setting) -> Outcome:
     middle = len(lags.values) // 2
     whitened = _correlations(whitening_filters(basis).flatten(1), lags.values[middle, middle])
     outcome.add(
-        "t → ∞: largest correlation of two responses at one place", whitened, "fig4/decorrelated"
+        "t → ∞: largest correlation of two responses at one place",
+        whitened,
+        key="fig4/decorrelated",
     )
     last = theoretical_profile(variance, step_size=eta, steps=40 / (eta * variance.min()))
     outcome.add(
-        "large t: correlation with 1/λ", profile_similarity(last, variance**-0.5), "fig4/limit"
+        "large t: correlation with 1/λ", profile_similarity(last, variance**-0.5), key="fig4/limit"
     )
     far = min(FAR, curves.shape[1] - 1)
     for t, curve in zip(names, curves, strict=True):
         outcome.add(f"{t}: autocorrelation at {far} pixels", curve[far])
-    outcome.figure, panels = new_figure(2)
+    panels = outcome.panels(2)
     draw_profiles(panels[0], dict(zip(names, profiles, strict=True)), "formula", log=True)
-    shown = dict(zip(names, curves, strict=True))
-    draw_curves(panels[1], coords["shift"], shown, "responses", "shift (pixels)", "autocorrelation")
+    lines = dict(zip(names, curves, strict=True))
+    draw_curves(panels[1], coords["shift"], lines, "responses", "shift (pixels)", "autocorrelation")
     return outcome
 
 
 def _correlations(filters: Tensor, moments: Tensor) -> float:
-    """Return the largest correlation between responses of two filters, from measured moments."""
+    """Return the largest correlation between the responses of two filters."""
     covariance = filters @ moments @ filters.T
     scale = covariance.diagonal().sqrt()
     correlation = covariance / torch.outer(scale, scale)
