@@ -25,6 +25,7 @@ from repsim_energy.paper.experiments import (
     formula_fit,
     imagenet_models,
 )
+from repsim_energy.paper.figures import draw_filters
 from repsim_energy.paper.outcome import Outcome, Quantity
 from repsim_energy.paper.report import compare_with_published, page, read_rows
 from repsim_energy.paper.scales import SCALES
@@ -254,6 +255,26 @@ def test_networks_are_drawn_on_scales_of_their_own_and_changes_are_magnified(mon
         "frozen, trained": 1,
         "frozen, change": 1,
     }
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_filters_are_drawn_in_a_grid_in_order(channels):
+    """Each weight is one pixel: -limit black, 0 gray, limit white; white lines between filters."""
+    bank = torch.linspace(-2, 2, 5 * channels * 4).view(5, channels, 2, 2)
+    outcome = Outcome()
+    (axes,) = outcome.panels(1)
+    draw_filters(axes, bank, "bank", limit=2.0)
+    (image,) = axes.get_images()
+    grid = np.asarray(image.get_array())
+    assert grid.shape == (2 * 3 + 1, 3 * 3 + 1, 3)
+    for number, weights in enumerate(bank.numpy()):
+        y, x = divmod(number, 3)
+        tile = grid[1 + 3 * y : 3 + 3 * y, 1 + 3 * x : 3 + 3 * x]
+        for color in range(3):
+            weight = weights[color if channels == 3 else 0]
+            np.testing.assert_allclose(tile[..., color], 0.5 + weight / 4, atol=1e-6)
+    assert (grid[::3] == 1).all()
+    assert (grid[:, ::3] == 1).all()
 
 
 def test_names_of_one_experiment_run_it_once():

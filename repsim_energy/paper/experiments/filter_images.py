@@ -65,4 +65,4 @@ def _draw(outcome: Outcome, banks: Banks) -> None:
             if stage == "change" and largest[stage]:
                 limit = largest[stage]
                 title += f", {shared / limit:.1f} times magnified"
-            draw_filters(next(panels), bank.numpy(), title, limit=limit)
+            draw_filters(next(panels), bank, title, limit=limit)
