@@ -17,7 +17,7 @@ from PIL import Image
 from repsim_energy.data import folder as module
 from repsim_energy.data import kept_pixels, pictures
 from repsim_energy.data.folder import folder
-from repsim_energy.data.mapped import file_of
+from repsim_energy.data.mapped import unchanged_file
 from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
 
 
@@ -54,7 +54,7 @@ def test_pictures_are_decoded_once_and_mapped_afterwards(photos, fresh_cache, de
         first, second = folder(split, path=photos), folder(split, path=photos)
         assert torch.equal(first.images, pixels_of(photos, split))
         assert first.fingerprint == second.fingerprint
-        assert file_of(second.images) in kept_in(fresh_cache)
+        assert unchanged_file(second.images) in kept_in(fresh_cache)
     assert len(decoded) == 2 * 13 + 2  # the first picture says which shape is expected
     assert len(kept_in(fresh_cache)) == 2
 
