@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "atomic_path",
     "cache_folder",
-    "cache_place",
+    "cache_path",
     "check_writable",
     "make_folder",
     "write_tensors",
@@ -52,10 +52,10 @@ def cache_folder(*parts: str) -> Path:
     UsageError
         Where it cannot be made or written.
     """
-    return make_folder(cache_place(*parts), "set REPSIM_CACHE to a folder that can be written")
+    return make_folder(cache_path(*parts), "set REPSIM_CACHE to a folder that can be written")
 
 
-def cache_place(*parts: str) -> Path:
+def cache_path(*parts: str) -> Path:
     """Return where something stands in the cache, or would; nothing is made."""
     return _cache_root().joinpath(*parts)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from repsim_energy.data import leaf_renderer as leaves
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import atomic_path, cache_folder, cache_place
+from repsim_energy.storage import atomic_path, cache_folder, cache_path
 
 __all__ = ["deadleaves"]
 
@@ -51,7 +51,7 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
 
 def _kept(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
     try:
-        return _read(cache_place("data", name))
+        return _read(cache_path("data", name))
     except UsageError:  # there is no cache
         return None
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from repsim_energy.data.mapped import map_images
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.storage import atomic_path, cache_folder, cache_place
+from repsim_energy.storage import atomic_path, cache_folder, cache_path
 
 __all__ = ["kept_pixels"]
 
@@ -57,7 +57,7 @@ def kept_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version: 
         return torch.empty(whole, dtype=torch.uint8)
     name = f"{_key(files, shape, version)}.npy"
     try:
-        path = cache_place("images", name)
+        path = cache_path("images", name)
         kept = _kept(path, whole)
         if kept is None:
             cache_folder("images")
