@@ -19,7 +19,7 @@ from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageErr
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 
-__all__ = ["kept_pixels"]
+__all__ = ["cached_pixels"]
 
 Shape = tuple[int, int, int]
 Batches = Callable[[], Iterator[Tensor]]
@@ -28,7 +28,7 @@ DIGEST = hashlib.sha256().digest_size
 """Bytes behind the pixels: their SHA-256."""
 
 
-def kept_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version: str) -> Tensor:
+def cached_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version: str) -> Tensor:
     """Return the images of files, mapped from the cache, where they are put if they are not there.
 
     What is mapped is compared with its SHA-256. Where the cache cannot be written, the images are
