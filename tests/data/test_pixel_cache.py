@@ -137,7 +137,7 @@ def test_what_is_damaged_in_the_cache_is_made_anew(photos, fresh_cache, decoded,
 def test_a_cache_that_cannot_be_written_costs_time_and_no_pictures(
     photos, fresh_cache, decoded, files_of_at_most, monkeypatch
 ):
-    expected, said = pixels_of(photos), "12 pictures are read anew each time, because they cannot"
+    expected, said = pixels_of(photos), "12 images are read anew each time, because they cannot"
 
     def check(reason):
         decoded.clear()
