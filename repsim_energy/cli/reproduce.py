@@ -14,7 +14,7 @@ from repsim_energy.cli.options import parse_numbers, parse_seeds, scheduler_opti
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
-from repsim_energy.paper.experiments import EXPERIMENTS, chosen_experiments
+from repsim_energy.paper.experiments import EXPERIMENTS, select_experiments
 from repsim_energy.paper.scales import SCALES
 from repsim_energy.storage import make_folder
 
@@ -66,7 +66,7 @@ def reproduce(
         rows = [[" ".join(experiment.names), experiment.title] for experiment in EXPERIMENTS]
         print_rows(["name", "what it shows"], rows)
         return 0
-    chosen = chosen_experiments(names)
+    chosen = select_experiments(names)
     _refuse_unused(options, names, chosen)
     from repsim_energy.paper.figures import check_matplotlib
 

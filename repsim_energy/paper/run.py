@@ -43,7 +43,7 @@ def reproduce(
         "scale": setting.scale.name,
         "scale_summary": setting.scale.summary,
         "recipe": setting.recipe,
-        "data": setting.described(),
+        "data": setting.describe_data(),
         "seconds": seconds,
         "missing": outcome.missing,
         "failures": outcome.failures,

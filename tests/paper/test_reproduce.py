@@ -18,12 +18,12 @@ from repsim_energy.errors import FileError, UsageError
 from repsim_energy.paper.experiments import (
     EXPERIMENTS,
     TRAINING,
-    chosen_experiments,
     decorrelation,
     families,
     filter_images,
     formula_fit,
     imagenet_models,
+    select_experiments,
 )
 from repsim_energy.paper.figures import draw_filters
 from repsim_energy.paper.outcome import Outcome, Quantity
@@ -278,8 +278,8 @@ def test_filters_are_drawn_in_a_grid_in_order(channels):
 
 
 def test_names_of_one_experiment_run_it_once():
-    assert [e.name for e in chosen_experiments(["fig16", "table3", "fig1"])] == ["table3", "table1"]
-    assert len(chosen_experiments(["all", "fig4"])) == len(EXPERIMENTS)
+    assert [e.name for e in select_experiments(["fig16", "table3", "fig1"])] == ["table3", "table1"]
+    assert len(select_experiments(["all", "fig4"])) == len(EXPERIMENTS)
 
 
 @dataclass(frozen=True, eq=False)

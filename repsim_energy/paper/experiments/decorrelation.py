@@ -56,16 +56,16 @@ def run(setting: Setting) -> Outcome:
 def _cifar10(setting: Setting, outcome: Outcome) -> Measured:
     """Measure all banks on the same autocovariance of patches."""
     data = setting.data("cifar10")
-    lags = setting.lags(data.train, PATCH, MAX_SHIFT)
+    autocovariance = setting.autocovariance(data.train, PATCH, MAX_SHIFT)
     networks, failures = setting.train([setting.scale.model("vgg11")], [data])
     outcome.failures += failures
     trained = [network.at("trained") for network in networks.values()]
     changes = [network.at("change") for network in networks.values()]
     whitening = whitening_filters(setting.basis(data.train))
-    measure = lags.autocorrelation
+    measure = autocovariance.autocorrelation
     return {
         "RGB": [autocorrelation(data.train.images, max_shift=MAX_SHIFT)],
-        "random": _each(measure, _random_banks(setting.scale.draws, lags.patch)),
+        "random": _each(measure, _random_banks(setting.scale.draws, autocovariance.patch)),
         "trained": _each(measure, [bank for bank in trained if bank is not None]),
         "change": _each(measure, [bank for bank in changes if bank is not None]),
         "whitening": _each(measure, [whitening]),

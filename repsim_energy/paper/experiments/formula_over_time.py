@@ -30,13 +30,14 @@ def run(setting: Setting) -> Outcome:
     outcome = Outcome()
     train = setting.data("cifar10").train
     basis = setting.basis(train)
-    lags = setting.lags(train, PATCH, min(MAX_SHIFT, train.images.shape[3] - PATCH[1]))
+    max_shift = min(MAX_SHIFT, train.images.shape[3] - PATCH[1])
+    autocovariance = setting.autocovariance(train, PATCH, max_shift)
     variance = basis.eigenvalues.numpy()
     eta = 0.5 / variance.max()
     finite = theoretical_profile(variance, step_size=eta, steps=STEPS[:-1])
     profiles = np.stack([*finite, variance**-0.5 / eta])
     banks = torch.from_numpy(profiles)[:, :, None] * basis.components
-    curves = np.stack([lags.autocorrelation(bank).curve.numpy() for bank in banks])
+    curves = np.stack([autocovariance.autocorrelation(bank).curve.numpy() for bank in banks])
     names = [f"t = {t:g}" for t in STEPS[:-1]] + ["t → ∞"]
     variables = {
         "eigenvalue": (("component",), variance),
@@ -45,30 +46,26 @@ def run(setting: Setting) -> Outcome:
     }
     coords = {"t": list(STEPS), "component": range(len(variance)), "shift": range(curves.shape[1])}
     outcome.keep("", setting.result(variables, coords, "cifar10"))
-    middle = len(lags.values) // 2
-    whitened = _correlations(whitening_filters(basis).flatten(1), lags.values[middle, middle])
-    outcome.add(
-        "t → ∞: largest correlation of two responses at one place",
-        whitened,
-        key="fig4/decorrelated",
-    )
+    covariance = autocovariance.values[max_shift, max_shift]
+    whitened = _largest_correlation(whitening_filters(basis).flatten(1), covariance)
+    name = "t → ∞: largest correlation of two responses at one place"
+    outcome.add(name, whitened, key="fig4/decorrelated")
     last = theoretical_profile(variance, step_size=eta, steps=40 / (eta * variance.min()))
-    outcome.add(
-        "large t: correlation with 1/λ", profile_similarity(last, variance**-0.5), key="fig4/limit"
-    )
+    limit = profile_similarity(last, variance**-0.5)
+    outcome.add("large t: correlation with 1/λ", limit, key="fig4/limit")
     far = min(FAR, curves.shape[1] - 1)
     for t, curve in zip(names, curves, strict=True):
         outcome.add(f"{t}: autocorrelation at {far} pixels", curve[far])
-    panels = outcome.panels(2)
-    draw_profiles(panels[0], dict(zip(names, profiles, strict=True)), "formula", log=True)
+    left, right = outcome.panels(2)
+    draw_profiles(left, dict(zip(names, profiles, strict=True)), "formula", log=True)
     lines = dict(zip(names, curves, strict=True))
-    draw_curves(panels[1], coords["shift"], lines, "responses", "shift (pixels)", "autocorrelation")
+    draw_curves(right, coords["shift"], lines, "responses", "shift (pixels)", "autocorrelation")
     return outcome
 
 
-def _correlations(filters: Tensor, moments: Tensor) -> float:
-    """Return the largest correlation between the responses of two filters."""
-    covariance = filters @ moments @ filters.T
-    scale = covariance.diagonal().sqrt()
-    correlation = covariance / torch.outer(scale, scale)
+def _largest_correlation(filters: Tensor, covariance: Tensor) -> float:
+    """Return the largest correlation of two filters, for patches with this covariance."""
+    responses = filters @ covariance @ filters.T
+    scale = responses.diagonal().sqrt()
+    correlation = responses / torch.outer(scale, scale)
     return float((correlation - torch.eye(len(filters))).abs().max())
