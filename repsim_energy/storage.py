@@ -1,4 +1,4 @@
-"""Where files are kept, and how they are written so that a kill leaves the old or the new one."""
+"""The cache folder, and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -24,45 +24,44 @@ if TYPE_CHECKING:
 __all__ = [
     "atomic_path",
     "cache_folder",
-    "cache_place",
+    "cache_path",
     "check_writable",
     "make_folder",
     "write_tensors",
 ]
 
 STALE_SECONDS = 24 * 3600
-"""A temporary file that was last written before so long was left by a process that was killed."""
+"""Age from which a temporary file counts as left behind by a killed process."""
 
 PREFIX = ".repsim-tmp-"
-"""What every temporary name starts with; a UUID and the name of the target follow."""
+"""Start of temporary names; a UUID and the name of the target follow."""
 
 IN_CACHE = re.compile(r"\.(repsim-)?tmp-[0-9a-f]{32}-.+", re.DOTALL)
-"""Temporary names in the cache, those of version 0.1 (without ``repsim-``) included."""
-
+"""Temporary names in the cache, including those of version 0.1 (without ``repsim-``)."""
 
 WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-"""The permissions of which a file that may be replaced has at least one."""
+"""Write permissions. A file with none of them is not replaced."""
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return (and make) a folder below the cache, which ``REPSIM_CACHE`` can move.
+    """Create and return a folder in the cache, which the variable ``REPSIM_CACHE`` can move.
 
     Raises
     ------
     UsageError
-        Where it cannot be made or written.
+        If it cannot be made or written.
     """
-    return make_folder(cache_place(*parts), "set REPSIM_CACHE to a folder that can be written")
+    return make_folder(cache_path(*parts), "set REPSIM_CACHE to a folder that can be written")
 
 
-def cache_place(*parts: str) -> Path:
-    """Return where something stands in the cache, or would; nothing is made."""
+def cache_path(*parts: str) -> Path:
+    """Return the path of an entry of the cache. Create nothing."""
     return _cache_root().joinpath(*parts)
 
 
 def _cache_root() -> Path:
-    if chosen := os.environ.get("REPSIM_CACHE"):
-        return Path(chosen)
+    if folder := os.environ.get("REPSIM_CACHE"):
+        return Path(folder)
     try:
         return Path(platformdirs.user_cache_dir("repsim-energy"))
     except (RuntimeError, KeyError) as error:  # a user without an account has no home
@@ -73,12 +72,16 @@ def _cache_root() -> Path:
 
 
 def make_folder(folder: Path, remedy: str) -> Path:
-    """Return a folder that can be written, made where there is none.
+    """Create a folder unless it exists, check that it can be written, and return it.
+
+    Parameters
+    ----------
+    remedy : advice at the end of the error message
 
     Raises
     ------
     UsageError
-        Where it cannot be made or written; ``remedy`` says what to do.
+        If it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,16 +95,15 @@ def make_folder(folder: Path, remedy: str) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse, before any work is done, a file that could not be written in the end.
+    """Check before any work that a result can be written to a path. Change nothing.
 
-    A symbolic link stands for the file it points to. That file is a new one, or a regular one that
-    may be written. Devices, pipes and sockets are no places for a result, and a file without
-    permission to write is kept even from a user who may do everything.
+    The path, or the target of a symbolic link, must be a new file in an existing folder or a
+    regular file with permission to write. A write-protected file is refused even for root.
 
     Raises
     ------
     UsageError
-        Where nothing could be written; nothing is changed.
+        If it could not be written.
     """
     try:
         target = _followed(path)
@@ -130,18 +132,18 @@ def _check_file(path: Path, mode: int, permitted: bool) -> None:
 
 
 def _followed(path: Path) -> Path:
-    """Return the file that a symbolic link stands for, which need not be there yet.
+    """Return the target of a symbolic link, which may not exist yet; other paths as they are.
 
     Raises
     ------
     OSError
-        For links in a circle.
+        If links form a circle.
     """
     if not path.is_symlink():
         return path
     try:
         return path.resolve(strict=path.exists())
-    except RuntimeError as error:  # what Python 3.12 and older say of a circle
+    except RuntimeError as error:  # raised for a circle by Python 3.12 and older
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
 
 
@@ -151,17 +153,22 @@ def _temporary(target: Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Give a temporary path to write; on success flush it to disk and rename it to ``target``.
+    """Yield a temporary path; on success flush it to disk and rename it to ``target``.
 
-    A file or a folder may be written. Whatever happens, ``target`` is the old one or the whole
-    new one. A folder that is already at ``target`` (another process was faster) is kept. Where
-    ``target`` is a symbolic link, what it points to is written and the link stays. A file that is
-    replaced hands its permissions on.
+    The path may become a file or a folder. At any time, ``target`` is either the old one or the
+    complete new one. An existing folder is not replaced, because another process wrote it first.
+    If ``target`` is a symbolic link, its target is replaced and the link stays. A new file gets
+    the permissions of the file that it replaces.
 
-    A process that is killed leaves its temporary file behind. The next one to write ``target``
-    removes it after a day; in the cache it removes all that are so old, whatever their target.
+    A killed process leaves its temporary file behind. After a day, the next process that writes
+    the same ``target`` removes it. In the cache, any process removes all files that are so old.
+
+    Raises
+    ------
+    RepsimError
+        If the system refuses to write.
     """
-    with _said(target):
+    with _one_line_errors(target):
         target = _followed(target)
         _sweep(target)
         temporary = _temporary(target)
@@ -183,8 +190,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _said(target: Path) -> Iterator[None]:
-    """Say in one line that a file could not be written."""
+def _one_line_errors(target: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into a ``RepsimError`` that names the file."""
     try:
         yield
     except OSError as error:
@@ -195,23 +202,23 @@ def _said(target: Path) -> Iterator[None]:
 
 
 def _sweep(target: Path) -> None:
-    """Remove what killed processes left of ``target``, and in the cache what they left at all."""
+    """Remove temporary files of killed processes: of ``target``, and in the cache all of them."""
     of_target = re.compile(rf"{re.escape(PREFIX)}[0-9a-f]{{32}}-{re.escape(target.name)}")
     try:
         in_cache = target.parent.resolve().is_relative_to(_cache_root().resolve())
     except UsageError:  # there is no cache
         in_cache = False
-    ours = IN_CACHE if in_cache else of_target
+    abandoned = IN_CACHE if in_cache else of_target
     for path in target.parent.glob(".*tmp-*"):
-        with contextlib.suppress(OSError):  # another process may be at it too
-            if ours.fullmatch(path.name) and _age(path) > STALE_SECONDS:
+        with contextlib.suppress(OSError):  # another process may remove it at the same time
+            if abandoned.fullmatch(path.name) and _age(path) > STALE_SECONDS:
                 _remove(path)
 
 
 def _age(path: Path) -> float:
-    """Return how many seconds ago a file, or anything in a folder, was written."""
-    written = [p.lstat().st_mtime for p in (path, *path.rglob("*"))]
-    return time.time() - max(written)
+    """Return the seconds since a file, or the newest file in a folder, was written."""
+    times = [p.lstat().st_mtime for p in (path, *path.rglob("*"))]
+    return time.time() - max(times)
 
 
 def _remove(path: Path) -> None:
@@ -225,12 +232,13 @@ def _remove(path: Path) -> None:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as safetensors; the system itself says where it cannot.
+    """Write tensors in the safetensors format.
 
     Raises
     ------
     OSError
-        Such as for a full disk, which safetensors has errors of its own for.
+        If the system refuses, for example on a full disk. (The writer of safetensors itself raises
+        an error of its own there.)
     """
     from safetensors.torch import save
 

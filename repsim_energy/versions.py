@@ -1,4 +1,4 @@
-"""Which version of a distribution is installed."""
+"""Versions of installed distributions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from importlib import metadata
 __all__ = ["NOT_INSTALLED", "OWN", "version_of"]
 
 OWN = "repsim-energy"
-"""The distribution that the built-ins come from."""
+"""Name of this distribution, which has the built-ins."""
 
 NOT_INSTALLED = "0+not.installed"
-"""The version of code that runs from a source tree; below every release, and valid (PEP 440)."""
+"""Version of code that runs from a source tree: valid (PEP 440), and below every release."""
 
 
 def version_of(distribution: str) -> str:

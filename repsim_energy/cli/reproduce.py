@@ -14,12 +14,13 @@ from repsim_energy.cli.options import parse_numbers, parse_seeds, scheduler_opti
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
-from repsim_energy.paper.experiments import EXPERIMENTS, chosen_experiments
+from repsim_energy.paper.experiments import EXPERIMENTS, select_experiments
 from repsim_energy.paper.scales import SCALES
 from repsim_energy.storage import make_folder
 
 if TYPE_CHECKING:
     from repsim_energy.paper.experiment import Experiment
+    from repsim_energy.paper.report import Row
     from repsim_energy.paper.setting import Setting
 
 __all__ = ["reproduce"]
@@ -65,7 +66,7 @@ def reproduce(
         rows = [[" ".join(experiment.names), experiment.title] for experiment in EXPERIMENTS]
         print_rows(["name", "what it shows"], rows)
         return 0
-    chosen = chosen_experiments(names)
+    chosen = select_experiments(names)
     _refuse_unused(options, names, chosen)
     from repsim_energy.paper.figures import check_matplotlib
 
@@ -105,14 +106,15 @@ def _refuse_unused(
         )
 
 
-def _show(name: str, row: dict[str, Any]) -> bool:
-    """Print a row, and return whether a part of it is missing or failed."""
+def _show(name: str, row: Row) -> bool:
+    """Print a row; return whether a part of it is missing or failed."""
     from repsim_energy.paper import report
 
     print_rows(list(report.HEADER), report.table(row), ", ".join(row["names"]))
-    for kind in ("missing", "failures"):
-        for what in row[kind]:
-            say(f"{kind}: {name}: {what}")
+    for part in row["missing"]:
+        say(f"missing: {name}: {part}")
+    for failure in row["failures"]:
+        say(f"failures: {name}: {failure}")
     return bool(row["missing"] or row["failures"])
 
 
@@ -125,15 +127,19 @@ def _setting(
     scheduler: str | None,
     jobs: int | None,
     device: str,
-    **sources: str | None,
+    dataset: str | None,
+    cifar100: str | None,
+    celeba: str | None,
+    imagenet: str | None,
 ) -> Setting:
-    """Return what was asked for, with what the scale says where nothing was."""
+    """Build the setting, with defaults from the scale."""
     size = SCALES[scale]
     chosen = parse_seeds(seeds) if seeds else size.seeds
     numbers = parse_numbers(components, "components") if components else list(size.components)
     if not numbers:
         raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
-    given = {name.replace("dataset", "cifar10"): spec for name, spec in sources.items() if spec}
+    sources = {"cifar10": dataset, "cifar100": cifar100, "celeba": celeba, "imagenet": imagenet}
+    given = {name: spec for name, spec in sources.items() if spec}
     from repsim_energy.paper.setting import make_setting
     from repsim_energy.scheduling import scheduler_of
 

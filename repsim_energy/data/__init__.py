@@ -1,4 +1,4 @@
-"""The built-in data sets and variants, registered through the same hooks as everybody else's."""
+"""Built-in data sets and variants, registered through the plugin hooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from repsim_energy.hookspecs import hookimpl
 
 @hookimpl
 def repsim_datasets() -> dict[str, str]:
-    """Return the built-in data sets, none of them imported yet."""
+    """Return the built-in data sets: name -> ``module:function``, imported on first use."""
     here = "repsim_energy.data"
     return {
         "deadleaves": f"{here}.deadleaves:deadleaves",
@@ -20,7 +20,7 @@ def repsim_datasets() -> dict[str, str]:
 
 @hookimpl
 def repsim_variants() -> dict[str, str]:
-    """Return the built-in variants."""
+    """Return the built-in variants: name -> ``module:function``, imported on first use."""
     here = "repsim_energy.data"
     return {
         "random_labels": f"{here}.variants:random_labels",

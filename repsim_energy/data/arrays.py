@@ -1,4 +1,4 @@
-"""Images and labels in memory, in the layouts that people have them in, as an image set."""
+"""Image sets from arrays, and from torch data sets and loaders."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from repsim_energy.numerics.arrays import tensor_of
 
 __all__ = ["image_set_of", "image_set_of_items"]
 
-FEW = 4
-"""So many channels at most have images of light: gray, RGB, and either with transparency."""
+MAX_CHANNELS = 4
+"""Gray or RGB, each with or without transparency. Only axes up to this length can be channels."""
 
-BYTES = 255
-"""The largest number of a byte."""
+MAX_BYTE = 255
 
 
 def image_set_of(
@@ -31,28 +30,27 @@ def image_set_of(
     name: str,
     classes: tuple[str, ...] = (),
 ) -> ImageSet:
-    """Return an image set of arrays, whatever their layout, where only one can be meant.
+    """Build an image set from arrays whose layout is unambiguous.
 
     Parameters
     ----------
-    images : (n, c, h, w), (n, h, w, c) or gray (n, h, w); a tensor, an array or nested lists;
-        whole numbers of 0..255, or floats, of which those that run to 255 are bytes too
-    labels : (n,) or (n, 1) whole numbers, or (n, classes) with a single 1 in each row; images
-        without them have no labels
-    name : of the set, also in errors
-    classes : names of the first labels; the others are called by their number
+    images : (n, c, h, w), (n, h, w, c) or gray (n, h, w); a tensor, an array or nested lists of
+        integers from 0 to 255, or of floats. Floats that reach 255 count as bytes
+    labels : (n,) or (n, 1) integers, or (n, classes) one-hot rows; ``None`` for no labels
+    name : name of the set, for results and errors
+    classes : names of the first classes; the other ones are named by their number
 
     Raises
     ------
     ShapeError
-        For images of no or of several possible layouts, and labels that are not one per image.
+        If the layout of the images is ambiguous or unknown, or there is not one label per image.
     DataError
-        For numbers that are no pixels or no labels.
+        If values are not pixels or labels.
 
     Warns
     -----
     RepsimWarning
-        Where floats are read as bytes, or taken as they are though they exceed 1.
+        If floats are read as bytes, or exceed 1 and are used unchanged.
     """
     if labels is not None and np.ndim(labels) == 1 and any(isinstance(x, str) for x in labels):
         raise DataError(
@@ -71,14 +69,14 @@ def image_set_of(
 
 
 def image_set_of_items(items: Dataset[Any] | DataLoader[Any]) -> ImageSet:
-    """Return the images and labels of a torch ``Dataset`` or ``DataLoader``, read once.
+    """Read the images and labels of a torch ``Dataset`` or ``DataLoader`` once.
 
-    A loader that shuffles is read in the order of its data set.
+    A shuffling loader is read in the order of its data set.
 
     Raises
     ------
     DataError
-        For items that are not (image, label).
+        If items are not pairs (image, label).
     """
     batched = isinstance(items, DataLoader)
     source: Any = items
@@ -95,14 +93,15 @@ def image_set_of_items(items: Dataset[Any] | DataLoader[Any]) -> ImageSet:
         raise DataError(
             f"items of {name} are {got}, expected pairs (image, label); give images and labels"
         )
-    found = [_tensor(np.asarray(p) if hasattr(p, "getbands") else p) for p, _ in parts]
+    images = [_tensor(np.asarray(p) if hasattr(p, "getbands") else p) for p, _ in parts]
     labels = [_tensor(label) for _, label in parts]
-    if len({part.shape[1 if batched else 0 :] for part in found}) > 1:
+    if len({image.shape[1 if batched else 0 :] for image in images}) > 1:
         raise DataError(f"images of {name} differ in size, expected one; resize them")
     join = torch.cat if batched else torch.stack
     names = getattr(data, "classes", ())
     known = isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)
-    return image_set_of(join(found), join(labels), name=name, classes=tuple(names) if known else ())
+    classes = tuple(names) if known else ()
+    return image_set_of(join(images), join(labels), name=name, classes=classes)
 
 
 def _tensor(values: Any) -> Tensor:
@@ -112,15 +111,15 @@ def _tensor(values: Any) -> Tensor:
         array: NDArray[Any] = np.asarray(values)
     except ValueError as error:
         raise ShapeError("lists differ in length, expected those of one array") from error
-    if array.dtype in (np.uint16, np.uint32, np.uint64):  # which torch can hardly compute with
+    if array.dtype in (np.uint16, np.uint32, np.uint64):  # torch supports few operations on these
         array = array.astype(np.int64)
     return tensor_of(array)
 
 
 def _channels_first(pixels: Tensor, labels: int | None, name: str) -> Tensor:
-    """Return (n, c, h, w) where the axes, or the number of labels, can mean nothing else."""
+    """Return (n, c, h, w) images if the shape and the number of labels are unambiguous."""
     shape = tuple(pixels.shape)
-    if len(shape) == 3 and (labels == shape[0] or min(shape[0], shape[2]) > FEW):
+    if len(shape) == 3 and (labels == shape[0] or min(shape[0], shape[2]) > MAX_CHANNELS):
         return pixels[:, None]
     if len(shape) == 4:
         layout = _layout(shape)
@@ -128,24 +127,24 @@ def _channels_first(pixels: Tensor, labels: int | None, name: str) -> Tensor:
             return pixels if layout == "nchw" else pixels.movedim(3, 1).contiguous()
     raise ShapeError(
         f"'{name}': images have shape {shape}, expected (n, c, h, w), (n, h, w, c) or gray "
-        f"(n, h, w){_readings(shape)}"
+        f"(n, h, w){_meanings(shape)}"
     )
 
 
 def _layout(shape: tuple[int, ...]) -> str | None:
-    """Return the layout with few channels, else the one with square images, if it is only one."""
+    """Return the only layout with few channels, else the only one with square images."""
     _, a, b, c = shape
-    few = {"nchw": a <= FEW, "nhwc": c <= FEW}
+    few_channels = {"nchw": a <= MAX_CHANNELS, "nhwc": c <= MAX_CHANNELS}
     square = {"nchw": b == c, "nhwc": a == b}
-    for plausible in (few, square):
-        found = [layout for layout, holds in plausible.items() if holds]
-        if len(found) == 1:
-            return found[0]
+    for criterion in (few_channels, square):
+        layouts = [layout for layout, matches in criterion.items() if matches]
+        if len(layouts) == 1:
+            return layouts[0]
     return None
 
 
-def _readings(shape: tuple[int, ...]) -> str:
-    """Return what a shape could mean, and what to do."""
+def _meanings(shape: tuple[int, ...]) -> str:
+    """List the possible meanings of a shape and the remedy."""
     if len(shape) == 4:
         n, a, b, c = shape
         return (
@@ -164,35 +163,35 @@ def _readings(shape: tuple[int, ...]) -> str:
 
 
 def _pixels(pixels: Tensor, name: str) -> Tensor:
-    """Return uint8 for whole numbers of 0..255, else floats."""
+    """Return integers from 0 to 255 as uint8, and floats."""
     if pixels.dtype == torch.uint8 or pixels.numel() == 0:
         return pixels
     if pixels.dtype == torch.bool or pixels.is_complex():
-        return pixels  # refused where all image sets are
+        return pixels  # ImageSet refuses them
     low, high = (float(end) for end in pixels.aminmax())
-    seen = f"'{name}': images are {pixels.dtype} from {low:.4g} to {high:.4g}"
+    described = f"'{name}': images are {pixels.dtype} from {low:.4g} to {high:.4g}"
     if not pixels.is_floating_point():
-        if low >= 0 and 1 < high <= BYTES:
+        if low >= 0 and 1 < high <= MAX_BYTE:
             return pixels.to(torch.uint8)
         raise DataError(
-            f"{seen}, expected uint8 or float (bytes to 255, floats to 1); convert them"
+            f"{described}, expected uint8 or float (bytes to 255, floats to 1); convert them"
         )
     if not (low >= 0 and high > 1):
-        return pixels  # 0..1, normalized already, or not finite
-    if high <= BYTES and bool((pixels == pixels.round()).all()):
-        warnings.warn(f"{seen}, all whole: read as bytes", RepsimWarning, stacklevel=2)
+        return pixels  # from 0 to 1, normalized, or not finite
+    if high <= MAX_BYTE and bool((pixels == pixels.round()).all()):
+        warnings.warn(f"{described}, all whole numbers: read as bytes", RepsimWarning, stacklevel=2)
         return pixels.to(torch.uint8)
-    if BYTES / 2 < high <= BYTES:
-        warnings.warn(f"{seen}: divided by 255", RepsimWarning, stacklevel=2)
-        return pixels / BYTES
+    if MAX_BYTE / 2 < high <= MAX_BYTE:
+        warnings.warn(f"{described}: divided by 255", RepsimWarning, stacklevel=2)
+        return pixels / MAX_BYTE
     warnings.warn(
-        f"{seen}, neither 0..1 nor 0..255: taken as they are", RepsimWarning, stacklevel=2
+        f"{described}, neither 0..1 nor 0..255: used unchanged", RepsimWarning, stacklevel=2
     )
     return pixels
 
 
 def _labels(labels: Tensor, count: int, name: str) -> Tensor:
-    """Return (n,) int64 of numbers, a column of them, or one-hot rows."""
+    """Return (n,) int64 labels from numbers, a column of numbers, or one-hot rows."""
     if labels.dtype == torch.bool:
         labels = labels.to(torch.uint8)
     if labels.is_complex() or bool((labels != labels.round()).any()):

@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures: splits, classes, pictures, and what is none of these."""
+"""Find splits, classes and image files in a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from repsim_energy.errors import DataError, RepsimWarning, UsageError
@@ -18,13 +18,13 @@ __all__ = ["Listing", "list_pictures"]
 ENDINGS = frozenset(
     (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-"""Of the files that are read, in small letters."""
+"""Suffixes of the files that are read, in lower case."""
 
 SPLITS = {
     "train": ("train", "training", "trn"),
     "test": ("test", "testing", "tst", "val", "valid", "validation", "dev", "eval"),
 }
-"""The word in the name of a split's folder, in any case; of several for testing the first."""
+"""Split -> words for its folder, in any case. Of several test folders, the first word wins."""
 
 FILLERS = frozenset(
     (
@@ -43,46 +43,46 @@ FILLERS = frozenset(
         "split",
     )
 )
-"""Words beside it, as in ``seg_train``, ``training_set`` and ``train_images``; so are numbers."""
+"""Words ignored in names of split folders such as ``seg_train`` and ``train_images``."""
 
-NOTHING = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
-"""What systems leave in folders; so are all hidden ones."""
+SYSTEM_NAMES = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
+"""Files and folders that operating systems create. They are skipped, as hidden ones are."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of one split.
+    """Image files of a split.
 
     Parameters
     ----------
-    files, labels : of each picture, the label an index into ``classes``
-    classes : the names of the training classes; none, where the pictures lie in no class folders
-    example : a picture for training, of the shape that those of an empty split would have
+    files, labels : one per image; labels are indices into ``classes``
+    classes : names of the training classes; empty for images without class folders
+    example : a training image, which gives the shape of an empty split
     """
 
     files: list[Path]
     labels: list[int]
     classes: tuple[str, ...]
-    example: Path | None
+    example: Path
 
 
 def list_pictures(path: Path, split: str) -> Listing:
-    """Return the pictures of a split of ``[train|test/]CLASS/IMAGE``, or of ``[train|test/]IMAGE``.
+    """List the images of a split in ``[train|test/]CLASS/IMAGE`` or ``[train|test/]IMAGE``.
 
     Both splits are labeled by the training classes.
 
     Raises
     ------
     UsageError
-        Where there is no such folder, or several could be the training split.
+        If the folder does not exist, or several folders could be the training split.
     DataError
-        Where there are no pictures.
+        If there are no images, or the test classes differ from the training classes.
 
     Warns
     -----
     RepsimWarning
-        Where other folders than ``train`` and ``test`` are taken for splits, and with the number
-        and kinds of what is left out.
+        If folders with other names than ``train`` and ``test`` are used as splits, and with the
+        number and kinds of the files that are left out.
     """
     if not path.is_dir():
         raise UsageError(f"no folder at '{path}', expected one with a subfolder per class")
@@ -97,27 +97,30 @@ def _listed(path: Path, split: str) -> Listing:
     folders = _folders(path)
     train, test = _splits(path, folders)
     if split == "train":
-        _say_splits(path, train, test, folders)
-    found = _labeled(train or path)
-    if not found.files:
+        _warn_of_splits(path, train, test, folders)
+    files, labels, classes = _labeled(train or path)
+    if not files:
         kinds = Counter(_kind(file, path, ()) for file in _below(train or path)).most_common(4)
         others = ", ".join(f"{count} {kind}" for kind, count in kinds)
         raise DataError(
             f"'{train or path}' holds no images in class folders, expected CLASS/IMAGE.png or "
             ".jpg in each" + (f", but {others}; convert them" if others else "")
         )
+    example = files[0]
     if split == "train":
-        _say_left_out(train or path, found)
+        _warn_of_left_out(train or path, files, classes)
     elif test is None:
-        found = replace(found, files=[], labels=[])
+        files, labels = [], []
     else:
-        found = replace(_labeled(test, found.classes), example=found.example)
-        _say_left_out(test, found)
-    return found
+        files, labels, _ = _labeled(test, classes)
+        _warn_of_left_out(test, files, classes)
+    return Listing(files, labels, classes, example)
 
 
-def _labeled(root: Path, training: tuple[str, ...] | None = None) -> Listing:
-    """Return the pictures below a folder, labeled by its own classes or by those of training."""
+def _labeled(
+    root: Path, training: tuple[str, ...] | None = None
+) -> tuple[list[Path], list[int], tuple[str, ...]]:
+    """Return images, labels and classes of a folder, with its own or the training classes."""
     folders = {folder.name: _pictures(folder) for folder in _folders(root)}
     classes = tuple(sorted(name for name, files in folders.items() if files))
     if training is not None:
@@ -129,14 +132,13 @@ def _labeled(root: Path, training: tuple[str, ...] | None = None) -> Listing:
         classes = training
     if not classes:
         files = [file for file in _files(root) if _is_read(file)]
-        return Listing(files, [0] * len(files), (), next(iter(files), None))
+        return files, [0] * len(files), ()
     pairs = [(f, i) for i, name in enumerate(classes) for f in folders.get(name, ())]
-    files = [file for file, _ in pairs]
-    return Listing(files, [label for _, label in pairs], classes, next(iter(files), None))
+    return [file for file, _ in pairs], [label for _, label in pairs], classes
 
 
 def _splits(path: Path, folders: Sequence[Path]) -> tuple[Path | None, Path | None]:
-    """Return the folders of both splits; where classes lie beside it, "train" is one of them."""
+    """Return the folders of both splits, or none if ``train`` itself is one of the classes."""
     named = {
         split: [f for word in words for f in folders if _split_word(f.name) == word]
         for split, words in SPLITS.items()
@@ -152,13 +154,13 @@ def _splits(path: Path, folders: Sequence[Path]) -> tuple[Path | None, Path | No
         )
     if not train:
         return None, None
-    if _has_classes(train[0]):  # a test folder without classes, as of a contest, has no labels
+    if _has_classes(train[0]):  # test images of contests have no labels
         test = [folder for folder in test if _has_classes(folder)]
     return _inner(train[0]), _inner(test[0]) if test else None
 
 
 def _split_word(name: str) -> str:
-    """Return what is left of the name of a folder without fillers and numbers."""
+    """Return the name of a folder without fillers and numbers."""
     words = (word.removesuffix("set") for word in re.findall("[a-z]+", name.lower()))
     return " ".join(word for word in words if word and word not in FILLERS)
 
@@ -168,7 +170,7 @@ def _with_pictures(folders: Iterable[Path]) -> list[Path]:
 
 
 def _inner(folder: Path) -> Path:
-    """Return seg_train/seg_train for seg_train, as some archives are packed."""
+    """Return seg_train/seg_train for seg_train, the layout of some archives."""
     inside = _folders(folder)
     return inside[0] if [f.name for f in inside] == [folder.name] else folder
 
@@ -181,10 +183,12 @@ def _has_pictures(folder: Path) -> bool:
     return any(map(_is_read, _files(folder)))
 
 
-def _say_splits(path: Path, train: Path | None, test: Path | None, folders: Sequence[Path]) -> None:
-    taken = [folder for folder in (train, test) if folder is not None]
-    tops = {folder.relative_to(path).parts[0] for folder in taken}
-    others = [f.name for f in folders if f.name not in tops] if taken else []
+def _warn_of_splits(
+    path: Path, train: Path | None, test: Path | None, folders: Sequence[Path]
+) -> None:
+    splits = [folder for folder in (train, test) if folder is not None]
+    tops = {folder.relative_to(path).parts[0] for folder in splits}
+    others = [f.name for f in folders if f.name not in tops] if splits else []
     if tops - {"train", "test"} or others:
         unused = f"; not used: {', '.join(others)}" if others else ""
         warnings.warn(
@@ -195,25 +199,25 @@ def _say_splits(path: Path, train: Path | None, test: Path | None, folders: Sequ
         )
 
 
-def _say_left_out(root: Path, found: Listing) -> None:
-    """Count what lies there and is not read, by kind and with the classes it would have been of."""
-    taken = set(found.files)
-    left = [file for file in _below(root) if file not in taken]
-    if found.classes:  # beside class folders lie texts and tables
+def _warn_of_left_out(root: Path, files: Sequence[Path], classes: Sequence[str]) -> None:
+    """Count the files that are not read, by suffix and folder."""
+    read = set(files)
+    left = [file for file in _below(root) if file not in read]
+    if classes:  # texts and tables beside class folders are usual
         left = [file for file in left if file.parent != root or _is_read(file)]
-    empty = [f.name for f in _folders(root) if not _pictures(f)] if found.classes else []
+    empty = [f.name for f in _folders(root) if not _pictures(f)] if classes else []
     if empty:
         warnings.warn(
-            f"'{root}': no pictures in {', '.join(empty)}, which are no classes therefore",
+            f"'{root}': no images in {', '.join(empty)}, which are not counted as classes",
             RepsimWarning,
             stacklevel=5,
         )
     if left:
-        kinds = Counter(_kind(file, root, found.classes) for file in left)
+        kinds = Counter(_kind(file, root, classes) for file in left)
         warnings.warn(
             f"'{root}': {len(left)} files are left out ("
             + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(8))
-            + f"), {len(taken)} are read",
+            + f"), {len(read)} are read",
             RepsimWarning,
             stacklevel=5,
         )
@@ -237,27 +241,27 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 _walked: ContextVar[dict[str, list[Path]]] = ContextVar("walked")
-"""Folder -> the files that lie in it, while the pictures of a split are listed."""
+"""Folder -> its files, while the images of a split are listed."""
 
 
 def _below(folder: Path) -> list[Path]:
     """Return all files at any depth, in the order of their paths, following links."""
     walked, seen = _walked.get(), []
     for root, inside, names in os.walk(folder, followlinks=True):
-        inside[:] = sorted(name for name in inside if not _is_nothing(name))
+        inside[:] = sorted(name for name in inside if not _is_skipped(name))
         seen.append(root)
         if root not in walked:
-            walked[root] = [Path(root, name) for name in sorted(names) if not _is_nothing(name)]
+            walked[root] = [Path(root, name) for name in sorted(names) if not _is_skipped(name)]
     return [file for root in sorted(seen) for file in walked[root]]
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not _is_nothing(p.name))
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not _is_skipped(p.name))
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.is_dir() and not _is_nothing(p.name))
+    return sorted(p for p in folder.iterdir() if not p.is_dir() and not _is_skipped(p.name))
 
 
-def _is_nothing(name: str) -> bool:
-    return name.startswith(".") or name.lower() in NOTHING
+def _is_skipped(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES

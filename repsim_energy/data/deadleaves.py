@@ -1,4 +1,4 @@
-"""``deadleaves`` as an image set: rendered once, then read from the cache."""
+"""The data set ``deadleaves``, rendered once and then read from the cache."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 from repsim_energy.data import leaf_renderer as leaves
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import atomic_path, cache_folder, cache_place
+from repsim_energy.storage import atomic_path, cache_folder, cache_path
 
 __all__ = ["deadleaves"]
 
-SIZES = {"train": 5000, "test": 1000}
+DEFAULT_IMAGES = {"train": 5000, "test": 1000}
 
 
 def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageSet:
-    """Return procedural 32x32 images with natural statistics, labeled by leaf shape.
+    """Render 32x32 images with the patch statistics of photographs, labeled by leaf shape.
 
-    Synthetic: for trying things out and for teaching, not for reproducing published figures.
+    The images are synthetic: use them for trials and teaching, not to reproduce published figures.
 
     Parameters
     ----------
-    seed : of the images
-    count : images in this split; by default 5000 to train and 1000 to test
+    seed : seed of the images
+    count : number of images in each split; by default 5000 for training and 1000 for testing
     """
-    count = SIZES.get(split, 0) if count is None else count
+    count = DEFAULT_IMAGES.get(split, 0) if count is None else count
     name = f"deadleaves-v{leaves.VERSION}-{split}-{count}-seed{seed}.npz"
-    rendered = _kept(name)
+    rendered = _cached(name)
     if rendered is None:
         rendered = leaves.render(split, count, seed)
         try:
@@ -41,7 +41,7 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
         except RepsimError as error:
             warnings.warn(
                 f"the images of deadleaves are rendered anew each time, because they cannot be "
-                f"kept: {error}",
+                f"cached: {error}",
                 RepsimWarning,
                 stacklevel=2,
             )
@@ -49,15 +49,15 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
     return ImageSet(images, labels, leaves.SHAPES, "deadleaves")
 
 
-def _kept(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+def _cached(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
     try:
-        return _read(cache_place("data", name))
+        return _read(cache_path("data", name))
     except UsageError:  # there is no cache
         return None
 
 
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-    """Return the arrays of an intact file (zip members carry a checksum), else None."""
+    """Return the arrays of a file, or None if it is missing or damaged (zip has checksums)."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return file["images"], file["labels"]

@@ -27,33 +27,32 @@ def folder(
     limit: int | None = None,
     size: int | None = None,
 ) -> ImageSet:
-    """Return the images of an ImageFolder layout: ``[train|test/]CLASS/IMAGE``.
+    """Read images from folders in the layout of ImageFolder: ``[train|test/]CLASS/IMAGE``.
 
-    Files are read once and mapped from the cache afterwards, until the path, size or time of change
-    of one of them, or what was asked for, is another.
+    The files are decoded once and then mapped from the cache. They are decoded again after a change
+    of the options, or of the path, size or modification time of a file.
 
     Parameters
     ----------
-    path : with ``train`` and ``test`` (or ``val``) folders of classes, or with the classes
-        themselves, which are then all for training, or with images without classes
-    classes : keep these classes, numbered in this order
-    limit : read at most so many images, spread evenly over the classes
-    size : height and width in pixels: shorter side resized, center cropped
+    path : folder with ``train`` and ``test`` (or ``val``) folders of class folders; or with class
+        folders, all of them for training; or with images without classes
+    classes : classes to read, numbered in this order
+    limit : maximum number of images to read, spread evenly over the classes
+    size : new height and width in pixels; the shorter side is resized, then the center is cropped
     """
-    found = list_pictures(path, split)
-    numbers = torch.arange(len(found.files)).view(-1, 1, 1, 1)
-    labels = torch.tensor(found.labels, dtype=torch.int64)
-    chosen = select(
-        ImageSet(numbers, labels, found.classes, path.name), classes=classes, limit=limit
+    listing = list_pictures(path, split)
+    numbers = torch.arange(len(listing.files)).view(-1, 1, 1, 1)
+    labels = torch.tensor(listing.labels, dtype=torch.int64)
+    selected = select(
+        ImageSet(numbers, labels, listing.classes, path.name), classes=classes, limit=limit
     )
-    files = [found.files[i] for i in chosen.images.flatten().tolist()]
-    first = files[0] if files else found.example
-    assert first is not None  # a listing without pictures has been refused
+    files = [listing.files[i] for i in selected.images.flatten().tolist()]
+    first = files[0] if files else listing.example
     c, h, w = _read(first, size).shape
     shape = (c, h, w)
     read = partial(_read_alike, size=size, first=first, shape=shape)
     images = mapped_images(files, read, shape, f"folder 1: size {size}\n{DECODER}")
-    return ImageSet(images, chosen.labels, chosen.classes, path.name)
+    return ImageSet(images, selected.labels, selected.classes, path.name)
 
 
 def _read(path: Path, size: int | None) -> NDArray[np.uint8]:

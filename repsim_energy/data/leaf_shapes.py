@@ -1,11 +1,11 @@
-r"""Ten plane figures of one area and one length of outline.
+r"""Ten plane figures of equal area and equal perimeter.
 
-At small lags the covariance of a picture falls with the length of the outlines in it, and its
-variance depends on the areas. Figures that agree in both, turned at random, differ in what they
-look like and hardly in second-order statistics.
+The variance of an image depends on the areas of its figures, and the covariance at small lags
+falls with their perimeters. Figures that agree in both, in random orientation, look different
+but have almost the same second-order statistics.
 
-All have the area :math:`\pi` of the unit disc and :math:`\sqrt 2` times its outline. Whether a
-point is inside is decided by sums, products and square roots, which all processors round alike.
+All have the area :math:`\pi` of the unit disc and :math:`\sqrt 2` times its perimeter. Membership
+of a point needs only sums, products and square roots, which all processors round alike.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AREA", "DISC", "FIGURES", "OUTLINE", "Figure"]
+__all__ = ["AREA", "DISC", "FIGURES", "PERIMETER", "Figure"]
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-AREA, OUTLINE = np.pi, 2 * np.pi * np.sqrt(2)
+AREA, PERIMETER = np.pi, 2 * np.pi * np.sqrt(2)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plane figure: which points are inside, and how far from the origin they reach."""
+    """Plane figure: membership of points, and the largest distance from the origin."""
 
     inside: Callable[[Array, Array], Mask]
     reach: float
@@ -37,25 +37,26 @@ def _disc(x: Array, y: Array, radius: float, left: float = 0.0) -> Mask:
 
 
 def _ring(outer: float, inner: float, left: float = 0.0) -> Figure:
-    """Return a disc with a round hole, whose center lies ``left`` of the disc's."""
+    """Return a disc with a round hole, whose center is ``left`` of the center of the disc."""
     return Figure(lambda x, y: _disc(x, y, outer) & ~_disc(x, y, inner, left), outer)
 
 
 _OUTER, _INNER = 3 / np.sqrt(8), 1 / np.sqrt(8)  # R + r = sqrt(2) and R^2 - r^2 = 1
 
-# Two equal discs side by side, each of half of the area, have the outline.
+# Two equal discs side by side, each of half the area, have the perimeter.
 _PAIR, _APART = np.sqrt(0.5), 0.86
 
-# Half a ring of width d and middle radius 1 / d has the area; its outline gives d.
-_WIDTH = (OUTLINE - np.sqrt(OUTLINE**2 - 16 * np.pi)) / 4
+# Half a ring of width d and middle radius 1 / d has the area; its perimeter gives d.
+_WIDTH = (PERIMETER - np.sqrt(PERIMETER**2 - 16 * np.pi)) / 4
 _ARCH = 1 / _WIDTH + _WIDTH / 2, 1 / _WIDTH - _WIDTH / 2
 
-# Squares without rectangles in their corners keep the outline of the square.
-_SIDE = OUTLINE / 4
+# A square has the same perimeter without rectangles in its corners.
+_SIDE = PERIMETER / 4
 _CUT = _SIDE**2 - AREA
 
-# A disc without an equal one has the disc's outline. The lens between them spans an angle t of
-# t - sin(t) = pi / 2, and their centers are apart by as much as its chord is from both, twice.
+# A disc minus an equal one has the perimeter of the disc. Their intersection, a lens, spans an
+# angle t with t - sin(t) = pi / 2; the distance of the centers is twice that of a center to its
+# chord.
 _LENS = 2.3098814600100575
 _MOON = np.sqrt(8) * np.cos(_LENS / 2)
 
@@ -67,23 +68,23 @@ def _arch(x: Array, y: Array) -> Mask:
 def _corner(x: Array, y: Array) -> Mask:
     half = _SIDE / 2
     inner = half - np.sqrt(_CUT)
-    found: Mask = (np.maximum(np.abs(x), np.abs(y)) <= half) & (np.minimum(x, y) <= inner)
-    return found
+    mask: Mask = (np.maximum(np.abs(x), np.abs(y)) <= half) & (np.minimum(x, y) <= inner)
+    return mask
 
 
 def _zigzag(x: Array, y: Array) -> Mask:
     half = _SIDE / 2
     square = np.maximum(np.abs(x), np.abs(y)) <= half
-    up = np.where(x >= 0, y, -y)  # the upper right corner and the lower left one are alike
-    found: Mask = square & ~((np.abs(x) > half - 1) & (up > half - _CUT / 2))
-    return found
+    up = np.where(x >= 0, y, -y)  # the upper right and the lower left corner are equal
+    mask: Mask = square & ~((np.abs(x) > half - 1) & (up > half - _CUT / 2))
+    return mask
 
 
 def _star(points: int) -> Figure:
-    """Return a star with straight edges: the corners' distances have known product and sum."""
+    """Return a star with straight edges, of the common area and perimeter."""
     turn = np.pi / points
     product = AREA / points / np.sin(turn)
-    squares = (OUTLINE / 2 / points) ** 2 + 2 * product * np.cos(turn)
+    squares = (PERIMETER / 2 / points) ** 2 + 2 * product * np.cos(turn)
     far, near = (
         (np.sqrt(squares + 2 * product) + sign * np.sqrt(squares - 2 * product)) / 2
         for sign in (1, -1)
@@ -92,18 +93,18 @@ def _star(points: int) -> Figure:
     tips = [np.array([np.cos(a), np.sin(a)], np.float32) for a in 2 * turn * np.arange(points)]
 
     def inside(x: Array, y: Array) -> Mask:
-        found = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.bool_)
-        for cos, sin in tips:  # a kite each, from the middle to the tip
+        mask = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.bool_)
+        for cos, sin in tips:  # each tip is a kite from the center
             along, beside = cos * x + sin * y, np.abs(cos * y - sin * x)
             kite = beside <= along * np.float32(np.tan(turn))
-            found |= kite & (beside <= slope * (along - np.float32(far)))
-        return found
+            mask |= kite & (beside <= slope * (along - np.float32(far)))
+        return mask
 
     return Figure(inside, far)
 
 
 def _flower(petals: int, depth: float) -> Figure:
-    """Return the curve r = size (1 + depth cos(petals angle)); the depth gives the outline."""
+    """Return the figure inside r = size (1 + depth cos(petals angle)); depth sets the perimeter."""
     size = 1 / np.sqrt(1 + depth**2 / 2)
 
     def inside(x: Array, y: Array) -> Mask:
@@ -113,14 +114,14 @@ def _flower(petals: int, depth: float) -> Figure:
         for _ in range(petals - 1):
             power = power * radius
             real, imaginary = real * x - imaginary * y, real * y + imaginary * x
-        found: Mask = power * radius <= np.float32(size) * (power + np.float32(depth) * real)
-        return found
+        mask: Mask = power * radius <= np.float32(size) * (power + np.float32(depth) * real)
+        return mask
 
     return Figure(inside, size * (1 + depth))
 
 
 DISC = Figure(lambda x, y: _disc(x, y, 1), 1.0)
-"""The unit disc, which has the area but not the outline."""
+"""The unit disc, which has the area but not the perimeter of the figures."""
 
 FIGURES = {
     "ring": _ring(_OUTER, _INNER),

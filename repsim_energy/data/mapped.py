@@ -1,4 +1,4 @@
-"""Images mapped from a file: read where they are needed, and known to other processes by name."""
+"""Images mapped from a file. They are read when needed and passed to other processes by path."""
 
 from __future__ import annotations
 
@@ -9,28 +9,41 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["file_of", "map_images"]
+__all__ = ["map_images", "unchanged_file"]
+
+BLOCK_IMAGES = 1024
 
 _files = WeakIdKeyDictionary()
 """Tensor -> the file that it was mapped from."""
 
 
 def map_images(path: Path) -> Tensor:
-    """Return the array of a ``.npy`` file, mapped; writing to it changes a copy, never the file.
+    """Map the array of a ``.npy`` file. Writing to the tensor never changes the file.
 
     Raises
     ------
     OSError, ValueError
-        Where there is no such file, or not all of it.
+        If the file is missing or truncated.
     """
-    images = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    images = _mapped(path)
     _files[images] = path
     return images
 
 
-def file_of(tensor: Tensor) -> Path | None:
-    """Return the file that holds what a tensor holds, where it was mapped and not written to."""
+def unchanged_file(tensor: Tensor) -> Path | None:
+    """Return the file that a tensor was mapped from, if both still have the same content."""
     path: Path | None = _files.get(tensor)
-    if path is None or tensor.is_inference():  # which does not know whether it was written to
+    if path is None:
         return None
-    return path if tensor._version == 0 and path.is_file() else None
+    try:
+        stored = _mapped(path)
+    except (OSError, ValueError):
+        return None
+    if stored.shape != tensor.shape or stored.dtype != tensor.dtype:
+        return None
+    blocks = zip(stored.split(BLOCK_IMAGES), tensor.split(BLOCK_IMAGES), strict=True)
+    return path if all(torch.equal(a, b) for a, b in blocks) else None
+
+
+def _mapped(path: Path) -> Tensor:
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))

@@ -1,4 +1,4 @@
-"""Images from one NumPy ``.npz`` file."""
+"""Images from a NumPy ``.npz`` file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ KEYS = {
     "train": (("train_images", "train_labels"), ("x_train", "y_train")),
     "test": (("test_images", "test_labels"), ("x_test", "y_test"), ("val_images", "val_labels")),
 }
-"""The names of images and labels of a split; the first that a file has are taken."""
+"""Split -> possible names of images and labels; the first pair in the file is used."""
 
 
 def npz(split: str, *, path: Path) -> ImageSet:
-    """Return the images of a ``.npz`` file.
+    """Read images and labels from a ``.npz`` file.
 
     Parameters
     ----------
-    path : with ``train_images`` (n, h, w, c), (n, c, h, w) or (n, h, w), uint8 or float, and
-        ``train_labels`` (n,), (n, 1) or one-hot, optionally ``test_images`` and ``test_labels``
-        (or ``val_...``), and ``classes`` (names); ``x_train``, ``y_train`` and so on likewise
+    path : file with ``train_images`` (n, h, w, c), (n, c, h, w) or (n, h, w), uint8 or float, and
+        ``train_labels`` (n,), (n, 1) or one-hot; optionally ``test_images`` and ``test_labels``
+        (or ``val_...``), and ``classes`` (names). ``x_train``, ``y_train``, ``x_test`` and
+        ``y_test`` are also recognized
     """
     if not path.is_file():
         raise UsageError(f"no file at '{path}', expected a .npz with train_images, train_labels")
@@ -70,17 +71,17 @@ def _image_set(
     _check_labels(train, labels, path, len(train.classes))
     own = keys[split]
     if split == "train" or own is None:
-        found = train if split == "train" else _none_of(train)
+        result = train if split == "train" else _empty(train)
     elif own[1] not in arrays:
         raise DataError(f"'{path}' has '{own[0]}' but no '{own[1]}', expected both")
     else:
         where = f"{own[0]} in {path}"
-        found = image_set_of(arrays[own[0]], arrays[own[1]], name=where, classes=train.classes)
-        _check_labels(found, own[1], path, len(train.classes))
-    return replace(found, name=path.stem)
+        result = image_set_of(arrays[own[0]], arrays[own[1]], name=where, classes=train.classes)
+        _check_labels(result, own[1], path, len(train.classes))
+    return replace(result, name=path.stem)
 
 
-def _none_of(images: ImageSet) -> ImageSet:
+def _empty(images: ImageSet) -> ImageSet:
     return replace(images, images=images.images[:0], labels=images.labels[:0])
 
 

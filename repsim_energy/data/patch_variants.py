@@ -1,4 +1,4 @@
-"""Variants that stand on the principal components of the training images' patches."""
+"""Variants defined by the principal components of the training images' patches."""
 
 from __future__ import annotations
 
@@ -17,24 +17,29 @@ from repsim_energy.numerics.patches.tiles import tile_patches
 __all__ = ["alpha_scaled", "check_component", "pca_labels"]
 
 CLASSES = 10
+BLOCK_IMAGES = 256
+MAX_STORED_ENERGIES = 2
 
 _energies: dict[tuple[str, str, int], Tensor] = {}
-"""The last two splits' patch energies, which the labels of all components share."""
+"""(image fingerprint, training image fingerprint, patch) -> (n, components) patch energies.
+
+The labels of all components need the same ones; those of the last two splits are stored.
+"""
 
 
 def pca_labels(images: ImageSet, train: ImageSet, *, component: int, patch: int = 3) -> ImageSet:
-    """Return the images labeled by decile of their total patch energy along one component.
+    """Label the images by decile of their total patch energy along one component.
 
-    Label 0 is the tenth of the training images with the most energy. The deciles are of equal
-    size (within one image); of images with equal energy the earlier one counts as having more.
-    Test images are labeled by the same limits of energy.
+    Label 0 is the tenth of the training images with the most energy. The deciles have equal
+    sizes (within one image). Of images with equal energy, the earlier one ranks higher. Test
+    images are labeled by the energies that separate the deciles of the training images.
 
     Source: Chowers & Weiss (2023), section 5 and Appendix D.1.
 
     Parameters
     ----------
-    component : which principal component of the training patches, 0 has the largest variance
-    patch : height and width of the patches
+    component : index of the principal component of the training patches, by falling variance
+    patch : height and width of the patches in pixels
     """
     if len(train) < CLASSES:
         raise DataError(
@@ -55,11 +60,11 @@ def pca_labels(images: ImageSet, train: ImageSet, *, component: int, patch: int 
 
 
 def _along(images: ImageSet, train: ImageSet, component: int, patch: int) -> Tensor:
-    """Return the images' energies along a component of the training patches."""
+    """Return the (n,) energies of images along a component of the training patches."""
     key = (images.image_fingerprint, train.image_fingerprint, patch)
     if key not in _energies:
         basis = _basis(train, patch)
-        while len(_energies) > 1:
+        while len(_energies) >= MAX_STORED_ENERGIES:
             del _energies[next(iter(_energies))]
         _energies[key] = component_energies(images.images, basis)
     energies = _energies[key]
@@ -74,7 +79,7 @@ def _basis(train: ImageSet, patch: int) -> PatchBasis:
 
 
 def check_component(component: int, count: int, patch: int) -> None:
-    """Refuse a component that patches with so many components do not have."""
+    """Raise ``UsageError`` unless 0 <= component < count."""
     if not 0 <= component < count:
         raise UsageError(
             f"component is {component} but {patch}x{patch} patches of these images have {count}, "
@@ -91,22 +96,22 @@ def alpha_scaled(
     patch: int = 3,
     tiles: bool = False,
 ) -> ImageSet:
-    """Return the images with every overlapping patch scaled along one principal component.
+    """Scale every overlapping patch along one principal component.
 
-    The patch p becomes p + (alpha - 1) u uᵀ (p - mean color): its variance along u grows by
-    alpha squared. Networks see each changed patch once, through a first layer of stride 1 without
-    padding that applies its filters to changed patches; no larger images are made for it.
+    The patch p becomes p + (alpha - 1) u uᵀ (p - mean color), so that its variance along u grows
+    by alpha squared. The images themselves are not changed: the first layer, of stride 1 without
+    padding, applies its filters to the changed patches.
 
     Source: Chowers & Weiss (2023), section 5 and Appendix D.2, Equation 25.
 
     Parameters
     ----------
-    component : which principal component of the training patches, 0 has the largest variance
-    alpha : the factor along it, above 0
-    patch : height and width of the patches, which have to be those of the first layer
+    component : index of the principal component of the training patches, by falling variance
+    alpha : factor along it, above 0
+    patch : height and width of the patches in pixels, equal to those of the first layer
     tiles : write the changed patches side by side, as float images patch*patch times as large,
-        for use elsewhere with a first layer of stride ``patch`` without padding; normalize them
-        as the images were, for their own standard deviation is another
+        for use elsewhere with a first layer of stride ``patch`` without padding. Normalize them
+        with mean and standard deviation of the unchanged images
     """
     if not 0 < alpha < math.inf:
         raise UsageError(f"alpha is {alpha}, expected a finite factor above 0")
@@ -133,6 +138,6 @@ def _tiled(images: ImageSet, train: ImageSet, transform: PatchTransform) -> Tens
     color = average_patches(train.images, (1, 1)).mean(0).view(-1, 1, 1)
     parts = [
         tile_patches(part.double() * unit - color, transform) + color
-        for part in images.images.split(256)
+        for part in images.images.split(BLOCK_IMAGES)
     ]
     return torch.cat([part.float() for part in parts])

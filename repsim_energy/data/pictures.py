@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from repsim_energy.data.kept_pixels import Shape, kept_pixels
+from repsim_energy.data.pixel_cache import Shape, cached_pixels
 from repsim_energy.data.selection import select
 from repsim_energy.errors import DataError, FileError, UsageError
 from repsim_energy.interfaces import ImageSet
@@ -187,7 +187,7 @@ def mapped_images(files: Sequence[Path], read: Read, shape: Shape, version: str)
             if report is not None:
                 report(done, len(files))
 
-    return kept_pixels(files, batches, shape, version)
+    return cached_pixels(files, batches, shape, version)
 
 
 @contextmanager

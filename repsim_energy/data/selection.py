@@ -1,4 +1,4 @@
-"""The options that every data set has: ``classes=``, ``limit=``, ``size=`` and ``gray=``."""
+"""Options of every data set: ``classes=``, ``limit=``, ``size=`` and ``gray=``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from repsim_energy.interfaces import ImageSet
 
 __all__ = ["balanced_prefix", "is_gray", "select"]
 
-AT_ONCE = 256
-"""Images that are looked at or resized at once."""
+BLOCK_IMAGES = 256
 
 
 def select(
@@ -25,21 +24,21 @@ def select(
     size: int | None = None,
     gray: bool = False,
 ) -> ImageSet:
-    """Return a part of an image set.
+    """Select classes and images, and convert their size and channels.
 
     Parameters
     ----------
-    classes : keep these classes, numbered in this order
-    limit : at most so many images of each split, spread evenly over the classes
-    size : height and width in pixels, bilinear with antialiasing
-    gray : one channel of images whose channels are all the same, as of gray pictures in RGB
+    classes : classes to select, numbered in this order
+    limit : maximum number of images in each split, spread evenly over the classes
+    size : new height and width in pixels, bilinear with antialiasing
+    gray : select one channel of images whose channels are equal, such as gray pictures in RGB
 
     Raises
     ------
     UsageError
-        For classes that there are not.
+        If a class does not exist, or ``limit`` or ``size`` is below 1.
     DataError
-        For ``gray`` of images with colors.
+        If ``gray`` is given for images with colors.
     """
     pixels, labels, names = images.images, images.labels, images.classes
     if classes is not None:
@@ -48,11 +47,12 @@ def select(
                 raise unknown_name("class", name, names)
         numbers = torch.tensor([names.index(name) for name in classes])
         member = labels[:, None] == numbers
-        kept = member.any(1).nonzero()[:, 0]
-        pixels, labels, names = _at(pixels, kept), member[kept].int().argmax(1), tuple(classes)
+        selected = member.any(1).nonzero()[:, 0]
+        pixels, labels = _at(pixels, selected), member[selected].int().argmax(1)
+        names = tuple(classes)
     if limit is not None:
-        chosen = balanced_prefix(labels, limit)
-        pixels, labels = _at(pixels, chosen), labels[chosen]
+        selected = balanced_prefix(labels, limit)
+        pixels, labels = _at(pixels, selected), labels[selected]
     if gray:
         if not is_gray(pixels):
             raise DataError(
@@ -66,17 +66,17 @@ def select(
 
 
 def is_gray(pixels: Tensor) -> bool:
-    """Return whether all channels are the same."""
-    return all(bool((part == part[:, :1]).all()) for part in pixels.split(AT_ONCE))
+    """Return whether all channels of each image are equal."""
+    return all(bool((part == part[:, :1]).all()) for part in pixels.split(BLOCK_IMAGES))
 
 
 def _at(pixels: Tensor, ascending: Tensor) -> Tensor:
-    """Return the images at these places; all of them as they are, not copied."""
+    """Return the images at ascending indices. Do not copy if these are all images."""
     return pixels if len(ascending) == len(pixels) else pixels[ascending]
 
 
 def balanced_prefix(labels: Tensor, limit: int | None) -> Tensor:
-    """Return the indices, ascending, of at most ``limit`` items, class by class in turn.
+    """Return the ascending indices of at most ``limit`` items, drawn from the classes in turn.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def _resized(pixels: Tensor, size: int) -> Tensor:
     scaled = pixels.new_empty((len(pixels), pixels.shape[1], size, size))
     if len(pixels) == 0:
         return scaled
-    for source, target in zip(pixels.split(AT_ONCE), scaled.split(AT_ONCE), strict=True):
+    for source, target in zip(pixels.split(BLOCK_IMAGES), scaled.split(BLOCK_IMAGES), strict=True):
         part = F.interpolate(source.float(), (size, size), mode="bilinear", antialias=True)
         target.copy_(part.round().clamp(0, 255) if pixels.dtype == torch.uint8 else part)
     return scaled

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, downloaded by torchvision (checked against its MD5 sums)."""
+"""CIFAR-10 and CIFAR-100, downloaded by torchvision, which checks their MD5 sums."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["cifar10", "cifar100"]
 
 
 def cifar10(split: str, *, root: Path | None = None) -> ImageSet:
-    """Return CIFAR-10 (Krizhevsky, 2009): 50,000 and 10,000 images, 10 classes.
+    """Load CIFAR-10 (Krizhevsky, 2009): 50,000 and 10,000 images, 10 classes.
 
     Parameters
     ----------
-    root : where the files are or shall be downloaded to; by default the cache
+    root : folder of the files, or for the download; by default the cache
     """
     return _cifar(datasets.CIFAR10, "cifar10", split, root)
 
 
 def cifar100(split: str, *, root: Path | None = None) -> ImageSet:
-    """Return CIFAR-100 (Krizhevsky, 2009): 50,000 and 10,000 images, 100 classes.
+    """Load CIFAR-100 (Krizhevsky, 2009): 50,000 and 10,000 images, 100 classes.
 
     Parameters
     ----------
-    root : where the files are or shall be downloaded to; by default the cache
+    root : folder of the files, or for the download; by default the cache
     """
     return _cifar(datasets.CIFAR100, "cifar100", split, root)
 
@@ -41,12 +41,12 @@ def _cifar(cls: type[datasets.CIFAR10], name: str, split: str, root: Path | None
     folder = cache_folder("data") if root is None else root
     try:
         with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
-            found = cls(str(folder), train=split == "train", download=True)
+            loaded = cls(str(folder), train=split == "train", download=True)
     except (URLError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RepsimError(
             f"{name} cannot be downloaded to '{folder}' ({reason}); put torchvision's files there, "
             "or give your own with folder:path=... or npz:path=..."
         ) from error
-    images = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
-    return ImageSet(images, torch.tensor(found.targets), tuple(found.classes), name)
+    images = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
+    return ImageSet(images, torch.tensor(loaded.targets), tuple(loaded.classes), name)

@@ -1,4 +1,4 @@
-"""Variants: an image set in, a changed image set out."""
+"""Variants: functions from an image set to a changed image set."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["random_labels"]
 
 
 def random_labels(images: ImageSet, *, seed: int = 0) -> ImageSet:
-    """Return the images with their labels shuffled: classes keep their sizes, lose their meaning.
+    """Shuffle the labels among the images. Class sizes stay the same.
 
     Source: Chowers & Weiss (2023), section 3 (their code permutes the labels).
 
     Parameters
     ----------
-    seed : of the permutation
+    seed : seed of the permutation
     """
     if not images.classes:
         raise UsageError(f"images of '{images.name}' have no labels, expected some to shuffle")

@@ -1,12 +1,12 @@
-"""Whether this machine computes the right numbers, and all that a bug report needs to say of it.
+"""Checks of the numbers that this machine computes, and facts for a bug report.
 
-A kernel is asked for an answer that is known: from a slow definition in plain numpy, from a closed
-form, or from a file. What differs by more than rounding is a fault of this machine, of a library
-or of this package. From Python::
+Each check compares a kernel with a known answer: a slow definition in plain NumPy, a closed form,
+or a stored result. A difference beyond rounding is a fault of this machine, of a library or of
+this package. From Python::
 
     from repsim_energy.doctor import examine
-    found = examine()
-    found.passed, found.facts["versions"]["torch"], found.findings
+    examination = examine()
+    examination.passed, examination.facts["versions"]["torch"], examination.findings
 """
 
 from __future__ import annotations

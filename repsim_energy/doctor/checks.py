@@ -1,4 +1,4 @@
-"""A kernel, what is known about its answer, and what was found."""
+"""Run checks: compare a kernel with a known answer."""
 
 from __future__ import annotations
 
@@ -17,24 +17,32 @@ from torch import Tensor
 from repsim_energy.errors import RepsimWarning, reason_of
 from repsim_energy.numerics.threads import one_thread
 
-__all__ = ["Check", "Deviations", "Finding", "away", "hold", "on", "relatively_away"]
+__all__ = [
+    "Check",
+    "Deviations",
+    "Finding",
+    "max_difference",
+    "run_check",
+    "on_device",
+    "relative_difference",
+]
 
 Deviations = Iterable[tuple[str, float]]
-"""What was tried, and how far its answer is from the known one."""
+"""Pairs of a test case and its deviation from the known answer."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """A kernel whose answer is known.
+    """Comparison of a kernel with a known answer.
 
     Parameters
     ----------
-    name : what is computed, in plain words
-    expected : what the answer is compared with
-    allowed : the largest deviation that rounding explains
-    measure : runs the kernel on one input after another
-    all_threads : whether inputs are large enough to be shared out among threads; others are
-        computed in one, because waiting for several takes long on a busy machine
+    name : the quantity computed
+    expected : description of the known answer
+    allowed : largest deviation explained by rounding
+    measure : runs the kernel on each test case
+    all_threads : use all threads, for inputs large enough; a single thread otherwise, because
+        synchronizing threads takes long on a busy machine
     """
 
     name: str
@@ -46,17 +54,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found on one device.
+    """Result of a check on one device.
 
     Parameters
     ----------
-    name, expected, allowed : of the check
+    name, expected, allowed : as in :class:`Check`
     device : such as ``cpu`` or ``cuda:0``
-    threads : in which the CPU's part was computed
-    deviation : the largest one; ``None`` where there was no answer
-    seconds : that it took
-    problem : what is wrong, in one line; ``None`` where nothing is
-    warnings : of this package, that were raised meanwhile
+    threads : number of CPU threads
+    deviation : largest deviation; ``None`` after an exception
+    seconds : duration
+    problem : description of the failure in one line; ``None`` if the check passed
+    warnings : warnings of this package during the check
     """
 
     name: str
@@ -71,7 +79,7 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether the answer is right."""
+        """True if no deviation exceeds the allowed one."""
         return self.problem is None
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,20 +88,20 @@ class Finding:
         return {**asdict(self), "deviation": deviation, "passed": self.passed}
 
 
-def hold(check: Check, device: str) -> Finding:
-    """Run a check; whatever a kernel raises is a finding too."""
+def run_check(check: Check, device: str) -> Finding:
+    """Run a check. An exception counts as a failure."""
     deviation, problem, started = None, None, time.perf_counter()
     threads = contextlib.nullcontext() if check.all_threads else one_thread()
     with threads, warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         number = torch.get_num_threads()
         try:
-            case, deviation = max(check.measure(), key=lambda found: _size(found[1]))
+            case, deviation = max(check.measure(), key=lambda pair: _size(pair[1]))
             if not deviation <= check.allowed:
                 problem = f"{case}: off by {deviation:.2g}, allowed {check.allowed:.2g}"
         except Exception as error:
             problem = reason_of(error)
-    said = (
+    messages = (
         " ".join(str(w.message).split()) for w in raised if issubclass(w.category, RepsimWarning)
     )
     seconds = round(time.perf_counter() - started, 3)
@@ -106,7 +114,7 @@ def hold(check: Check, device: str) -> Finding:
         check.allowed,
         seconds,
         problem,
-        tuple(dict.fromkeys(said)),
+        tuple(dict.fromkeys(messages)),
     )
 
 
@@ -114,23 +122,25 @@ def _size(deviation: float) -> float:
     return math.inf if math.isnan(deviation) else deviation
 
 
-def away(found: Any, expected: Any) -> float:
-    """Return the largest difference of two arrays of one shape; infinite for another shape.
+def max_difference(actual: Any, expected: Any) -> float:
+    """Return the largest absolute difference of two arrays; infinity if their shapes differ.
 
     Examples
     --------
-    >>> away([1.0, 2.0], [1.0, 2.5]), away([1.0], [1.0, 1.0]), away([np.nan], [1.0])
-    (0.5, inf, nan)
+    >>> max_difference([1.0, 2.0], [1.0, 2.5])
+    0.5
+    >>> max_difference([1.0], [1.0, 1.0]), max_difference([np.nan], [1.0])
+    (inf, nan)
     """
-    a, b = _array(found), _array(expected)
+    a, b = _array(actual), _array(expected)
     if a.shape != b.shape:
         return math.inf
     return float(np.abs(a - b).max(initial=0.0))
 
 
-def relatively_away(found: Any, expected: Any) -> float:
-    """Return the largest difference of two arrays over the largest number expected."""
-    return away(found, expected) / float(np.abs(_array(expected)).max())
+def relative_difference(actual: Any, expected: Any) -> float:
+    """Return the largest difference of two arrays, divided by the largest expected number."""
+    return max_difference(actual, expected) / float(np.abs(_array(expected)).max())
 
 
 def _array(values: Any) -> np.ndarray[Any, np.dtype[Any]]:
@@ -138,6 +148,6 @@ def _array(values: Any) -> np.ndarray[Any, np.dtype[Any]]:
     return array.astype(np.int64 if array.dtype.kind in "iu" else np.float64)
 
 
-def on(device: torch.device, array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
-    """Return an array on a device, in the order of memory that it has."""
+def on_device(device: torch.device, array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
+    """Copy an array to a device, keeping its memory layout."""
     return torch.from_numpy(array).to(device)

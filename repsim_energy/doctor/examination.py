@@ -1,4 +1,4 @@
-"""Look at this machine, and ask every kernel for an answer that is known."""
+"""Collect facts about this machine and run all checks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from repsim_energy.doctor import (
     profile_checks,
     training_checks,
 )
-from repsim_energy.doctor.checks import Check, Finding, hold
-from repsim_energy.doctor.facts import Facts, facts_of_kernels, facts_of_machine
-from repsim_energy.doctor.report import line_of, lines_of_facts, paragraph, summary_of
+from repsim_energy.doctor.checks import Check, Finding, run_check
+from repsim_energy.doctor.facts import Facts, kernel_facts, machine_facts
+from repsim_energy.doctor.report import format_facts, format_finding, format_topic, summarize
 from repsim_energy.errors import PluginWarning
 from repsim_energy.registry import load_registry
 from repsim_energy.registry.plugins import Plugin
 
-__all__ = ["Examination", "devices", "examine", "known_answers"]
+__all__ = ["Examination", "devices", "examine", "all_checks"]
 
-ROOMS = (
+CHECK_MODULES = (
     patch_checks,
     profile_checks,
     image_checks,
@@ -34,18 +34,18 @@ ROOMS = (
     training_checks,
     file_checks,
 )
-"""Each has ``checks(device)``."""
+"""Modules with a function ``checks(device)``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """What was found about a machine.
+    """Facts about a machine, and results of the checks.
 
     Parameters
     ----------
-    facts : topic -> what is asked -> the answer
-    plugins : each with its status and problems
-    findings : what each check found, on each device
+    facts : topic -> question -> answer
+    plugins : plugins with their status and problems
+    findings : results of the checks, on each device
     """
 
     facts: Facts
@@ -54,14 +54,14 @@ class Examination:
 
     @property
     def passed(self) -> bool:
-        """Whether every number is right."""
+        """True if all checks passed."""
         return all(finding.passed for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it as plain values, for JSON."""
+        """Return plain values for JSON."""
         return {
             "passed": self.passed,
-            "summary": summary_of(self.findings),
+            "summary": summarize(self.findings),
             "facts": self.facts,
             "plugins": [{**asdict(plugin), "status": plugin.status} for plugin in self.plugins],
             "checks": [finding.as_dict() for finding in self.findings],
@@ -69,13 +69,14 @@ class Examination:
 
 
 def examine(*, plugins: bool = True, show: Callable[[str], None] | None = None) -> Examination:
-    """Collect the facts of a bug report, and compare what the kernels compute with known answers.
+    """Collect the facts for a bug report, and compare all kernels with known answers.
 
-    Nothing is sent anywhere. What a kernel raises is a finding, and the other checks go on.
+    Nothing is sent anywhere. An exception in a kernel counts as a failed check; the other checks
+    still run.
 
     Parameters
     ----------
-    plugins : False looks at the built-ins alone
+    plugins : False does not load third-party plugins
     show : called with each line of the report as soon as it is known
 
     Examples
@@ -84,34 +85,34 @@ def examine(*, plugins: bool = True, show: Callable[[str], None] | None = None) 
     >>> examine(plugins=False).passed  # doctest: +SKIP
     True
     """
-    tell = show or (lambda line: None)
+    print_line = show or (lambda line: None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PluginWarning)  # the report says it
-        found = tuple(load_registry(plugins=plugins, strict=False).plugins)
-    facts = facts_of_machine()
-    for line in lines_of_facts(facts, found):
-        tell(line)
+        warnings.simplefilter("ignore", PluginWarning)  # part of the report
+        loaded = tuple(load_registry(plugins=plugins, strict=False).plugins)
+    facts = machine_facts()
+    for line in format_facts(facts, loaded):
+        print_line(line)
     findings = []
-    for device, check in known_answers():
-        findings.append(hold(check, device))
-        tell(line_of(findings[-1]))
-    ways = facts_of_kernels()
-    for line in ("", paragraph("kernels", ways), summary_of(findings)):
-        tell(line)
-    return Examination({**facts, "kernels": ways}, found, tuple(findings))
+    for device, check in all_checks():
+        findings.append(run_check(check, device))
+        print_line(format_finding(findings[-1]))
+    kernels = kernel_facts()
+    for line in ("", format_topic("kernels", kernels), summarize(findings)):
+        print_line(line)
+    return Examination({**facts, "kernels": kernels}, loaded, tuple(findings))
 
 
 def devices() -> list[torch.device]:
-    """Return the devices that this package computes on: the CPU, and each GPU of CUDA."""
+    """Return the devices that this package can use: the CPU, and each CUDA GPU."""
     return [
         torch.device("cpu"),
         *(torch.device("cuda", i) for i in range(torch.cuda.device_count())),
     ]
 
 
-def known_answers() -> Iterator[tuple[str, Check]]:
-    """Yield every check with its device."""
+def all_checks() -> Iterator[tuple[str, Check]]:
+    """Yield all checks with the name of their device."""
     for device in devices():
-        for room in ROOMS:
-            for check in room.checks(device):
+        for module in CHECK_MODULES:
+            for check in module.checks(device):
                 yield str(device), check

@@ -1,4 +1,4 @@
-"""What a bug report needs to know of the machine: versions, processor, settings, room."""
+"""Facts for a bug report: versions, processor, settings, free memory and disk space."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from repsim_energy.scheduling.local import usable_cores
 from repsim_energy.storage import cache_folder
 from repsim_energy.training.run_cache import MANIFEST
 
-__all__ = ["Facts", "facts_of_kernels", "facts_of_machine"]
+__all__ = ["Facts", "kernel_facts", "machine_facts"]
 
 Facts = dict[str, dict[str, str]]
-"""Topic -> what is asked -> the answer."""
+"""Topic -> question -> answer."""
 
 SETTINGS = re.compile(
     "(OMP|GOMP|KMP|MKL|OPENBLAS|GOTO|BLIS|VECLIB|ONEDNN|DNNL|ATEN|TORCH|PYTORCH|NPY|CUDA|CUBLAS"
     "|CUDNN|NVIDIA|REPSIM)_.*|LD_PRELOAD|GLIBC_TUNABLES|DYLD_INSERT_LIBRARIES"
 )
-"""Environment variables that change which kernels are used, or what this package does."""
+"""Environment variables that select kernels or change what this package does."""
 
-MOST_FILES = 100_000
-"""Files of the cache whose sizes are added up."""
+MAX_CACHE_FILES = 100_000
+"""Number of cache files whose sizes are added up."""
 
 
-def facts_of_machine() -> Facts:
-    """Return all there is to know; what cannot be found out says why."""
+def machine_facts() -> Facts:
+    """Collect all facts. An answer that is not available gives the reason."""
     topics: dict[str, Mapping[str, Callable[[], object]]] = {
         "libraries": _libraries(),
         "machine": {
@@ -64,7 +64,7 @@ def facts_of_machine() -> Facts:
             "TF32 in convolutions on a GPU": lambda: torch.backends.cudnn.allow_tf32,
         },
         "cache": {
-            "folder": lambda: _briefly(str(cache_folder())),
+            "folder": lambda: _without_home(str(cache_folder())),
             "size": _cache_size,
             "runs": lambda: len(list(cache_folder("runs").glob(f"*/{MANIFEST}"))),
         },
@@ -74,17 +74,17 @@ def facts_of_machine() -> Facts:
         },
     }
     answers = {
-        topic: {k: _told(ask) for k, ask in asked.items()} for topic, asked in topics.items()
+        topic: {k: _answer(ask) for k, ask in asked.items()} for topic, asked in topics.items()
     }
     return {"versions": versions(), **answers, "environment": _environment()}
 
 
-def facts_of_kernels() -> dict[str, str]:
-    """Return how this process takes products, after those that failed a check were put aside."""
-    return {"products of bytes": _told(_way_of_bytes)}
+def kernel_facts() -> dict[str, str]:
+    """Return the kernels in use, without those that failed a check of this process."""
+    return {"products of bytes": _answer(_byte_products)}
 
 
-def _told(ask: Callable[[], object]) -> str:
+def _answer(ask: Callable[[], object]) -> str:
     try:
         return str(ask())
     except Exception as error:
@@ -119,8 +119,8 @@ def _blas(configuration: Any) -> str:
     return f"{blas['name']} {blas['version']}"
 
 
-def _way_of_bytes() -> str:
-    """Return how matrix products of bytes are taken here."""
+def _byte_products() -> str:
+    """Return the data types used for matrix products of bytes."""
     moments = patch_moments(torch.arange(60, dtype=torch.uint8).view(1, 1, 6, 10), (2, 2))
     return " and ".join(sorted(moments.products))
 
@@ -135,19 +135,19 @@ def _gpu(index: int) -> str:
     free, total = torch.cuda.mem_get_info(index)
     capability = ".".join(str(part) for part in torch.cuda.get_device_capability(index))
     name, cudnn = torch.cuda.get_device_name(index), torch.backends.cudnn.version()
-    room = f"{_bytes(free)} of {_bytes(total)} free"
-    return f"{name}, compute capability {capability}, cuDNN {cudnn}, {room}"
+    memory = f"{_bytes(free)} of {_bytes(total)} free"
+    return f"{name}, compute capability {capability}, cuDNN {cudnn}, {memory}"
 
 
 def _cache_size() -> str:
     files = (path for path in cache_folder().rglob("*") if path.is_file())
-    sizes = [path.stat().st_size for path in itertools.islice(files, MOST_FILES)]
-    more = f" in the first {MOST_FILES} files" if len(sizes) == MOST_FILES else ""
+    sizes = [path.stat().st_size for path in itertools.islice(files, MAX_CACHE_FILES)]
+    more = f" in the first {MAX_CACHE_FILES} files" if len(sizes) == MAX_CACHE_FILES else ""
     return f"{_bytes(sum(sizes))}{more}"
 
 
 def _bytes(size: float) -> str:
-    """Return a size in its unit.
+    """Format a size with a unit.
 
     Examples
     --------
@@ -165,10 +165,10 @@ def _bytes(size: float) -> str:
 
 def _environment() -> dict[str, str]:
     names = sorted(name for name in os.environ if SETTINGS.fullmatch(name))
-    return {name: _briefly(os.environ[name]) for name in names}
+    return {name: _without_home(os.environ[name]) for name in names}
 
 
-def _briefly(text: str) -> str:
-    """Return text with the user's home folder as ~."""
+def _without_home(text: str) -> str:
+    """Abbreviate the user's home folder as ~."""
     home = str(Path.home())
     return text.replace(home, "~") if len(home) > 1 else text

@@ -1,4 +1,4 @@
-"""CKA and its null interval against their definitions."""
+"""Checks of CKA and its null interval, against their definitions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.doctor import references
-from repsim_energy.doctor.checks import Check, Deviations, on
-from repsim_energy.doctor.pictures import features
+from repsim_energy.doctor.checks import Check, Deviations, on_device
+from repsim_energy.doctor.inputs import features
 from repsim_energy.interfaces import Activations
 from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, cka_from_grams
@@ -30,25 +30,24 @@ Compute = Callable[[Tensor, Tensor, Estimator], float]
 
 ESTIMATORS: tuple[Estimator, ...] = ("debiased", "biased")
 
-FEW, MANY = (150, 20, 30), (140, 300, 200)
-"""Examples and features of two layers: fewer features than examples, and more."""
+NARROW, WIDE = (150, 20, 30), (140, 300, 200)
+"""Samples, and features of two layers: fewer features than samples, or more."""
 
-WIDE = (910, 140, 130)
-"""Features enough to be multiplied in float32."""
+LARGE = (910, 140, 130)
+"""Large enough for products in float32."""
 
 BATCHES = 7
-"""Into how many parts examples are cut."""
 
-OFTEN = 2 * (SETTLED // WIDE[0] // 2 + 1)
-"""How often examples are shown until their sums go from float32 into float64."""
+REPEATS = 2 * (SETTLED // LARGE[0] // 2 + 1)
+"""Repetitions of the samples until sums in float32 are added to float64."""
 
 
 def checks(device: torch.device) -> list[Check]:
     """Return the checks of CKA on a device."""
     ways: dict[str, tuple[Compute, list[Sizes]]] = {
-        "whole": (_whole, [FEW, MANY]),
-        "in batches": (_in_batches, [FEW, WIDE]),
-        "from Gram matrices": (_from_grams, [FEW, MANY]),
+        "whole": (_whole, [NARROW, WIDE]),
+        "in batches": (_in_batches, [NARROW, LARGE]),
+        "from Gram matrices": (_from_grams, [NARROW, WIDE]),
     }
     expected = "its definition in float64"
     found = []
@@ -59,16 +58,18 @@ def checks(device: torch.device) -> list[Check]:
             found.append(Check(f"CKA of {kind}, {way}", expected, allowed, measure))
     found += [
         Check(
-            "CKA of examples shown often",
-            "that of showing them once",
+            "CKA of repeated samples",
+            "CKA of the samples once",
             2e-7,
-            partial(_often, device),
+            partial(_repeated, device),
             all_threads=True,
         ),
         Check("CKA metric, summed over batches", expected, 2e-7, partial(_metric, device)),
     ]
     if device.type == "cpu":
-        found.append(Check("band of unrelated features", "all orders of 6 examples", 1e-4, _band))
+        found.append(
+            Check("null interval of CKA", "all permutations of 6 samples", 1e-4, _null_interval)
+        )
     return found
 
 
@@ -76,9 +77,9 @@ def _measure(
     compute: Compute, sizes: list[Sizes], dtype: torch.dtype, device: torch.device
 ) -> Deviations:
     for size in sizes:
-        x, y = (on(device, part).to(dtype) for part in features(*size))
+        x, y = (on_device(device, part).to(dtype) for part in features(*size))
         for estimator in ESTIMATORS:
-            case = f"{estimator}, {size[0]} examples of {size[1]} and {size[2]} features"
+            case = f"{estimator}, {size[0]} samples of {size[1]} and {size[2]} features"
             yield case, abs(compute(x, y, estimator) - _expected(size, estimator))
 
 
@@ -102,15 +103,17 @@ def _from_grams(x: Tensor, y: Tensor, estimator: Estimator) -> float:
     return cka_from_grams(centered_gram(x), centered_gram(y), estimator)
 
 
-def _often(device: torch.device) -> Deviations:
-    """Biased CKA of examples is that of the same ones shown any number of times."""
-    shown = [on(device, part).float().repeat(OFTEN // 2, 1) for part in features(*WIDE)]
-    moments = StreamingCKA().update(*shown).update(*shown)
-    yield f"{OFTEN} times", abs(moments.cka("biased") - _expected(WIDE, "biased"))
+def _repeated(device: torch.device) -> Deviations:
+    """Repeating all samples does not change biased CKA."""
+    repeated = [
+        on_device(device, part).float().repeat(REPEATS // 2, 1) for part in features(*LARGE)
+    ]
+    moments = StreamingCKA().update(*repeated).update(*repeated)
+    yield f"{REPEATS} times", abs(moments.cka("biased") - _expected(LARGE, "biased"))
 
 
 def _metric(device: torch.device) -> Deviations:
-    """Show activations (n, c, h, w) in batches, side by side in memory and not."""
+    """Pass (n, c, h, w) activations in batches, in two memory layouts."""
     metric, (count, channels, side) = LinearCKA(batch=130), (260, 10, 4)
     x, y = features(count, channels * side**2, channels * side**2)
     batches = [(x[at : at + 130], y[at : at + 130]) for at in range(0, count, 130)]
@@ -118,14 +121,14 @@ def _metric(device: torch.device) -> Deviations:
     for order in (torch.contiguous_format, torch.channels_last):
         stacks = []
         for part in zip(*batches, strict=True):
-            maps = (on(device, rows).float().view(-1, channels, side, side) for rows in part)
-            shown = (m.contiguous(memory_format=order) for m in maps)
-            stacks.append(np.stack([metric.represent(Activations(m)) for m in shown]))
+            maps = (on_device(device, rows).float().view(-1, channels, side, side) for rows in part)
+            ordered = (m.contiguous(memory_format=order) for m in maps)
+            stacks.append(np.stack([metric.represent(Activations(m)) for m in ordered]))
         yield str(order).removeprefix("torch."), abs(metric.compare(*stacks) - expected)
 
 
-def _band() -> Deviations:
-    """Take the moments of CKA over all orders, and the gamma distribution that has them."""
+def _null_interval() -> Deviations:
+    """Compare with the gamma distribution that has the moments of CKA over all permutations."""
     metric, rows = LinearCKA(), features(6, 40, 30)
     a, b = (metric.represent(Activations(torch.from_numpy(part))) for part in rows)
     k, m = (part[INVARIANTS:].reshape(6, 6) for part in (a, b))
@@ -135,11 +138,11 @@ def _band() -> Deviations:
     spread = math.sqrt((correlations**2).mean())
     skewness = float((correlations**3).mean()) / spread**3
     for end, share in zip(metric.null_interval(a, b), (0.025, 0.975), strict=True):
-        yield f"{share:.1%} below", abs(_share_below(end / spread, skewness) - share)
+        yield f"{share:.1%} below", abs(_gamma_cdf(end / spread, skewness) - share)
 
 
-def _share_below(value: float, skewness: float) -> float:
-    """Return the share of a standardized gamma distribution below a value, by the midpoint rule."""
+def _gamma_cdf(value: float, skewness: float) -> float:
+    """Return the distribution function of a standardized gamma variable, by the midpoint rule."""
     shape = 4 / skewness**2
     end = math.copysign(1, skewness) * value * math.sqrt(shape) + shape
     edges = np.linspace(0, end, 100_001)

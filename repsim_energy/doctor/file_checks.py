@@ -1,4 +1,4 @@
-"""Result files: what is written is what is read."""
+"""Check that a result file is read as it was written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import torch
 import xarray as xr
 
-from repsim_energy.doctor.checks import Check, Deviations, away
-from repsim_energy.doctor.pictures import noise
+from repsim_energy.doctor.checks import Check, Deviations, max_difference
+from repsim_energy.doctor.inputs import noise
 from repsim_energy.results import SCHEMA_VERSION, open_result, save_result
 
 __all__ = ["checks"]
 
 
 def checks(device: torch.device) -> list[Check]:
-    """Return the check of result files, on the CPU alone."""
+    """Return the check of result files. It runs on the CPU only."""
     if device.type != "cpu":
         return []
-    return [Check("result written and read again", "the same numbers and names", 0.0, _round_trip)]
+    return [Check("result file, written and read", "equal numbers and names", 0.0, _round_trip)]
 
 
 def _round_trip() -> Deviations:
@@ -35,8 +35,8 @@ def _round_trip() -> Deviations:
         path = Path(folder, "result.nc")
         save_result(written, path)
         read = open_result(path)
-    yield "energy", away(read.energy, energy)
+    yield "energy", max_difference(read.energy, energy)
     defined = np.isfinite(similarity)
-    yield "undefined similarity", away(np.isfinite(read.similarity), defined)
+    yield "undefined similarity", max_difference(np.isfinite(read.similarity), defined)
     yield "names", 0.0 if read.model.values.tolist() == names else float("inf")
     yield "attributes", 0.0 if read.attrs["recipe"] == written.attrs["recipe"] else float("inf")

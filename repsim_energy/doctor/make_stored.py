@@ -1,7 +1,7 @@
-"""Make the stored answers anew: ``python -m repsim_energy.doctor.make_stored``.
+"""Compute the stored answers again: ``python -m repsim_energy.doctor.make_stored``.
 
-This is needed only where the checks that use them change. The training is computed in float64, so
-that the numbers belong to no machine: float32 comes within 1e-6 of them.
+This is needed only when the checks that use them change. The training is computed in float64, so
+that the numbers do not depend on the machine; float32 agrees with them within 1e-6.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 from repsim_energy.doctor.image_checks import leaves
 from repsim_energy.doctor.stored import FILE
-from repsim_energy.doctor.ten_steps import SEEDS, outcome_in_float64
+from repsim_energy.doctor.ten_steps import SEEDS, train_in_float64
 
 __all__ = ["answers"]
 
 
 def answers() -> dict[str, Any]:
-    """Return what is to be stored, computed now."""
-    outcomes = [outcome_in_float64(seed) for seed in SEEDS]
+    """Compute the answers."""
+    outcomes = [train_in_float64(seed) for seed in SEEDS]
     return {
         "leaves": _rounded(leaves()),
         "ten_steps": [{name: _rounded(v) for name, v in one.items()} for one in outcomes],
@@ -26,7 +26,7 @@ def answers() -> dict[str, Any]:
 
 
 def _rounded(values: Any) -> Any:
-    """Return lists of numbers with ten digits, more than float32 has."""
+    """Return nested lists of numbers rounded to ten digits, more than float32 has."""
     if values.ndim:
         return [_rounded(part) for part in values]
     return float(f"{values:.10g}")

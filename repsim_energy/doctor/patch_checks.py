@@ -1,4 +1,4 @@
-"""Patch moments against sums of unfolded patches."""
+"""Checks of patch moments, against sums of unfolded patches."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from repsim_energy.doctor.checks import Check, Deviations, away, on
-from repsim_energy.doctor.pictures import noise, pictures
+from repsim_energy.doctor.checks import Check, Deviations, max_difference, on_device
+from repsim_energy.doctor.inputs import noise, smooth_images
 from repsim_energy.doctor.references import patch_sums
 from repsim_energy.numerics.checked_products import MAX_TERMS
 from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
@@ -37,10 +37,10 @@ ODD = [
 ]
 ONE = [((1, 1, 5, 5), (5, 5)), ((1, 3, 12, 12), (3, 3)), ((1, 1, 3, 40), (3, 3))]
 WIDE = [((3, 3, 8, 70), (3, 3)), ((2, 2, 6, 83), (2, 5)), ((1, 1, 4, 70), (2, 20))]
-"""Images (n, c, h, w) and the patches that are taken of them; wide ones are cut into tiles."""
+"""Shapes (n, c, h, w) of images and (kh, kw) of patches. Wide images are cut into tiles."""
 
 CALLS = 5
-"""How often the same sums are asked for: some faults come and go."""
+"""Number of repetitions, because some faults are intermittent."""
 
 
 def checks(device: torch.device) -> list[Check]:
@@ -50,7 +50,7 @@ def checks(device: torch.device) -> list[Check]:
         "one image": partial(_of_shapes, ONE),
         "wide images": partial(_of_shapes, WIDE),
         "many images": _many,
-        "any order of memory": _orders,
+        "memory layouts": _layouts,
     }
     found = []
     for kind, allowed in (("bytes", 0.0), ("float32", 1e-6)):
@@ -68,13 +68,13 @@ def checks(device: torch.device) -> list[Check]:
             partial(_measure, partial(_of_shapes, ODD[:3] + WIDE[:1]), "float64", device),
         ),
         Check(
-            "patch moments of bytes 0 and 255 alone",
+            "patch moments of bytes 0 and 255",
             "sums of unfolded patches in int64",
             0.0,
             partial(_measure, _extremes, "bytes", device),
         ),
         Check(
-            f"patch moments of bytes, {CALLS} calls and their sum",
+            f"patch moments of bytes, {CALLS} calls and batches",
             "sums of unfolded patches in int64",
             0.0,
             partial(_repeated, device),
@@ -85,25 +85,25 @@ def checks(device: torch.device) -> list[Check]:
 def _measure(inputs: Inputs, kind: str, device: torch.device) -> Deviations:
     """Compare the moments of each input with their definition."""
     for case, images, patch in inputs(partial(_make, kind)):
-        found = patch_moments(on(device, images), patch)
+        found = patch_moments(on_device(device, images), patch)
         yield f"{case}, patch {_size(patch)}", _deviation(found, images, patch)
 
 
 def _deviation(found: PatchMoments, images: Images, patch: Patch) -> float:
-    """Return how far moments are from those of the images.
+    """Return the deviation of moments from their definition.
 
-    Of bytes in units of theirs, which are whole numbers. Else relatively to the largest entry of
-    the second moment, and to the largest sum that goes with it.
+    It is absolute for bytes, whose moments are integers. Otherwise it is relative to the largest
+    second moment, and to the largest possible sum with this second moment.
     """
     count, total, second = patch_sums(images, patch)
     largest = 1.0 if images.dtype == np.uint8 else float(second.max())
     largest_total = 1.0 if images.dtype == np.uint8 else math.sqrt(count * largest)
-    of_total, of_second = away(found.total, total), away(found.second, second)
+    of_total, of_second = max_difference(found.total, total), max_difference(found.second, second)
     return float(np.max([of_total / largest_total, of_second / largest, found.count != count]))
 
 
 def _make(kind: str, count: int, channels: int, height: int, width: int) -> Images:
-    images = pictures(count, channels, height, width)
+    images = smooth_images(count, channels, height, width)
     return images if kind == "bytes" else images.astype(kind) / np.array(255, kind)
 
 
@@ -113,7 +113,7 @@ def _of_shapes(shapes: list[tuple[tuple[int, int, int, int], Patch]], make: Make
 
 
 def _many(make: Make) -> Iterator[Case]:
-    """Give more images than are multiplied at once: too many rows, or too much memory."""
+    """Yield more images than one product handles: too many rows, or too much memory."""
     size = make(1, 1, 64, 64)
     count = CHUNK_BYTES // size.nbytes + 30
     if size.dtype == np.uint8:
@@ -123,8 +123,8 @@ def _many(make: Make) -> Iterator[Case]:
         yield f"{count} images 64x64", make(count, 1, 64, 64), (2, 2)
 
 
-def _orders(make: Make) -> Iterator[Case]:
-    """Give views whose pixels are not side by side in memory."""
+def _layouts(make: Make) -> Iterator[Case]:
+    """Yield views whose pixels are not contiguous in memory."""
     images, patch = make(6, 3, 24, 20), (3, 2)
     last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
     yield "channels last", last.transpose(0, 3, 1, 2), patch
@@ -132,11 +132,11 @@ def _orders(make: Make) -> Iterator[Case]:
     yield "every second image", images[::2, :, 1:], patch
     yield "rows and columns exchanged", images.transpose(0, 1, 3, 2), patch
     strides = (0, *images.strides[1:])
-    yield "one image seen often", as_strided(images, images.shape, strides), patch
+    yield "one image, repeated", as_strided(images, images.shape, strides), patch
 
 
 def _extremes(make: Make) -> Iterator[Case]:
-    """Give the bytes whose products saturate first."""
+    """Yield the bytes whose products saturate first."""
     shape = (9, 3, 20, 64)
     yield "black and white", (noise(*shape) > 127) * np.uint8(255), (3, 3)
     for byte in (0, 255):
@@ -144,9 +144,9 @@ def _extremes(make: Make) -> Iterator[Case]:
 
 
 def _repeated(device: torch.device) -> Deviations:
-    """Ask for the same sums again and again, then for those of all parts together."""
-    images, patch = pictures(30, 3, 17, 19), (3, 3)
-    whole = on(device, images)
+    """Yield repeated calls for the same images, then the sum over batches."""
+    images, patch = smooth_images(30, 3, 17, 19), (3, 3)
+    whole = on_device(device, images)
     for call in range(CALLS):
         found = patch_moments(whole, patch)
         yield f"call {call + 1}", _deviation(found, images, patch)

@@ -1,4 +1,4 @@
-"""Which processor this is, and what it can do for matrix products."""
+"""Name of the processor, and its features for matrix products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 __all__ = ["processor_features", "processor_name"]
 
 CPUINFO = Path("/proc/cpuinfo")
-"""Where Linux says what its processors are."""
+"""Description of the processors on Linux."""
 
 RELEVANT = re.compile(
     r"avx.*|fma.*|f16c|amx.*|.*vnni.*|asimd.*|neon.*|sve.*|sme(?!p).*|i8mm|bf16|svei8mm"
@@ -24,30 +24,30 @@ RELEVANT = re.compile(
 
 
 def processor_name() -> str:
-    """Return the name that the system gives its processor."""
-    if name := _of_linux("model name"):
+    """Return the name of the processor as the system reports it."""
+    if name := _from_linux("model name"):
         return name
     if sys.platform == "darwin":
-        ask = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return platform.processor() or platform.machine()
 
 
 def processor_features() -> str:
-    """Return the features that matter, as Linux or else torch names them."""
-    names = (_of_linux("flags") or _of_linux("Features")).split() or _of_torch()
-    found = dict.fromkeys(name for name in names if RELEVANT.fullmatch(name))
-    return " ".join(found) or "not told by this system"
+    """Return the relevant features, with the names of Linux or else of torch."""
+    names = (_from_linux("flags") or _from_linux("Features")).split() or _from_torch()
+    relevant = dict.fromkeys(name for name in names if RELEVANT.fullmatch(name))
+    return " ".join(relevant) or "not reported by this system"
 
 
-def _of_linux(field: str) -> str:
-    """Return what Linux says of its first processor; nothing elsewhere."""
+def _from_linux(field: str) -> str:
+    """Return a field of the first processor on Linux; an empty text elsewhere."""
     if not CPUINFO.is_file():
         return ""
     match = re.search(rf"^{field}\s*:\s*(.+)$", CPUINFO.read_text(encoding="utf-8"), re.MULTILINE)
     return match[1].strip() if match else ""
 
 
-def _of_torch() -> Iterable[str]:
-    ask: Any = getattr(torch.cpu, "get_capabilities", dict)  # not in older torch
-    return sorted(name for name, there in ask().items() if there is True)
+def _from_torch() -> Iterable[str]:
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)  # not in older torch
+    return sorted(name for name, present in capabilities().items() if present is True)

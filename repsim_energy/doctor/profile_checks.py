@@ -1,4 +1,4 @@
-"""Patch bases, energy profiles, the theory and its fit against their definitions."""
+"""Checks of patch bases, energy profiles, the theory and its fit, against their definitions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repsim_energy.doctor.checks import Check, Deviations, away, relatively_away
-from repsim_energy.doctor.pictures import noise, pictures
+from repsim_energy.doctor.checks import Check, Deviations, max_difference, relative_difference
+from repsim_energy.doctor.inputs import noise, smooth_images
 from repsim_energy.doctor.references import (
     gradient_descent,
     multiply,
@@ -31,12 +31,12 @@ __all__ = ["checks"]
 
 Array = NDArray[np.float64]
 
-KINDS = [(3, 3, 3), (3, 7, 7), (1, 2, 5)]
-"""Patches (c, kh, kw) that bases are made of."""
+PATCHES = [(3, 3, 3), (3, 7, 7), (1, 2, 5)]
+"""Channels, height and width."""
 
 
 def checks(device: torch.device) -> list[Check]:
-    """Return the checks of what follows from patch moments; it is computed on the CPU alone."""
+    """Return the checks of numbers computed from patch moments. They run on the CPU only."""
     if device.type != "cpu":
         return []
     return [
@@ -44,21 +44,21 @@ def checks(device: torch.device) -> list[Check]:
         Check("patch basis", "C u = e u, orthonormal, in descending order", 1e-12, _bases),
         Check("energy profiles", "sums over filters one by one", 1e-12, _profiles),
         Check("correlations of profiles", "Python's statistics.correlation", 1e-12, _correlations),
-        Check("band of unrelated profiles", "95% of the density of r", 1e-8, _band),
+        Check("null interval of profiles", "95% of the density of r", 1e-8, _null_interval),
         Check("theoretical profile", "its geometric series", 1e-10, _theory),
-        Check("fit of the theoretical profile", "the steps it was made with", 1e-5, _fits),
+        Check("fit of the theoretical profile", "the steps of the given profile", 1e-5, _fits),
         Check("filters of a linear CNN", "gradient descent step by step", 1e-10, _linear_cnn),
     ]
 
 
 def _self_check() -> Deviations:
-    self_check()  # raises where it finds one
+    self_check()  # raises an error for a problem
     yield "all kernels", 0.0
 
 
 def _basis(kind: tuple[int, int, int]) -> tuple[Array, PatchBasis]:
-    """Return a patch covariance, from whole numbers, and the basis of it."""
-    count, total, second = patch_sums(pictures(12, kind[0], 24, 24), kind[1:])
+    """Return a patch covariance, computed from integers, and its basis."""
+    count, total, second = patch_sums(smooth_images(12, kind[0], 24, 24), kind[1:])
     mean = total / count / 255
     covariance = (second - np.outer(total, total) / count) / count / 255**2
     tensors = torch.from_numpy(covariance), torch.from_numpy(mean)
@@ -66,24 +66,24 @@ def _basis(kind: tuple[int, int, int]) -> tuple[Array, PatchBasis]:
 
 
 def _bases() -> Deviations:
-    for kind in KINDS:
+    for kind in PATCHES:
         covariance, basis = _basis(kind)
         u, e = basis.components.numpy(), basis.eigenvalues.numpy()
         what = f"of {'x'.join(map(str, kind))} patches"
-        yield f"C u = e u {what}", away(multiply(covariance, u.T), u.T * e) / e.max()
-        yield f"orthonormal {what}", away(multiply(u, u.T), np.eye(len(u)))
+        yield f"C u = e u {what}", max_difference(multiply(covariance, u.T), u.T * e) / e.max()
+        yield f"orthonormal {what}", max_difference(multiply(u, u.T), np.eye(len(u)))
         yield f"descending {what}", max(0.0, float(np.diff(e).max()))
         yield f"sum of eigenvalues {what}", abs(e.sum() / covariance.trace() - 1)
 
 
 def _profiles() -> Deviations:
-    for kind in KINDS:
+    for kind in PATCHES:
         _, basis = _basis(kind)
         filters = noise(9, *kind).astype(np.float32) / 64 - 2
         responses = multiply(filters.reshape(9, -1).astype(float), basis.components.numpy().T)
         expected = np.sqrt((responses**2).mean(0))
         found = energy_profile(torch.from_numpy(filters), basis)
-        yield f"of {'x'.join(map(str, kind))} filters", relatively_away(found, expected)
+        yield f"of {'x'.join(map(str, kind))} filters", relative_difference(found, expected)
 
 
 def _correlations() -> Deviations:
@@ -94,9 +94,9 @@ def _correlations() -> Deviations:
         yield f"profiles {i} and {j}", abs(float(found[i, j]) - expected)
 
 
-def _band() -> Deviations:
-    """Integrate the density (1 - r^2)^((d - 4) / 2), which is flat for four components."""
-    yield "4 components", away(pearson_null_interval(4), (-0.95, 0.95))
+def _null_interval() -> Deviations:
+    """Integrate the density (1 - r^2)^((d - 4) / 2), which is uniform for four components."""
+    yield "4 components", max_difference(pearson_null_interval(4), (-0.95, 0.95))
     for d in (27, 147):
         low, high = pearson_null_interval(d)
         inside = _integral(d, math.asin(low), math.asin(high)) / _integral(
@@ -135,7 +135,7 @@ def _linear_cnn() -> Deviations:
     filters = noise(5, 12, seed=2) / 2560
     expected = gradient_descent(filters, patches, targets, 0.05, 60)
     found = simulate_linear_cnn(filters, patches, targets, step_size=0.05, steps=60)
-    yield "step by step", relatively_away(found, expected)
+    yield "step by step", relative_difference(found, expected)
     a, b = multiply(patches.T, patches) / 50, (patches * targets[:, None]).mean(0)
     found = solve_linear_cnn(filters, a, b, step_size=0.05, steps=60)
-    yield "closed form", relatively_away(found, expected)
+    yield "closed form", relative_difference(found, expected)

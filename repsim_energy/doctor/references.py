@@ -1,4 +1,4 @@
-"""What the kernels are compared with: plain definitions, slow, without torch and without BLAS."""
+"""Reference definitions for the checks: slow, without torch and without BLAS."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Patch = tuple[int, int]
 
 
 def multiply(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-    """Return the (m, n) product of (m, k) and (k, n), added up by numpy's own loops."""
+    """Return the (m, n) product of (m, k) and (k, n), summed by NumPy's own loops."""
     product: NDArray[Any] = np.einsum("ik,kj->ij", left, right, optimize=False)
     return product
 
 
 def patches_of(images: NDArray[Any], patch: Patch) -> NDArray[Any]:
-    """Return (n, places, d) patches, flattened channel-first; int64 of whole numbers, or float64.
+    """Return (n, positions, d) patches, flattened channel-first, as int64 or float64.
 
     Examples
     --------
@@ -47,13 +47,13 @@ def patches_of(images: NDArray[Any], patch: Patch) -> NDArray[Any]:
 
 
 def patch_sums(images: NDArray[Any], patch: Patch) -> tuple[int, NDArray[Any], NDArray[Any]]:
-    """Return number, (d,) sum and (d, d) second moment of all patches."""
+    """Return the number, (d,) sum and (d, d) second moment of all patches."""
     patches = patches_of(images, patch).reshape(-1, images.shape[1] * patch[0] * patch[1])
     return len(patches), patches.sum(0), multiply(patches.T, patches)
 
 
 def patch_autocovariance(images: Array, patch: Patch, max_shift: int) -> Array:
-    """Return the (2m + 1, 2m + 1, d, d) means of (p(i) - mean) (p(i + shift) - mean)'."""
+    """Return the (2m + 1, 2m + 1, d, d) means of (p(i) - mean) (p(i + shift) - mean)ᵀ."""
     patches = patches_of(images, patch)
     rows, columns = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
     maps = (patches - patches.mean((0, 1))).reshape(len(images), rows, columns, -1)
@@ -73,19 +73,19 @@ def patch_autocovariance(images: Array, patch: Patch, max_shift: int) -> Array:
 
 
 def autocorrelation(maps: Array, max_shift: int) -> Array:
-    """Return the (2m + 1, 2m + 1) autocorrelation of maps as vectors, 1 at shift zero."""
+    """Return the (2m + 1, 2m + 1) autocorrelation of vector-valued maps, 1 at shift zero."""
     moments = patch_autocovariance(maps, (1, 1), max_shift).trace(axis1=2, axis2=3)
     lags: Array = moments / moments[max_shift, max_shift]
     return lags
 
 
 def cka(x: Array, y: Array, estimator: str) -> float:
-    """Return linear CKA by the definitions of Kornblith et al. and Song et al."""
+    """Return linear CKA by the definitions of Kornblith et al. (2019) and Song et al. (2012)."""
     return cka_of_batches([(x, y)], estimator)
 
 
 def cka_of_batches(batches: Sequence[tuple[Array, Array]], estimator: str) -> float:
-    """Return the ratio of estimates of HSIC that are summed over batches first."""
+    """Return CKA from HSIC estimates summed over batches."""
     hsic = _song if estimator == "debiased" else _biased
     kernels = [(multiply(x, x.T), multiply(y, y.T)) for x, y in batches]
     xy, xx, yy = (
@@ -95,13 +95,13 @@ def cka_of_batches(batches: Sequence[tuple[Array, Array]], estimator: str) -> fl
 
 
 def _biased(k: Array, m: Array) -> float:
-    """Return the sum of the products of two kernels with rows and columns centered."""
+    """Return the sum of products of two kernels whose rows and columns are centered."""
     k, m = (g - g.mean(0) - g.mean(1)[:, None] + g.mean() for g in (k, m))
     return float((k * m).sum())
 
 
 def _song(k: Array, m: Array) -> float:
-    """Return HSIC_1 as Song et al. (2012) write it, their Equation 5."""
+    """Return HSIC_1, Equation 5 of Song et al. (2012)."""
     n = len(k)
     k, m = (g - np.diag(np.diag(g)) for g in (k, m))
     ends = k.sum() * m.sum() / ((n - 1) * (n - 2))
@@ -110,7 +110,7 @@ def _song(k: Array, m: Array) -> float:
 
 
 def theoretical_profile(eigenvalues: Array, step_size: float, steps: int) -> Array:
-    """Return the curve of the linear CNN by its geometric series, step by step."""
+    """Return the profile of the linear CNN by summing its geometric series."""
     total, power = np.zeros_like(eigenvalues), np.ones_like(eigenvalues)
     for _ in range(steps):
         total += power
@@ -122,9 +122,9 @@ def theoretical_profile(eigenvalues: Array, step_size: float, steps: int) -> Arr
 def gradient_descent(
     filters: Array, average_patches: Array, targets: Array, step_size: float, steps: int
 ) -> Array:
-    """Return (k, d) filters after steps down the gradient of the mean squared error."""
+    """Return (k, d) filters after gradient descent on the mean squared error."""
     for _ in range(steps):
-        answers = multiply(average_patches, filters.T).sum(1)
-        gradient = multiply(average_patches.T, (answers - targets)[:, None])[:, 0]
+        outputs = multiply(average_patches, filters.T).sum(1)
+        gradient = multiply(average_patches.T, (outputs - targets)[:, None])[:, 0]
         filters = filters - step_size * 2 / len(targets) * gradient
     return filters

@@ -1,4 +1,4 @@
-"""The report as plain text, narrow enough to be pasted anywhere."""
+"""Format the report as plain text of at most 96 columns."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ from repsim_energy.doctor.checks import Finding
 from repsim_energy.doctor.facts import Facts
 from repsim_energy.registry.plugins import Plugin
 
-__all__ = ["line_of", "lines_of_facts", "paragraph", "summary_of"]
+__all__ = ["format_finding", "format_facts", "format_topic", "summarize"]
 
-WIDTH, INDENT = 96, 14
-
-NAME = 46
-"""Columns of a check's name."""
+WIDTH, INDENT, NAME_WIDTH = 96, 14, 46
+"""In columns."""
 
 
-def lines_of_facts(facts: Facts, plugins: Sequence[Plugin]) -> Iterator[str]:
-    """Yield a paragraph for each topic, the plugins, and the head of the table of checks."""
+def format_facts(facts: Facts, plugins: Sequence[Plugin]) -> Iterator[str]:
+    """Yield the topics, the plugins, and the header of the table of checks."""
     for topic, answers in facts.items():
-        yield paragraph(topic, answers)
+        yield format_topic(topic, answers)
     for plugin in plugins:
-        said = f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.status}"
-        yield _filled("plugin", "; ".join([said, *plugin.problems]))
+        status = f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.status}"
+        yield _filled("plugin", "; ".join([status, *plugin.problems]))
     yield ""
     yield _row("device", "threads", "check", "off by", "allowed", "seconds")
 
 
-def line_of(finding: Finding) -> str:
-    """Return a row of the table; what is wrong stands below it."""
+def format_finding(finding: Finding) -> str:
+    """Return a row of the table, followed by its problem and warnings."""
     deviation = "-" if finding.deviation is None else f"{finding.deviation:.1e}"
     row = _row(
         finding.device,
@@ -39,27 +37,28 @@ def line_of(finding: Finding) -> str:
         f"{finding.allowed:.1e}",
         f"{finding.seconds:.2f}",
     )
-    said = [] if finding.problem is None else [f"expected {finding.expected}; {finding.problem}"]
-    below = [_wrapped(f"FAILED: {text}") for text in said]
-    below += [_wrapped(f"warning: {text}") for text in finding.warnings]
-    return "\n".join([row, *below])
+    lines = [row]
+    if finding.problem is not None:
+        lines.append(_wrapped(f"FAILED: expected {finding.expected}; {finding.problem}"))
+    lines += [_wrapped(f"warning: {text}") for text in finding.warnings]
+    return "\n".join(lines)
 
 
 def _row(device: str, threads: str, name: str, *numbers: str) -> str:
     columns = " ".join(f"{number:>8}" for number in numbers)
-    return f"{device:<7} {threads:>7} {name:<{NAME}} {columns}"
+    return f"{device:<7} {threads:>7} {name:<{NAME_WIDTH}} {columns}"
 
 
-def summary_of(findings: Sequence[Finding]) -> str:
-    """Return the last line: that all is well, or what is not."""
+def summarize(findings: Sequence[Finding]) -> str:
+    """Return the last line of the report, with the failed checks."""
     failed = [f"{f.name} ({f.device})" for f in findings if not f.passed]
     if not failed:
         return f"all {len(findings)} checks passed"
     return _wrapped(f"{len(failed)} of {len(findings)} checks FAILED: {'; '.join(failed)}", 0)
 
 
-def paragraph(topic: str, answers: Mapping[str, str]) -> str:
-    """Return what there is to say of a topic."""
+def format_topic(topic: str, answers: Mapping[str, str]) -> str:
+    """Return a topic and its answers as a paragraph."""
     return _filled(topic, "; ".join(f"{k} {v}" for k, v in answers.items()) or "nothing set")
 
 

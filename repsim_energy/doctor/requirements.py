@@ -1,4 +1,4 @@
-"""The versions of this package and of everything that it stands on."""
+"""Versions of this package and of its dependencies."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from repsim_energy.versions import NOT_INSTALLED, OWN, version_of
 __all__ = ["required", "versions"]
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-"""Where a source tree that is not installed states its dependencies."""
+"""Declares the dependencies of a source tree that is not installed."""
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of its dependencies.
 
-    Of optional dependencies, those that are installed.
+    Optional dependencies are included if they are installed.
     """
     found = {"python": platform.python_version(), OWN: version_of(OWN)}
     for name, optional in required().items():
         version = version_of(name)
         if version != NOT_INSTALLED or not optional:
             found[name] = version
-    return found | {"torch": str(torch.__version__)}  # which names its build, such as +cpu
+    return found | {"torch": str(torch.__version__)}  # includes the build, such as +cpu
 
 
 def required() -> dict[str, bool]:
-    """Return what this package's metadata states: distribution -> whether it is optional.
+    """Return the dependencies of this package: distribution -> whether it is optional.
 
     Examples
     --------
@@ -40,19 +40,19 @@ def required() -> dict[str, bool]:
     False
     """
     found: dict[str, bool] = {}
-    for line in _stated():
+    for line in _declared():
         name = re.split(r"[^\w.-]", line)[0]
         if name != OWN:
             found.setdefault(name, "extra ==" in line)
     return found
 
 
-def _stated() -> list[str]:
+def _declared() -> list[str]:
     try:
         return metadata.requires(OWN) or []
     except metadata.PackageNotFoundError:
         if not PROJECT.is_file():
             return []
         project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-        stated: list[str] = project["dependencies"]
-        return stated
+        declared: list[str] = project["dependencies"]
+        return declared

@@ -1,4 +1,4 @@
-"""Answers that no formula gives, stored with the package; ``make_stored`` makes them."""
+"""Stored answers, for results without a formula. ``make_stored`` computes them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ FILE = Path(__file__).with_name("stored.json")
 
 @functools.cache
 def stored() -> dict[str, Any]:
-    """Return what is stored: name -> numbers in lists."""
+    """Return the stored answers: name -> nested lists of numbers."""
     content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return content

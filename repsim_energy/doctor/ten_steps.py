@@ -1,4 +1,4 @@
-"""A tiny network and ten steps of its training, whose outcome is stored."""
+"""Ten training steps of a tiny network, whose result is stored."""
 
 from __future__ import annotations
 
@@ -10,29 +10,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repsim_energy.doctor.pictures import pictures
+from repsim_energy.doctor.inputs import smooth_images
 from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.training.recipe import Recipe
 
-__all__ = ["RECIPE", "SEEDS", "data", "network", "outcome_in_float64"]
+__all__ = ["RECIPE", "SEEDS", "data", "network", "train_in_float64"]
 
 SEEDS = (0, 10)
-"""Seeds with which no activation comes so close to where ReLU or pooling turns that rounding to
-float32 decides on which side it is."""
+"""Seeds for which rounding to float32 changes no decision of ReLU or pooling."""
 
 RECIPE = Recipe(
     lr=0.05, momentum=0.9, weight_decay=1e-3, batch=16, steps=10, snapshots=0, evaluations=1
 )
 
-TRAIN, TEST = 48, 24
-"""How many images there are to train on, and to test with."""
+TRAIN_IMAGES, TEST_IMAGES = 48, 24
 
-NAMES = tuple("abcd")
-"""The classes."""
+CLASSES = tuple("abcd")
 
 
 def network(classes: int, channels: int) -> nn.Sequential:
-    """Return a new network of the layers that networks here are made of."""
+    """Return a new network with the layers of the built-in models."""
     return nn.Sequential(
         nn.Conv2d(channels, 6, 3, bias=False),
         nn.BatchNorm2d(6),
@@ -48,26 +45,30 @@ def network(classes: int, channels: int) -> nn.Sequential:
 
 @functools.cache
 def data() -> Dataset:
-    """Return training and test images in four classes, of different brightness."""
-    labels = np.arange(TRAIN + TEST, dtype=np.int64) % len(NAMES)
+    """Return training and test images of four classes, which differ in brightness."""
+    labels = np.arange(TRAIN_IMAGES + TEST_IMAGES, dtype=np.int64) % len(CLASSES)
     brightness = (24 * labels).astype(np.uint8)[:, None, None, None]
-    images = pictures(TRAIN + TEST, 3, 12, 12, seed=5) // 2 + brightness
+    images = smooth_images(TRAIN_IMAGES + TEST_IMAGES, 3, 12, 12, seed=5) // 2 + brightness
     train, test = (
-        ImageSet(torch.from_numpy(images[part]), torch.from_numpy(labels[part]), NAMES, "ten steps")
-        for part in (slice(TRAIN), slice(TRAIN, None))
+        ImageSet(
+            torch.from_numpy(images[part]), torch.from_numpy(labels[part]), CLASSES, "ten steps"
+        )
+        for part in (slice(TRAIN_IMAGES), slice(TRAIN_IMAGES, None))
     )
     return Dataset("ten steps", train, test)
 
 
-def outcome_in_float64(seed: int) -> dict[str, NDArray[np.float64]]:
-    """Return what comes of the training, written out step by step in float64.
+def train_in_float64(seed: int) -> dict[str, NDArray[np.float64]]:
+    """Train step by step in float64.
 
-    ``init`` and ``trained`` are the (6, 3, 3, 3) filters, ``loss`` is that of each step and
-    ``test_loss`` that on the test images in the end.
+    Returns
+    -------
+    ``init`` and ``trained``, the (6, 3, 3, 3) filters; ``loss`` (steps,), the training loss;
+    ``test_loss``, the final loss on the test images.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module: nn.Module = network(len(NAMES), 3).double()
+        module: nn.Module = network(len(CLASSES), 3).double()
     filters, weights = module.get_parameter("0.weight"), list(module.parameters())
     initial = filters.detach().numpy().copy()
     velocities = [torch.zeros_like(w) for w in weights]
@@ -92,14 +93,16 @@ def outcome_in_float64(seed: int) -> dict[str, NDArray[np.float64]]:
 
 
 def _batches(seed: int) -> list[Tensor]:
-    """Return the images of each step: every epoch deals all of them out in a new order."""
+    """Return the image indices of each step. Every epoch uses a new order of all images."""
     generator = torch.Generator().manual_seed(seed)
-    epochs = [torch.randperm(TRAIN, generator=generator).split(RECIPE.batch) for _ in range(4)]
+    epochs = [
+        torch.randperm(TRAIN_IMAGES, generator=generator).split(RECIPE.batch) for _ in range(4)
+    ]
     return [batch for epoch in epochs for batch in epoch][: RECIPE.steps]
 
 
 def _normalized(images: ImageSet) -> Tensor:
-    """Return input less the channels' means over the training images, over one deviation."""
+    """Subtract the channel means and divide by the standard deviation of the training images."""
     pixels = data().train.images.double() / 255
     mean = pixels.mean((0, 2, 3), keepdim=True)
     return (images.images.double() / 255 - mean) / (pixels - mean).square().mean().sqrt()

@@ -1,4 +1,4 @@
-"""Ten steps of training against the stored outcome of the same steps in float64."""
+"""Checks of ten training steps, against the stored result of the same steps in float64."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.doctor.checks import Check, Deviations, relatively_away
+from repsim_energy.doctor.checks import Check, Deviations, relative_difference
 from repsim_energy.doctor.stored import stored
 from repsim_energy.doctor.ten_steps import RECIPE, SEEDS, data, network
 from repsim_energy.interfaces import ModelSpec
@@ -26,39 +26,41 @@ __all__ = ["checks"]
 
 SPEC = ModelSpec("ten steps", network, None)
 
-FLOAT32, BFLOAT16 = 2e-5, 0.2
-"""Allowed of the largest change of a filter: in float32, up to 1e-6 was seen on processors with and
-without AVX2 and AVX-512 and on a GPU, where factors rounded to 11 digits (TF32) would make 0.007;
-in bfloat16 it is 0.03."""
+MAX_DEVIATION, MAX_DEVIATION_BFLOAT16 = 2e-5, 0.2
+"""Relative to the largest change of a filter.
+
+In float32 up to 1e-6 was observed, on processors with and without AVX2 and AVX-512 and on a GPU;
+TF32 would give 0.007. In bfloat16, 0.03 was observed.
+"""
 
 
 def checks(device: torch.device) -> list[Check]:
     """Return the checks of training on a device."""
-    stored_outcome = "the stored outcome of the same steps in float64"
+    stored_result = "the stored result of the same steps in float64"
     alone, together = partial(_alone, RECIPE, device), partial(_together, device)
     reduced = partial(_alone, replace(RECIPE, precision="bfloat16"), device)
     found = [
-        Check("ten training steps", stored_outcome, FLOAT32, alone),
-        Check("ten training steps in bfloat16", stored_outcome, BFLOAT16, reduced),
-        Check("ten training steps, two seeds at once", stored_outcome, FLOAT32, together),
+        Check("ten training steps", stored_result, MAX_DEVIATION, alone),
+        Check("ten training steps in bfloat16", stored_result, MAX_DEVIATION_BFLOAT16, reduced),
+        Check("ten training steps, two seeds at once", stored_result, MAX_DEVIATION, together),
     ]
     if device.type == "cpu":
         shared = partial(_alone, RECIPE, device, SEEDS[:1])
         found += [
             Check("initial weights of a seed", "stored ones", 1e-6, _initial),
-            Check("ten training steps, all threads", stored_outcome, FLOAT32, shared, True),
+            Check("ten training steps, all threads", stored_result, MAX_DEVIATION, shared, True),
         ]
     return found
 
 
 def _initial() -> Deviations:
     for seed in SEEDS:
-        yield f"seed {seed}", relatively_away(_filters(_new(seed)), _stored(seed)["init"])
+        yield f"seed {seed}", relative_difference(_filters(_new(seed)), _stored(seed)["init"])
 
 
 def _stored(seed: int) -> dict[str, Any]:
-    outcome: dict[str, Any] = stored()["ten_steps"][SEEDS.index(seed)]
-    return outcome
+    result: dict[str, Any] = stored()["ten_steps"][SEEDS.index(seed)]
+    return result
 
 
 def _new(seed: int) -> nn.Module:
@@ -93,12 +95,15 @@ def _together(device: torch.device) -> Deviations:
 
 
 def _compare(seed: int, found: Mapping[str, Tensor]) -> Deviations:
-    """Compare what training changed, beside the largest change, and the losses."""
+    """Compare the changes of the filters, relative to the largest one, and the losses."""
     expected = {name: np.array(values) for name, values in _stored(seed).items()}
     change = found["trained"].double() - found["init"].double()
-    yield f"filters, seed {seed}", relatively_away(change, expected["trained"] - expected["init"])
-    yield f"training loss, seed {seed}", relatively_away(found["loss"], expected["loss"])
+    yield (
+        f"filters, seed {seed}",
+        relative_difference(change, expected["trained"] - expected["init"]),
+    )
+    yield f"training loss, seed {seed}", relative_difference(found["loss"], expected["loss"])
     yield (
         f"loss on test images, seed {seed}",
-        relatively_away(found["test_loss"], expected["test_loss"]),
+        relative_difference(found["test_loss"], expected["test_loss"]),
     )

@@ -1,1 +1,1 @@
-"""Reproduce the paper: experiments, their common setting, scales, published numbers, report."""
+"""Reproduction of the paper: experiments, their settings, published numbers and the report."""

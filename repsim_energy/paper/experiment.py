@@ -1,4 +1,4 @@
-"""An experiment by its names; what it needs is imported when it is run."""
+"""Entry of an experiment, whose module is imported when it runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Experiment"]
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of the reproduction.
+    """Experiment of the reproduction.
 
     Parameters
     ----------
-    module : the module whose function ``run(setting) -> Outcome`` it is
-    names : the tables and figures it makes, the first of which names its files
-    title : what it shows
-    uses : the options of ``repsim reproduce`` that make a difference to it
+    module : module with a function ``run(setting) -> Outcome``
+    names : tables and figures that it reproduces; the first one names its files
+    title : description for the report
+    uses : options of ``repsim reproduce`` that affect it
     """
 
     module: str
@@ -33,10 +33,10 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """The name of its files."""
+        """Name of its files."""
         return self.names[0]
 
     def run(self, setting: Setting) -> Outcome:
-        """Run it."""
+        """Import the module and run it."""
         run: Callable[[Setting], Outcome] = importlib.import_module(self.module).run
         return run(setting)

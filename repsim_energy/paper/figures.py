@@ -1,7 +1,8 @@
-"""Results as figures; nothing is computed here. Needs matplotlib, the extra ``plot``."""
+"""Figures of results. They need matplotlib, the extra ``plot``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
+    from torch import Tensor
 
 __all__ = [
     "check_matplotlib",
@@ -27,12 +29,12 @@ __all__ = [
     "save_figure",
 ]
 
-PANEL = (4.8, 3.4)
-"""Inches, width and height."""
+PANEL_INCHES = (4.8, 3.4)
+"""Width and height in inches."""
 
 
 def check_matplotlib() -> None:
-    """Refuse, before any work is done, to draw without matplotlib."""
+    """Raise ``UsageError`` if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -42,18 +44,18 @@ def check_matplotlib() -> None:
 
 
 def new_figure(panels: int, *, columns: int = 3) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its panels, row by row."""
+    """Return a figure with this number of panels, row by row."""
     from matplotlib.figure import Figure
 
     across = min(panels, columns)
     down = -(-panels // across)
-    figure = Figure((PANEL[0] * across, PANEL[1] * down), layout="constrained")
+    figure = Figure((PANEL_INCHES[0] * across, PANEL_INCHES[1] * down), layout="constrained")
     axes = [figure.add_subplot(down, across, number + 1) for number in range(panels)]
     return figure, axes
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as ``path`` with the endings .svg and .png."""
+    """Write a figure to ``path`` with the suffixes .svg and .png."""
     from matplotlib import rc_context
 
     with rc_context({"svg.hashsalt": path.name}):  # equal figures give equal files
@@ -69,11 +71,11 @@ def draw_profiles(
 
     Parameters
     ----------
-    profiles : label -> (d,), or (n, d) drawn as mean and range over n networks
+    profiles : label -> (d,), or (n, d), drawn as mean and range over n networks
     """
     for label, values in profiles.items():
         rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        known = np.flatnonzero(np.isfinite(rows).any(0))  # others are without variance
+        known = np.flatnonzero(np.isfinite(rows).any(0))  # the others have no variance
         rows = rows[np.isfinite(rows[:, known]).all(1)][:, known]
         if len(rows):
             _draw_band(axes, known, rows / rows.max(1, keepdims=True), label)
@@ -93,7 +95,15 @@ def draw_curves(
     style: str = "-",
     **scales: str,
 ) -> None:
-    """Draw (m,) curves, or mean and range of (n, m) ones, over (m,) x; ``xscale``, ``yscale``."""
+    """Draw curves over x.
+
+    Parameters
+    ----------
+    x : (m,)
+    curves : label -> (m,), or (n, m), drawn as mean and range over n networks
+    style : matplotlib's line style
+    scales : ``xscale`` and ``yscale`` of the axes
+    """
     for label, values in curves.items():
         rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
         _draw_band(axes, np.asarray(x), rows, label, style)
@@ -124,7 +134,7 @@ def draw_matrix(
     columns: Sequence[str] | None = None,
     numbers: bool = True,
 ) -> None:
-    """Draw a matrix of correlations between -1 and 1, on request with its numbers written in."""
+    """Draw a matrix of correlations; ``numbers`` writes the values into the cells."""
     cells = np.asarray(values, dtype=np.float64)
     columns = rows if columns is None else columns
     axes.imshow(cells, vmin=-1, vmax=1, cmap="RdBu_r", aspect="auto")
@@ -138,7 +148,7 @@ def draw_matrix(
 
 
 def draw_map(axes: Axes, values: ArrayLike, title: str, label: str) -> None:
-    """Draw a (2m + 1, 2m + 1) map of correlations, shift zero in the middle."""
+    """Draw a (2m + 1, 2m + 1) map of correlations with shift zero at the center."""
     cells = np.asarray(values, dtype=np.float64)
     m = len(cells) // 2
     edge = m + 0.5
@@ -146,19 +156,19 @@ def draw_map(axes: Axes, values: ArrayLike, title: str, label: str) -> None:
     axes.set(title=title, xlabel=label, ylabel=label)
 
 
-def draw_filters(axes: Axes, filters: ArrayLike, title: str, *, limit: float) -> None:
-    """Draw (k, c, kh, kw) filters as a grid of color images; ±``limit`` is black and white."""
-    bank = np.asarray(filters, dtype=np.float64)
-    if bank.shape[1] != 3:
-        bank = bank[:, :1].repeat(3, axis=1)
-    k, _, kh, kw = bank.shape
-    across = int(np.ceil(np.sqrt(k)))
-    down = -(-k // across)
-    grid = np.ones((down * (kh + 1) - 1, across * (kw + 1) - 1, 3))
-    for number, weights in enumerate(bank):
-        y, x = divmod(number, across)
-        tile = np.clip(0.5 + weights / (2 * limit), 0, 1).transpose(1, 2, 0)
-        grid[y * (kh + 1) : y * (kh + 1) + kh, x * (kw + 1) : x * (kw + 1) + kw] = tile
-    axes.imshow(grid, interpolation="nearest")
+def draw_filters(axes: Axes, filters: Tensor, title: str, *, limit: float) -> None:
+    """Draw filters as a square grid of color images.
+
+    Parameters
+    ----------
+    filters : (k, c, kh, kw); of other than three channels, the first one is drawn in gray
+    limit : absolute weight drawn as black (negative) or white (positive)
+    """
+    from torchvision.utils import make_grid
+
+    colors = filters if filters.shape[1] == 3 else filters[:, :1]
+    tiles = (0.5 + colors / (2 * limit)).clamp(0, 1)
+    grid = make_grid(tiles, nrow=math.ceil(math.sqrt(len(tiles))), padding=1, pad_value=1)
+    axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)

@@ -1,4 +1,4 @@
-"""What an experiment gives back."""
+"""Results of an experiment."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from repsim_energy.paper.figures import new_figure
+
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["Outcome", "Quantity", "similarities"]
@@ -19,15 +22,15 @@ __all__ = ["Outcome", "Quantity", "similarities"]
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """A number of a table or figure, once per network or pair of networks.
+    """A number of a table or figure, measured once per network, pair of networks or draw.
 
     Parameters
     ----------
-    name : what it is, in words
-    values : of the networks or pairs; their mean is compared with the published number
-    key : of the published number; empty where there is none
-    over : what is independent in them, such as ``3 seeds``
-    note : what a reader has to know beside it
+    name : description for the report
+    values : finite measurements; their mean is compared with the published number
+    key : key in ``published.json``; empty without a published number
+    over : the independent repetitions, such as ``3 seeds``
+    note : remark for the report
     """
 
     name: str
@@ -39,35 +42,41 @@ class Quantity:
 
 @dataclass(eq=False)
 class Outcome:
-    """What an experiment found.
+    """Results, figure and numbers of an experiment.
 
     Parameters
     ----------
-    results : name -> data set, each a group of the result file; one named "" is its root
-    figure : the picture
-    quantities : what is laid beside the published numbers
-    missing : what was left out, and what the user has to bring for it
-    failures : trainings that failed
+    results : name -> data set, stored as a group of the result file; "" is its root
+    quantities : numbers for the report, beside the published ones
+    missing : parts left out for lack of data or weights, and how to provide these
+    failures : error messages of failed trainings
     """
 
     results: dict[str, xr.Dataset] = field(default_factory=dict)
-    figure: Figure | None = None
     quantities: list[Quantity] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    figure: Figure | None = field(default=None, init=False)
 
     def add(
-        self, name: str, values: ArrayLike, key: str = "", over: str = "", note: str = ""
+        self, name: str, values: ArrayLike, *, key: str = "", over: str = "", note: str = ""
     ) -> None:
-        """Add a quantity; every element of an array is a value, NaN is none."""
+        """Add a quantity. Every finite element of ``values`` is a measurement."""
         flat = np.asarray(values, dtype=np.float64).ravel()
         self.quantities.append(Quantity(name, flat[np.isfinite(flat)], key, over, note))
 
     def keep(self, name: str, result: xr.Dataset) -> xr.Dataset:
-        """Keep a result, and what failed in it."""
+        """Add a result and the failures recorded in it; return the result."""
         self.results[name] = result
         self.failures += str(result.attrs.get("failures", "")).splitlines()
         return result
+
+    def panels(self, count: int, *, columns: int = 3) -> list[Axes]:
+        """Start the figure and return its panels, row by row. No panels, no figure."""
+        if not count:
+            return []
+        self.figure, axes = new_figure(count, columns=columns)
+        return axes
 
 
 def similarities(
@@ -77,7 +86,7 @@ def similarities(
 
     Parameters
     ----------
-    a, b : indices such as ``{"model": 0, "dataset": 1}``; a dimension that is not named is 0
+    a, b : indices such as ``{"model": 0, "dataset": 1}``; 0 for a dimension that is not named
     """
     first = {"dataset": 0, "model": 0, **a}
     second = first if b is None else {"dataset": 0, "model": 0, **b}

@@ -1,12 +1,14 @@
-"""Published numbers beside ours: one JSON file, and one page made from it."""
+"""Report of a reproduction: published numbers beside ours, as JSON and as a page."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -14,10 +16,23 @@ from repsim_energy.errors import FileError
 from repsim_energy.paper.outcome import Quantity
 from repsim_energy.storage import atomic_path
 
-__all__ = ["JSON", "MARKDOWN", "compared", "page", "read_rows", "table", "write_rows"]
+__all__ = [
+    "HEADER",
+    "JSON",
+    "MARKDOWN",
+    "Comparison",
+    "Published",
+    "Row",
+    "compare_with_published",
+    "page",
+    "read_rows",
+    "table",
+    "write_rows",
+]
 
 JSON = "reproduction.json"
 MARKDOWN = "reproduction.md"
+HEADER = ("quantity", "published", "ours ± sd (n)", "within")
 
 INTRODUCTION = """\
 # Reproduction of Chowers & Weiss (2023)
@@ -28,52 +43,117 @@ similarity no more than the tolerance below it (≥), for what should vanish no 
 tolerance away from zero (|·| ≤), else as near as the tolerance (±).
 """
 
+RULES: dict[str, tuple[Callable[[float, float], float], str]] = {
+    "at_least": (lambda ours, value: value - ours, "≥ {low:g}"),
+    "at_most": (lambda ours, value: abs(ours) - abs(value), "|·| ≤ {high:g}"),
+    "near": (lambda ours, value: abs(ours - value), "± {tolerance:g}"),
+}
+"""Rule -> the deviation that must not exceed the tolerance, and the bound as printed."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published number and how near ours has to be.
+
+    Parameters
+    ----------
+    where : table or figure
+    rule : a name of ``RULES``
+    tolerance : largest permitted deviation
+    sd : published standard deviation
+    """
+
+    where: str
+    value: float
+    rule: str
+    tolerance: float
+    sd: float | None = None
+
+    def within(self, ours: float) -> bool:
+        """Return whether a number deviates by no more than the tolerance."""
+        deviation, _ = RULES[self.rule]
+        return bool(np.round(deviation(ours, self.value), 12) <= self.tolerance)
+
+    def bound(self) -> str:
+        """Return the bound as printed, such as ``≥ 0.94``."""
+        low, high = self.value - self.tolerance, abs(self.value) + self.tolerance
+        return RULES[self.rule][1].format(low=low, high=high, tolerance=self.tolerance)
+
+    def __str__(self) -> str:
+        sd = "" if self.sd is None else f" ± {self.sd:g}"
+        return f"{self.value:g}{sd} ({self.where}; {self.bound()})"
+
+
+class Comparison(TypedDict):
+    """A quantity beside the published number, as JSON.
+
+    ``ours`` and ``sd`` are mean and standard deviation of ``values`` measurements; ``published``
+    has the fields of :class:`Published`.
+    """
+
+    quantity: str
+    ours: float | None
+    sd: float | None
+    values: int
+    over: str
+    note: str
+    published: dict[str, Any] | None
+    within: bool | None
+
+
+class Row(TypedDict):
+    """Report of an experiment, as JSON."""
+
+    names: list[str]
+    title: str
+    scale: str
+    scale_summary: str
+    recipe: str
+    data: list[str]
+    seconds: float
+    missing: list[str]
+    failures: list[str]
+    quantities: list[Comparison]
+    figure: bool
+
 
 @cache
 def _published() -> dict[str, dict[str, Any]]:
-    """Return key -> where it is published, value, sd, rule and tolerance."""
     file = resources.files(__package__).joinpath("published.json")
-    table: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-    return table
+    entries: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return entries
 
 
-def compared(quantity: Quantity) -> dict[str, Any]:
-    """Return a quantity beside the published number, as plain values."""
+def compare_with_published(quantity: Quantity) -> Comparison:
+    """Return a quantity beside the published number."""
     values = quantity.values
-    row: dict[str, Any] = {
+    ours = float(values.mean()) if len(values) else None
+    entry = _published()[quantity.key] if quantity.key else None
+    return {
         "quantity": quantity.name,
-        "ours": float(values.mean()) if len(values) else None,
+        "ours": ours,
         "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
         "values": len(values),
         "over": quantity.over,
         "note": quantity.note,
-        "published": None,
-        "within": None,
+        "published": entry,
+        "within": None if entry is None or ours is None else Published(**entry).within(ours),
     }
-    if quantity.key:
-        row["published"] = published = _published()[quantity.key]
-        if row["ours"] is not None:
-            row["within"] = _within(row["ours"], published)
-    return row
 
 
-def _within(ours: float, published: dict[str, Any]) -> bool:
-    value, tolerance = published["value"], published["tolerance"]
-    distance = {
-        "at_least": value - ours,
-        "at_most": abs(ours) - abs(value),
-        "near": abs(ours - value),
-    }
-    return bool(np.round(distance[published["rule"]], 12) <= tolerance)
+def read_rows(folder: Path) -> dict[str, Row]:
+    """Return the rows stored in a folder: name of the experiment -> row.
 
-
-def read_rows(folder: Path) -> dict[str, Any]:
-    """Return what a folder already holds: name of the experiment -> its row."""
+    Raises
+    ------
+    FileError
+        If ``reproduction.json`` is not a report.
+    """
     path = folder / JSON
     if not path.is_file():
         return {}
     try:
-        rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["experiments"]
+        rows: dict[str, Row] = json.loads(path.read_text(encoding="utf-8"))["experiments"]
         page(rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(
@@ -83,7 +163,7 @@ def read_rows(folder: Path) -> dict[str, Any]:
     return rows
 
 
-def write_rows(folder: Path, rows: dict[str, Any]) -> None:
+def write_rows(folder: Path, rows: Mapping[str, Row]) -> None:
     """Write all rows as JSON and as the page."""
     with atomic_path(folder / JSON) as temporary:
         content = {"schema_version": 1, "experiments": rows}
@@ -93,17 +173,17 @@ def write_rows(folder: Path, rows: dict[str, Any]) -> None:
         temporary.write_text(page(rows), encoding="utf-8")
 
 
-def page(rows: dict[str, Any]) -> str:
+def page(rows: Mapping[str, Row]) -> str:
     """Return the rows as Markdown."""
     return "\n".join([INTRODUCTION, *(_section(name, row) for name, row in rows.items())])
 
 
-def _section(name: str, row: dict[str, Any]) -> str:
+def _section(name: str, row: Row) -> str:
     lines = [f"## {', '.join(row['names'])}: {row['title']}", ""]
     lines += [f"Scale: {row['scale']} ({row['scale_summary']}). Recipe: `{row['recipe']}`."]
     lines += [f"Images: {data}." for data in row["data"]]
-    lines += [f"Not done: {what}." for what in row["missing"]]
-    lines += [f"Failed: {what}." for what in row["failures"]]
+    lines += [f"Not done: {part}." for part in row["missing"]]
+    lines += [f"Failed: {training}." for training in row["failures"]]
     if row["quantities"]:
         lines += ["", f"| {' | '.join(HEADER)} |", "|---|---|---|---|"]
         cells = [[cell.replace("|", "\\|") for cell in line] for line in table(row)]
@@ -113,38 +193,22 @@ def _section(name: str, row: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-HEADER = ("quantity", "published", "ours ± sd (n)", "within")
+def table(row: Row) -> list[list[str]]:
+    """Return the table of an experiment, with the columns ``HEADER``."""
+    return [_cells(comparison) for comparison in row["quantities"]]
 
 
-def table(row: dict[str, Any]) -> list[list[str]]:
-    """Return the lines of an experiment's table, as under ``HEADER``."""
-    return [_cells(quantity) for quantity in row["quantities"]]
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    note = f"; {row['note']}" if row["note"] else ""
-    within = {None: "–", True: "yes", False: "no"}[row["within"]]
+def _cells(row: Comparison) -> list[str]:
+    entry = row["published"]
     return [
-        row["quantity"] + note,
-        _expected(row["published"]),
+        row["quantity"] + (f"; {row['note']}" if row["note"] else ""),
+        "–" if entry is None else str(Published(**entry)),
         _ours(row),
-        within,
+        {None: "–", True: "yes", False: "no"}[row["within"]],
     ]
 
 
-def _expected(published: dict[str, Any] | None) -> str:
-    if published is None:
-        return "–"
-    sd = f" ± {published['sd']:g}" if "sd" in published else ""
-    bound = {
-        "at_least": f"≥ {published['value'] - published['tolerance']:g}",
-        "at_most": f"|·| ≤ {abs(published['value']) + published['tolerance']:g}",
-        "near": f"± {published['tolerance']:g}",
-    }[published["rule"]]
-    return f"{published['value']:g}{sd} ({published['where']}; {bound})"
-
-
-def _ours(row: dict[str, Any]) -> str:
+def _ours(row: Comparison) -> str:
     if row["ours"] is None:
         return "–"
     sd = "" if row["sd"] is None else f" ± {_short(row['sd'])}"

@@ -1,17 +1,17 @@
-"""Run an experiment and keep what it found."""
+"""Run an experiment and write its files."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from repsim_energy.errors import RepsimError
 from repsim_energy.paper.experiment import Experiment
 from repsim_energy.paper.figures import save_figure
 from repsim_energy.paper.outcome import Outcome
-from repsim_energy.paper.report import compared, read_rows, write_rows
+from repsim_energy.paper.report import Row, compare_with_published, read_rows, write_rows
 from repsim_energy.paper.setting import Missing, Setting
 from repsim_energy.results import save_results
 
@@ -20,13 +20,13 @@ __all__ = ["reproduce"]
 
 def reproduce(
     experiment: Experiment, setting: Setting, folder: Path
-) -> tuple[dict[str, Any], RepsimError | None]:
+) -> tuple[Row, RepsimError | None]:
     """Run an experiment, write its files, and return its row of the report.
 
-    Written are ``NAME.nc``, ``NAME.svg``, ``NAME.png``, and the row in ``reproduction.json`` and
-    ``reproduction.md``, beside the rows that are there already. What is missing or fails is said
-    in the row. Of files that cannot be written, on a full disk perhaps, the first is returned as
-    an error beside the row; the others are tried all the same.
+    The files are ``NAME.nc``, ``NAME.svg`` and ``NAME.png``. The row is added to the rows that
+    ``reproduction.json`` and ``reproduction.md`` already have. Missing parts and failed trainings
+    are listed in the row. A file that cannot be written does not prevent the others; the first
+    such error is returned beside the row.
     """
     started = time.monotonic()
     try:
@@ -35,40 +35,38 @@ def reproduce(
         outcome = Outcome(missing=[str(error)])
     except RepsimError as error:
         outcome = Outcome(failures=[" ".join(str(error).split())])
-    row = {
+    seconds = round(time.monotonic() - started, 1)
+    errors = _write(outcome, folder / experiment.name)
+    row: Row = {
         "names": list(experiment.names),
         "title": experiment.title,
         "scale": setting.scale.name,
         "scale_summary": setting.scale.summary,
         "recipe": setting.recipe,
-        "data": setting.described(),
-        "seconds": round(time.monotonic() - started, 1),
+        "data": setting.describe_data(),
+        "seconds": seconds,
         "missing": outcome.missing,
         "failures": outcome.failures,
-        "quantities": [compared(quantity) for quantity in outcome.quantities],
+        "quantities": [compare_with_published(quantity) for quantity in outcome.quantities],
+        "figure": outcome.figure is not None and not errors,
     }
-    written = [_tried(write) for write in _files(experiment.name, outcome, folder)]
-    row["figure"] = bool(outcome.results) and not any(written)
-    written.append(_tried(lambda: write_rows(folder, read_rows(folder) | {experiment.name: row})))
-    return row, next((error for error in written if error is not None), None)
+    errors += _errors(lambda: write_rows(folder, read_rows(folder) | {experiment.name: row}))
+    return row, next(iter(errors), None)
 
 
-def _files(name: str, outcome: Outcome, folder: Path) -> list[Callable[[], None]]:
-    """Return functions that write what an experiment found."""
-    figure = outcome.figure
-    if not outcome.results:
-        return []
-    assert figure is not None
-    return [
-        lambda: save_results(outcome.results, folder / f"{name}.nc"),
-        lambda: save_figure(figure, folder / name),
-    ]
+def _write(outcome: Outcome, path: Path) -> list[RepsimError]:
+    """Write results and figure; return the errors."""
+    errors = []
+    if outcome.results:
+        errors += _errors(partial(save_results, outcome.results, path.with_suffix(".nc")))
+    if outcome.figure is not None:
+        errors += _errors(partial(save_figure, outcome.figure, path))
+    return errors
 
 
-def _tried(write: Callable[[], None]) -> RepsimError | None:
-    """Return why something could not be written; ``None`` where it was."""
+def _errors(write: Callable[[], None]) -> list[RepsimError]:
     try:
         write()
     except RepsimError as error:
-        return error
-    return None
+        return [error]
+    return []

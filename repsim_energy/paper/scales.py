@@ -1,9 +1,12 @@
-"""How large an experiment is run: the paper's sizes, a desk computer's, or a trial's."""
+"""Problem sizes: the paper's, smaller ones for a desk computer, and tiny ones for a trial."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from repsim_energy.specs import write_spec
 
 __all__ = ["SCALES", "Scale"]
 
@@ -14,39 +17,42 @@ class Scale:
 
     Parameters
     ----------
-    name : what to ask for
-    summary : how it differs from the paper, said beside every figure
-    recipe : of every training
-    seeds : how many
-    body : options that every architecture gets
-    filters : of the first layers of VGG and ResNet18: the usual ones, then the widths compared
-    resnets : that are compared with the VGGs, the longest training first
-    components : that are labeled by or scaled
-    draws : random banks, and random labelings of the linear CNN
-    sources : data set -> the spec taken where the user gives none
+    name : value of ``--scale``
+    summary : difference from the paper, printed in the report
+    recipe : recipe of every training
+    seeds : number of seeds
+    width : factor of the width of VGG and ResNet; ``None`` for the published width
+    filters : numbers of first-layer filters; the first one is the default, Table 1 compares all
+    resnets : ResNets compared with the VGGs, the slowest to train first
+    components : components used for labels and scaled patches
+    draws : number of random filter banks, and of random labelings of the linear CNN
+    sources : data set -> default spec
     """
 
     name: str
     summary: str
     recipe: str
     seeds: int
-    body: str
+    width: float | None
     filters: tuple[int, ...]
     resnets: tuple[str, ...]
     components: tuple[int, ...]
     draws: int
     sources: Mapping[str, str]
 
-    def model(self, name: str, filters: int | None = None, extra: str = "") -> str:
-        """Return the spec of an architecture at this scale.
+    def model(self, name: str, filters: int | None = None, *, frozen: bool = False) -> str:
+        """Return the spec of an architecture at this scale. ResNet20 has a single size.
 
         Examples
         --------
-        >>> SCALES["cpu"].model("vgg11", extra=":frozen=true")
+        >>> SCALES["cpu"].model("vgg11", frozen=True)
         'vgg11:width=0.25:filters=64:frozen=true'
         """
-        width = f":filters={filters or self.filters[0]}"
-        return name + ("" if name == "resnet20" else self.body + width) + extra
+        options: dict[str, Any] = {}
+        if name != "resnet20":
+            options = {"width": self.width, "filters": filters or self.filters[0]}
+        options["frozen"] = "true" if frozen else None
+        return write_spec(name, **{k: value for k, value in options.items() if value is not None})
 
 
 _SCALES = (
@@ -55,7 +61,7 @@ _SCALES = (
         summary="plumbing only: synthetic images, tiny networks, a few steps",
         recipe="paper:steps=6:batch=16:snapshots=2:evaluations=2:test_images=20",
         seeds=2,
-        body=":width=0.03125",
+        width=0.03125,
         filters=(8, 4),
         resnets=("resnet34", "resnet18", "resnet20"),
         components=(0, 15),
@@ -67,7 +73,7 @@ _SCALES = (
         summary="fewer images, bodies of a quarter of the width, trained until memorized",
         recipe="paper:batch=32:epochs=40:until_accuracy=0.99:evaluations=40:test_images=500",
         seeds=3,
-        body=":width=0.25",
+        width=0.25,
         filters=(64, 32, 128),
         resnets=("resnet20", "resnet18"),
         components=(0, 5, 15, 25),
@@ -79,7 +85,7 @@ _SCALES = (
         summary="the paper's sizes",
         recipe="paper:epochs=300:until_accuracy=0.99:evaluations=60",
         seeds=3,
-        body="",
+        width=None,
         filters=(64, 32, 128, 256),
         resnets=("resnet34", "resnet18", "resnet20"),
         components=(0, 5, 10, 15, 20, 25),

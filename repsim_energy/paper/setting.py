@@ -1,4 +1,4 @@
-"""What an experiment is given: images, sizes, and the means to train and compare."""
+"""Input of an experiment: data, sizes, and functions to train and compare."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ __all__ = ["PATCH", "SILENT", "Missing", "Setting", "make_setting"]
 SILENT = Reporter()
 
 PATCH = (3, 3)
-"""Height and width of the patches that the networks on small images see."""
+"""Height and width of the first-layer filters of networks for small images."""
 
-WANTED = {
+SOURCES = {
     "cifar10": "CIFAR-10: --dataset cifar10 downloads it, --dataset npz:path=FILE takes your own",
     "cifar100": "CIFAR-100: --cifar100 cifar100 downloads it, --cifar100 npz:path=FILE takes "
     "your own",
@@ -47,25 +47,25 @@ WANTED = {
     "imagenet": "ImageNet: put images into DIR/CLASS/ and give "
     "--imagenet folder:path=DIR:size=224:limit=1000",
 }
-"""Data set -> what it is and where to put it."""
+"""Data set -> its name and how to provide it."""
 
 
 class Missing(RepsimError):
-    """Something that only the user can bring: a part of an experiment is left out."""
+    """Missing data that only the user can provide. A part of an experiment is left out."""
 
     exit_code = 3
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Setting:
-    """The images, sizes and means of a reproduction; every experiment stands on it alone.
+    """Input of every experiment: data, sizes, and functions to train and compare.
 
     Parameters
     ----------
-    sources : data set -> the spec to take it from
-    recipe : of every training
-    components : that are labeled by or scaled
-    reporter : is told how far trainings are
+    sources : data set -> spec
+    recipe : recipe of every training
+    components : components used for labels and scaled patches
+    reporter : receives the progress of trainings
     """
 
     registry: Registry
@@ -78,35 +78,35 @@ class Setting:
     scheduler: Scheduler = field(default_factory=scheduler_of)
     reporter: Reporter = field(default_factory=Reporter)
     _loaded: dict[str, Dataset] = field(default_factory=dict, repr=False)
-    _lags: dict[Any, PatchAutocovariance] = field(default_factory=dict, repr=False)
+    _computed: dict[Any, PatchAutocovariance] = field(default_factory=dict, repr=False)
 
     @property
     def over(self) -> str:
-        """What is independent in a row of runs, in words."""
+        """The independent repetitions of a training, in words."""
         return f"{len(self.seeds)} seeds"
 
     def data(self, source: str, variants: str = "") -> Dataset:
-        """Return a data set, with variants such as ``+random_labels``.
+        """Load a data set, with variants such as ``+random_labels``.
 
         Raises
         ------
         Missing
-            Where it is not given and cannot be had.
+            If the user has to provide it, or its download failed.
         """
         if source not in self.sources:
-            raise Missing(f"needs {WANTED[source]}")
+            raise Missing(f"needs {SOURCES[source]}")
         spec = self.sources[source] + variants
         if spec not in self._loaded:
             try:
                 self._loaded[spec] = load_dataset(self.registry, spec)
             except RepsimError as error:
                 if error.exit_code == 1:  # a download that failed
-                    raise Missing(f"needs {WANTED[source]} ({error})") from error
+                    raise Missing(f"needs {SOURCES[source]} ({error})") from error
                 raise
         return self._loaded[spec]
 
-    def described(self) -> list[str]:
-        """Return what images have been used so far, in words."""
+    def describe_data(self) -> list[str]:
+        """Describe the data sets loaded so far."""
         return [
             f"{source} is `{spec}`, {len(data.train)} to train on, {len(data.test)} to test on"
             for source, spec in self.sources.items()
@@ -114,26 +114,28 @@ class Setting:
         ]
 
     def available(self, outcome: Outcome, *sources: str) -> list[str]:
-        """Return those data sets that can be had; the others are noted as missing."""
-        found = []
+        """Return the available data sets; add the others to what is missing."""
+        available = []
         for source in sources:
             try:
                 self.data(source)
-                found.append(source)
+                available.append(source)
             except Missing as error:
                 outcome.missing.append(str(error))
-        return found
+        return available
 
     def basis(self, images: ImageSet, patch: tuple[int, int] = PATCH) -> PatchBasis:
-        """Return the principal components of the images' patches."""
+        """Compute the principal components of the patches."""
         return patch_moments(images.images, patch).basis()
 
-    def lags(self, images: ImageSet, patch: tuple[int, int], max_shift: int) -> PatchAutocovariance:
-        """Return the moments of patches at a distance; kept, because they take a while."""
+    def autocovariance(
+        self, images: ImageSet, patch: tuple[int, int], max_shift: int
+    ) -> PatchAutocovariance:
+        """Compute the patch autocovariance, once per image set because it is slow."""
         key = (images.image_fingerprint, patch, max_shift)
-        if key not in self._lags:
-            self._lags[key] = patch_autocovariance(images.images, patch, max_shift=max_shift)
-        return self._lags[key]
+        if key not in self._computed:
+            self._computed[key] = patch_autocovariance(images.images, patch, max_shift=max_shift)
+        return self._computed[key]
 
     def compare(
         self,
@@ -143,7 +145,7 @@ class Setting:
         seeds: Sequence[int] | None = None,
         **options: Any,
     ) -> xr.Dataset:
-        """Return the comparison of models with this setting's recipe and seeds."""
+        """Compare models, with the recipe and seeds of this setting."""
         return compare(
             models,
             datasets,
@@ -156,7 +158,7 @@ class Setting:
         )
 
     def compare_given(self, models: Any, data: Dataset) -> xr.Dataset:
-        """Return the comparison of networks that are not trained here."""
+        """Compare given networks, without training."""
         return compare(
             models, data, stage="trained", scheduler=self.scheduler, registry=self.registry
         )
@@ -167,7 +169,7 @@ class Setting:
         datasets: Sequence[Dataset],
         seeds: Sequence[int] | None = None,
     ) -> tuple[dict[Key, Network], list[str]]:
-        """Return (data set, model, seed) indices -> network, and what failed."""
+        """Train networks. Return them by their indices, and the errors of failed trainings."""
         chosen = self.seeds if seeds is None else seeds
         plan = make_plan(self.registry, models, datasets, chosen, self.recipe, self.device)
         return train_networks(plan, self.scheduler, self.reporter)
@@ -175,9 +177,9 @@ class Setting:
     def compare_each(
         self, models: Sequence[str], datasets: Mapping[str, Dataset], outcome: Outcome
     ) -> dict[str, xr.Dataset]:
-        """Return one comparison per data set, for sets that have no basis in common.
+        """Compare models on each data set separately, for data sets without a common basis.
 
-        All networks are trained together, so that processes have enough to do.
+        All networks are trained first, so that every process is busy.
         """
         if not datasets:
             return {}
@@ -193,7 +195,7 @@ class Setting:
     def result(
         self, variables: Mapping[str, Any], coords: Mapping[str, Any], source: str
     ) -> xr.Dataset:
-        """Return what was measured on a data set without comparing networks, in the schema."""
+        """Return a result of measurements on a data set, without a comparison of networks."""
         configuration = {
             "sources": dict(self.sources),
             "seeds": list(self.seeds),
@@ -212,12 +214,12 @@ def make_setting(
     recipe: str,
     **options: Any,
 ) -> Setting:
-    """Return a setting; what cannot be used is refused here, before any training.
+    """Build a setting. Refuse unusable options before any training.
 
     Raises
     ------
     UsageError
-        For a recipe, data set or component that there is not.
+        If a recipe, data set or component does not exist.
     """
     parse_recipe(recipe)
     setting = Setting(registry, scale, sources, components=components, recipe=recipe, **options)

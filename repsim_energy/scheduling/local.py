@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 
-from repsim_energy.data.mapped import file_of, map_images
+from repsim_energy.data.mapped import map_images, unchanged_file
 from repsim_energy.errors import RepsimError, TrainingError, UsageError
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.batched import run_batched
@@ -218,7 +218,7 @@ class _Teller(pickle.Pickler):
     """Tells another process of this machine where mapped images are, instead of copying them."""
 
     def reducer_override(self, thing: Any) -> Any:
-        path = file_of(thing) if isinstance(thing, torch.Tensor) else None
+        path = unchanged_file(thing) if isinstance(thing, torch.Tensor) else None
         return NotImplemented if path is None else (map_images, (path,))
 
 

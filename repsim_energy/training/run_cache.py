@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning
 from repsim_energy.interfaces import Normalization
-from repsim_energy.storage import atomic_path, cache_folder, cache_place
+from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.history import History
 
 __all__ = [
@@ -106,7 +106,7 @@ class Run:
 
 def run_folder(key: str) -> Path:
     """Return where the run of a key is kept, or would be."""
-    return cache_place("runs", key)
+    return cache_path("runs", key)
 
 
 def is_kept(key: str) -> bool:
@@ -244,7 +244,7 @@ def _write(key: str, files: Mapping[str, bytes]) -> None:
         _held[run_folder(key)] = files
         reason = getattr(error.__cause__, "strerror", None) or error
         warnings.warn(
-            f"{UNKEPT} in '{cache_place('runs')}' ({reason}) and are held in memory until this "
+            f"{UNKEPT} in '{cache_path('runs')}' ({reason}) and are held in memory until this "
             "process ends; free some space, or move REPSIM_CACHE",
             RepsimWarning,
             stacklevel=2,

@@ -22,7 +22,7 @@ from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.following_norm import following_norm
 from repsim_energy.models.filters.norm_folding import Norm
-from repsim_energy.storage import cache_folder, cache_place
+from repsim_energy.storage import cache_folder, cache_path
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
@@ -113,7 +113,7 @@ class Training:
         """Return its run: from the cache, or trained now and kept."""
         if not self.key:
             return self._train(device, on_step)
-        if not os.access(cache_place("locks"), os.W_OK) and (run := self.stored()) is not None:
+        if not os.access(cache_path("locks"), os.W_OK) and (run := self.stored()) is not None:
             return run  # from a cache that is shared for reading alone
         with _locked([self.key]):
             run = self.stored()

@@ -7,14 +7,14 @@ import torch
 
 from repsim_energy.cli import main
 from repsim_energy.doctor import examination
-from repsim_energy.doctor.examination import known_answers
+from repsim_energy.doctor.examination import all_checks
 
 
 @pytest.fixture
 def run(capsys, monkeypatch):
     """Run the command in this process; a few checks stand for all."""
-    chosen = [(d, c) for d, c in known_answers() if c.name in ("patch basis", "class correlations")]
-    monkeypatch.setattr(examination, "known_answers", lambda: iter(chosen))
+    chosen = [(d, c) for d, c in all_checks() if c.name in ("patch basis", "class correlations")]
+    monkeypatch.setattr(examination, "all_checks", lambda: iter(chosen))
 
     def command(*args, before=()):
         with pytest.raises(SystemExit) as stop:

@@ -134,14 +134,14 @@ def test_channels_in_the_last_axis_are_refused_where_they_are_said_to_be_first()
 def test_floats_of_bytes_are_bytes_and_others_are_said():
     as_floats = image_set_of(COLOR / 255, name="x").images
     assert as_floats.is_floating_point()
-    with pytest.warns(RepsimWarning, match="from 0 to 255, all whole: read as bytes"):
+    with pytest.warns(RepsimWarning, match="from 0 to 255, all whole numbers: read as bytes"):
         assert torch.equal(
             image_set_of(COLOR.astype(np.float32), name="x").images, torch.from_numpy(COLOR)
         )
     with pytest.warns(RepsimWarning, match="divided by 255"):
         found = image_set_of(COLOR * 0.999, name="x").images
     torch.testing.assert_close(found, as_floats * 0.999)
-    with pytest.warns(RepsimWarning, match="neither 0..1 nor 0..255: taken as they are"):
+    with pytest.warns(RepsimWarning, match="neither 0..1 nor 0..255: used unchanged"):
         image_set_of(COLOR / 100, name="x")
     normalized = image_set_of(COLOR / 50.0 - 2, name="x").images
     assert normalized.min() == -2

@@ -69,7 +69,7 @@ def test_arrays_of_any_byte_order_are_read(kind, tmp_path):
     if kind == "u1":
         found = npz("train", path=path)
     else:
-        with pytest.warns(RepsimWarning, match="from 0 to 255, all whole: read as bytes"):
+        with pytest.warns(RepsimWarning, match="from 0 to 255, all whole numbers: read as bytes"):
             found = npz("train", path=path)
     np.testing.assert_array_equal(found.images.numpy().transpose(0, 2, 3, 1), images)
     np.save(tmp_path / "x.npy", images)

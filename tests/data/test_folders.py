@@ -128,7 +128,7 @@ def test_what_systems_leave_in_folders_is_nothing(tmp_path, name, empty, recwarn
 def test_class_folders_without_pictures_are_named(tmp_path):
     of_classes(tmp_path, "a", "c")
     (tmp_path / "b").mkdir()
-    with pytest.warns(RepsimWarning, match="no pictures in b, which are no classes"):
+    with pytest.warns(RepsimWarning, match="no images in b, which are not counted as classes"):
         assert folder("train", path=tmp_path).classes == ("a", "c")
 
 

@@ -138,7 +138,7 @@ def test_the_leaf_in_front_is_whole_and_of_the_label_s_shape(monkeypatch):
         "FRONT_LIGHT": 1.0,
         "GRAY": 0.0,
         "BLUR_SD": (0.0, 0.0, 0.0),
-        "FRONT": (9.0, 9.0),
+        "FRONT_RADIUS": (9.0, 9.0),
     }.items():
         monkeypatch.setattr(module, name, value)
     images, labels = module.render("train", 200)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from repsim_energy.data import pictures as module
-from repsim_energy.data.mapped import file_of
+from repsim_energy.data.mapped import unchanged_file
 from repsim_energy.data.pictures import image_set_from_files, iter_image_batches, load_rgb
 from repsim_energy.errors import DataError, FileError, RepsimError, UsageError
 
@@ -113,20 +113,29 @@ def test_names_that_are_no_text_are_names(tmp_path, fresh_cache):
     assert image_set(names[::-1]).images[:, 0, 0, 0].tolist() == [1, 0]
 
 
-def test_images_that_may_have_been_written_to_are_copied(photos, fresh_cache):
-    """Tensors of inference mode do not count how often they are written to."""
-    with torch.inference_mode():
-        assert file_of(image_set(photos).images) is None
+def write_by_torch(images):
+    images[-1, 0, 0, 0] += 1
 
 
-def test_what_is_written_to_the_images_stays_in_memory(photos, fresh_cache):
-    found = image_set(photos)
-    (path,) = cached(fresh_cache)
-    before = path.read_bytes()
-    assert file_of(found.images) == path
-    assert file_of(found.images[:3]) is None
-    found.images.zero_()
-    assert file_of(found.images) is None
+def write_by_numpy(images):
+    images.numpy()[-1, 0, 0, 0] += 1
+
+
+def write_and_resize(images):
+    images.resize_(len(images) - 1, *images.shape[1:])
+
+
+@pytest.mark.parametrize("write", [write_by_torch, write_by_numpy, write_and_resize])
+@pytest.mark.parametrize("inference", [False, True])
+def test_what_is_written_to_the_images_stays_in_memory(write, inference, photos, fresh_cache):
+    with torch.inference_mode(inference):
+        images = image_set(photos).images
+        (path,) = cached(fresh_cache)
+        before = path.read_bytes()
+        assert unchanged_file(images) == path
+        assert unchanged_file(images[:3]) is None
+        write(images)
+        assert unchanged_file(images) is None
     assert path.read_bytes() == before
     assert image_set(photos).images.sum() > 0
 

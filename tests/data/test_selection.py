@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from samples import noise_images
 
-from repsim_energy.data.selection import AT_ONCE, select
+from repsim_energy.data.selection import BLOCK_IMAGES, select
 from repsim_energy.errors import UsageError
 
 
@@ -32,7 +32,7 @@ def test_classes_are_kept_in_their_order_and_the_limit_is_of_those():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
 def test_resizing_part_by_part_is_resizing_at_once(dtype):
-    images = many(2 * AT_ONCE + 5, dtype=dtype)
+    images = many(2 * BLOCK_IMAGES + 5, dtype=dtype)
     whole = F.interpolate(images.images.float(), (4, 4), mode="bilinear", antialias=True)
     if dtype == torch.uint8:
         whole = whole.round().clamp(0, 255)

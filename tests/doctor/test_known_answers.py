@@ -13,13 +13,13 @@ from repsim_energy import doctor
 from repsim_energy.doctor import (
     checks,
     examination,
+    inputs,
     make_stored,
-    pictures,
     references,
     ten_steps,
 )
-from repsim_energy.doctor.checks import Check, hold
-from repsim_energy.doctor.examination import known_answers
+from repsim_energy.doctor.checks import Check, run_check
+from repsim_energy.doctor.examination import all_checks
 from repsim_energy.doctor.stored import FILE
 from repsim_energy.errors import UsageError
 from repsim_energy.numerics import checked_products
@@ -46,14 +46,14 @@ def alone():
 
 def named(start):
     """The checks whose names begin so, on the CPU."""
-    found = [check for device, check in known_answers() if device == "cpu"]
+    found = [check for device, check in all_checks() if device == "cpu"]
     return [check for check in found if check.name.startswith(start)]
 
 
 def problems(start):
     found = named(start)
     assert found, start
-    return [hold(check, "cpu").problem for check in found]
+    return [run_check(check, "cpu").problem for check in found]
 
 
 def test_a_healthy_machine_has_all_answers():
@@ -66,11 +66,11 @@ def test_a_healthy_machine_has_all_answers():
     devices = {"cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))}
     assert {device for device, _ in names} == devices
     for kind in ("bytes", "float32"):
-        for inputs in ("odd", "one", "wide", "many", "any order"):
-            assert ("cpu", kind, inputs) in {
-                (device, kind, inputs)
+        for shapes in ("odd", "one", "wide", "many", "memory layouts"):
+            assert ("cpu", kind, shapes) in {
+                (device, kind, shapes)
                 for device, name in names
-                if name.startswith(f"patch moments of {kind}, {inputs}")
+                if name.startswith(f"patch moments of {kind}, {shapes}")
             }
 
 
@@ -154,10 +154,10 @@ SABOTAGE = {
     "inverse Fourier transform": (torch.fft, "irfft2", slightly, "patch autocovariance of large"),
     "Fourier transform": (torch.fft, "rfft2", slightly, "patch autocovariance of large"),
     "pairs of pixels": (autocorrelation, "lag_sums", slightly, "patch autocovariance of small"),
-    "unfolded patches": (nn.functional, "unfold", slightly, "patches written side by side"),
-    "folded patches": (nn.functional, "fold", slightly, "patches written side by side"),
-    "quantiles of t": (null_of_profiles, "stdtrit", slightly, "band of unrelated profiles"),
-    "quantiles of gamma": (null_of_cka, "gammaincinv", slightly, "band of unrelated features"),
+    "unfolded patches": (nn.functional, "unfold", slightly, "tiled patches"),
+    "folded patches": (nn.functional, "fold", slightly, "tiled patches"),
+    "quantiles of t": (null_of_profiles, "stdtrit", slightly, "null interval of profiles"),
+    "quantiles of gamma": (null_of_cka, "gammaincinv", slightly, "null interval of CKA"),
     "logarithms": (np, "log1p", slightly, "theoretical profile"),
 }
 """A kernel, how it is broken, and the check that has to fail."""
@@ -176,7 +176,7 @@ def test_what_a_kernel_raises_is_one_line_and_the_other_checks_go_on(monkeypatch
         raise RuntimeError("LAPACK is\n   missing")
 
     monkeypatch.setattr(torch.linalg, "eigh", broken)
-    found = [hold(check, "cpu") for check in named("patch basis") + named("theoretical")]
+    found = [run_check(check, "cpu") for check in named("patch basis") + named("theoretical")]
     assert [finding.problem for finding in found] == ["RuntimeError: LAPACK is missing", None]
     assert found[0].deviation is None
     assert not found[0].passed
@@ -189,10 +189,10 @@ def test_what_several_threads_share_is_computed_in_all_of_them_and_the_rest_in_o
         found = []
         for all_threads in (True, False):
             measure = lambda: iter([("threads", float(torch.get_num_threads()))])  # noqa: E731
-            found.append(hold(Check("x", "y", 9.0, measure, all_threads), "cpu"))
+            found.append(run_check(Check("x", "y", 9.0, measure, all_threads), "cpu"))
         assert [(f.threads, f.deviation) for f in found] == [(2, 2.0), (1, 1.0)]
         assert torch.get_num_threads() == 2
-        shared = [check.name for _, check in known_answers() if check.all_threads]
+        shared = [check.name for _, check in all_checks() if check.all_threads]
         for kernel in ("patch moments of bytes", "patch moments of float32", "CKA", "ten training"):
             assert any(name.startswith(kernel) for name in shared), kernel
     finally:
@@ -202,16 +202,16 @@ def test_what_several_threads_share_is_computed_in_all_of_them_and_the_rest_in_o
 def test_not_a_number_and_no_number_are_failures():
     for deviation in (math.nan, math.inf):
         check = Check("x", "y", 1.0, lambda d=deviation: iter([("a", 0.0), ("b", d), ("c", 2.0)]))
-        finding = hold(check, "cpu")
+        finding = run_check(check, "cpu")
         assert finding.problem == f"b: off by {deviation}, allowed 1"
         assert json.loads(json.dumps(finding.as_dict(), allow_nan=False))["deviation"] is None
-    assert hold(Check("x", "y", 1.0, lambda: iter([])), "cpu").problem
+    assert run_check(Check("x", "y", 1.0, lambda: iter([])), "cpu").problem
 
 
 def test_arrays_of_other_shapes_or_unsigned_numbers_are_far_apart():
-    assert checks.away(np.zeros(3), np.zeros((3, 1))) == math.inf
-    assert checks.away(np.uint8([1]), np.uint8([2])) == 1
-    assert checks.relatively_away(torch.tensor([1.0, 5.0]), [2.0, 4.0]) == 0.25
+    assert checks.max_difference(np.zeros(3), np.zeros((3, 1))) == math.inf
+    assert checks.max_difference(np.uint8([1]), np.uint8([2])) == 1
+    assert checks.relative_difference(torch.tensor([1.0, 5.0]), [2.0, 4.0]) == 0.25
 
 
 def test_a_way_that_is_wrong_here_is_a_warning_where_the_numbers_are_right(monkeypatch):
@@ -223,7 +223,7 @@ def test_a_way_that_is_wrong_here_is_a_warning_where_the_numbers_are_right(monke
     monkeypatch.setattr(checked_products, "_as_int8", garbage)
     monkeypatch.setattr(checked_products, "_has_int8", lambda: True)
     monkeypatch.setattr(checked_products, "_rejected", set())
-    found = [hold(check, "cpu") for check in named("patch moments of bytes, o")]
+    found = [run_check(check, "cpu") for check in named("patch moments of bytes, o")]
     assert all(finding.passed for finding in found)
     assert sum(len(finding.warnings) for finding in found) == 1
     assert "by way of int8" in found[0].warnings[0]
@@ -238,7 +238,7 @@ def test_every_way_wrong_is_a_failure(monkeypatch, alone):
 
 
 def test_the_references_and_inputs_do_without_torch():
-    for module in (pictures, references):
+    for module in (inputs, references):
         imported = [
             line
             for line in Path(module.__file__).read_text().splitlines()
@@ -250,8 +250,8 @@ def test_the_references_and_inputs_do_without_torch():
 
 def test_the_inputs_are_the_same_everywhere():
     """As they were when this was written: stored answers depend on them."""
-    assert pictures.noise(3, seed=7).tolist() == [17, 42, 16]
-    images = pictures.pictures(2, 3, 5, 4)
+    assert inputs.noise(3, seed=7).tolist() == [17, 42, 16]
+    images = inputs.smooth_images(2, 3, 5, 4)
     assert images[0, :, 0, 0].tolist() == [57, 52, 117]
     assert images.sum() == 14167
 
@@ -302,7 +302,7 @@ def test_rounding_to_float32_decides_nothing_in_the_stored_training(monkeypatch,
     monkeypatch.setattr(nn.ReLU, "forward", relu)
     monkeypatch.setattr(nn.MaxPool2d, "forward", pool)
     for seed in ten_steps.SEEDS:
-        ten_steps.outcome_in_float64(seed)
+        ten_steps.train_in_float64(seed)
     assert len(margins) == 2 * 11 * 3  # seeds, steps and the test images, places
     assert min(margins) > 1e-5
 
@@ -311,7 +311,7 @@ def test_every_gpu_is_examined(monkeypatch):
     """Told that there are two, on a machine that has none, every kernel says why it cannot."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [str(d) for d in examination.devices()] == ["cpu", "cuda:0", "cuda:1"]
-    names = [check.name for device, check in known_answers() if device == "cuda:1"]
+    names = [check.name for device, check in all_checks() if device == "cuda:1"]
     for start in ("patch moments of bytes, odd", "CKA of float32, whole", "ten training steps"):
         assert any(name.startswith(start) for name in names), start
 
@@ -319,6 +319,10 @@ def test_every_gpu_is_examined(monkeypatch):
 def test_what_is_computed_on_a_gpu_is_asked_for_there(monkeypatch):
     """On a device without any numbers all answers are missing, and none is taken from the CPU."""
     meta = torch.device("meta")
-    found = [hold(check, "meta") for room in examination.ROOMS for check in room.checks(meta)]
+    found = [
+        run_check(check, "meta")
+        for module in examination.CHECK_MODULES
+        for check in module.checks(meta)
+    ]
     assert found
     assert not [finding.name for finding in found if finding.passed]

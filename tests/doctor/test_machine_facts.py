@@ -9,7 +9,7 @@ import torch
 
 from repsim_energy.doctor import facts, processor, report, requirements
 from repsim_energy.doctor.checks import Finding
-from repsim_energy.doctor.facts import facts_of_machine
+from repsim_energy.doctor.facts import machine_facts
 from repsim_energy.registry.plugins import Plugin
 from repsim_energy.versions import NOT_INSTALLED
 
@@ -71,7 +71,7 @@ def test_settings_that_change_kernels_are_told_and_others_are_not(monkeypatch):
     }
     for name, value in {**told, "API_TOKEN": "secret", "MY_OMP_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
-    found = facts_of_machine()["environment"]
+    found = machine_facts()["environment"]
     assert told.items() <= found.items()
     assert "secret" not in found.values()
 
@@ -79,7 +79,7 @@ def test_settings_that_change_kernels_are_told_and_others_are_not(monkeypatch):
 def test_the_home_folder_is_not_told(monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "kept"))
-    found = facts_of_machine()
+    found = machine_facts()
     assert found["cache"]["folder"] == f"~{os.sep}kept"
     assert str(tmp_path) not in str(found)
 
@@ -90,7 +90,7 @@ def test_the_cache_is_measured(fresh_cache):
         (fresh_cache / "runs" / run / "run.json").write_bytes(b"x" * 1024)
     (fresh_cache / "runs" / ".tmp-c").mkdir()  # under way
     (fresh_cache / "images").write_bytes(b"x" * 3 * 2**20)
-    found = facts_of_machine()["cache"]
+    found = machine_facts()["cache"]
     assert (found["runs"], found["size"]) == ("2", "3.0 MB")
 
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_found_out_says_why(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(facts, "processor_name", lambda: 1 / 0)
-    found = facts_of_machine()
+    found = machine_facts()
     assert "cannot be made" in found["cache"]["size"]
     assert found["machine"]["processor"] == "unknown (ZeroDivisionError: division by zero)"
 
@@ -140,9 +140,9 @@ def test_a_report_is_narrow_plain_text():
     long = "RuntimeError: " + "mat1 and mat2 shapes cannot be multiplied; " * 5
     broken = Plugin("broken", "broken-plugin", "1.0", problems=["cannot be loaded: " + long])
     lines = [
-        *report.lines_of_facts(facts_of_machine(), [broken]),
-        report.line_of(finding(problem=long, deviation=None, warnings=(long,))),
-        report.summary_of([finding(name=f"check {i}", problem=long) for i in range(30)]),
+        *report.format_facts(machine_facts(), [broken]),
+        report.format_finding(finding(problem=long, deviation=None, warnings=(long,))),
+        report.summarize([finding(name=f"check {i}", problem=long) for i in range(30)]),
     ]
     text = "\n".join(lines)
     assert max(map(len, text.splitlines())) < 100
@@ -154,6 +154,6 @@ def test_a_report_is_narrow_plain_text():
 
 def test_the_last_line_counts():
     good, bad = finding(), finding(name="patch autocovariance", problem="off")
-    assert report.summary_of([good, good]) == "all 2 checks passed"
-    assert report.summary_of([good, bad]) == "1 of 2 checks FAILED: patch autocovariance (cpu)"
-    assert report.line_of(bad).splitlines()[1] == "        FAILED: expected C u = e u; off"
+    assert report.summarize([good, good]) == "all 2 checks passed"
+    assert report.summarize([good, bad]) == "1 of 2 checks FAILED: patch autocovariance (cpu)"
+    assert report.format_finding(bad).splitlines()[1] == "        FAILED: expected C u = e u; off"

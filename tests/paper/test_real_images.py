@@ -48,7 +48,7 @@ def test_the_formula_ends_in_whitening(setting):
 
 def test_random_banks_see_what_pixels_do_and_the_whitening_bank_does_not(setting):
     train = setting.data("cifar10").train
-    lags = setting.lags(train, (3, 3), decorrelation.MAX_SHIFT)
+    lags = setting.autocovariance(train, (3, 3), decorrelation.MAX_SHIFT)
     rgb = autocorrelation(train.images).curve
     banks = decorrelation._random_banks(100, lags.patch)
     random = sum(lags.autocorrelation(bank).curve for bank in banks) / len(banks)

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from urllib.error import URLError
 
 import numpy as np
@@ -18,15 +18,16 @@ from repsim_energy.errors import FileError, UsageError
 from repsim_energy.paper.experiments import (
     EXPERIMENTS,
     TRAINING,
-    chosen_experiments,
     decorrelation,
     families,
     filter_images,
     formula_fit,
     imagenet_models,
+    select_experiments,
 )
-from repsim_energy.paper.outcome import Quantity
-from repsim_energy.paper.report import compared, page, read_rows
+from repsim_energy.paper.figures import draw_filters
+from repsim_energy.paper.outcome import Outcome, Quantity
+from repsim_energy.paper.report import compare_with_published, page, read_rows
 from repsim_energy.paper.scales import SCALES
 from repsim_energy.paper.setting import Setting, make_setting
 from repsim_energy.registry import load_registry, resolve_model
@@ -213,41 +214,95 @@ def test_a_foreign_file_in_the_folder_is_refused_and_kept(tmp_path):
 )
 def test_within_is_decided_by_the_published_rule(key, inside, outside):
     for value, within in ((inside, True), (outside, False)):
-        row = compared(Quantity("x", np.array([value]), key))
+        row = compare_with_published(Quantity("x", np.array([value]), key))
         assert row["within"] is within
 
 
 def test_nothing_measured_is_neither_within_nor_outside():
-    row = compared(Quantity("x", np.array([]), "fig8a/15"))
+    row = compare_with_published(Quantity("x", np.array([]), "fig8a/15"))
     assert row["ours"] is None
     assert row["within"] is None
 
 
+def test_specs_of_a_scale_name_only_what_differs_from_the_published_network():
+    """Their text is part of the label of every network."""
+    full, cpu = SCALES["full"], SCALES["cpu"]
+    assert full.model("vgg11") == "vgg11:filters=64"
+    assert cpu.model("vgg11", 32, frozen=True) == "vgg11:width=0.25:filters=32:frozen=true"
+    assert cpu.model("resnet20") == "resnet20"
+
+
+def test_networks_are_drawn_on_scales_of_their_own_and_changes_are_magnified(monkeypatch):
+    limits = {}
+    monkeypatch.setattr(
+        filter_images,
+        "draw_filters",
+        lambda axes, bank, title, limit: limits.update({title: limit}),
+    )
+    one = torch.ones(2, 3, 3, 3)
+    banks = {
+        "resnet18": {"init": one, "trained": 2 * one, "change": one / 2},
+        "ImageNet resnet18": {"trained": 100 * one},
+        "frozen": {"init": one, "trained": one, "change": 0 * one},
+    }
+    filter_images._draw(Outcome(), banks)
+    assert limits == {
+        "resnet18, init": 2,
+        "resnet18, trained": 2,
+        "resnet18, change, 4.0 times magnified": 0.5,
+        "ImageNet resnet18, trained": 100,
+        "frozen, init": 1,
+        "frozen, trained": 1,
+        "frozen, change": 1,
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_filters_are_drawn_in_a_grid_in_order(channels):
+    """Each weight is one pixel: -limit black, 0 gray, limit white; white lines between filters."""
+    bank = torch.linspace(-2, 2, 5 * channels * 4).view(5, channels, 2, 2)
+    outcome = Outcome()
+    (axes,) = outcome.panels(1)
+    draw_filters(axes, bank, "bank", limit=2.0)
+    (image,) = axes.get_images()
+    grid = np.asarray(image.get_array())
+    assert grid.shape == (2 * 3 + 1, 3 * 3 + 1, 3)
+    for number, weights in enumerate(bank.numpy()):
+        y, x = divmod(number, 3)
+        tile = grid[1 + 3 * y : 3 + 3 * y, 1 + 3 * x : 3 + 3 * x]
+        for color in range(3):
+            weight = weights[color if channels == 3 else 0]
+            np.testing.assert_allclose(tile[..., color], 0.5 + weight / 4, atol=1e-6)
+    assert (grid[::3] == 1).all()
+    assert (grid[:, ::3] == 1).all()
+
+
 def test_names_of_one_experiment_run_it_once():
-    assert [e.name for e in chosen_experiments(["fig16", "table3", "fig1"])] == ["table3", "table1"]
-    assert len(chosen_experiments(["all", "fig4"])) == len(EXPERIMENTS)
+    assert [e.name for e in select_experiments(["fig16", "table3", "fig1"])] == ["table3", "table1"]
+    assert len(select_experiments(["all", "fig4"])) == len(EXPERIMENTS)
 
 
+@dataclass(frozen=True, eq=False)
 class Recording(Setting):
-    """Notes what an experiment asks for."""
+    """Records what an experiment asks for."""
 
-    noted = frozenset()
+    asked: set = field(default_factory=set)
 
     def data(self, source, variants=""):
-        self.noted |= {{"cifar10": "dataset"}.get(source, source)}
+        self.asked.add({"cifar10": "dataset"}.get(source, source))
         return super().data(source, variants)
 
     def compare(self, *args, **kwargs):
-        self.noted |= set(TRAINING.split())
+        self.asked.update(TRAINING.split())
         return super().compare(*args, **kwargs)
 
     def train(self, *args, **kwargs):
-        self.noted |= set(TRAINING.split())
+        self.asked.update(TRAINING.split())
         return super().train(*args, **kwargs)
 
     def __getattribute__(self, name):
         if name == "components":
-            self.noted |= {name}
+            self.asked.add(name)
         return super().__getattribute__(name)
 
 
@@ -265,7 +320,7 @@ def test_an_experiment_uses_the_options_that_it_says(experiment, whole, monkeypa
         components=[0, 15],
     )
     experiment.run(setting)
-    assert setting.noted == experiment.uses
+    assert setting.asked == experiment.uses
 
 
 def small_setting():

@@ -25,7 +25,7 @@ from samples import (
 )
 
 import repsim_energy as rs
-from repsim_energy.data.mapped import file_of, map_images
+from repsim_energy.data.mapped import map_images, unchanged_file
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.scheduling import local
 from repsim_energy.training.training import Training
@@ -121,7 +121,7 @@ def test_mapped_images_are_told_by_the_name_of_their_file(data, tmp_path):
     assert len(content) < 8000 < of_file.train.images.nbytes < len(pickle.dumps(tasks))
     read = pickle.loads(content)[0, 0, 1].data
     assert read.train.fingerprint == data.train.fingerprint
-    assert file_of(read.train.images) == file_of(of_file.train.images)
+    assert unchanged_file(read.train.images) == unchanged_file(of_file.train.images)
     of_file.train.images[0, 0, 0, 0] += 1
     read = pickle.loads(told(tasks))[0, 0, 1].data
     assert torch.equal(read.train.images, of_file.train.images)

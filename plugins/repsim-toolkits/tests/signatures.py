@@ -104,66 +104,69 @@ class LinearMetric:
 netrep = SimpleNamespace(pairwise_distances=pairwise_distances, LinearMetric=LinearMetric)
 
 
+# By src/repsim/{__init__,geometry/manifold,metrics/representation_metric_space}.py
+# of wrongu/repsim 0.8.
+
+
+class LengthSpace(abc.ABC):
+    def __init__(self, *, dim: int, shape: tuple):
+        self.dim = dim
+        self._shape = shape
+        self.ambient = int(np.prod(shape))
+
+    @property
+    def shape(self):
+        return self._shape
+
+    def project(self, pt):
+        return pt.clone() if self.contains(pt) else self._project_impl(pt)
+
+    @abc.abstractmethod
+    def _project_impl(self, pt): ...
+
+    def contains(self, pt, atol: float = 1e-6) -> bool:
+        return pt.shape == self.shape and self._contains_impl(pt, atol)
+
+    @abc.abstractmethod
+    def _contains_impl(self, pt, atol: float = 1e-6) -> bool: ...
+
+    def length(self, pt_a, pt_b):
+        points = []
+        for name, pt in (("pt_a", pt_a), ("pt_b", pt_b)):
+            if not self.contains(pt):
+                warnings.warn(f"{name} is not on the manifold", stacklevel=2)
+                pt = self._project_impl(pt)
+            points.append(pt)
+        return self._length_impl(*points)
+
+    @abc.abstractmethod
+    def _length_impl(self, pt_a, pt_b): ...
+
+
+class RepresentationMetricSpace(LengthSpace, abc.ABC):
+    @property
+    def m(self):
+        return self.shape[0]
+
+    @abc.abstractmethod
+    def neural_data_to_point(self, x): ...
+
+    @abc.abstractmethod
+    def string_id(self) -> str: ...
+
+    @property
+    @abc.abstractmethod
+    def is_spherical(self) -> bool: ...
+
+
+def compare(x, y, method="stress", **kwargs):
+    if not isinstance(method, RepresentationMetricSpace):
+        raise ValueError("Method must be string or RepresentationMetricSpace instance")
+    return method.length(method.neural_data_to_point(x), method.neural_data_to_point(y))
+
+
 def wrongu_repsim() -> dict[str, ModuleType]:
-    """Return ``repsim``, by src/repsim/{__init__,geometry/manifold}.py of wrongu/repsim 0.8.
-
-    And by src/repsim/metrics/representation_metric_space.py.
-    """
-
-    class LengthSpace(abc.ABC):
-        def __init__(self, *, dim: int, shape: tuple):
-            self.dim = dim
-            self._shape = shape
-            self.ambient = int(np.prod(shape))
-
-        @property
-        def shape(self):
-            return self._shape
-
-        def project(self, pt):
-            return pt.clone() if self.contains(pt) else self._project_impl(pt)
-
-        @abc.abstractmethod
-        def _project_impl(self, pt): ...
-
-        def contains(self, pt, atol: float = 1e-6) -> bool:
-            return pt.shape == self.shape and self._contains_impl(pt, atol)
-
-        @abc.abstractmethod
-        def _contains_impl(self, pt, atol: float = 1e-6) -> bool: ...
-
-        def length(self, pt_a, pt_b):
-            points = []
-            for name, pt in (("pt_a", pt_a), ("pt_b", pt_b)):
-                if not self.contains(pt):
-                    warnings.warn(f"{name} is not on the manifold", stacklevel=2)
-                    pt = self._project_impl(pt)
-                points.append(pt)
-            return self._length_impl(*points)
-
-        @abc.abstractmethod
-        def _length_impl(self, pt_a, pt_b): ...
-
-    class RepresentationMetricSpace(LengthSpace, abc.ABC):
-        @property
-        def m(self):
-            return self.shape[0]
-
-        @abc.abstractmethod
-        def neural_data_to_point(self, x): ...
-
-        @abc.abstractmethod
-        def string_id(self) -> str: ...
-
-        @property
-        @abc.abstractmethod
-        def is_spherical(self) -> bool: ...
-
-    def compare(x, y, method="stress", **kwargs):
-        if not isinstance(method, RepresentationMetricSpace):
-            raise ValueError("Method must be string or RepresentationMetricSpace instance")
-        return method.length(method.neural_data_to_point(x), method.neural_data_to_point(y))
-
+    """Return ``repsim`` of wrongu, with the signatures above."""
     content = {"RepresentationMetricSpace": RepresentationMetricSpace, "compare": compare}
     return {"repsim": _module("repsim", **content)}
 

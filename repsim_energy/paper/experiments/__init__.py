@@ -1,6 +1,6 @@
-"""The paper's tables and figures, each a small recipe over the public pieces.
+"""Experiments for the tables and figures of the paper.
 
-An experiment is a module with a function ``run(setting) -> Outcome``.
+Each is a module with a function ``run(setting) -> Outcome``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from repsim_energy.errors import unknown_name
 from repsim_energy.paper.experiment import Experiment
 
-__all__ = ["EXPERIMENTS", "TRAINING", "chosen_experiments"]
+__all__ = ["EXPERIMENTS", "TRAINING", "select_experiments"]
 
 TRAINING = "seeds recipe device scheduler jobs"
-"""The options of experiments that train networks."""
+"""Options used by experiments that train networks."""
 
 EXPERIMENTS = tuple(
     Experiment(f"{__name__}.{module}", tuple(names.split()), title, frozenset(uses.split()))
@@ -100,12 +100,17 @@ EXPERIMENTS = tuple(
 )
 
 
-def chosen_experiments(names: Sequence[str]) -> list[Experiment]:
-    """Return the experiments of names such as ``fig8a``, each once; ``all`` is every one.
+def select_experiments(names: Sequence[str]) -> list[Experiment]:
+    """Return the experiments with these names, each once. ``all`` selects every experiment.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
 
     Examples
     --------
-    >>> [experiment.name for experiment in chosen_experiments(["fig3", "table2", "fig4"])]
+    >>> [experiment.name for experiment in select_experiments(["fig3", "table2", "fig4"])]
     ['table2', 'fig4']
     """
     known = {name: experiment for experiment in EXPERIMENTS for name in experiment.names}

@@ -1,4 +1,4 @@
-"""Figures 8a and 17: labels made from a component's energy break the agreement."""
+"""Figures 8a and 17: with labels made from a component's energy, profiles no longer agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.paper.experiments.random_labels import memorized_note
-from repsim_energy.paper.figures import draw_profiles, new_figure
+from repsim_energy.paper.figures import draw_profiles
 from repsim_energy.paper.outcome import Outcome, similarities
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def run(setting: Setting) -> Outcome:
     outcome.keep("", result)
     ordinary = similarities(result, {"dataset": 0}, {"dataset": 1})
     note = memorized_note(result.isel(dataset=1))
-    outcome.add("ordinary labels vs random labels", ordinary, "", over, note)
-    outcome.figure, panels = new_figure(max(1, len(setting.components)))
+    outcome.add("ordinary labels vs random labels", ordinary, over=over, note=note)
     change = result.energy.isel(model=0).sel(stage="change")
     random = change.isel(dataset=1).values
-    for number, (component, axes) in enumerate(zip(setting.components, panels, strict=False), 2):
+    panels = outcome.panels(len(setting.components))
+    for number, (component, axes) in enumerate(zip(setting.components, panels, strict=True), 2):
         pairs = similarities(result, {"dataset": number}, {"dataset": 1})
         key = "fig8a/15" if component == 15 else ""
-        outcome.add(f"labels of component {component} vs random labels", pairs, key, over)
+        outcome.add(f"labels of component {component} vs random labels", pairs, key=key, over=over)
         outcome.add(
             f"component {component}: below the ordinary pair",
             np.nanmean(ordinary) - np.nanmean(pairs),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from repsim_energy.models.filters.layers import find_first_conv, read_filters
 from repsim_energy.paper.experiments.imagenet_models import KERNELS, pretrained, untrained
-from repsim_energy.paper.figures import draw_filters, new_figure
+from repsim_energy.paper.figures import draw_filters
 from repsim_energy.paper.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -16,46 +16,53 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+STAGES = ("init", "trained", "change")
+
+Banks = dict[str, dict[str, "Tensor"]]
+"""Network -> stage -> filters."""
+
 
 def run(setting: Setting) -> Outcome:
     """Draw the filters of VGG11 and ResNet18, and of pretrained ImageNet models."""
     outcome = Outcome()
-    models = [setting.scale.model(name) for name in ("resnet18", "vgg11")]
+    names = ("resnet18", "vgg11")
+    models = [setting.scale.model(name) for name in names]
     data, seeds = setting.data("cifar10"), setting.seeds[:1]
     result = outcome.keep("", setting.compare(models, [data], seeds=seeds))
-    networks, _ = setting.train(models, [data], seeds)
-    banks: dict[str, Tensor] = {}
-    for (_, m, _), network in networks.items():
-        name = models[m].partition(":")[0]
-        for stage in ("init", "trained", "change"):
-            bank = network.at(stage)
-            assert bank is not None
-            banks[f"{name}, {stage}"] = bank
-    banks |= _imagenet(setting, outcome)
-    outcome.figure, panels = new_figure(len(banks))
-    for (name, bank), axes in zip(banks.items(), panels, strict=True):
-        limit, magnified = _scale(name, banks)
-        draw_filters(axes, bank.numpy(), f"{name}{magnified}", limit=limit)
     outcome.add("change vs init", result.init_similarity.isel(dataset=0, seed=0).values)
+    networks, _ = setting.train(models, [data], seeds)
+    banks: Banks = {
+        names[key.model]: {
+            stage: bank for stage in STAGES if (bank := network.at(stage)) is not None
+        }
+        for key, network in networks.items()
+    }
+    _draw(outcome, banks | _imagenet(setting, outcome))
     return outcome
 
 
-def _scale(name: str, banks: dict[str, Tensor]) -> tuple[float, str]:
-    """Return what is drawn white: shared by a network before and after; its change is magnified."""
-    largest = {other: float(bank.abs().max()) for other, bank in banks.items()}
-    family = name.partition(",")[0]
-    shared = max(value for other, value in largest.items() if other.partition(",")[0] == family)
-    if not name.endswith("change") or largest[name] == 0:
-        return shared, ""
-    return largest[name], f", {shared / largest[name]:.1f} times magnified"
-
-
-def _imagenet(setting: Setting, outcome: Outcome) -> dict[str, Tensor]:
-    """Return 7x7 filters of pretrained networks, with those of one that is not trained."""
+def _imagenet(setting: Setting, outcome: Outcome) -> Banks:
+    """Return 7x7 filters of pretrained networks, and of a random one if there are any."""
     if not setting.available(outcome, "imagenet"):
         return {}
-    found = pretrained(setting, ("resnet18", "googlenet", "densenet121"), outcome)
-    if not found:
-        return {}
-    found = {**untrained(setting, KERNELS[7][:1]), **found}
-    return {name: read_filters(find_first_conv(net)[1]) for name, net in found.items()}
+    trained = pretrained(setting, ("resnet18", "googlenet", "densenet121"), outcome)
+    random = untrained(setting, KERNELS[7][:1]) if trained else {}
+    return {
+        f"ImageNet {name}": {stage: read_filters(find_first_conv(network)[1])}
+        for stage, group in (("init", random), ("trained", trained))
+        for name, network in group.items()
+    }
+
+
+def _draw(outcome: Outcome, banks: Banks) -> None:
+    """Draw each network's stages on one scale, but magnify the change to its own maximum."""
+    panels = iter(outcome.panels(sum(map(len, banks.values()))))
+    for name, stages in banks.items():
+        largest = {stage: float(bank.abs().max()) for stage, bank in stages.items()}
+        shared = max(largest.values())
+        for stage, bank in stages.items():
+            limit, title = shared, f"{name}, {stage}"
+            if stage == "change" and largest[stage]:
+                limit = largest[stage]
+                title += f", {shared / limit:.1f} times magnified"
+            draw_filters(next(panels), bank, title, limit=limit)

@@ -11,7 +11,7 @@ from repsim_energy.data.selection import select
 from repsim_energy.numerics.profiles.energy import profile_similarity
 from repsim_energy.numerics.profiles.fit import fit_profile
 from repsim_energy.paper.experiments.imagenet_models import KERNELS, pretrained
-from repsim_energy.paper.figures import draw_profiles, new_figure
+from repsim_energy.paper.figures import draw_profiles
 from repsim_energy.paper.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(setting: Setting) -> Outcome:
 
 
 def _pair(data: Dataset, pair: tuple[str, str]) -> Dataset:
-    """Return two classes; those at CIFAR-10's places where the images have other classes."""
+    """Return the images of two classes of CIFAR-10; of other images, those of the same numbers."""
     known = data.train.classes
     names = pair if set(pair) <= set(known) else tuple(known[CIFAR10.index(c)] for c in pair)
     train, test = (select(split, classes=names) for split in (data.train, data.test))
@@ -81,33 +81,38 @@ def _add(outcome: Outcome, name: str, result: xr.Dataset, over: str) -> None:
         if not fit.fit_correlation.notnull().any():
             continue
         outcome.add(
-            f"{name}: fit of {stage}", fit.fit_correlation, f"table3/{name}", over, _steps(fit)
+            f"{name}: fit of {stage}",
+            fit.fit_correlation,
+            key=f"table3/{name}",
+            over=over,
+            note=_steps(fit),
         )
         profiles = fit.energy.values.reshape(-1, len(variance))
         limit = [profile_similarity(p, variance**-0.5) for p in profiles if np.isfinite(p).all()]
-        outcome.add(f"{name}: {stage} vs the limit 1/λ", limit, "", over)
+        outcome.add(f"{name}: {stage} vs the limit 1/λ", limit, over=over)
 
 
 def _steps(fit: xr.Dataset) -> str:
-    """Return the range of the fitted t, and how many are at a bound of the search."""
-    found = fit.fit_steps.values[fit.fit_steps.notnull().values]
+    """Return the range of the fitted t, and the number of fits at a bound of the search."""
+    steps = fit.fit_steps.values[fit.fit_steps.notnull().values]
     at_bound = int(fit.fit_at_bound.sum())
     bound = f", {at_bound} at a bound of the search" if at_bound else ""
-    return f"t = {found.min():.3g} to {found.max():.3g}{bound}"
+    return f"t = {steps.min():.3g} to {steps.max():.3g}{bound}"
 
 
-def _add_controls(outcome: Outcome, result: xr.Dataset, seeds: str) -> None:
+def _add_controls(outcome: Outcome, result: xr.Dataset, over: str) -> None:
     """Add the fit of a random initialization, and the lowest fit of a trained network."""
     fit = result.fit_correlation.isel(dataset=0)
-    outcome.add("random initialization", fit.sel(stage="init"), "table3/init", seeds)
-    outcome.add("cifar10: lowest fit", fit.sel(stage="change").min(), "fig15/cifar10", seeds)
+    random, lowest = fit.sel(stage="init"), fit.sel(stage="change").min()
+    outcome.add("random initialization", random, key="table3/init", over=over)
+    outcome.add("cifar10: lowest fit", lowest, key="fig15/cifar10", over=over)
 
 
 def _draw(outcome: Outcome, results: dict[str, xr.Dataset]) -> None:
-    outcome.figure, panels = new_figure(max(1, len(results)))
-    for (name, result), axes in zip(results.items(), panels, strict=False):
+    panels = outcome.panels(len(results))
+    for (name, result), axes in zip(results.items(), panels, strict=True):
         measured = result.energy.isel(dataset=0, model=0).sel(stage=result.attrs["stage"]).values
-        shown = measured[np.isfinite(measured).all(1)]
-        fit = fit_profile(shown[0], result.eigenvalue.isel(dataset=0).values)
-        profiles = {"networks": shown, f"formula, t = {fit.steps:.3g}": fit.profile}
+        finite = measured[np.isfinite(measured).all(1)]
+        fit = fit_profile(finite[0], result.eigenvalue.isel(dataset=0).values)
+        profiles = {"networks": finite, f"formula, t = {fit.steps:.3g}": fit.profile}
         draw_profiles(axes, profiles, f"{name} ({fit.correlation:.2f})")

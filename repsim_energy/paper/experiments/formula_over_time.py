@@ -1,4 +1,4 @@
-"""Figure 4: the theoretical profile at growing t, and the whitening that it ends in."""
+"""Figure 4: the theoretical profile at growing t, and whitening as its limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from repsim_energy.numerics.profiles.energy import profile_similarity
 from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
 from repsim_energy.paper.experiments.decorrelation import FAR, MAX_SHIFT
-from repsim_energy.paper.figures import draw_curves, draw_profiles, new_figure
+from repsim_energy.paper.figures import draw_curves, draw_profiles
 from repsim_energy.paper.outcome import Outcome
 from repsim_energy.paper.setting import PATCH
 
@@ -26,17 +26,18 @@ STEPS = (1, 10, 100, 1_000, 10_000, 100_000, math.inf)
 
 
 def run(setting: Setting) -> Outcome:
-    """Evaluate the formula on the patches of CIFAR-10 and measure what its filters decorrelate."""
+    """Evaluate the formula on CIFAR-10 and measure how its filters decorrelate pixels."""
     outcome = Outcome()
     train = setting.data("cifar10").train
     basis = setting.basis(train)
-    lags = setting.lags(train, PATCH, min(MAX_SHIFT, train.images.shape[3] - PATCH[1]))
+    max_shift = min(MAX_SHIFT, train.images.shape[3] - PATCH[1])
+    autocovariance = setting.autocovariance(train, PATCH, max_shift)
     variance = basis.eigenvalues.numpy()
     eta = 0.5 / variance.max()
     finite = theoretical_profile(variance, step_size=eta, steps=STEPS[:-1])
     profiles = np.stack([*finite, variance**-0.5 / eta])
     banks = torch.from_numpy(profiles)[:, :, None] * basis.components
-    curves = np.stack([lags.autocorrelation(bank).curve.numpy() for bank in banks])
+    curves = np.stack([autocovariance.autocorrelation(bank).curve.numpy() for bank in banks])
     names = [f"t = {t:g}" for t in STEPS[:-1]] + ["t → ∞"]
     variables = {
         "eigenvalue": (("component",), variance),
@@ -45,28 +46,26 @@ def run(setting: Setting) -> Outcome:
     }
     coords = {"t": list(STEPS), "component": range(len(variance)), "shift": range(curves.shape[1])}
     outcome.keep("", setting.result(variables, coords, "cifar10"))
-    middle = len(lags.values) // 2
-    whitened = _correlations(whitening_filters(basis).flatten(1), lags.values[middle, middle])
-    outcome.add(
-        "t → ∞: largest correlation of two responses at one place", whitened, "fig4/decorrelated"
-    )
+    covariance = autocovariance.values[max_shift, max_shift]
+    whitened = _largest_correlation(whitening_filters(basis).flatten(1), covariance)
+    name = "t → ∞: largest correlation of two responses at one place"
+    outcome.add(name, whitened, key="fig4/decorrelated")
     last = theoretical_profile(variance, step_size=eta, steps=40 / (eta * variance.min()))
-    outcome.add(
-        "large t: correlation with 1/λ", profile_similarity(last, variance**-0.5), "fig4/limit"
-    )
+    limit = profile_similarity(last, variance**-0.5)
+    outcome.add("large t: correlation with 1/λ", limit, key="fig4/limit")
     far = min(FAR, curves.shape[1] - 1)
     for t, curve in zip(names, curves, strict=True):
         outcome.add(f"{t}: autocorrelation at {far} pixels", curve[far])
-    outcome.figure, panels = new_figure(2)
-    draw_profiles(panels[0], dict(zip(names, profiles, strict=True)), "formula", log=True)
-    shown = dict(zip(names, curves, strict=True))
-    draw_curves(panels[1], coords["shift"], shown, "responses", "shift (pixels)", "autocorrelation")
+    left, right = outcome.panels(2)
+    draw_profiles(left, dict(zip(names, profiles, strict=True)), "formula", log=True)
+    lines = dict(zip(names, curves, strict=True))
+    draw_curves(right, coords["shift"], lines, "responses", "shift (pixels)", "autocorrelation")
     return outcome
 
 
-def _correlations(filters: Tensor, moments: Tensor) -> float:
-    """Return the largest correlation between responses of two filters, from measured moments."""
-    covariance = filters @ moments @ filters.T
-    scale = covariance.diagonal().sqrt()
-    correlation = covariance / torch.outer(scale, scale)
+def _largest_correlation(filters: Tensor, covariance: Tensor) -> float:
+    """Return the largest correlation of two filters, for patches with this covariance."""
+    responses = filters @ covariance @ filters.T
+    scale = responses.diagonal().sqrt()
+    correlation = responses / torch.outer(scale, scale)
     return float((correlation - torch.eye(len(filters))).abs().max())

@@ -2,53 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repsim_energy.paper.figures import draw_curves, new_figure
+from repsim_energy.paper.figures import draw_curves
 from repsim_energy.paper.outcome import Outcome
 
 if TYPE_CHECKING:
-    from repsim_energy.comparison.network import Network
+    from numpy.typing import NDArray
+
     from repsim_energy.paper.setting import Setting
+    from repsim_energy.training.history import History
 
 __all__ = ["run"]
 
 DEPTHS = ("vgg19", "vgg16", "vgg13", "vgg11")
 CURVES = ("training_loss", "training_accuracy", "validation_loss", "validation_accuracy")
 
+Curves = Mapping[str, "NDArray[Any]"]
+Case = tuple[str, bool]
+"""Depth, and whether the first layer is frozen."""
+
 
 def run(setting: Setting) -> Outcome:
     """Train VGGs of four depths with a learned and with a frozen first layer."""
     outcome = Outcome()
-    frozen = [":frozen=true", ""]
-    models = [setting.scale.model(name, extra=extra) for name in DEPTHS for extra in frozen]
+    specs = {
+        (depth, frozen): setting.scale.model(depth, frozen=frozen)
+        for depth in DEPTHS
+        for frozen in (True, False)
+    }
+    cases, models = list(specs), list(specs.values())
     networks, outcome.failures = setting.train(models, [setting.data("cifar10")], setting.seeds[:1])
-    found = {models[m]: network for (_, m, _), network in networks.items()}
-    for name, network in found.items():  # the training itself refuses to go on if it were not so
-        assert not name.endswith(frozen[0]) or _unchanged(network)
-    curves = {name: _curves(network) for name, network in found.items()}
-    outcome.keep("", setting.result(*_variables(curves), "cifar10"))
+    curves = {
+        cases[key.model]: _curves(network.run.history)
+        for key, network in networks.items()
+        if network.run is not None
+    }
+    coords = {"model": [specs[case] for case in curves]}
+    outcome.keep("", setting.result(_variables(curves), coords, "cifar10"))
     for depth in reversed(DEPTHS):
-        pair = [setting.scale.model(depth, extra=extra) for extra in frozen]
-        if all(name in curves for name in pair):
-            _add(outcome, depth, *(curves[name] for name in pair))
+        if (depth, True) in curves and (depth, False) in curves:
+            _add(outcome, depth, curves[depth, True], curves[depth, False])
     _draw(outcome, curves)
     return outcome
 
 
-def _unchanged(network: Network) -> bool:
-    return bool((network.filters["init"] == network.filters["trained"]).all())
+def _curves(history: History) -> Curves:
+    """Return the steps of the evaluations and the four curves at these steps.
 
-
-def _curves(network: Network) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """Return the steps of the evaluations and the four curves at them.
-
-    Those of the training are averages since the evaluation before.
+    Training loss and accuracy are means since the previous evaluation.
     """
-    assert network.run is not None
-    history = network.run.history
     loss, accuracy, steps = (
         values.numpy() for values in (history.loss, history.accuracy, history.evaluation_steps)
     )
@@ -63,41 +69,37 @@ def _curves(network: Network) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     }
 
 
-def _variables(curves: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the curves side by side, the shorter ones filled with NaN (steps with -1)."""
+def _variables(curves: Mapping[Case, Curves]) -> dict[str, Any]:
+    """Return the curves as (model, evaluation), padded with NaN (steps with -1)."""
     longest = max(len(values["evaluation_step"]) for values in curves.values())
     variables = {}
     for name in ("evaluation_step", *CURVES):
-        filler = -1 if name == "evaluation_step" else np.nan
+        padding = -1 if name == "evaluation_step" else np.nan
         rows = [
-            np.pad(v[name], (0, longest - len(v[name])), constant_values=filler)
+            np.pad(v[name], (0, longest - len(v[name])), constant_values=padding)
             for v in curves.values()
         ]
         variables[name] = (("model", "evaluation"), np.stack(rows))
-    return variables, {"model": list(curves)}
+    return variables
 
 
-def _add(outcome: Outcome, depth: str, frozen: dict[str, Any], learned: dict[str, Any]) -> None:
+def _add(outcome: Outcome, depth: str, frozen: Curves, learned: Curves) -> None:
     for curve in ("training_accuracy", "validation_accuracy"):
         if len(frozen[curve]) and len(learned[curve]):
             last = [float(values[curve][-1]) for values in (frozen, learned)]
-            note = f"frozen {last[0]:.3f}, learned {last[1]:.3f}"
             outcome.add(
                 f"{depth}: {curve.replace('_', ' ')}, frozen minus learned",
                 last[0] - last[1],
-                f"fig2/{curve}",
-                "",
-                note,
+                key=f"fig2/{curve}",
+                note=f"frozen {last[0]:.3f}, learned {last[1]:.3f}",
             )
 
 
-def _draw(outcome: Outcome, curves: dict[str, dict[str, Any]]) -> None:
-    outcome.figure, panels = new_figure(len(CURVES), columns=2)
-    for axes, curve in zip(panels, CURVES, strict=True):
+def _draw(outcome: Outcome, curves: dict[Case, Curves]) -> None:
+    for axes, curve in zip(outcome.panels(len(CURVES), columns=2), CURVES, strict=True):
         title = curve.replace("_", " ")
-        for name, values in reversed(curves.items()):
-            depth, _, options = name.partition(":")
-            kind, style = ("frozen", "--") if "frozen" in options else ("learned", "-")
-            shown = {f"{depth} {kind}": values[curve]}
+        for (depth, frozen), values in reversed(curves.items()):
+            kind, style = ("frozen", "--") if frozen else ("learned", "-")
+            line = {f"{depth} {kind}": values[curve]}
             steps = values["evaluation_step"]
-            draw_curves(axes, steps, shown, title, "iteration", title, style=style)
+            draw_curves(axes, steps, line, title, "iteration", title, style=style)

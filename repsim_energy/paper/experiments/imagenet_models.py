@@ -1,4 +1,4 @@
-"""torchvision's ImageNet models, by the patch that their first layer sees."""
+"""torchvision's ImageNet models, by the patch size of their first layer."""
 
 from __future__ import annotations
 
@@ -25,28 +25,24 @@ KERNELS = {
 
 
 def pretrained(setting: Setting, names: Iterable[str], outcome: Outcome) -> dict[str, nn.Module]:
-    """Return those networks whose weights can be had; the others are noted as missing."""
-    found, without = {}, {}
+    """Return the networks whose weights are available; add the others to what is missing."""
+    networks, errors = {}, {}
     for name in names:
-        spec = resolve_model(setting.registry, f"torchvision/{name}:weights=IMAGENET1K_V1")
         try:
-            taken = spec.build(1000, 3)
+            networks[name] = _network(setting, f"{name}:weights=IMAGENET1K_V1")
         except RepsimError as error:
-            without[name] = str(error)
-            continue
-        assert isinstance(taken, TrainedModel)
-        found[name] = taken.module
-    if without:
-        first = next(iter(without.values()))
-        outcome.missing.append(f"pretrained {', '.join(without)}, the first because {first}")
-    return found
+            errors[name] = str(error)
+    if errors:
+        first = next(iter(errors.values()))
+        outcome.missing.append(f"pretrained {', '.join(errors)}, the first because {first}")
+    return networks
 
 
 def untrained(setting: Setting, names: Iterable[str]) -> dict[str, nn.Module]:
-    """Return networks as they are initialized."""
-    found = {}
-    for name in names:
-        net = resolve_model(setting.registry, f"torchvision/{name}").build(1000, 3)
-        assert not isinstance(net, TrainedModel)
-        found[f"{name} (random)"] = net
-    return found
+    """Return networks with random weights, named ``NAME (random)``."""
+    return {f"{name} (random)": _network(setting, name) for name in names}
+
+
+def _network(setting: Setting, spec: str) -> nn.Module:
+    built = resolve_model(setting.registry, f"torchvision/{spec}").build(1000, 3)
+    return built.module if isinstance(built, TrainedModel) else built

@@ -1,4 +1,4 @@
-"""Figure 5: the classes are hardly correlated with any one component of the patches."""
+"""Figure 5: the classes hardly correlate with any single component of the patches."""
 
 from __future__ import annotations
 
@@ -10,57 +10,65 @@ from repsim_energy.numerics.patches.per_image import (
     class_correlations,
     component_energies,
 )
-from repsim_energy.paper.figures import draw_matrix, new_figure
+from repsim_energy.paper.figures import draw_matrix
 from repsim_energy.paper.outcome import Outcome
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from repsim_energy.interfaces import ImageSet, PatchBasis
     from repsim_energy.paper.setting import Setting
 
 __all__ = ["run"]
 
 PATCHES = {"cifar10": (3, 3), "imagenet": (7, 7)}
-"""Data set -> the patch that the paper looks at."""
+"""Data set -> height and width of the patches in the paper."""
 
 
 def run(setting: Setting) -> Outcome:
     """Correlate each class, one against all, with each component's coefficient and energy."""
     outcome = Outcome()
     sources = setting.available(outcome, *PATCHES)
-    outcome.figure, panels = new_figure(max(1, 2 * len(sources)), columns=2)
-    for number, source in enumerate(sources):
+    panels = iter(outcome.panels(2 * len(sources), columns=2))
+    for source in sources:
         images = setting.data(source).train
-        basis = setting.basis(images, PATCHES[source])
-        coefficients = average_patches(images.images, PATCHES[source]) @ basis.components.T
-        found = {
-            name: class_correlations(values, images.labels, len(images.classes)).numpy()
-            for name, values in (
-                ("coefficient", coefficients),
-                ("energy", component_energies(images.images, basis)),
-            )
-        }
+        correlations = _correlations(images, setting.basis(images, PATCHES[source]))
         dims = ("class", "component")
-        variables = {f"{name}_correlation": (dims, values) for name, values in found.items()}
-        coords = {"class": list(images.classes), "component": range(len(basis.eigenvalues))}
+        variables = {f"{name}_correlation": (dims, r) for name, r in correlations.items()}
+        components = range(correlations["energy"].shape[1])
+        coords = {"class": list(images.classes), "component": components}
         outcome.keep(source, setting.result(variables, coords, source))
         chance = math.sqrt(2 / (math.pi * len(images)))
-        for offset, (name, values) in enumerate(found.items()):
-            key = f"fig5/{source}"
-            outcome.add(
-                f"{source}: mean |r| of a class with a component's {name}",
-                abs(values).mean(),
-                key,
-                "",
-                f"{chance:.3f} by chance",
-            )
-            outcome.add(f"{source}: largest |r| with a component's {name}", abs(values).max(), key)
-            axes = panels[2 * number + offset]
-            components = [str(i) for i in coords["component"]]
-            draw_matrix(
-                axes,
-                images.classes,
-                values,
-                f"{source}: {name}",
-                columns=components,
-                numbers=False,
-            )
+        for name, r in correlations.items():
+            _add(outcome, source, name, abs(r), chance)
+            columns = [str(component) for component in components]
+            title = f"{source}: {name}"
+            draw_matrix(next(panels), images.classes, r, title, columns=columns, numbers=False)
     return outcome
+
+
+def _correlations(images: ImageSet, basis: PatchBasis) -> dict[str, NDArray[np.float64]]:
+    """Return the (classes, components) correlations with coefficients and with energies."""
+    measured = {
+        "coefficient": average_patches(images.images, basis.patch[1:]) @ basis.components.T,
+        "energy": component_energies(images.images, basis),
+    }
+    return {
+        name: class_correlations(values, images.labels, len(images.classes)).numpy()
+        for name, values in measured.items()
+    }
+
+
+def _add(
+    outcome: Outcome, source: str, name: str, size: NDArray[np.float64], chance: float
+) -> None:
+    outcome.add(
+        f"{source}: mean |r| of a class with a component's {name}",
+        size.mean(),
+        key=f"fig5/{source}",
+        note=f"{chance:.3f} by chance",
+    )
+    outcome.add(
+        f"{source}: largest |r| with a component's {name}", size.max(), key=f"fig5/{source}"
+    )

@@ -1,10 +1,11 @@
-"""Table 2, Figure 3: true and random labels leave the same profile."""
+"""Table 2, Figure 3: training on true and on random labels gives the same profile."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from repsim_energy.paper.figures import draw_profiles, new_figure
+from repsim_energy.paper.figures import draw_profiles
 from repsim_energy.paper.outcome import Outcome, similarities
 
 if TYPE_CHECKING:
@@ -15,28 +16,26 @@ if TYPE_CHECKING:
 __all__ = ["MEMORIZED", "memorized_note", "run"]
 
 MEMORIZED = 0.99
-"""Training accuracy from which random labels count as memorized."""
+"""Least training accuracy at which labels count as memorized."""
 
 
 def run(setting: Setting) -> Outcome:
     """Compare VGG11 trained on true and on random labels of every data set."""
     outcome = Outcome()
-    model = setting.scale.model("vgg11")
-    seeds = setting.over
+    model, over = setting.scale.model("vgg11"), setting.over
     sources = setting.available(outcome, "cifar10", "cifar100", "celeba")
-    outcome.figure, panels = new_figure(max(1, len(sources)))
-    for source, axes in zip(sources, panels, strict=False):
+    for source, axes in zip(sources, outcome.panels(len(sources)), strict=True):
         datasets = [setting.data(source), setting.data(source, "+random_labels")]
         result = outcome.keep(source, setting.compare([model], datasets))
         random = result.isel(model=0, dataset=1)
         note = memorized_note(random)
         pairs = similarities(result, {"dataset": 0}, {"dataset": 1})
         key = f"table2/{source}"
-        outcome.add(f"{source}: true vs random labels", pairs, f"{key}/true", seeds, note)
-        outcome.add(
-            f"{source}: random labels vs init", random.init_similarity, f"{key}/init", seeds, note
-        )
-        outcome.add(f"{source}: training accuracy, random labels", random.train_accuracy, "", seeds)
+        add = partial(outcome.add, over=over)
+        add(f"{source}: true vs random labels", pairs, key=f"{key}/true", note=note)
+        start = random.init_similarity
+        add(f"{source}: random labels vs init", start, key=f"{key}/init", note=note)
+        add(f"{source}: training accuracy, random labels", random.train_accuracy)
         energy = result.energy.isel(model=0)
         profiles = {
             "true labels": energy.isel(dataset=0).sel(stage="change").values,
@@ -48,7 +47,7 @@ def run(setting: Setting) -> Outcome:
 
 
 def memorized_note(result: xr.Dataset) -> str:
-    """Return a remark where some training did not reach the accuracy that counts as memorized."""
+    """Return a remark if a training stayed below the accuracy ``MEMORIZED``; else an empty text."""
     lowest = float(result.train_accuracy.min())
     if lowest >= MEMORIZED:
         return ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.paper.figures import draw_profiles, new_figure
+from repsim_energy.paper.figures import draw_profiles
 from repsim_energy.paper.outcome import Outcome, similarities
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def run(setting: Setting) -> Outcome:
     for m, name in enumerate(NAMES):
         network = result.isel(dataset=0, model=m)
         fit = network.fit_correlation.sel(stage="change").values
-        outcome.add(f"{name}: fit of the formula", fit, f"report/{name}", "1 seed")
-        outcome.add(f"{name}: vs init", network.init_similarity, "", "1 seed")
+        outcome.add(f"{name}: fit of the formula", fit, key=f"report/{name}", over="1 seed")
+        outcome.add(f"{name}: vs init", network.init_similarity, over="1 seed")
     outcome.add("VGG11 vs ResNet20", similarities(result, {"model": 1}, {"model": 0}))
-    outcome.figure, (axes,) = new_figure(1)
+    (axes,) = outcome.panels(1)
     energy = result.energy.isel(dataset=0).sel(stage="change").values
     draw_profiles(axes, dict(zip(NAMES, np.asarray(energy), strict=True)), "change in training")
     return outcome

@@ -1,4 +1,4 @@
-"""Figures 8b and 18: patches scaled along one component, and the theory that follows."""
+"""Figures 8b and 18: patches scaled along one component, and the formula for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.numerics.profiles.fit import fit_profile
-from repsim_energy.paper.figures import draw_profiles, new_figure
+from repsim_energy.paper.figures import draw_profiles
 from repsim_energy.paper.outcome import Outcome, similarities
 from repsim_energy.paper.setting import SILENT
 
@@ -22,6 +22,8 @@ __all__ = ["run"]
 
 ALPHA = 3
 SEEDS = 2
+LABELS = {"true": "", "random": "+random_labels"}
+"""Kind of labels -> variant of the data set."""
 
 
 def run(setting: Setting) -> Outcome:
@@ -29,35 +31,31 @@ def run(setting: Setting) -> Outcome:
     outcome = Outcome()
     model, seeds = setting.scale.model("vgg11"), setting.seeds[:SEEDS]
     over = f"{len(seeds)} seeds"
-    chains = [
-        f"+alpha_scaled:component={component}:alpha={ALPHA}{labels}"
+    datasets = {
+        (component, labels): setting.data(
+            "cifar10", f"+alpha_scaled:component={component}:alpha={ALPHA}{variant}"
+        )
         for component in setting.components
-        for labels in ("", "+random_labels")
-    ]
-    datasets = {chain: setting.data("cifar10", chain) for chain in chains}
-    setting.train([model], list(datasets.values()), seeds)  # all together: more to do at once
+        for labels, variant in LABELS.items()
+    }
+    setting.train([model], list(datasets.values()), seeds)  # all at once keeps every process busy
     unscaled = setting.basis(setting.data("cifar10").train).eigenvalues.numpy()
-    outcome.figure, panels = new_figure(max(1, len(setting.components)))
-    for number, (component, axes) in enumerate(zip(setting.components, panels, strict=False)):
-        pair = [datasets[chain] for chain in chains[2 * number : 2 * number + 2]]
+    panels = outcome.panels(len(setting.components))
+    for component, axes in zip(setting.components, panels, strict=True):
+        pair = [datasets[component, labels] for labels in LABELS]
         result = setting.compare([model], pair, seeds=seeds, reporter=SILENT)
         outcome.keep(f"component_{component}", result)
         pairs = similarities(result, {"dataset": 0}, {"dataset": 1})
-        outcome.add(f"component {component}: true vs random labels", pairs, "", over)
-        for index, labels in enumerate(("true", "random")):
+        outcome.add(f"component {component}: true vs random labels", pairs, over=over)
+        for index, labels in enumerate(LABELS):
             profiles = result.energy.isel(dataset=index, model=0).sel(stage="change").values
             fit = result.fit_correlation.isel(dataset=index, model=0).sel(stage="change")
             without = [
                 fit_profile(p, unscaled).correlation for p in profiles if np.isfinite(p).all()
             ]
             note = f"with the eigenvalues left unscaled {np.mean(without):.3f}" if without else ""
-            outcome.add(
-                f"component {component}: formula, {labels} labels",
-                fit,
-                "",
-                over,
-                note,
-            )
+            name = f"component {component}: formula, {labels} labels"
+            outcome.add(name, fit, over=over, note=note)
         _draw(axes, component, result)
     return outcome
 

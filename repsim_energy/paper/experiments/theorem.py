@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from repsim_energy.numerics.patches.basis import basis_from_moments
 from repsim_energy.numerics.patches.per_image import average_patches, average_shuffled_patches
@@ -15,7 +15,7 @@ from repsim_energy.numerics.profiles.energy import energy_profile, profile_simil
 from repsim_energy.numerics.profiles.fit import fit_profile
 from repsim_energy.numerics.profiles.linear_cnn import simulate_linear_cnn, solve_linear_cnn
 from repsim_energy.numerics.profiles.theory import theoretical_profile
-from repsim_energy.paper.figures import draw_curves, draw_profiles, new_figure
+from repsim_energy.paper.figures import draw_curves, draw_profiles
 from repsim_energy.paper.outcome import Outcome
 from repsim_energy.paper.setting import PATCH
 
@@ -31,21 +31,21 @@ Array = NDArray[np.float64]
 
 STEPS = 300
 PROGRESS = 0.5
-"""How much of the largest component a step learns: the theorem's step size times its variance."""
+"""Share of the largest component learned per step: the theorem's step size times its variance."""
 SIGMAS = (0.0, 0.01, 0.1, 1.0, 10.0)
-"""Standard deviations of the initial weights, relative to how far training moves them."""
+"""Standard deviations of the initial weights, relative to their change in training."""
 WIDTHS = (1, 16, 64)
 
 
 @dataclass(frozen=True, eq=False)
 class LinearCNN:
-    """What a linear CNN sees of n images: (n, d) centered average patches and their moments."""
+    """Linear CNN on n images, given by (n, d) centered average patches and their basis."""
 
     patches: Array
     basis: PatchBasis
 
     def step_size(self, width: int) -> float:
-        """Return the step of each weight, the same progress for every width."""
+        """Return the step size that makes the same progress at every width."""
         return PROGRESS / (2 * width * float(self.basis.eigenvalues[0]))
 
     def simulated(self, targets: Array, initial: Array) -> Array:
@@ -55,7 +55,7 @@ class LinearCNN:
         )
 
     def in_closed_form(self, targets: Array, initial: Array) -> Array:
-        """Return (k, d) filters by the exact solution on the same moments."""
+        """Return (k, d) filters by the closed-form solution on the same moments."""
         second = self.patches.T @ self.patches / len(targets)
         cross = self.patches.T @ targets / len(targets)
         step_size = self.step_size(len(initial))
@@ -78,7 +78,7 @@ def _formula(basis: PatchBasis) -> Array:
 
 
 def run(setting: Setting) -> Outcome:
-    """Lay simulation, closed form and formula beside each other."""
+    """Compare simulation, closed form and formula."""
     outcome = Outcome()
     images = setting.data("cifar10").train
     net = _linear_cnn(average_patches(images.images, PATCH))
@@ -117,7 +117,7 @@ def _linear_cnn(averages: Tensor) -> LinearCNN:
 
 
 def _labelings(images: ImageSet, draws: int) -> tuple[Array, Array]:
-    """Return each class against all, and shufflings of the first of them, centered."""
+    """Return centered labels: each class against all, and random permutations of the first."""
     classes = range(len(images.classes))
     true = np.stack([(images.labels == c).double().numpy() for c in classes])
     generator = np.random.default_rng(0)
@@ -128,45 +128,39 @@ def _labelings(images: ImageSet, draws: int) -> tuple[Array, Array]:
 def _add_formula(
     outcome: Outcome, profiles: dict[str, Array], net: LinearCNN, patches: PatchBasis
 ) -> None:
-    """Add how well the formula does where its assumptions hold, and what they cost."""
-    own, key = profiles["random labels"], "theorem/formula"
-    draws, classes = f"{len(own)} draws", f"{len(profiles['true labels'])} classes"
+    """Add the fit of the formula with the theorem's assumptions met and not met."""
+    random, true = profiles["random labels"], profiles["true labels"]
+    draws, published = f"{len(random)} draws", "theorem/formula"
     pooled = f"root mean square over {draws}"
-    single = [profile_similarity(profile, net.formula()) for profile in own]
     fit = fit_profile(_rms(profiles["individual patches"]), patches.eigenvalues.numpy())
-    rows: list[tuple[str, Any, str, str, str]] = [
-        ("random labels", _similarity(own, net.formula()), key, draws, pooled),
-        (
-            "true labels",
-            _similarity(profiles["true labels"], net.formula()),
-            key,
-            classes,
-            "root mean square over the classes, one against all",
-        ),
-        (
-            "random labels, one alone",
-            single,
-            "",
-            draws,
-            "a label's correlation with a component is proportional to λ in the mean alone",
-        ),
-        (
-            "patches shuffled among images",
-            _similarity(profiles["shuffled patches"], _formula(patches)),
-            key,
-            draws,
-            f"here the theorem's assumption holds; {pooled}",
-        ),
-        (
-            "individual patches of the images as they are",
-            fit.correlation,
-            "",
-            draws,
-            f"what the assumption costs; best t = {fit.steps:.3g}; {pooled}",
-        ),
-    ]
-    for name, values, published, count, note in rows:
-        outcome.add(f"formula vs simulation: {name}", values, published, count, note)
+
+    def add(name: str, values: ArrayLike, note: str, *, key: str = "", over: str = draws) -> None:
+        outcome.add(f"formula vs simulation: {name}", values, key=key, over=over, note=note)
+
+    add("random labels", _similarity(random, net.formula()), pooled, key=published)
+    add(
+        "true labels",
+        _similarity(true, net.formula()),
+        "root mean square over the classes, one against all",
+        key=published,
+        over=f"{len(true)} classes",
+    )
+    add(
+        "random labels, one alone",
+        [profile_similarity(profile, net.formula()) for profile in random],
+        "a label's correlation with a component is proportional to λ in the mean alone",
+    )
+    add(
+        "patches shuffled among images",
+        _similarity(profiles["shuffled patches"], _formula(patches)),
+        f"here the theorem's assumption holds; {pooled}",
+        key=published,
+    )
+    add(
+        "individual patches of the images as they are",
+        fit.correlation,
+        f"what the assumption costs; best t = {fit.steps:.3g}; {pooled}",
+    )
 
 
 def _similarity(profiles: Array, curve: Array) -> float:
@@ -179,9 +173,9 @@ def _rms(profiles: Array) -> Array:
 
 
 def _over_starts(outcome: Outcome, net: LinearCNN, labelings: Array) -> Array:
-    """Return (sigma, width) correlations of profiles with that of one filter started from zero.
+    """Return the (sigma, width) correlations with the profile of one filter started from zero.
 
-    Added are these, and the largest difference between simulation and closed form.
+    Adds them, and the largest difference between simulation and closed form, to the outcome.
     """
     unmoved = net.profiles(labelings)
     moved = float(_rms(unmoved.ravel()))
@@ -201,18 +195,16 @@ def _over_starts(outcome: Outcome, net: LinearCNN, labelings: Array) -> Array:
     outcome.add(
         "simulation vs closed form: largest relative difference",
         difference,
-        "theorem/closed_form",
-        "",
-        "over initial weights, widths, true and random labels",
+        key="theorem/closed_form",
+        note="over initial weights, widths, true and random labels",
     )
     widths = ", ".join(str(width) for width in WIDTHS)
     for sigma, row in zip(SIGMAS, correlations, strict=True):
         outcome.add(
             f"initial weights {sigma:g} times the change: simulation vs from zero",
             row,
-            "",
-            f"{len(row)} widths",
-            f"of {widths} filters",
+            over=f"{len(row)} widths",
+            note=f"of {widths} filters",
         )
     return correlations
 
@@ -220,7 +212,7 @@ def _over_starts(outcome: Outcome, net: LinearCNN, labelings: Array) -> Array:
 def _over_images(
     outcome: Outcome, net: LinearCNN, labelings: Array, places: int
 ) -> dict[int, list[float]]:
-    """Return number of images -> each labeling's correlation with the formula on so many."""
+    """Return number of images -> correlation of each labeling's profile with the formula."""
     order = np.random.default_rng(0).permutation(len(net.patches))
     enough = 2 * net.patches.shape[1]
     correlations = {}
@@ -234,8 +226,7 @@ def _over_images(
         outcome.add(
             f"{count} images ({count * places} patches), one random labeling",
             correlations[count],
-            "",
-            f"{len(targets)} draws",
+            over=f"{len(targets)} draws",
         )
     return correlations
 
@@ -247,7 +238,7 @@ def _draw(
     patches: PatchBasis,
     starts: Array,
 ) -> None:
-    outcome.figure, panels = new_figure(3)
+    panels = outcome.panels(3)
     own = {name: _rms(profiles[name]) for name in ("random labels", "true labels")}
     draw_profiles(panels[0], {**own, "formula": net.formula()}, "average patches", log=True)
     shuffled = {"random labels": _rms(profiles["shuffled patches"]), "formula": _formula(patches)}

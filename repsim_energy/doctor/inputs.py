@@ -1,4 +1,4 @@
-"""Inputs of the checks: numbers that are the same on every machine, whatever is wrong there."""
+"""Inputs of the checks, the same on every machine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["features", "noise", "pictures"]
+__all__ = ["features", "noise", "smooth_images"]
 
 Bytes = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
 
 def noise(*shape: int, seed: int = 0) -> Bytes:
-    """Return bytes that look random: the digits of a hash function, not of a generator.
+    """Return pseudorandom bytes from a hash function, independent of random generators.
 
     Examples
     --------
@@ -26,8 +26,8 @@ def noise(*shape: int, seed: int = 0) -> Bytes:
     return np.frombuffer(digits, np.uint8).reshape(shape).copy()
 
 
-def pictures(count: int, channels: int, height: int, width: int, seed: int = 0) -> Bytes:
-    """Return (n, c, h, w) images in which neighboring pixels, and the channels, are alike."""
+def smooth_images(count: int, channels: int, height: int, width: int, seed: int = 0) -> Bytes:
+    """Return (n, c, h, w) images in which neighboring pixels and channels are correlated."""
     rough = noise(count, channels, height + 2, width + 2, seed=seed).astype(np.int64)
     rough = rough + rough[:, :1]
     rows = rough[:, :, :-2] + rough[:, :, 1:-1] + rough[:, :, 2:]
@@ -37,9 +37,9 @@ def pictures(count: int, channels: int, height: int, width: int, seed: int = 0) 
 
 
 def features(count: int, first: int, second: int) -> tuple[Array, Array]:
-    """Return (n, d1) and (n, d2) features that are somewhat alike, never below zero.
+    """Return correlated, nonnegative (n, d1) and (n, d2) features.
 
-    They are numbers of float32 that use all of its digits, so that products in fewer show.
+    They are float32 numbers that use all digits, so that products of lower precision differ.
     """
     x = noise(count, first, seed=1) / 20 - 5
     y = x[:, np.arange(second) % first] + noise(count, second, seed=2) / 20 - 5

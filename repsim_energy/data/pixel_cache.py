@@ -1,4 +1,4 @@
-"""The pixels of many files as one file in the cache, from where they are mapped."""
+"""Cache of decoded images: the pixels of many files as one mapped file."""
 
 from __future__ import annotations
 
@@ -17,80 +17,82 @@ from torch import Tensor
 from repsim_energy.data.mapped import map_images
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.storage import atomic_path, cache_folder, cache_place
+from repsim_energy.storage import atomic_path, cache_folder, cache_path
 
-__all__ = ["kept_pixels"]
+__all__ = ["cached_pixels"]
 
 Shape = tuple[int, int, int]
 Batches = Callable[[], Iterator[Tensor]]
 
-DIGEST = hashlib.sha256().digest_size
-"""Bytes behind the pixels: their SHA-256."""
+DIGEST_BYTES = hashlib.sha256().digest_size
+"""Length of the SHA-256 after the pixels."""
 
 
-def kept_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version: str) -> Tensor:
-    """Return the images of files, mapped from the cache, where they are put if they are not there.
+def cached_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version: str) -> Tensor:
+    """Map the (n, c, h, w) images of files from the cache; decode and store them first if needed.
 
-    What is mapped is compared with its SHA-256. Where the cache cannot be written, the images are
-    read into memory, with a warning.
+    The pixels are checked against their SHA-256. If the cache cannot be written, the images are
+    read into memory.
 
     Parameters
     ----------
-    files : whose paths, sizes and times of change make the name in the cache, with ``shape`` and
-        ``version``
-    batches : reads them all, in order
+    files : image files. Their paths, sizes and modification times, ``shape`` and ``version``
+        identify the entry of the cache
+    batches : decodes all images, in order
+    shape : (c, h, w)
+    version : identifies the decoder and its options
 
     Raises
     ------
     FileError
-        For a file that is missing.
+        If a file is missing.
     UsageError
-        Where there is neither a cache that can be written nor as much memory.
+        If the cache cannot be written and memory does not suffice.
 
     Warns
     -----
     RepsimWarning
-        Where the cache cannot be written.
+        If the cache cannot be written.
     """
     whole = (len(files), *shape)
     if 0 in whole:
         return torch.empty(whole, dtype=torch.uint8)
     name = f"{_key(files, shape, version)}.npy"
     try:
-        path = cache_place("images", name)
-        kept = _kept(path, whole)
-        if kept is None:
+        path = cache_path("images", name)
+        cached = _cached(path, whole)
+        if cached is None:
             cache_folder("images")
             _check_room(path.parent, whole)
     except UsageError as error:
         return _in_memory(batches, whole, error)
-    if kept is not None:
-        return kept
+    if cached is not None:
+        return cached
     try:
-        _keep(path, batches, whole)
+        _store(path, batches, whole)
     except RepsimError as error:
-        if type(error) is not RepsimError:  # which is said of writing; others are of the pictures
+        if type(error) is not RepsimError:  # an error of an image, not of writing
             raise
-        kept = _kept(path, whole)  # from another process
-        return _in_memory(batches, whole, error) if kept is None else kept
+        cached = _cached(path, whole)  # from another process
+        return _in_memory(batches, whole, error) if cached is None else cached
     return map_images(path)
 
 
-def _kept(path: Path, whole: tuple[int, ...]) -> Tensor | None:
-    """Return what a file holds, if it is there and what was written."""
+def _cached(path: Path, whole: tuple[int, ...]) -> Tensor | None:
+    """Map a file of the cache, or return None if it is missing or damaged."""
     try:
         images = map_images(path)
         if tuple(images.shape) != whole or images.dtype != torch.uint8:
             return None
         with path.open("rb") as file:
-            file.seek(-DIGEST, os.SEEK_END)
-            written = file.read()
-    except (OSError, ValueError, EOFError):  # not there, or cut off
+            file.seek(-DIGEST_BYTES, os.SEEK_END)
+            digest = file.read()
+    except (OSError, ValueError, EOFError):  # missing, or truncated
         return None
-    return images if hashlib.sha256(images.numpy().data).digest() == written else None
+    return images if hashlib.sha256(images.numpy().data).digest() == digest else None
 
 
-def _keep(path: Path, batches: Batches, whole: tuple[int, ...]) -> None:
+def _store(path: Path, batches: Batches, whole: tuple[int, ...]) -> None:
     digest = hashlib.sha256()
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": whole}
@@ -106,7 +108,7 @@ def _in_memory(batches: Batches, whole: tuple[int, ...], reason: RepsimError) ->
     if math.prod(whole) > available_memory():
         raise reason
     warnings.warn(
-        f"{whole[0]} pictures are read anew each time, because they cannot be kept: {reason}",
+        f"{whole[0]} images are read anew each time, because they cannot be cached: {reason}",
         RepsimWarning,
         stacklevel=4,
     )

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from repsim_energy.data import folder as module
-from repsim_energy.data import kept_pixels, pictures
+from repsim_energy.data import pictures, pixel_cache
 from repsim_energy.data.folder import folder
-from repsim_energy.data.mapped import file_of
+from repsim_energy.data.mapped import unchanged_file
 from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
 
 
@@ -54,7 +54,7 @@ def test_pictures_are_decoded_once_and_mapped_afterwards(photos, fresh_cache, de
         first, second = folder(split, path=photos), folder(split, path=photos)
         assert torch.equal(first.images, pixels_of(photos, split))
         assert first.fingerprint == second.fingerprint
-        assert file_of(second.images) in kept_in(fresh_cache)
+        assert unchanged_file(second.images) in kept_in(fresh_cache)
     assert len(decoded) == 2 * 13 + 2  # the first picture says which shape is expected
     assert len(kept_in(fresh_cache)) == 2
 
@@ -137,7 +137,7 @@ def test_what_is_damaged_in_the_cache_is_made_anew(photos, fresh_cache, decoded,
 def test_a_cache_that_cannot_be_written_costs_time_and_no_pictures(
     photos, fresh_cache, decoded, files_of_at_most, monkeypatch
 ):
-    expected, said = pixels_of(photos), "12 pictures are read anew each time, because they cannot"
+    expected, said = pixels_of(photos), "12 images are read anew each time, because they cannot"
 
     def check(reason):
         decoded.clear()
@@ -151,9 +151,9 @@ def test_a_cache_that_cannot_be_written_costs_time_and_no_pictures(
         check("File too large")
     assert kept_in(fresh_cache) == []
     with monkeypatch.context() as full:
-        full.setattr(kept_pixels.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+        full.setattr(pixel_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
         check("has 0.0 GB left")
-        full.setattr(kept_pixels, "available_memory", lambda: 10.0)
+        full.setattr(pixel_cache, "available_memory", lambda: 10.0)
         with pytest.raises(UsageError, match="has 0.0 GB left; choose fewer"):
             folder("train", path=photos)
     (fresh_cache.parent / "file").touch()
@@ -167,7 +167,7 @@ def test_a_cache_for_reading_alone_serves_what_it_holds(photos, fresh_cache, dec
     def refuse(*_):
         raise UsageError("the folder cannot be written")
 
-    monkeypatch.setattr(kept_pixels, "cache_folder", refuse)
+    monkeypatch.setattr(pixel_cache, "cache_folder", refuse)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not is_decoded_anew(photos, decoded)
