@@ -23,10 +23,10 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 
-from repsim_energy.data.mapped import file_of, map_images
 from repsim_energy.errors import RepsimError, TrainingError, UsageError
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.batched import run_batched
+from repsim_energy.scheduling.sending import write_pickle
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.run_cache import UNKEPT, held_files, keep_received
@@ -214,14 +214,6 @@ def _check_main() -> None:
         raise UsageError(f"processes cannot read the main program from '{file}'; {GUARD}")
 
 
-class _Teller(pickle.Pickler):
-    """Tells another process of this machine where mapped images are, instead of copying them."""
-
-    def reducer_override(self, thing: Any) -> Any:
-        path = file_of(thing) if isinstance(thing, torch.Tensor) else None
-        return NotImplemented if path is None else (map_images, (path,))
-
-
 @contextmanager
 def _told(trainings: Mapping[Any, Training]) -> Iterator[Path]:
     """Give a file that holds the trainings.
@@ -232,7 +224,7 @@ def _told(trainings: Mapping[Any, Training]) -> Iterator[Path]:
         path = Path(folder, "trainings")
         try:
             with path.open("wb") as file:
-                _Teller(file).dump(trainings)
+                write_pickle(trainings, file)
         except OSError as error:
             raise RepsimError(
                 f"trainings for other processes could not be written to '{folder}' "
