@@ -69,12 +69,14 @@ def with_answers(specs: list[ModelSpec], answer: str | Mapping[str, str]) -> lis
     A training depends on it, so that it is part of what the training is kept under.
     """
     entries = for_each("answer", answer, [spec.label for spec in specs], "")
-    return [
-        replace(spec, answer=entry, identity=spec.identity and {**spec.identity, "answer": entry})
-        if entry
-        else spec
-        for spec, entry in zip(specs, entries, strict=True)
-    ]
+    return [_with_answer(spec, entries[spec.label]) for spec in specs]
+
+
+def _with_answer(spec: ModelSpec, entry: str) -> ModelSpec:
+    if not entry:
+        return spec
+    identity = spec.identity and {**spec.identity, "answer": entry}
+    return replace(spec, answer=entry, identity=identity)
 
 
 def with_inputs(plan: Plan, normalize: str | Mapping[str, str], *, shown: bool) -> Plan:
@@ -87,10 +89,11 @@ def with_inputs(plan: Plan, normalize: str | Mapping[str, str], *, shown: bool) 
     labels = [spec.label for spec in plan.models]
     words = for_each("normalize", normalize, labels, "auto")
     given = {m for _, m in plan.trained}
-    for m, word in enumerate(words):
+    for m, label in enumerate(labels):
+        word = words[label]
         if m not in given and isinstance(normalize, Mapping) and word not in ("auto", "dataset"):
             raise UsageError(
-                f"got normalize={word} for '{labels[m]}', which is trained here on images that are "
+                f"got normalize={word} for '{label}', which is trained here on images that are "
                 "normalized by their own mean and standard deviation; leave it out"
             )
     if normalize != "auto" and not given:
@@ -98,7 +101,7 @@ def with_inputs(plan: Plan, normalize: str | Mapping[str, str], *, shown: bool) 
     trained = dict(plan.trained)
     said = ["dataset"] * len(labels)
     for d, m in trained:
-        trained[d, m], said[m] = _decided(plan, trained[d, m], d, m, words[m], shown)
+        trained[d, m], said[m] = _decided(plan, trained[d, m], d, m, words[labels[m]], shown)
     return replace(plan, trained=trained, inputs=said)
 
 
@@ -118,7 +121,7 @@ def _decided(
                     f"'{label}' normalizes images inside, so that it is shown them as they are, 0 "
                     "to 1; normalize=dataset takes their mean and standard deviation off before",
                     RepsimWarning,
-                    stacklevel=5,
+                    stacklevel=6,
                 )
     return replace(taken, normalization=chosen), _words(chosen)
 
@@ -133,10 +136,10 @@ def _words(normalization: Normalization | str | None) -> str:
 
 def for_each(
     option: str, given: str | Mapping[str, str], labels: Sequence[str], default: str
-) -> list[str]:
-    """Return the word for each model."""
+) -> dict[str, str]:
+    """Return label of a model -> value of an option that is given for all models or by label."""
     if isinstance(given, str):
-        return [given] * len(labels)
+        return dict.fromkeys(labels, given)
     if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given.values()):
         raise UsageError(
             f"got {option}={given!r}, expected a text, or a mapping from labels of models to texts"
@@ -144,4 +147,4 @@ def for_each(
     for label in given:
         if label not in labels:
             raise unknown_name(f"model in {option}=", str(label), labels)
-    return [given.get(label, default) for label in labels]
+    return dict.fromkeys(labels, default) | dict(given)

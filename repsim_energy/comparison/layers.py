@@ -14,12 +14,11 @@ from torch import Tensor
 
 from repsim_energy.comparison.activations import Receive, layer_names, layer_sizes, observe
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
-from repsim_energy.interfaces import Activations, ImageSet, Metric, TrainedModel
-from repsim_energy.models.filters.first_layer import first_layer
-from repsim_energy.training.build import NETWORK_ERRORS, build, image_shape, remedy_of
+from repsim_energy.interfaces import Activations, ImageSet, Metric
+from repsim_energy.training.build import NETWORK_ERRORS, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
 
@@ -68,29 +67,27 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
     RepsimError
         For models that fail on the images.
     """
-    given, layers = layers, list(layers) if isinstance(layers, Iterable) else []
-    if not layers or not all(isinstance(layer, str) and layer for layer in layers):
+    wanted = list(layers) if isinstance(layers, Iterable) else []
+    if not wanted or not all(isinstance(layer, str) and layer for layer in wanted):
         raise UsageError(
-            f"got layers {layers or given}, expected at least one name such as first or output"
+            f"got layers {wanted or layers}, expected at least one name such as first or output"
         )
     names, sizes = [], []
     for m, spec in enumerate(plan.models):
-        built = plan.trained.get((0, m)) or build(spec, plan.datasets[0], plan.seeds[0])
-        answer = ""
-        if isinstance(built, TrainedModel):
-            answer = built.answer
-            if not built.network:
-                raise UsageError(
-                    f"model '{spec.label}' is filters alone and has no activations; name its "
-                    "architecture with arch=, or compare with --metric energy"
-                )
-            first, built = built.layer, built.module
+        given = plan.trained.get((0, m))
+        if given is not None and not given.network:
+            raise UsageError(
+                f"model '{spec.label}' is filters alone and has no activations; name its "
+                "architecture with arch=, or compare with --metric energy"
+            )
+        if given is None:
+            module, answer = plan.untrained(plan.training(Key(0, m, 0))), ""
         else:
-            first = first_layer(built, image_shape(plan.datasets[0])).name
+            module, answer = given.module, given.answer
         with _naming(spec.label):
-            names.append(layer_names(built, layers, first))
+            names.append(layer_names(module, wanted, plan.layers.get((0, m))))
             images = plan.datasets[0].train.images
-            sizes.append(layer_sizes(built, names[-1], images, plan.device, answer))
+            sizes.append(layer_sizes(module, names[-1], images, plan.device, answer))
     return Layers(names, sizes)
 
 
@@ -141,7 +138,7 @@ def say_what_is_shown(plan: Plan, wanted: int | None) -> str:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=5)
+    warnings.warn(text, RepsimWarning, stacklevel=6)
 
 
 def represent_layers(

@@ -35,7 +35,7 @@ def train_networks(
     trainings = plan.trainings
     if reporter.hears_announcements:
         missing = [training for training in trainings.values() if not training.is_cached]
-        if line := estimate(missing, plan.device, scheduler):
+        if line := estimate(missing, plan.device, scheduler, plan.untrained):
             reporter.announce(line)
     for key, run in scheduler.runs(trainings, plan.device, reporter):
         place = key[:2]

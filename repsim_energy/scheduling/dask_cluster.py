@@ -10,15 +10,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from repsim_energy.errors import RepsimError, TrainingError
-from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.dask_client import Connection, connected
 from repsim_energy.scheduling.dask_worker import call, run_on_worker
 from repsim_energy.scheduling.local import in_order
+from repsim_energy.scheduling.sending import pickled
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.run_cache import keep_received
@@ -159,7 +158,7 @@ class _Sweep(Generic[Name]):
         self._versions = connection.check(models)
         self._models = {model: cloudpickle.dumps(model) for model in models}
         self._data = {
-            data: connection.submit("data", pickle.loads, pickle.dumps(_alone(data)))
+            data: connection.submit("data", pickle.loads, pickled(data))
             for data in {training.data for training in trainings.values()}
         }
 
@@ -201,13 +200,3 @@ class _Sweep(Generic[Name]):
         if not training.is_cached:  # else the worker shares this cache
             keep_received(training.key, self._connection.result(future))
         return None
-
-
-def _alone(data: Dataset) -> Dataset:
-    """Return a data set whose images hold no memory of others, which would be sent along."""
-
-    def own(images: ImageSet) -> ImageSet:
-        shared = images.images.untyped_storage().nbytes() > images.images.nbytes
-        return replace(images, images=images.images.clone()) if shared else images
-
-    return replace(data, train=own(data.train), test=own(data.test))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
+from torch import nn
 
 from repsim_energy.scheduling.local import usable_cores
 from repsim_energy.scheduling.schedulers import Scheduler
@@ -29,9 +30,17 @@ MOST_BESIDE = 16
 
 
 def estimate(
-    trainings: Sequence[Training], device: torch.device, scheduler: Scheduler
+    trainings: Sequence[Training],
+    device: torch.device,
+    scheduler: Scheduler,
+    untrained: Callable[[Training], nn.Module],
 ) -> str | None:
-    """Return one line that says how long trainings will take; ``None`` for a short sweep."""
+    """Return one line that says how long trainings will take; ``None`` for a short sweep.
+
+    Parameters
+    ----------
+    untrained : returns a network before its training, of any seed
+    """
     models = {training.model for training in trainings}
     if sum(map(_steps, trainings)) < max(1, WORTH * len(models)):
         return None
@@ -39,7 +48,7 @@ def estimate(
     at_once = 1 if one_device else scheduler.at_once(len(trainings))
     alone = scheduler.is_local and at_once == 1
     beside = 0 if alone else min(at_once, usable_cores(), MOST_BESIDE)
-    seconds = makespan(_run_seconds(trainings, device, beside), at_once)
+    seconds = makespan(_run_seconds(trainings, device, beside, untrained), at_once)
     if seconds < SHORT:
         return None
     where = "in this process" if alone else f"on {_count(at_once, scheduler.unit)}"
@@ -51,16 +60,20 @@ def estimate(
 
 
 def _run_seconds(
-    trainings: Sequence[Training], device: torch.device, beside: int
+    trainings: Sequence[Training],
+    device: torch.device,
+    beside: int,
+    untrained: Callable[[Training], nn.Module],
 ) -> Iterator[float]:
     """Yield the time of each training; a model is measured once for images of one size."""
     kinds = [(one.model, one.data.train.images.shape[1:]) for one in trainings]
-    distinct = dict(zip(kinds, trainings, strict=True))
+    distinct = dict(zip(reversed(kinds), reversed(trainings), strict=True))  # the first of each
     taken: dict[object, float] = {}
     started = time.monotonic()
     for kind, training in distinct.items():
         if not taken or time.monotonic() - started < BUDGET:
-            taken[kind] = step_seconds(training, device, beside, BUDGET / len(distinct))
+            module, at_most = untrained(training), BUDGET / len(distinct)
+            taken[kind] = step_seconds(training, module, device, beside, at_most)
     mean = sum(taken.values()) / max(1, len(taken))
     for kind, training in zip(kinds, trainings, strict=True):
         yield taken.get(kind, mean) * _steps(training)

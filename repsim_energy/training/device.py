@@ -16,8 +16,8 @@ BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
 """What a processor that multiplies bfloat16 in hardware reports; the last on ARM."""
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``auto`` takes a GPU where there is one."""
+def choose_device(name: str | torch.device = "auto") -> torch.device:
+    """Return the device of a name. ``auto`` chooses a GPU if torch can use one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -18,12 +20,36 @@ PART_IMAGES, PART_BYTES = 1024, 1024 * 3 * 64 * 64
 """Images, and bytes of uint8 images, that are summed at once; the second is for larger ones."""
 
 
+STORED = "_normalization"
+"""The attribute of an image set that stores its normalization, once it has been computed."""
+
+
 def normalization_of(images: ImageSet) -> Normalization:
     """Return the channel means and one common standard deviation of an image set.
 
     One number for all channels keeps the principal components of the input those of the images.
+
+    All pixels are read once. The result is stored with the image set, as its fingerprints are, and
+    travels with it to other processes.
+
+    Raises
+    ------
+    DataError
+        For no images, constant images, and NaN or infinite pixels.
     """
-    _check_images(images)
+    stored = vars(images)
+    if STORED not in stored:
+        stored[STORED] = _compute_normalization(images)
+    normalization: Normalization = stored[STORED]
+    return normalization
+
+
+def _compute_normalization(images: ImageSet) -> Normalization:
+    if len(images) == 0:
+        raise DataError(
+            f"'{images.name}' holds no images to train on, expected at least one; "
+            "check its path, classes= and limit="
+        )
     channels = images.images.shape[1]
     count, square = images.images[:, 0].numel(), 0.0
     total = torch.zeros(channels, dtype=torch.float64, device=images.images.device)
@@ -31,6 +57,8 @@ def normalization_of(images: ImageSet) -> Normalization:
         sums, squares = _sums(part)
         total += sums
         square += squares
+    if not math.isfinite(square):  # one such pixel is enough
+        raise DataError(f"the images of '{images.name}' hold NaN or infinite values; clean them")
     mean = total / count
     variance = square / (count * channels) - float(mean.square().mean())
     if not variance > 1e-12:
@@ -42,16 +70,6 @@ def _sums(part: Tensor) -> tuple[Tensor, float]:
     """Return the (c,) sums of the channels' values, and the sum of all squares."""
     values = _unit(part).double()
     return values.sum((0, 2, 3)), float(values.square_().sum())
-
-
-def _check_images(images: ImageSet) -> None:
-    if len(images) == 0:
-        raise DataError(
-            f"'{images.name}' holds no images to train on, expected at least one; "
-            "check its path, classes= and limit="
-        )
-    if not images.is_finite:
-        raise DataError(f"the images of '{images.name}' hold NaN or infinite values; clean them")
 
 
 def _parts(images: Tensor) -> tuple[Tensor, ...]:

@@ -11,7 +11,7 @@ from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.options import bind_options
 from repsim_energy.specs import parse_spec
 
-__all__ = ["RECIPES", "Recipe", "parse_recipe"]
+__all__ = ["RECIPES", "Recipe", "as_recipe", "parse_recipe"]
 
 RISE = 0.3
 """The share of the steps over which the step size of ``one_cycle`` rises."""
@@ -147,3 +147,20 @@ def parse_recipe(text: str) -> Recipe:
     if changes.get("optimizer") == "adam":
         changes.setdefault("momentum", 0.0)
     return replace(RECIPES[spec.name], **changes)
+
+
+def as_recipe(recipe: str | Recipe) -> Recipe:
+    """Return a recipe that is given as an object or by its name.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    if isinstance(recipe, str):
+        return parse_recipe(recipe)
+    if not isinstance(recipe, Recipe):
+        raise UsageError(
+            f"got a recipe of type {type(recipe).__name__}, expected a name or a Recipe"
+        )
+    return recipe

@@ -32,21 +32,23 @@ SLOWER = 2
 
 
 @training_settings()
-def step_seconds(training: Training, device: torch.device, beside: int, at_most: float) -> float:
+def step_seconds(
+    training: Training, module: nn.Module, device: torch.device, beside: int, at_most: float
+) -> float:
     """Return how long a step of training takes, from a few real ones that leave no trace.
 
     A network that cannot be trained takes no time.
 
     Parameters
     ----------
+    module : the network before training; it stays as it is
     beside : how many such trainings go on at once, in one thread each: they slow each other down;
         0 for one training with all threads
     at_most : seconds that measuring may take; one step is taken in any case, and is the answer
         where there is no time for more
     """
     data, recipe = training.data, training.recipe
-    module = training.new_network()
-    normalization = normalization_of(data.train)  # a pass over all images, for all copies
+    normalization = normalization_of(data.train)
     for layout in LAYOUTS:
         copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
         with (

@@ -21,21 +21,26 @@ def planned(models, data, recipe=RECIPE):
 
 def line_for(plan, scheduler):
     missing = [training for training in plan.trainings.values() if not training.is_cached]
-    return estimate.estimate(missing, plan.device, scheduler)
+    return estimate.estimate(missing, plan.device, scheduler, plan.untrained)
+
+
+def seconds(spec, data, beside):
+    training = Training(spec, data, 0, RECIPE)
+    return step_seconds(training, training.new_network(), torch.device("cpu"), beside, 1.0)
 
 
 @pytest.mark.parametrize("beside", [0, 1, 3])
 def test_measuring_a_step_changes_no_random_state_and_no_thread_count(data, beside):
     spec = ModelSpec("dropout", with_dropout, None)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    assert step_seconds(Training(spec, data, 0, RECIPE), torch.device("cpu"), beside, 1.0) > 0
+    assert seconds(spec, data, beside) > 0
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
 
 def test_a_network_that_cannot_be_trained_takes_no_time(data):
     spec = ModelSpec("broken", broken, None)
-    assert step_seconds(Training(spec, data, 0, RECIPE), torch.device("cpu"), 2, 1.0) == 0
+    assert seconds(spec, data, 2) == 0
 
 
 def test_the_runs_after_an_estimate_are_those_without(data, fresh_cache, monkeypatch):

@@ -27,7 +27,8 @@ from samples import (
 import repsim_energy as rs
 from repsim_energy.data.mapped import map_images, unchanged_file
 from repsim_energy.interfaces import Dataset, ModelSpec
-from repsim_energy.scheduling import local
+from repsim_energy.scheduling import local, processes
+from repsim_energy.scheduling.processes import sent_by_file
 from repsim_energy.training.training import Training
 
 
@@ -37,7 +38,7 @@ def refuse_processes(*_):
 
 @pytest.fixture
 def no_processes(monkeypatch):
-    monkeypatch.setattr(local, "ProcessPoolExecutor", refuse_processes)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse_processes)
 
 
 NAMED = ModelSpec("small", small_cnn, {"name": "small"})
@@ -110,7 +111,7 @@ def test_what_two_processes_made_is_kept(ways, monkeypatch, no_processes):
 
 
 def told(tasks):
-    with local._told(tasks) as path:
+    with sent_by_file(tasks) as path:
         return path.read_bytes()
 
 
@@ -220,8 +221,8 @@ def endless(_):
         pass
 
 if __name__ == "__main__":
-    from repsim_energy.scheduling.local import _pool
-    with _pool(2) as pool:
+    from repsim_energy.scheduling.processes import worker_pool
+    with worker_pool(2) as pool:
         for item in range(2):
             pool.submit(endless, item)
         if not os.fork():  # it holds all pipes of this process

@@ -1,0 +1,162 @@
+"""Facts of every network that a plan needs: its first layer, patch and batch norm."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from repsim_energy.comparison.folding import folding_of
+from repsim_energy.comparison.inputs import refuse_order, with_options
+from repsim_energy.data.selection import is_gray, select
+from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
+from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
+from repsim_energy.models.filters.applied_filters import applied_filters, filter_dilation
+from repsim_energy.models.filters.first_layer import first_layer, named_layer
+from repsim_energy.models.filters.norm_folding import Folding
+from repsim_energy.training.build import build, image_shape
+from repsim_energy.training.inputs import normalization_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Examined", "Patch", "Place"]
+
+Patch = tuple[int, int, int, int, int]
+"""Channels, rows and columns of the pixels that a first layer sees at once, and the step from one
+to the next, which is more than 1 in the filters of a dilated convolution."""
+
+Place = tuple[int, int]
+"""Indices of a data set and a model."""
+
+MAX_KEPT_BYTES = 2**30
+"""Memory of the untrained networks that are kept; further ones are built again when needed."""
+
+
+@dataclass
+class Examined:
+    """Networks of a comparison, each built once and examined before any is trained.
+
+    Parameters
+    ----------
+    seed : of the networks that are built
+    fold, channels : label -> the option of that model
+    filters : whether filters are compared
+    trained : (data set, model) -> the network, for those that were trained elsewhere
+    layers : (data set, model) -> the name of the first layer; missing where none was found in a
+        given network whose filters are not compared
+    patches : (data set, model) -> the patch that the first layer sees; missing as in ``layers``
+    built : (model, data set) -> the untrained network, for as many as ``MAX_KEPT_BYTES`` allow
+    folds : (data set, model) -> what is folded into the filters, where that is asked for
+    """
+
+    seed: int
+    fold: Mapping[str, str]
+    channels: Mapping[str, str]
+    filters: bool
+    trained: dict[Place, TrainedModel] = field(default_factory=dict)
+    layers: dict[Place, str] = field(default_factory=dict)
+    patches: dict[Place, Patch] = field(default_factory=dict)
+    built: dict[tuple[ModelSpec, Dataset], nn.Module] = field(default_factory=dict)
+    folds: dict[Place, Folding] = field(default_factory=dict)
+    _kept_bytes: int = 0
+
+    def add(self, d: int, data: Dataset, models: Sequence[ModelSpec]) -> Dataset:
+        """Examine the networks for a data set; return its images with the channels that they see.
+
+        Raises
+        ------
+        RepsimError
+            For images that cannot be normalized, and networks that cannot be built, have no first
+            layer, or see another number of channels.
+        """
+        normalization_of(data.train)  # refuses empty, constant and infinite images
+        for m, model in enumerate(models):
+            self._examine((d, m), model, data)
+        needed = {m: patch[0] for (e, m), patch in self.patches.items() if e == d}
+        seen = _seen_by(needed, models, data)
+        for m, model in enumerate(models):
+            if (d, m) in self.trained:  # gray images may be left with one channel
+                refuse_order(self.trained[d, m], model, seen)
+        return seen
+
+    def _examine(self, place: Place, model: ModelSpec, data: Dataset) -> None:
+        fold, channels = self.fold[model.label], self.channels[model.label]
+        built = with_options(build(model, data, self.seed), model, data, fold, channels)
+        if isinstance(built, TrainedModel):
+            self.trained[place], fold = built, built.fold
+            with nullcontext() if self.filters else suppress(UsageError):
+                self._find_first_layer(place, built, model, data)
+                self.trained[place] = replace(built, layer=self.layers[place])
+        else:
+            self._find_first_layer(place, built, model, data)
+            self._keep(built, model, data)
+        if fold and self.filters:
+            image = (self.patches[place][0], *image_shape(data)[1:])
+            self.folds[place] = folding_of(built, fold, self.layers[place], image, model.label)
+
+    def _find_first_layer(
+        self, place: Place, built: nn.Module | TrainedModel, model: ModelSpec, data: Dataset
+    ) -> None:
+        self.layers[place], self.patches[place] = _first_layer(built, model, data, self.filters)
+
+    def _keep(self, built: nn.Module, model: ModelSpec, data: Dataset) -> None:
+        size = sum(tensor.nbytes for tensor in (*built.parameters(), *built.buffers()))
+        if self._kept_bytes + size <= MAX_KEPT_BYTES:
+            self._kept_bytes += size
+            self.built[model, data] = built
+
+
+def _first_layer(
+    built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset, filters: bool
+) -> tuple[str, Patch]:
+    """Return the name of the layer that gets the image, and the patch that it sees.
+
+    Where filters are not compared, nothing is said of a network that cannot be run: that follows.
+    """
+    problem = several = ""
+    module = built.module if isinstance(built, TrainedModel) else built
+    if isinstance(built, TrainedModel) and (built.layer or not built.network):
+        name, layer = named_layer(module, built.layer)
+    else:
+        name, layer, problem, several = first_layer(module, image_shape(data))
+    if several and isinstance(built, TrainedModel):
+        raise UsageError(
+            f"several layers of '{spec.label}' get the image: {several}; name one of them with "
+            "layer="
+        )
+    if several:
+        _warn(f"several layers of '{spec.label}' get the image: {several}; compared is '{name}'")
+    bank = applied_filters(module, name, image_shape(data))
+    rows, columns = filter_dilation(layer, bank)
+    c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]
+    if problem and filters and isinstance(built, TrainedModel):  # of others their training says so
+        _warn(
+            f"'{spec.label}' cannot be run on the images ({problem}), so its first layer is taken "
+            f"to be the first that it registers, '{name}'; name it with layer="
+        )
+    return name, (int(c), int(kh), int(kw), rows, columns)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RepsimWarning, stacklevel=9)
+
+
+def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Dataset) -> Dataset:
+    """Return the images for networks of so many channels each; of gray ones the one channel."""
+    channels = data.train.images.shape[1]
+    if set(needed.values()) == {1} and data.train.transform is None:
+        gray = all(is_gray(images.images) for images in (data.train, data.test))
+        if channels > 1 and gray:
+            train, test = (select(images, gray=True) for images in (data.train, data.test))
+            return replace(data, train=train, test=test)
+    for m, c in needed.items():
+        if c != channels:
+            groups = "" if channels % c else ", or load it with arch= where it has groups"
+            raise ShapeError(
+                f"images of '{data.label}' have {channels} channels but the filters of "
+                f"'{specs[m].label}' see {c}; use images with {c} channels or another model{groups}"
+            )
+    return data
