@@ -32,10 +32,12 @@ COMMANDS = {
     "metrics": "listing:metrics",
     "variants": "listing:variants",
     "plugins": "plugins:plugins",
-    "plugin": "plugin:plugin",
     "doctor": "doctor:doctor",
 }
-"""Where each command stands; it is imported when it is called."""
+"""Command -> module and attribute; imported when the command is called."""
+
+FORMER = {"plugin": "plugins:moved"}
+"""Former names of commands, which answer with the present one."""
 
 
 class _Commands(click.RichGroup):
@@ -43,9 +45,10 @@ class _Commands(click.RichGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        place = COMMANDS.get(cmd_name) or FORMER.get(cmd_name)
+        if place is None:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = place.partition(":")
         command: click.Command = getattr(
             importlib.import_module(f"repsim_energy.cli.{module}"), attribute
         )

@@ -40,7 +40,7 @@ class PluginMetric:
         self.plain = metric
         self.plugin = entry.plugin
         self._what = entry.called
-        self._remedy = f"see repsim plugin check {entry.plugin.distribution}"
+        self._remedy = f"see repsim plugins check {entry.plugin.distribution}"
 
     def __getattr__(self, name: str) -> Any:
         """Pass on what the metric declares, and what it may have beyond its interface."""

@@ -202,7 +202,7 @@ def _image_set(entry: Entry, found: Any) -> ImageSet:
         raise DataError(f"{entry.kind} '{entry.name}': {problem}; mend the file")
     if problem:
         raise PluginError(
-            f"{entry.called}: {problem}; see repsim plugin check {entry.plugin.distribution}"
+            f"{entry.called}: {problem}; see repsim plugins check {entry.plugin.distribution}"
         )
     return found
 

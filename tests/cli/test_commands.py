@@ -641,3 +641,22 @@ def test_a_warning_is_said_once(repsim, source, tmp_path):
     lines = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
     assert sum("is flat" in line for line in lines) == 1
     assert len(lines) == len(set(lines))
+
+
+def test_plugins_lists_and_its_former_spelling_names_the_present_one(repsim, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    listed = repsim("plugins")
+    assert listed.returncode == 0
+    assert repsim("plugins", "list").stdout == listed.stdout
+    assert repsim("plugins", "list", "--json").stdout == repsim("plugins", "--json").stdout
+    refused = repsim("plugins", "--json", "check", "repsim-energy")
+    assert refused.returncode == 2
+    assert "write repsim plugins check ... --json" in refused.stderr
+    for words in (["new", "mine", "--kind", "model"], ["check", "--json", "mine"], ["--help"]):
+        former = repsim("plugin", *words)
+        now = f"repsim plugins {words[0]}" if words[0] != "--help" else "repsim plugins"
+        assert former.returncode == 2
+        assert former.stderr.endswith(f"which is now '{now}'\n")
+        assert former.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    assert " plugin " not in repsim("--help").stdout

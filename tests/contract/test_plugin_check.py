@@ -226,18 +226,18 @@ def test_commands_go_on_beside_all_of_them(install, repsim, pictures_npz):
     assert done.returncode == 1
     assert done.stderr == (
         "error: metric 'raises' of raises failed in compare (KeyError: 'oops'); "
-        "see repsim plugin check raises\n"
+        "see repsim plugins check raises\n"
     )
 
 
 def test_the_command_tells_the_exit_code_and_json(install, repsim):
     write(install, "lies")
-    done = repsim("plugin", "check", "lies")
+    done = repsim("plugins", "check", "lies")
     assert done.returncode == 1
     assert "broken: repsim_metrics 'changed' of lies: ignores translation" in done.stdout
-    (report,) = json.loads(repsim("plugin", "check", "lies", "--json").stdout)
+    (report,) = json.loads(repsim("plugins", "check", "lies", "--json").stdout)
     assert report["spec"] == "changed"
-    unknown = repsim("plugin", "check", "lie")
+    unknown = repsim("plugins", "check", "lie")
     assert unknown.returncode == 2
     assert "did you mean 'lies'" in unknown.stderr
 
@@ -299,10 +299,10 @@ def test_options_that_are_not_described_are_advised_of_and_break_no_rule(
     (report,) = check_plugin(load_registry(), "plain")
     assert not report.broken
     assert f"model 'plain' of plain does not say what {missing}; describe" in report.advice
-    done = repsim("plugin", "check", "plain")
+    done = repsim("plugins", "check", "plain")
     assert done.returncode == 0
     assert f"advice: {report.advice}" in done.stdout
-    (kept,) = json.loads(repsim("plugin", "check", "plain", "--json").stdout)
+    (kept,) = json.loads(repsim("plugins", "check", "plain", "--json").stdout)
     assert kept["advice"] == report.advice
 
 
