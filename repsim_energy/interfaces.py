@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from repsim_energy.errors import ShapeError
+from repsim_energy.versions import Origin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -374,13 +375,13 @@ class Dataset:
     Parameters
     ----------
     label : the name in results
-    origin : distribution -> version of the plugins that made it, built-ins included
+    origins : of the plugins that made it, built-ins included
     """
 
     label: str
     train: ImageSet
     test: ImageSet
-    origin: Mapping[str, str] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,7 +394,7 @@ class ModelSpec:
     build : ``(num_classes, in_channels)`` -> a new network, or a trained one
     identity : what a cached training is keyed by; ``None`` where nothing identifies the code,
         such as a function handed over in Python, whose trainings are not cached
-    origin : distribution -> version of the plugins that offer it, built-ins included
+    origins : of the plugin that offers it, and of those whose architectures its options name
     answer : which entry of what the network answers is trained, where it answers several
     spec : the name and options that the user typed; empty for objects
     """
@@ -401,6 +402,6 @@ class ModelSpec:
     label: str
     build: Callable[[int, int], nn.Module | TrainedModel]
     identity: Mapping[str, Any] | None
-    origin: Mapping[str, str] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
     answer: str = ""
     spec: str = ""

@@ -11,12 +11,16 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, TextIO
+from dataclasses import dataclass
+from typing import TextIO
 
 import rich_click as click
+from click.core import ParameterSource
 from click.exceptions import Exit
 
-from repsim_energy.errors import RepsimError, RepsimWarning
+from repsim_energy.errors import PluginWarning, RepsimError, RepsimWarning
+from repsim_energy.registry import Registry, load_registry
+from repsim_energy.versions import OWN, version_of
 
 __all__ = ["main", "registry_of", "repsim", "say"]
 
@@ -55,10 +59,22 @@ class _Commands(click.RichGroup):
         return command
 
 
+@dataclass(frozen=True)
+class Plugins:
+    """Selection of plugins by the options of ``repsim``.
+
+    Parameters
+    ----------
+    files : single-file plugins
+    installed : whether to load the plugins of installed distributions
+    """
+
+    files: tuple[str, ...]
+    installed: bool
+
+
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from repsim_energy.versions import OWN, version_of
-
         click.echo(f"repsim, version {version_of(OWN)}")
         ctx.exit()
 
@@ -73,19 +89,31 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     help="Show the version and exit.",
 )
 @click.option(
+    "--plugin",
+    "files",
+    multiple=True,
+    type=click.Path(),
+    envvar="REPSIM_PLUGINS",
+    metavar="FILE.py",
+    help="Load a Python file with plugin hooks, for this command; repeatable. The environment "
+    f"variable REPSIM_PLUGINS lists files, separated by '{os.pathsep}'.",
+)
+@click.option(
     "--no-plugins",
     is_flag=True,
     envvar="REPSIM_NO_PLUGINS",
-    help="Use the built-ins alone; nothing of other distributions is imported.",
+    help="Do not load installed plugins.",
 )
 @click.pass_context
-def repsim(ctx: click.Context, no_plugins: bool) -> None:
+def repsim(ctx: click.Context, files: tuple[str, ...], no_plugins: bool) -> None:
     """Compare what neural networks represent.
 
     Lists are separated by commas. A spec is NAME[:key=value]..., a variant of a data set is
     chained with +, such as cifar10:classes=cat/dog+random_labels.
     """
-    ctx.obj = {"plugins": not no_plugins}
+    if ctx.get_parameter_source("files") is ParameterSource.ENVIRONMENT:
+        files = tuple(file for file in files if file)  # a separator at an end separates nothing
+    ctx.obj = Plugins(files, not no_plugins)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -189,9 +217,23 @@ def _show_warnings_in_one_line() -> None:
     warnings.showwarning = show
 
 
-def registry_of(ctx: click.Context, **options: Any) -> Any:
-    """Return the registry that the global options ask for."""
-    from repsim_energy.registry import load_registry
+def registry_of(
+    ctx: click.Context,
+    *files: str,
+    strict: bool | None = None,
+    warn: bool = True,
+) -> Registry:
+    """Return the registry of the plugins that the options of ``repsim`` select.
 
-    with contextlib.redirect_stdout(sys.stderr):  # what plugins print is no part of the output
-        return load_registry(plugins=ctx.obj["plugins"], **options)
+    Parameters
+    ----------
+    files : plugin files to load besides those of ``--plugin``
+    strict : whether to refuse plugins with problems; by default ``REPSIM_STRICT_PLUGINS`` decides
+    warn : whether to warn of plugins with problems; ``False`` where the output shows them
+    """
+    selected = ctx.find_object(Plugins)
+    assert selected is not None
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        if not warn:
+            warnings.simplefilter("ignore", PluginWarning)
+        return load_registry([*selected.files, *files], installed=selected.installed, strict=strict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
@@ -12,8 +12,8 @@ import rich_click as click
 
 from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.tables import print_rows
-from repsim_energy.errors import PluginWarning, UsageError
-from repsim_energy.registry.plugins import Kind
+from repsim_energy.errors import UsageError
+from repsim_energy.registry import Kind, Registry
 from repsim_energy.scaffold import write_plugin
 
 __all__ = ["moved", "plugins"]
@@ -43,17 +43,15 @@ def list_plugins(ctx: click.Context, as_json: bool) -> None:
 
 
 def _print_plugins(ctx: click.Context, as_json: bool) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PluginWarning)  # the list shows the problems
-        plugins = registry_of(ctx, strict=False).plugins
+    plugins = registry_of(ctx, strict=False, warn=False).plugins
     if as_json:
-        click.echo(json.dumps([{**asdict(p), "status": p.status} for p in plugins], indent=1))
+        click.echo(json.dumps([p.as_dict() for p in plugins], indent=1))
         return
     rows = [
         [
             p.name,
             p.distribution,
-            p.version,
+            p.origin.short_version,
             p.status,
             "; ".join(p.problems) or ", ".join(f"{len(v)} {k}s" for k, v in p.provides.items()),
         ]
@@ -87,7 +85,7 @@ def new(name: str, kind: str, into: Path) -> None:
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|FILE.py")
 @click.option(
     "--spec",
     "specs",
@@ -98,14 +96,16 @@ def new(name: str, kind: str, into: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) -> int:
-    """Run the conformance checks on an installed plugin.
+    """Run the conformance checks on a plugin.
 
-    NAME is the name of its distribution. The exit code is 1 if a rule is broken.
+    NAME is the name of an installed distribution, or the path of a single file. The exit code is 1
+    if a rule is broken.
     """
     from repsim_energy.testing.distribution import check_plugin
 
     reports = []
-    for report in check_plugin(registry_of(ctx, strict=False), name, specs):
+    registry, name = _with_plugin(ctx, name)
+    for report in check_plugin(registry, name, specs):
         reports.append(report)
         if as_json:
             continue
@@ -121,6 +121,17 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
     elif not reports:
         click.echo(f"{name} offers nothing")
     return 1 if any(report.broken for report in reports) else 0
+
+
+def _with_plugin(ctx: click.Context, name: str) -> tuple[Registry, str]:
+    """Return a registry with a plugin, and its name there; that of a file is without its folder."""
+    registry = registry_of(ctx, strict=False)
+    if not name.endswith(".py"):
+        return registry, name
+    known = [plugin.file.path for plugin in registry.plugins if plugin.file is not None]
+    if not any(os.path.exists(name) and os.path.samefile(path, name) for path in known):
+        registry = registry_of(ctx, name, strict=False)
+    return registry, os.path.basename(name)
 
 
 @click.command(

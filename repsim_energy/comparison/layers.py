@@ -132,7 +132,7 @@ def say_what_is_shown(plan: Plan, wanted: int | None) -> str:
     splits = ["test" if len(data.test) else "train" for data in plan.datasets]
     for data, split in zip(plan.datasets, splits, strict=True):
         there = len(getattr(data, split))
-        if split == "train" and (plan.trains or data.origin):
+        if split == "train" and (plan.trains or data.origins):
             _warn(f"'{data.label}' has no test images, so that networks are shown training images")
         if wanted is not None and wanted > there:
             kind = f"{there} {'training' if split == 'train' else 'test'} images"

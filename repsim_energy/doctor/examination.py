@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,8 +21,7 @@ from repsim_energy.doctor.checks import Check, Finding, hold
 from repsim_energy.doctor.facts import Facts, facts_of_kernels, facts_of_machine
 from repsim_energy.doctor.report import line_of, lines_of_facts, paragraph, summary_of
 from repsim_energy.errors import PluginWarning
-from repsim_energy.registry import load_registry
-from repsim_energy.registry.plugins import Plugin
+from repsim_energy.registry import Plugin, Registry, load_registry
 
 __all__ = ["Examination", "devices", "examine", "known_answers"]
 
@@ -63,31 +62,33 @@ class Examination:
             "passed": self.passed,
             "summary": summary_of(self.findings),
             "facts": self.facts,
-            "plugins": [{**asdict(plugin), "status": plugin.status} for plugin in self.plugins],
+            "plugins": [plugin.as_dict() for plugin in self.plugins],
             "checks": [finding.as_dict() for finding in self.findings],
         }
 
 
-def examine(*, plugins: bool = True, show: Callable[[str], None] | None = None) -> Examination:
+def examine(
+    registry: Registry | None = None, *, show: Callable[[str], None] | None = None
+) -> Examination:
     """Collect the facts of a bug report, and compare what the kernels compute with known answers.
 
     Nothing is sent anywhere. What a kernel raises is a finding, and the other checks go on.
 
     Parameters
     ----------
-    plugins : False looks at the built-ins alone
+    registry : whose plugins to report; by default those that are installed
     show : called with each line of the report as soon as it is known
 
     Examples
     --------
     >>> from repsim_energy.doctor import examine
-    >>> examine(plugins=False).passed  # doctest: +SKIP
+    >>> examine().passed  # doctest: +SKIP
     True
     """
     tell = show or (lambda line: None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)  # the report says it
-        found = tuple(load_registry(plugins=plugins, strict=False).plugins)
+        found = tuple((registry or load_registry(strict=False)).plugins)
     facts = facts_of_machine()
     for line in lines_of_facts(facts, found):
         tell(line)

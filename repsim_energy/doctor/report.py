@@ -22,7 +22,7 @@ def lines_of_facts(facts: Facts, plugins: Sequence[Plugin]) -> Iterator[str]:
     for topic, answers in facts.items():
         yield paragraph(topic, answers)
     for plugin in plugins:
-        said = f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.status}"
+        said = f"{plugin.name} of {plugin.origin}: {plugin.status}"
         yield _filled("plugin", "; ".join([said, *plugin.problems]))
     yield ""
     yield _row("device", "threads", "check", "off by", "allowed", "seconds")

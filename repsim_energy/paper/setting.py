@@ -200,7 +200,7 @@ class Setting:
             "recipe": self.recipe,
             "scale": self.scale.name,
         }
-        return assemble(variables, coords, configuration, {}, self.data(source).origin)
+        return assemble(variables, coords, configuration, {}, *self.data(source).origins)
 
 
 def make_setting(

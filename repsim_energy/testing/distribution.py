@@ -72,10 +72,7 @@ def check_plugin(registry: Registry, name: str, specs: Sequence[str] = ()) -> It
     UsageError
         For plugins and things that are not there.
     """
-    plugins = [p for p in registry.plugins if name in (p.distribution, p.name)]
-    if not plugins:
-        known = {plugin.distribution for plugin in registry.plugins}
-        raise unknown_name("plugin", name, known)
+    plugins = registry.plugins_called(name)
     entries = [entry for entry in registry.all_entries() if entry.plugin in plugins]
     chosen = {spec: _entry_of(spec, entries) for spec in specs}
     for plugin in plugins:
