@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.profiles.null import pearson_null_interval
     from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
     from repsim_energy.progress import Progress, Reporter
+    from repsim_energy.registry import Registry, load_registry
     from repsim_energy.results import open_result, save_result
     from repsim_energy.scheduling import patch_moments_of_chunks
     from repsim_energy.specs import write_spec
@@ -121,6 +122,7 @@ _HOMES = {
     "numerics.profiles.theory": ("theoretical_profile", "whitening_filters"),
     "numerics.patches.tiles": ("tile_patches",),
     "progress": ("Progress", "Reporter"),
+    "registry": ("Registry", "load_registry"),
     "results": ("open_result", "save_result"),
     "scheduling": ("patch_moments_of_chunks",),
     "specs": ("write_spec",),
@@ -150,6 +152,7 @@ __all__ = [
     "ProfileFit",
     "Progress",
     "Recipe",
+    "Registry",
     "RepsimError",
     "RepsimWarning",
     "Reporter",
@@ -173,6 +176,7 @@ __all__ = [
     "patch_autocovariance",
     "simulate_linear_cnn",
     "solve_linear_cnn",
+    "load_registry",
     "load_rgb",
     "open_result",
     "component_energies",

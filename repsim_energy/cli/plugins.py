@@ -128,8 +128,9 @@ def _with_plugin(ctx: click.Context, name: str) -> tuple[Registry, str]:
     registry = registry_of(ctx, strict=False)
     if not name.endswith(".py"):
         return registry, name
-    known = [plugin.file.path for plugin in registry.plugins if plugin.file is not None]
-    if not any(os.path.exists(name) and os.path.samefile(path, name) for path in known):
+    files = {plugin.file.path for plugin in registry.plugins if plugin.file is not None}
+    loaded = {os.path.abspath(path) for path in files} | {os.path.basename(path) for path in files}
+    if name not in loaded and os.path.abspath(name) not in loaded:
         registry = registry_of(ctx, name, strict=False)
     return registry, os.path.basename(name)
 

@@ -64,10 +64,7 @@ def load_registry(
     --------
     >>> registry = load_registry(installed=False)
     >>> registry.names("metric")
-    ['cka', 'energy', 'energy_permutation']
-    >>> load_registry("missing.py")
-    Traceback (most recent call last):
-    repsim_energy.errors.UsageError: plugin file 'missing.py' cannot be read (is missing); ...
+    ['cka', 'energy', 'energy_profile_correlation']
     """
     strict = os.environ.get("REPSIM_STRICT_PLUGINS") == "1" if strict is None else strict
     paths = [plugins] if isinstance(plugins, str | os.PathLike) else plugins
