@@ -659,4 +659,4 @@ def test_plugins_lists_and_its_former_spelling_names_the_present_one(repsim, tmp
         assert former.stderr.endswith(f"which is now '{now}'\n")
         assert former.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
-    assert not re.search(r"^\W*plugin\s", repsim("--help").stdout, re.MULTILINE)
+    assert not re.search(r"^[│ ]*plugin\s", repsim("--help").stdout, re.MULTILINE)
