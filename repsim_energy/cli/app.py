@@ -8,11 +8,12 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 import rich_click as click
 from click.core import ParameterSource
@@ -45,6 +46,14 @@ FORMER = {"plugin": "plugins:moved"}
 
 
 class _Commands(click.RichGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; its errors name the options of the command line."""
+        try:
+            return super().invoke(ctx)
+        except RepsimError as error:
+            error.args = (in_options(str(error), ctx), *error.args[1:])
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -207,7 +216,8 @@ def _show_warnings_in_one_line() -> None:
         line: str | None = None,
     ) -> None:
         if issubclass(category, RepsimWarning):
-            text = " ".join(str(message).split())
+            line = " ".join(str(message).split())
+            text = in_options(line, click.get_current_context(silent=True))
             if text not in said:  # Python itself tells apart from where in the code it comes
                 said.add(text)
                 say(f"warning: {text}")
@@ -215,6 +225,38 @@ def _show_warnings_in_one_line() -> None:
             shown(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
+
+
+def in_options(text: str, ctx: click.Context | None) -> str:
+    """Return a message of the library with parameters as options: ``layers=a`` as ``--layer a``.
+
+    The options are those of the command that runs; parts of a spec (``name:key=value``) and quoted
+    text stay as they are.
+    """
+    root = ctx.find_root() if ctx is not None else None
+    if root is None or not isinstance(root.command, click.Group):
+        return text
+    command = root.command.get_command(root, root.invoked_subcommand or "")
+    options = _options_of(command)
+    if not options:
+        return text
+    pattern = rf"(?<![\w:.=+'\"/\\-])({'|'.join(options)})=(?=(\w)?)"
+    return re.sub(pattern, lambda m: options[m[1]] + (" " if m[2] else ""), text)
+
+
+def _options_of(command: click.Command | None) -> dict[str, str]:
+    """Return parameter -> option of a command and of its subcommands."""
+    if command is None:
+        return {}
+    options = {
+        str(option.name): max(option.opts, key=len)
+        for option in command.params
+        if isinstance(option, click.Option)
+    }
+    if isinstance(command, click.Group):
+        for subcommand in command.commands.values():
+            options |= _options_of(subcommand)
+    return options
 
 
 def registry_of(

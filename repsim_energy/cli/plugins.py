@@ -10,7 +10,7 @@ from typing import get_args
 
 import rich_click as click
 
-from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.app import in_options, registry_of
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
 from repsim_energy.registry import Kind, Registry
@@ -113,7 +113,8 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
         thing = f"{report.hook} '{report.spec}' of {report.distribution}"
         click.echo(f"{thing}: {passed} of {len(report.findings)} rules hold")
         for finding in report.broken:
-            click.echo(f"broken: {thing}: {finding.rule}: {finding.problem}")
+            problem = in_options(str(finding.problem), ctx)
+            click.echo(f"broken: {thing}: {finding.rule}: {problem}")
         if report.advice:
             click.echo(f"advice: {report.advice}")
     if as_json:

@@ -82,7 +82,7 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
             if not built.network:
                 raise UsageError(
                     f"model '{spec.label}' is filters alone and has no activations; name its "
-                    "architecture with arch=, or compare with --metric energy"
+                    "architecture with arch=, or compare with metric=energy"
                 )
             first, built = built.layer, built.module
         else:

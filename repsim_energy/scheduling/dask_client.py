@@ -56,7 +56,7 @@ def connected(address: str) -> Iterator[Connection]:
         except (OSError, TimeoutError) as error:
             raise UsageError(
                 f"no Dask scheduler answers at '{address}', expected one within {PATIENCE} s; "
-                "start it with `dask scheduler`, or use --scheduler local"
+                "start it with `dask scheduler`, or use scheduler=local"
             ) from error
         with client:
             yield Connection(client, address)

@@ -116,7 +116,9 @@ def _findings(registry: Registry, entry: Entry, spec: str) -> Sequence[Finding]:
     except ContractError as error:
         return error.findings
     except RepsimError as error:
-        remedy = f"; give --spec {spec}:OPTION=..." if isinstance(error, UsageError) else ""
+        remedy = (
+            f"; give its options, specs={spec}:OPTION=..." if isinstance(error, UsageError) else ""
+        )
         return [Finding("can be loaded with these options", f"{error}{remedy}")]
 
 

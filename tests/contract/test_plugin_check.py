@@ -254,13 +254,14 @@ def test_a_name_that_is_taken_and_an_entry_that_fails_are_said(install):
     assert "no_such_package" in report.broken[0].problem
 
 
-def test_options_without_default_are_given_as_a_spec(install):
+def test_options_without_default_are_given_as_a_spec(install, repsim):
     body = DATASET.replace("shift: int = 0", "shift: int").replace("BODY", "labels += shift * 0")
     install("needy", body)
     registry = load_registry()
     (report,) = check_plugin(registry, "needy")
     assert "needs shift=" in report.broken[0].problem
-    assert "--spec changed:OPTION=" in report.broken[0].problem
+    assert "specs=changed:OPTION=" in report.broken[0].problem
+    assert "--spec changed:OPTION=" in repsim("plugins", "check", "needy").stdout
     (report,) = check_plugin(registry, "needy", ["changed:shift=1"])
     assert not report.broken
     with pytest.raises(UsageError, match="unknown name of that plugin 'chnged'"):
