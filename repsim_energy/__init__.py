@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         RepsimError,
         RepsimWarning,
         ShapeError,
+        UnknownNameError,
         UsageError,
-        unknown_name,
     )
     from repsim_energy.hookspecs import hookimpl
     from repsim_energy.interfaces import (
@@ -81,8 +81,8 @@ _HOMES = {
         "RepsimError",
         "RepsimWarning",
         "ShapeError",
+        "UnknownNameError",
         "UsageError",
-        "unknown_name",
     ),
     "hookspecs": ("hookimpl",),
     "interfaces": (
@@ -158,6 +158,7 @@ __all__ = [
     "Reporter",
     "ShapeError",
     "TrainedModel",
+    "UnknownNameError",
     "UsageError",
     "__version__",
     "autocorrelation",
@@ -190,7 +191,6 @@ __all__ = [
     "save_result",
     "theoretical_profile",
     "tile_patches",
-    "unknown_name",
     "whitening_filters",
     "write_spec",
 ]

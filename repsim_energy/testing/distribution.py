@@ -25,7 +25,7 @@ from repsim_energy.registry import (
 )
 from repsim_energy.registry.plugins import HOOKS
 from repsim_energy.specs import parse_spec
-from repsim_energy.testing.contract import ContractError, Finding, advice_on
+from repsim_energy.testing.contract import Finding, RuleViolation, advice_on
 from repsim_energy.testing.datasets import Splits, check_splits
 from repsim_energy.testing.metrics import check_metric
 from repsim_energy.testing.models import check_model
@@ -113,7 +113,7 @@ def _first(entry: Entry) -> str:
 def _findings(registry: Registry, entry: Entry, spec: str) -> Sequence[Finding]:
     try:
         return _CHECKS[entry.kind](registry, spec)
-    except ContractError as error:
+    except RuleViolation as error:
         return error.findings
     except RepsimError as error:
         remedy = (

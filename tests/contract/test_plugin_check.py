@@ -234,7 +234,7 @@ def test_the_command_tells_the_exit_code_and_json(install, repsim):
     write(install, "lies")
     done = repsim("plugins", "check", "lies")
     assert done.returncode == 1
-    assert "broken: repsim_metrics 'changed' of lies: ignores translation" in done.stdout
+    assert "broken: repsim_metrics 'changed' of lies: invariant to translation" in done.stdout
     (report,) = json.loads(repsim("plugins", "check", "lies", "--json").stdout)
     assert report["spec"] == "changed"
     unknown = repsim("plugins", "check", "lie")
@@ -291,7 +291,7 @@ HALF = "'''Return it.\\n\\n    Parameters\\n    ----------\\n    width : of all 
 
 
 @pytest.mark.parametrize(
-    ("doc", "missing"), [("", "width, depth mean"), (HALF, "depth means")], ids=["none", "half"]
+    ("doc", "missing"), [("", "width, depth"), (HALF, "depth")], ids=["none", "half"]
 )
 def test_options_that_are_not_described_are_advised_of_and_break_no_rule(
     doc, missing, install, repsim
@@ -299,7 +299,7 @@ def test_options_that_are_not_described_are_advised_of_and_break_no_rule(
     install("plain", PLAIN.replace("DOC", doc.replace("\\n", "\n")))
     (report,) = check_plugin(load_registry(), "plain")
     assert not report.broken
-    assert f"model 'plain' of plain does not say what {missing}; describe" in report.advice
+    assert f"model 'plain' of plain does not describe {missing}; add" in report.advice
     done = repsim("plugins", "check", "plain")
     assert done.returncode == 0
     assert f"advice: {report.advice}" in done.stdout
@@ -332,7 +332,7 @@ def change(images, train, *, by: int = 1):
     ],
 )
 def test_checks_in_tests_warn_of_options_that_are_not_described(check, thing, option):
-    with pytest.warns(UndescribedOptionWarning, match=f"does not say what {option}"):
+    with pytest.warns(UndescribedOptionWarning, match=f"does not describe {option}"):
         check(thing)
 
 
