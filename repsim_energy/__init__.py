@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         RepsimError,
         RepsimWarning,
         ShapeError,
+        UnknownNameError,
         UsageError,
-        unknown_name,
     )
     from repsim_energy.hookspecs import hookimpl
     from repsim_energy.interfaces import (
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.profiles.null import pearson_null_interval
     from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
     from repsim_energy.progress import Progress, Reporter
+    from repsim_energy.registry import Registry, load_registry
     from repsim_energy.results import open_result, save_result
     from repsim_energy.scheduling import patch_moments_of_chunks
     from repsim_energy.specs import write_spec
@@ -80,8 +81,8 @@ _HOMES = {
         "RepsimError",
         "RepsimWarning",
         "ShapeError",
+        "UnknownNameError",
         "UsageError",
-        "unknown_name",
     ),
     "hookspecs": ("hookimpl",),
     "interfaces": (
@@ -121,6 +122,7 @@ _HOMES = {
     "numerics.profiles.theory": ("theoretical_profile", "whitening_filters"),
     "numerics.patches.tiles": ("tile_patches",),
     "progress": ("Progress", "Reporter"),
+    "registry": ("Registry", "load_registry"),
     "results": ("open_result", "save_result"),
     "scheduling": ("patch_moments_of_chunks",),
     "specs": ("write_spec",),
@@ -150,11 +152,13 @@ __all__ = [
     "ProfileFit",
     "Progress",
     "Recipe",
+    "Registry",
     "RepsimError",
     "RepsimWarning",
     "Reporter",
     "ShapeError",
     "TrainedModel",
+    "UnknownNameError",
     "UsageError",
     "__version__",
     "autocorrelation",
@@ -173,6 +177,7 @@ __all__ = [
     "patch_autocovariance",
     "simulate_linear_cnn",
     "solve_linear_cnn",
+    "load_registry",
     "load_rgb",
     "open_result",
     "component_energies",
@@ -186,7 +191,6 @@ __all__ = [
     "save_result",
     "theoretical_profile",
     "tile_patches",
-    "unknown_name",
     "whitening_filters",
     "write_spec",
 ]

@@ -18,6 +18,7 @@ __all__ = [
     "TrainingError",
     "UndefinedSimilarityWarning",
     "UndescribedOptionWarning",
+    "UnknownNameError",
     "UsageError",
     "first_few",
     "reason_of",
@@ -25,7 +26,7 @@ __all__ = [
     "visible",
 ]
 
-MOST = 50
+MAX_LISTED_NAMES = 50
 """Known names that an error lists."""
 
 
@@ -39,6 +40,32 @@ class UsageError(RepsimError):
     """A name, key, option or argument that cannot be used as given."""
 
     exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that is not known, such as that of a metric or an option."""
+
+    @classmethod
+    def among(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+        """Return the error for a name that is not among the known ones; suggest the closest.
+
+        Parameters
+        ----------
+        kind : of the thing that has the name
+        name : that is not known
+        known : the names that are; at most 50 are listed
+
+        Examples
+        --------
+        >>> print(UnknownNameError.among("metric", "enegry", ["cka", "energy"]))
+        unknown metric 'enegry'; did you mean 'energy'? known: cka, energy
+        """
+        names = sorted(known)
+        listed = first_few(names, MAX_LISTED_NAMES)
+        folded = {name.casefold(): name for name in names}
+        close = difflib.get_close_matches(name.casefold(), folded, n=1)
+        hint = f" did you mean '{folded[close[0]]}'?" if close else ""
+        return cls(f"unknown {kind} '{name}';{hint} known: {listed or 'none'}")
 
 
 class ShapeError(UsageError):
@@ -113,20 +140,8 @@ def first_few(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a name that nobody offers, with the closest known one.
-
-    Examples
-    --------
-    >>> print(unknown_name("metric", "enegry", ["cka", "energy"]))
-    unknown metric 'enegry'; did you mean 'energy'? known: cka, energy
-    """
-    names = sorted(known)
-    shown = first_few(names, MOST)
-    folded = {known.casefold(): known for known in names}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1)
-    hint = f" did you mean '{folded[close[0]]}'?" if close else ""
-    return UsageError(f"unknown {kind} '{name}';{hint} known: {shown or 'none'}")
+unknown_name = UnknownNameError.among
+"""The error for an unknown name."""
 
 
 def visible(text: str) -> str:

@@ -6,6 +6,7 @@ They come from its signature, and what a user types for them is checked before a
 from __future__ import annotations
 
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -184,13 +185,16 @@ def _convert_to(text: str, target: Any) -> Any:
 
 
 def path_of(text: str) -> Path:
-    """Return a path, below the home folder for ``~/...`` unless a folder is really called so."""
+    """Return the path that a user means: ``~`` or ``~user`` at its beginning is a home folder.
+
+    An existing path whose name begins with ``~`` is that path.
+    """
     path = Path(text)
-    if path.parts[:1] != ("~",) or path.exists():
+    if not text.startswith("~") or os.path.exists(path):  # False for a name that is too long
         return path
     try:
         return path.expanduser()
-    except RuntimeError:  # no home
+    except RuntimeError:  # no such user, or no home
         return path
 
 

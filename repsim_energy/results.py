@@ -21,7 +21,7 @@ from xarray.backends import NetCDF4DataStore
 
 from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of, visible
 from repsim_energy.storage import atomic_path, check_writable
-from repsim_energy.versions import OWN, version_of
+from repsim_energy.versions import OWN, Origin, version_of
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -89,7 +89,7 @@ def assemble(
     coords: Mapping[str, Any],
     configuration: Mapping[str, Any],
     attributes: Mapping[str, str],
-    *origins: Mapping[str, str],
+    *origins: Origin,
 ) -> xr.Dataset:
     """Return a result of this schema.
 
@@ -99,7 +99,7 @@ def assemble(
     coords : dimension -> labels, or a name as in ``COORDINATES`` -> (dims, labels)
     configuration : all that was asked for; stored as one JSON string
     attributes : further attributes, text only (netCDF holds no None, bool or dict)
-    origins : distribution -> version of the plugins that took part
+    origins : of the plugins that took part; recorded with their versions
     """
     result = xr.Dataset(
         {
@@ -110,7 +110,7 @@ def assemble(
     )
     versions = {name: version_of(name) for name in ("torch", "numpy", "xarray", OWN)}
     for origin in origins:
-        versions |= origin
+        versions[origin.distribution] = origin.version
     result.attrs = {
         "schema_version": SCHEMA_VERSION,
         **{name: _storable(text) for name, text in attributes.items()},

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repsim_energy.errors import UsageError
-from repsim_energy.options import as_typed
+from repsim_energy.options import as_typed, path_of
 
 __all__ = [
     "MOST_SEEDS",
@@ -207,13 +207,12 @@ def _ambiguous(text: str, key: str, paths: list[str], last: str) -> UsageError:
 
 
 def is_there(path: str) -> bool:
-    """Return whether a text is the path of a file or folder; ``~`` is the home folder."""
-    return os.path.exists(os.path.expanduser(path))
+    """Return whether a text is the path of an existing file or folder."""
+    return os.path.exists(path_of(path))
 
 
 def _is_another(path: str, taken: str) -> bool:
     """Return whether a path is there, and not another way to write the one that is taken."""
     if not is_there(path):
         return False
-    places = [os.path.expanduser(one) for one in (path, taken)]
-    return not is_there(taken) or not os.path.samefile(*places)
+    return not is_there(taken) or not path_of(path).samefile(path_of(taken))

@@ -12,7 +12,7 @@ from repsim_energy.registry import load_registry
 from repsim_energy.registry.plugins import HOOKS
 from repsim_energy.results import VARIABLES
 from repsim_energy.scaffold import write_plugin
-from repsim_energy.testing.trial import CHANGES
+from repsim_energy.testing.metric_fixture import CHANGES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -8,15 +8,20 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import rich_click as click
+from click.core import ParameterSource
 from click.exceptions import Exit
 
-from repsim_energy.errors import RepsimError, RepsimWarning
+from repsim_energy.errors import PluginWarning, RepsimError, RepsimWarning
+from repsim_energy.registry import Registry, load_registry
+from repsim_energy.versions import OWN, version_of
 
 __all__ = ["main", "registry_of", "repsim", "say"]
 
@@ -32,30 +37,53 @@ COMMANDS = {
     "metrics": "listing:metrics",
     "variants": "listing:variants",
     "plugins": "plugins:plugins",
-    "plugin": "plugin:plugin",
     "doctor": "doctor:doctor",
 }
-"""Where each command stands; it is imported when it is called."""
+"""Command -> module and attribute; imported when the command is called."""
+
+FORMER = {"plugin": "plugins:moved"}
+"""Former names of commands, which answer with the present one."""
 
 
 class _Commands(click.RichGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; its errors name the options of the command line."""
+        try:
+            return super().invoke(ctx)
+        except RepsimError as error:
+            error.args = (in_options(str(error), ctx), *error.args[1:])
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        place = COMMANDS.get(cmd_name) or FORMER.get(cmd_name)
+        if place is None:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = place.partition(":")
         command: click.Command = getattr(
             importlib.import_module(f"repsim_energy.cli.{module}"), attribute
         )
         return command
 
 
+@dataclass(frozen=True)
+class Plugins:
+    """Selection of plugins by the options of ``repsim``.
+
+    Parameters
+    ----------
+    files : single-file plugins
+    installed : whether to load the plugins of installed distributions
+    """
+
+    files: tuple[str, ...]
+    installed: bool
+
+
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from repsim_energy.versions import OWN, version_of
-
         click.echo(f"repsim, version {version_of(OWN)}")
         ctx.exit()
 
@@ -70,19 +98,31 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     help="Show the version and exit.",
 )
 @click.option(
+    "--plugin",
+    "files",
+    multiple=True,
+    type=click.Path(),
+    envvar="REPSIM_PLUGINS",
+    metavar="FILE.py",
+    help="Load a Python file with plugin hooks, for this command; repeatable. The environment "
+    f"variable REPSIM_PLUGINS lists files, separated by '{os.pathsep}'.",
+)
+@click.option(
     "--no-plugins",
     is_flag=True,
     envvar="REPSIM_NO_PLUGINS",
-    help="Use the built-ins alone; nothing of other distributions is imported.",
+    help="Do not load installed plugins.",
 )
 @click.pass_context
-def repsim(ctx: click.Context, no_plugins: bool) -> None:
+def repsim(ctx: click.Context, files: tuple[str, ...], no_plugins: bool) -> None:
     """Compare what neural networks represent.
 
     Lists are separated by commas. A spec is NAME[:key=value]..., a variant of a data set is
     chained with +, such as cifar10:classes=cat/dog+random_labels.
     """
-    ctx.obj = {"plugins": not no_plugins}
+    if ctx.get_parameter_source("files") is ParameterSource.ENVIRONMENT:
+        files = tuple(file for file in files if file)  # a separator at an end separates nothing
+    ctx.obj = Plugins(files, not no_plugins)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -176,7 +216,8 @@ def _show_warnings_in_one_line() -> None:
         line: str | None = None,
     ) -> None:
         if issubclass(category, RepsimWarning):
-            text = " ".join(str(message).split())
+            line = " ".join(str(message).split())
+            text = in_options(line, click.get_current_context(silent=True))
             if text not in said:  # Python itself tells apart from where in the code it comes
                 said.add(text)
                 say(f"warning: {text}")
@@ -186,9 +227,55 @@ def _show_warnings_in_one_line() -> None:
     warnings.showwarning = show
 
 
-def registry_of(ctx: click.Context, **options: Any) -> Any:
-    """Return the registry that the global options ask for."""
-    from repsim_energy.registry import load_registry
+def in_options(text: str, ctx: click.Context | None) -> str:
+    """Return a message of the library with parameters as options: ``layers=a`` as ``--layer a``.
 
-    with contextlib.redirect_stdout(sys.stderr):  # what plugins print is no part of the output
-        return load_registry(plugins=ctx.obj["plugins"], **options)
+    The options are those of the command that runs; parts of a spec (``name:key=value``) and quoted
+    text stay as they are.
+    """
+    root = ctx.find_root() if ctx is not None else None
+    if root is None or not isinstance(root.command, click.Group):
+        return text
+    command = root.command.get_command(root, root.invoked_subcommand or "")
+    options = _options_of(command)
+    if not options:
+        return text
+    pattern = rf"(?<![\w:.=+'\"/\\-])({'|'.join(options)})=(?=(\w)?)"
+    return re.sub(pattern, lambda m: options[m[1]] + (" " if m[2] else ""), text)
+
+
+def _options_of(command: click.Command | None) -> dict[str, str]:
+    """Return parameter -> option of a command and of its subcommands."""
+    if command is None:
+        return {}
+    options = {
+        str(option.name): max(option.opts, key=len)
+        for option in command.params
+        if isinstance(option, click.Option)
+    }
+    if isinstance(command, click.Group):
+        for subcommand in command.commands.values():
+            options |= _options_of(subcommand)
+    return options
+
+
+def registry_of(
+    ctx: click.Context,
+    *files: str,
+    strict: bool | None = None,
+    warn: bool = True,
+) -> Registry:
+    """Return the registry of the plugins that the options of ``repsim`` select.
+
+    Parameters
+    ----------
+    files : plugin files to load besides those of ``--plugin``
+    strict : whether to refuse plugins with problems; by default ``REPSIM_STRICT_PLUGINS`` decides
+    warn : whether to warn of plugins with problems; ``False`` where the output shows them
+    """
+    selected = ctx.find_object(Plugins)
+    assert selected is not None
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        if not warn:
+            warnings.simplefilter("ignore", PluginWarning)
+        return load_registry([*selected.files, *files], installed=selected.installed, strict=strict)

@@ -10,7 +10,7 @@ from typing import Any
 
 import rich_click as click
 
-from repsim_energy.cli.app import registry_of, say
+from repsim_energy.cli.app import in_options, registry_of, say
 from repsim_energy.cli.options import parse_seeds, parse_words, refuse_inputs, training_options
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_result
@@ -129,14 +129,14 @@ def compare(
     except RepsimError as error:  # such as a full disk: what was computed is shown all the same
         unsaved = error
     click.echo(to_json(result)) if as_json else print_result(result)
-    code = report_failures(result.attrs["failures"].splitlines())
+    code = report_failures(ctx, result.attrs["failures"].splitlines())
     if unsaved is not None:
         raise unsaved
     return code
 
 
-def report_failures(failures: list[str]) -> int:
+def report_failures(ctx: click.Context, failures: list[str]) -> int:
     """Print what failed and return the exit code: 3 where a part of the work failed."""
     for failure in failures:
-        say(f"failed: {failure}")
+        say(in_options(f"failed: {failure}", ctx))
     return 3 if failures else 0

@@ -7,6 +7,8 @@ import json
 
 import rich_click as click
 
+from repsim_energy.cli.app import registry_of
+
 __all__ = ["doctor"]
 
 
@@ -23,7 +25,9 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
         faulthandler.enable()  # should a kernel end the process, stderr says which
     from repsim_energy.doctor import examine
 
-    found = examine(plugins=ctx.obj["plugins"], show=None if as_json else click.echo)
+    found = examine(
+        registry_of(ctx, strict=False, warn=False), show=None if as_json else click.echo
+    )
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
     return 0 if found.passed else 1

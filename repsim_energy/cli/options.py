@@ -12,6 +12,7 @@ from typing import Any
 import rich_click as click
 
 from repsim_energy.errors import UsageError
+from repsim_energy.options import path_of
 from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.specs import MOST_SEEDS, parse_chain, parse_spec, split_list
@@ -113,7 +114,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
     places = (written,) if written.suffix == ".nc" else (written, *written.parents)
     for value in {value for spec in specs for value in spec.options.values()}:
         with contextlib.suppress(OSError, ValueError):  # no name of a file
-            source = Path(value).expanduser()
+            source = path_of(value)
             if source.exists() and any(place.samefile(source) for place in places):
                 raise UsageError(
                     f"output '{output}' is read by this command as '{value}', expected another "

@@ -1,39 +1,148 @@
-"""``repsim plugins``."""
+"""``repsim plugins``, with ``list``, ``new`` and ``check``."""
 
 from __future__ import annotations
 
 import json
-import warnings
+import os
 from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
 
 import rich_click as click
 
-from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.app import in_options, registry_of
 from repsim_energy.cli.tables import print_rows
-from repsim_energy.errors import PluginWarning
+from repsim_energy.errors import UsageError
+from repsim_energy.registry import Kind, Registry
+from repsim_energy.scaffold import write_plugin
 
-__all__ = ["plugins"]
+__all__ = ["moved", "plugins"]
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """List plugins with their origin, version and status; broken ones with the reason."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PluginWarning)  # the list says it
-        found = registry_of(ctx, strict=False).plugins
+    """List plugins, create a new one, or check one against the rules.
+
+    Without a subcommand: list the installed plugins.
+    """
+    if ctx.invoked_subcommand is None:
+        _print_plugins(ctx, as_json)
+    elif as_json:
+        name = ctx.invoked_subcommand
+        raise UsageError(f"got --json before {name}; write repsim plugins {name} ... --json")
+
+
+@plugins.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@click.pass_context
+def list_plugins(ctx: click.Context, as_json: bool) -> None:
+    """List plugins with distribution, version, status and problems."""
+    _print_plugins(ctx, as_json)
+
+
+def _print_plugins(ctx: click.Context, as_json: bool) -> None:
+    plugins = registry_of(ctx, strict=False, warn=False).plugins
     if as_json:
-        click.echo(json.dumps([{**asdict(p), "status": p.status} for p in found], indent=1))
+        click.echo(json.dumps([p.as_dict() for p in plugins], indent=1))
         return
     rows = [
         [
             p.name,
             p.distribution,
-            p.version,
+            p.origin.short_version,
             p.status,
             "; ".join(p.problems) or ", ".join(f"{len(v)} {k}s" for k, v in p.provides.items()),
         ]
-        for p in found
+        for p in plugins
     ]
     print_rows(["plugin", "distribution", "version", "status", "provides, or problem"], rows)
+
+
+@plugins.command()
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(get_args(Kind)),
+    required=True,
+    help="Kind of component to generate.",
+)
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Parent directory of the new plugin.  [default: current directory]",
+)
+def new(name: str, kind: str, into: Path) -> None:
+    """Create a plugin: an installable package with one working component to edit.
+
+    Example: repsim plugins new my-plugin --kind model
+    """
+    for path in write_plugin(name, kind, into):
+        click.echo(path)
+    click.echo(f"now: pip install -e {into / name} && repsim plugins check {name}")
+
+
+@plugins.command()
+@click.argument("name", metavar="NAME|FILE.py")
+@click.option(
+    "--spec",
+    "specs",
+    multiple=True,
+    metavar="NAME:key=value",
+    help="Check this component with these options, such as imagenet:root=DIR; repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_context
+def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) -> int:
+    """Run the conformance checks on a plugin.
+
+    NAME is the name of an installed distribution, or the path of a single file. The exit code is 1
+    if a rule is broken.
+    """
+    from repsim_energy.testing.distribution import check_plugin
+
+    reports = []
+    registry, name = _with_plugin(ctx, name)
+    for report in check_plugin(registry, name, specs):
+        reports.append(report)
+        if as_json:
+            continue
+        passed = len(report.findings) - len(report.broken)
+        thing = f"{report.hook} '{report.spec}' of {report.distribution}"
+        click.echo(f"{thing}: {passed} of {len(report.findings)} rules hold")
+        for finding in report.broken:
+            problem = in_options(str(finding.problem), ctx)
+            click.echo(f"broken: {thing}: {finding.rule}: {problem}")
+        if report.advice:
+            click.echo(f"advice: {report.advice}")
+    if as_json:
+        click.echo(json.dumps([asdict(report) for report in reports], indent=1))
+    elif not reports:
+        click.echo(f"{name} offers nothing")
+    return 1 if any(report.broken for report in reports) else 0
+
+
+def _with_plugin(ctx: click.Context, name: str) -> tuple[Registry, str]:
+    """Return a registry with a plugin, and its name there; that of a file is without its folder."""
+    registry = registry_of(ctx, strict=False)
+    if not name.endswith(".py"):
+        return registry, name
+    files = {plugin.file.path for plugin in registry.plugins if plugin.file is not None}
+    loaded = {os.path.abspath(path) for path in files} | {os.path.basename(path) for path in files}
+    if name not in loaded and os.path.abspath(name) not in loaded:
+        registry = registry_of(ctx, name, strict=False)
+    return registry, os.path.basename(name)
+
+
+@click.command(
+    hidden=True,
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def moved(arguments: tuple[str, ...]) -> None:
+    """Refuse the former spelling, ``repsim plugin``."""
+    command = " ".join(word for word in arguments[:1] if word in plugins.commands)
+    former = f"repsim plugin {command}".strip()
+    raise UsageError(f"got '{former}', which is now '{former.replace('plugin', 'plugins', 1)}'")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from repsim_energy.cli.app import registry_of, say
+from repsim_energy.cli.app import in_options, registry_of, say
 from repsim_energy.cli.options import parse_numbers, parse_seeds, scheduler_options
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
@@ -83,7 +83,7 @@ def reproduce(
             say(f"{experiment.name}, {number} of {len(chosen)}")
         with reporter_on_stderr(quiet) as reporter:
             row, problem = run_one(experiment, replace(setting, reporter=reporter), output)
-        incomplete |= _show(experiment.name, row)
+        incomplete |= _show(ctx, experiment.name, row)
         unsaved = unsaved or problem
     if unsaved is not None:  # such as a full disk: what was computed has been shown
         raise unsaved
@@ -106,15 +106,15 @@ def _refuse_unused(
         )
 
 
-def _show(name: str, row: Row) -> bool:
+def _show(ctx: click.Context, name: str, row: Row) -> bool:
     """Print a row; return whether a part of it is missing or failed."""
     from repsim_energy.paper import report
 
     print_rows(list(report.HEADER), report.table(row), ", ".join(row["names"]))
     for part in row["missing"]:
-        say(f"missing: {name}: {part}")
+        say(in_options(f"missing: {name}: {part}", ctx))
     for failure in row["failures"]:
-        say(f"failures: {name}: {failure}")
+        say(in_options(f"failures: {name}: {failure}", ctx))
     return bool(row["missing"] or row["failures"])
 
 

@@ -73,7 +73,7 @@ def train(
     unkept = [plan.label(key) for key, run in runs.items() if run.folder is None]
     if unkept and len(unkept) == len(runs):
         raise RepsimError(f"none of {len(runs)} runs could be kept; make room for the cache")
-    return report_failures([*failures, *(f"{label}: could not be kept" for label in unkept)])
+    return report_failures(ctx, [*failures, *(f"{label}: could not be kept" for label in unkept)])
 
 
 def _check_given(plan: Plan) -> None:

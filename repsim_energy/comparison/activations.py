@@ -149,7 +149,7 @@ def observe(
             if layer in seen:
                 raise UsageError(
                     f"layer '{layer}' is used several times for an image, expected once; name the "
-                    "module around it or another one with --layer"
+                    "module around it or another one with layers="
                 )
             seen.add(layer)
             receive(layer, answered(given, rows, f"layer '{layer}'", entry, how).detach().float())
@@ -169,7 +169,7 @@ def observe(
             if unused := layers.keys() - seen:
                 raise UsageError(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
-                    "that images pass through; name another one with --layer"
+                    "that images pass through; name another one with layers="
                 )
 
 

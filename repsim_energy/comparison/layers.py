@@ -78,7 +78,7 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
         if given is not None and not given.network:
             raise UsageError(
                 f"model '{spec.label}' is filters alone and has no activations; name its "
-                "architecture with arch=, or compare with --metric energy"
+                "architecture with arch=, or compare with metric=energy"
             )
         if given is None:
             module, answer = plan.untrained(plan.training(Key(0, m, 0))), ""
@@ -129,7 +129,7 @@ def say_what_is_shown(plan: Plan, wanted: int | None) -> str:
     splits = ["test" if len(data.test) else "train" for data in plan.datasets]
     for data, split in zip(plan.datasets, splits, strict=True):
         there = len(getattr(data, split))
-        if split == "train" and (plan.trains or data.origin):
+        if split == "train" and (plan.trains or data.origins):
             _warn(f"'{data.label}' has no test images, so that networks are shown training images")
         if wanted is not None and wanted > there:
             kind = f"{there} {'training' if split == 'train' else 'test'} images"

@@ -34,7 +34,6 @@ class Use:
     training : whether it is for networks that are trained here
     besides : the kind of metrics that it is also for, where nothing is trained
     asks_nothing : values that ask for what is done without the option too
-    flag : what the command calls it
     remedy : what to do in place of it, with a metric of the other kind
     """
 
@@ -42,7 +41,6 @@ class Use:
     training: bool = False
     besides: OperatesOn | None = None
     asks_nothing: tuple[Any, ...] = ()
-    flag: str = ""
     remedy: str = "leave it out"
 
 
@@ -50,25 +48,23 @@ USES = {
     "stage": Use(
         "filters",
         asks_nothing=("trained",),
-        flag="--stage",
         remedy="leave it out: networks are compared as they are after training",
     ),
     "layers": Use(
         "activations",
         asks_nothing=("first", ("first",), ["first"]),
-        flag="--layer",
         remedy="leave it out, or say with the model which layer is its first, such as "
         "checkpoint:path=FILE:layer=NAME, or TrainedModel(module, layer=NAME) in Python",
     ),
-    "images": Use("activations", flag="--images"),
-    "normalize": Use("activations", flag="--normalize"),
-    "answer": Use(training=True, besides="activations", flag="--answer"),
-    "fold": Use("filters", flag="--fold"),
-    "seeds": Use(training=True, flag="--seeds"),
-    "recipe": Use(training=True, flag="--recipe"),
-    "device": Use(training=True, besides="activations", asks_nothing=("cpu",), flag="--device"),
-    "scheduler": Use(training=True, besides="filters", asks_nothing=("local",), flag="--scheduler"),
-    "jobs": Use(training=True, besides="filters", asks_nothing=(1,), flag="--jobs"),
+    "images": Use("activations"),
+    "normalize": Use("activations"),
+    "answer": Use(training=True, besides="activations"),
+    "fold": Use("filters"),
+    "seeds": Use(training=True),
+    "recipe": Use(training=True),
+    "device": Use(training=True, besides="activations", asks_nothing=("cpu",)),
+    "scheduler": Use(training=True, besides="filters", asks_nothing=("local",)),
+    "jobs": Use(training=True, besides="filters", asks_nothing=(1,)),
 }
 """Every option of ``compare`` that does not apply to each comparison. Metrics say by
 ``operates_on`` which of them they use; patch moments are shared out by the scheduler too."""
@@ -194,7 +190,7 @@ def _shown(name: str, value: Any) -> str:
     text = ",".join(map(str, value)) if listed else str(value)
     text = "Recipe(...)" if isinstance(value, Recipe) else text
     text = text if len(text) <= 40 else f"{text[:40]}..."
-    return f"{name}={text}" + (f" ({USES[name].flag})" if USES[name].flag else "")
+    return f"{name}={text}"
 
 
 def _warn(text: str) -> None:

@@ -23,7 +23,7 @@ from repsim_energy.interfaces import Metric, missing_of
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.progress import Reporter
-from repsim_energy.registry import Registry, load_registry, origin_of, resolve_metric, unchecked
+from repsim_energy.registry import Registry, load_registry, origins_of, resolve_metric, unchecked
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
 from repsim_energy.training.recipe import Recipe
@@ -191,7 +191,9 @@ def _result(plan: Plan, metric: Metric, measured: Measured, failures: list[str])
         "channels": by_model(plan, ((m, t.channels) for (_, m), t in plan.trained.items()), "rgb"),
         **measured.attributes,
     }
-    origins = [spec.origin for spec in plan.models] + [data.origin for data in plan.datasets]
-    return assemble(
-        measured.variables, measured.coords, configuration, attributes, origin_of(metric), *origins
-    )
+    origins = [
+        *origins_of(metric),
+        *(origin for spec in plan.models for origin in spec.origins),
+        *(origin for data in plan.datasets for origin in data.origins),
+    ]
+    return assemble(measured.variables, measured.coords, configuration, attributes, *origins)

@@ -51,12 +51,12 @@ def choose_stage(stage: str, plan: Plan) -> str:
     if without and stage != "trained":
         raise UsageError(
             f"stage '{stage}' needs the initial weights of '{plan.models[without[0][1]].label}', "
-            "which are not known; use --stage trained, or give them with checkpoint:...:init="
+            "which are not known; use stage=trained, or give them with checkpoint:...:init="
         )
     if unfolded and stage != "trained":
         raise UsageError(
             f"stage '{stage}' needs the batch norm of '{plan.models[unfolded[0][1]].label}' before "
-            "training, to be folded in, which is not known; use --stage trained, or give both "
+            "training, to be folded in, which is not known; use stage=trained, or give both "
             "files without arch="
         )
     return stage

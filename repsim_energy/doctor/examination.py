@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,8 +21,7 @@ from repsim_energy.doctor.checks import Check, Finding, run_check
 from repsim_energy.doctor.facts import Facts, kernel_facts, machine_facts
 from repsim_energy.doctor.report import format_facts, format_finding, format_topic, summarize
 from repsim_energy.errors import PluginWarning
-from repsim_energy.registry import load_registry
-from repsim_energy.registry.plugins import Plugin
+from repsim_energy.registry import Plugin, Registry, load_registry
 
 __all__ = ["Examination", "devices", "examine", "all_checks"]
 
@@ -63,12 +62,14 @@ class Examination:
             "passed": self.passed,
             "summary": summarize(self.findings),
             "facts": self.facts,
-            "plugins": [{**asdict(plugin), "status": plugin.status} for plugin in self.plugins],
+            "plugins": [plugin.as_dict() for plugin in self.plugins],
             "checks": [finding.as_dict() for finding in self.findings],
         }
 
 
-def examine(*, plugins: bool = True, show: Callable[[str], None] | None = None) -> Examination:
+def examine(
+    registry: Registry | None = None, *, show: Callable[[str], None] | None = None
+) -> Examination:
     """Collect the facts for a bug report, and compare all kernels with known answers.
 
     Nothing is sent anywhere. An exception in a kernel counts as a failed check; the other checks
@@ -76,19 +77,19 @@ def examine(*, plugins: bool = True, show: Callable[[str], None] | None = None) 
 
     Parameters
     ----------
-    plugins : False does not load third-party plugins
+    registry : whose plugins to report; by default those that are installed
     show : called with each line of the report as soon as it is known
 
     Examples
     --------
     >>> from repsim_energy.doctor import examine
-    >>> examine(plugins=False).passed  # doctest: +SKIP
+    >>> examine().passed  # doctest: +SKIP
     True
     """
     print_line = show or (lambda line: None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)  # part of the report
-        loaded = tuple(load_registry(plugins=plugins, strict=False).plugins)
+        loaded = tuple((registry or load_registry(strict=False)).plugins)
     facts = machine_facts()
     for line in format_facts(facts, loaded):
         print_line(line)

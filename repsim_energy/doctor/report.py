@@ -20,7 +20,7 @@ def format_facts(facts: Facts, plugins: Sequence[Plugin]) -> Iterator[str]:
     for topic, answers in facts.items():
         yield format_topic(topic, answers)
     for plugin in plugins:
-        status = f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.status}"
+        status = f"{plugin.name} of {plugin.origin}: {plugin.status}"
         yield _filled("plugin", "; ".join([status, *plugin.problems]))
     yield ""
     yield _row("device", "threads", "check", "off by", "allowed", "seconds")

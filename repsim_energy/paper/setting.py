@@ -39,13 +39,12 @@ PATCH = (3, 3)
 """Height and width of the first-layer filters of networks for small images."""
 
 SOURCES = {
-    "cifar10": "CIFAR-10: --dataset cifar10 downloads it, --dataset npz:path=FILE takes your own",
-    "cifar100": "CIFAR-100: --cifar100 cifar100 downloads it, --cifar100 npz:path=FILE takes "
-    "your own",
+    "cifar10": "CIFAR-10: dataset=cifar10 downloads it, dataset=npz:path=FILE takes your own",
+    "cifar100": "CIFAR-100: cifar100=cifar100 downloads it, cifar100=npz:path=FILE takes your own",
     "celeba": "CelebA: put the images of an attribute's two classes into DIR/CLASS/ and give "
-    "--celeba folder:path=DIR:size=32",
+    "celeba=folder:path=DIR:size=32",
     "imagenet": "ImageNet: put images into DIR/CLASS/ and give "
-    "--imagenet folder:path=DIR:size=224:limit=1000",
+    "imagenet=folder:path=DIR:size=224:limit=1000",
 }
 """Data set -> its name and how to provide it."""
 
@@ -202,7 +201,7 @@ class Setting:
             "recipe": self.recipe,
             "scale": self.scale.name,
         }
-        return assemble(variables, coords, configuration, {}, self.data(source).origin)
+        return assemble(variables, coords, configuration, {}, *self.data(source).origins)
 
 
 def make_setting(

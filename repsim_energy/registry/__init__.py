@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from repsim_energy.registry.docstrings import meanings_of
-from repsim_energy.registry.plugin_metric import origin_of, unchecked
-from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry, load_registry
+from repsim_energy.registry.loading import load_registry
+from repsim_energy.registry.plugin_metric import origins_of, unchecked
+from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry
 from repsim_energy.registry.resolve import (
     describe,
     load_dataset,
@@ -22,7 +23,7 @@ __all__ = [
     "load_dataset",
     "load_registry",
     "meanings_of",
-    "origin_of",
+    "origins_of",
     "resolve_metric",
     "resolve_model",
     "resolve_variant",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 from repsim_energy.errors import UsageError
+from repsim_energy.options import path_of
 from repsim_energy.specs import write_spec
 
 __all__ = ["with_kind"]
@@ -39,7 +38,7 @@ def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
     if is_name(heads[0]):
         return text
     for head in reversed(heads):  # the longest path that is there
-        path = _path(head)
+        path = path_of(head)
         if head and path.is_dir():
             return write_spec("folder", path=path) + text[len(head) :]
         if path.suffix.lower() == ".npz" and path.is_file():
@@ -55,9 +54,3 @@ def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
             "a spec NAME[:key=value]...; see repsim datasets"
         )
     return text
-
-
-def _path(head: str) -> Path:
-    with suppress(RuntimeError):  # no home
-        return Path(head).expanduser()
-    return Path(head)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from repsim_energy.errors import PluginError, RepsimError, UndefinedSimilarityWarning, reason_of
 from repsim_energy.interfaces import Direction, Metric, OperatesOn
 from repsim_energy.registry.plugins import Entry
+from repsim_energy.versions import Origin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["PluginMetric", "origin_of", "unchecked"]
+__all__ = ["PluginMetric", "origins_of", "unchecked"]
 
 
 class PluginMetric:
@@ -40,7 +41,7 @@ class PluginMetric:
         self.plain = metric
         self.plugin = entry.plugin
         self._what = entry.called
-        self._remedy = f"see repsim plugin check {entry.plugin.distribution}"
+        self._remedy = f"see {entry.plugin.check_command}"
 
     def __getattr__(self, name: str) -> Any:
         """Pass on what the metric declares, and what it may have beyond its interface."""
@@ -100,6 +101,6 @@ def unchecked(metric: Metric) -> Metric:
     return metric.plain if isinstance(metric, PluginMetric) else metric
 
 
-def origin_of(metric: Metric) -> dict[str, str]:
-    """Return distribution -> version of the plugin that offers the metric, where one does."""
-    return metric.plugin.origin if isinstance(metric, PluginMetric) else {}
+def origins_of(metric: Metric) -> tuple[Origin, ...]:
+    """Return the origin of a plugin's metric; nothing for other metrics."""
+    return (metric.plugin.origin,) if isinstance(metric, PluginMetric) else ()

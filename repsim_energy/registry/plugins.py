@@ -1,25 +1,19 @@
-"""Find the plugins, load each in isolation, and hold what they offer under its name."""
+"""Plugins, the components that they offer, and the registry of these components."""
 
 from __future__ import annotations
 
 import fnmatch
 import importlib
-import os
-import warnings
-from collections.abc import Callable, Mapping
+import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from functools import partial
-from importlib import metadata
 from typing import Any, Literal
 
-import pluggy
+from repsim_energy.errors import PluginError, reason_of, unknown_name
+from repsim_energy.registry.plugin_file import PluginFile
+from repsim_energy.versions import Origin
 
-from repsim_energy import hookspecs
-from repsim_energy.errors import PluginError, PluginWarning, reason_of, unknown_name
-from repsim_energy.versions import OWN, version_of
-
-__all__ = ["Entry", "Kind", "Plugin", "Registry", "load_registry"]
+__all__ = ["HOOKS", "Entry", "Kind", "Plugin", "Registry"]
 
 Kind = Literal["metric", "model", "dataset", "variant"]
 
@@ -30,26 +24,35 @@ HOOKS: dict[str, Kind] = {
     "repsim_variants": "variant",
 }
 
-FAILED = object()
-"""What a guarded call gives that raised; a hook may well return None."""
-
-BUILT_IN = ("repsim_energy.metrics", "repsim_energy.models", "repsim_energy.data")
-
 
 @dataclass
 class Plugin:
-    """One entry point and what became of it."""
+    """A plugin that was loaded, or an attempt to load one.
+
+    Parameters
+    ----------
+    name : of its entry point; for a single file the name without ``.py``
+    origin : the distribution or file that it comes from
+    provides : kind -> names of the components that it offers
+    problems : reasons why a part of it, or all of it, is left out
+    file : the file, for a single-file plugin
+    """
 
     name: str
-    distribution: str
-    version: str
+    origin: Origin
     provides: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    file: PluginFile | None = None
 
     @property
-    def origin(self) -> dict[str, str]:
-        """Distribution -> version, as results record it."""
-        return {self.distribution: self.version}
+    def distribution(self) -> str:
+        """Name of the distribution, or of the file."""
+        return self.origin.distribution
+
+    @property
+    def version(self) -> str:
+        """Version of the distribution, or SHA-256 of the file."""
+        return self.origin.version
 
     @property
     def status(self) -> str:
@@ -58,10 +61,34 @@ class Plugin:
             return "ok"
         return "partial" if any(self.provides.values()) else "failed"
 
+    @property
+    def check_command(self) -> str:
+        """The command that checks this plugin."""
+        return f"repsim plugins check {self.file.path if self.file else self.distribution}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a description as plain values, for JSON."""
+        return {
+            "name": self.name,
+            "distribution": self.distribution,
+            "version": self.version,
+            "provides": self.provides,
+            "problems": self.problems,
+            "status": self.status,
+        }
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A thing under a name, loaded when it is asked for."""
+    """A component under its name.
+
+    Parameters
+    ----------
+    kind : of the component
+    name : as users type it; a family of models has a name that ends in ``/*``
+    thing : the component itself, or a ``"module:attribute"`` string that is imported on demand
+    plugin : that offers it
+    """
 
     kind: Kind
     name: str
@@ -71,15 +98,15 @@ class Entry:
     @property
     def built_in(self) -> bool:
         """Whether it comes with this package."""
-        return self.plugin.distribution == OWN
+        return self.plugin.origin.is_built_in
 
     @property
     def called(self) -> str:
-        """What to call it in an error, with where it comes from."""
+        """Kind, name and origin, for error messages."""
         return f"{self.kind} '{self.name}' of {self.plugin.distribution}"
 
     def load(self) -> Any:
-        """Return the object, importing it now where it is a ``"module:attribute"`` string."""
+        """Return the component; a ``"module:attribute"`` string is imported now."""
         if not isinstance(self.thing, str):
             return self.thing
         module, _, attribute = self.thing.partition(":")
@@ -90,22 +117,41 @@ class Entry:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
+            remedy = (
+                "give the object itself in a single-file plugin"
+                if self.plugin.origin.is_file
+                else "repair or remove that distribution"
+            )
             raise PluginError(
-                f"{self.called} cannot be loaded from '{self.thing}': {reason_of(error)}; repair "
-                "or remove that distribution"
+                f"{self.called} cannot be loaded from '{self.thing}': {reason_of(error)}; {remedy}"
             ) from error
         return target
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle an entry of a single file with the file, whose module is loaded first."""
+        fields = (self.kind, self.name, self.thing, self.plugin)
+        if self.plugin.file is None:
+            return Entry, fields
+        return _entry_of_file, (self.plugin.file, pickle.dumps(fields))
+
+
+def _entry_of_file(file: PluginFile, fields: bytes) -> Entry:
+    file.load()
+    return Entry(*pickle.loads(fields))  # noqa: S301 (of Entry.__reduce__)
+
 
 class Registry:
-    """All metrics, models, datasets and variants, and the plugins that they come from."""
+    """All metrics, models, data sets and variants, with the plugins that offer them.
+
+    :func:`load_registry` makes one; ``compare(registry=...)`` takes it.
+    """
 
     def __init__(self) -> None:
         self.plugins: list[Plugin] = []
         self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in HOOKS.values()}
 
     def add(self, kind: Kind, name: str, thing: Any, plugin: Plugin) -> None:
-        """Put a thing under a name; the first to come keeps it."""
+        """Register a component; the first plugin that offers a name keeps it."""
         if not isinstance(name, str) or not name:
             plugin.problems.append(f"{kind} name {name!r} is not a string; use a non-empty one")
         elif not (callable(thing) or kind == "metric" or _is_lazy(thing)):
@@ -123,18 +169,18 @@ class Registry:
             plugin.provides.setdefault(kind, []).append(name)
 
     def all_entries(self) -> list[Entry]:
-        """Return everything of every kind."""
+        """Return the entries of all kinds."""
         return [entry for kind in self._entries for entry in self.entries(kind)]
 
     def entries(self, kind: Kind) -> list[Entry]:
-        """Return everything of a kind, by name."""
+        """Return the entries of a kind, sorted by name."""
         return [entry for _, entry in sorted(self._entries[kind].items())]
 
     def names(self, kind: Kind, pattern: str = "*") -> list[str]:
         """Return the names that match a shell-style pattern, members of families included.
 
-        Members are listed only for a pattern that reaches into their family, because asking a
-        family for its members may import a large library.
+        Members are listed only for a pattern that begins with the prefix of their family, because
+        listing members may import a large library.
         """
         names = [entry.name for entry in self.entries(kind)]
         for family in [name for name in names if name.endswith("/*")]:
@@ -153,107 +199,19 @@ class Registry:
             return known[family]
         raise unknown_name(kind, name, known)
 
+    def plugins_called(self, name: str) -> Sequence[Plugin]:
+        """Return the plugins of a distribution, entry point or file.
 
-def load_registry(*, plugins: bool = True, strict: bool | None = None) -> Registry:
-    """Return the registry of the built-ins and, unless switched off, of installed plugins.
-
-    A plugin that fails in any way is left out with a :class:`PluginWarning`, and everything else
-    goes on. What ends the process (a segmentation fault, ``os._exit``) cannot be kept out.
-
-    Parameters
-    ----------
-    plugins : False loads the built-ins alone and imports nothing of other distributions
-    strict : True raises instead of warning; by default as ``REPSIM_STRICT_PLUGINS=1`` says
-
-    Raises
-    ------
-    PluginError
-        In strict mode, for the first plugin with a problem.
-    """
-    strict = os.environ.get("REPSIM_STRICT_PLUGINS") == "1" if strict is None else strict
-    manager = pluggy.PluginManager(hookspecs.GROUP)
-    manager.add_hookspecs(hookspecs)
-    registry = Registry()
-    for module in BUILT_IN:
-        _take_in(
-            registry,
-            manager,
-            Plugin(module.split(".")[-1], OWN, version_of(OWN)),
-            partial(importlib.import_module, module),
-        )
-    for point in _entry_points() if plugins else []:
-        dist = point.dist
-        plugin = Plugin(
-            point.name, dist.name if dist else "unknown", dist.version if dist else "unknown"
-        )
-        _take_in(registry, manager, plugin, point.load)
-    for plugin in registry.plugins:
-        _report(plugin, strict)
-    return registry
-
-
-def _entry_points() -> list[metadata.EntryPoint]:
-    found = metadata.entry_points(group=hookspecs.GROUP)
-    return sorted(found, key=lambda point: (point.dist.name if point.dist else "", point.name))
-
-
-def _take_in(
-    registry: Registry,
-    manager: pluggy.PluginManager,
-    plugin: Plugin,
-    load: Callable[[], Any],
-) -> None:
-    """Load one plugin and call its hooks; whatever goes wrong is written on the plugin."""
-    registry.plugins.append(plugin)
-    key = f"{plugin.distribution}:{plugin.name}:{len(registry.plugins)}"
-    found = _guarded(plugin, "cannot be loaded", load)
-    if found is FAILED:
-        return
-    kept = _guarded(plugin, "does not keep to the hooks", lambda: manager.register(found, key))
-    if kept is FAILED:
-        return
-    callers = manager.get_hookcallers(found) or []
-    if not callers:
-        plugin.problems.append(f"has no hook, expected at least one of {', '.join(HOOKS)}")
-    for caller in callers:
-        if caller.name not in HOOKS:
-            plugin.problems.append(_misspelt(caller.name))
-            continue
-        hook = next(i.function for i in caller.get_hookimpls() if i.plugin is found)
-        things = _guarded(plugin, f"hook {caller.name} failed", hook)
-        if isinstance(things, Mapping):
-            for name, thing in things.items():
-                registry.add(HOOKS[caller.name], name, thing, plugin)
-        elif things is not FAILED:
-            plugin.problems.append(
-                f"hook {caller.name} returned {type(things).__name__}, expected a mapping from "
-                "name to thing"
-            )
-
-
-def _guarded(plugin: Plugin, what: str, call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit included: no plugin may end the program
-        plugin.problems.append(f"{what}: {reason_of(error)}")
-        return FAILED
-
-
-def _misspelt(name: str) -> str:
-    close = get_close_matches(name, HOOKS, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"unknown hook '{name}'; {hint}known: {', '.join(HOOKS)}"
+        Raises
+        ------
+        UsageError
+            For a name that no plugin has.
+        """
+        plugins = [one for one in self.plugins if name in (one.distribution, one.name)]
+        if not plugins:
+            raise unknown_name("plugin", name, {plugin.distribution for plugin in self.plugins})
+        return plugins
 
 
 def _is_lazy(thing: Any) -> bool:
     return isinstance(thing, str) and all(thing.partition(":"))
-
-
-def _report(plugin: Plugin, strict: bool) -> None:
-    for problem in plugin.problems:
-        message = f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}: {problem}"
-        if strict:
-            raise PluginError(f"{message} (REPSIM_STRICT_PLUGINS is set)")
-        warnings.warn(f"{message}; left out", PluginWarning, stacklevel=3)

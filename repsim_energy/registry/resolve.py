@@ -83,18 +83,18 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
     identity = {
         "name": name,
         "options": {key: str(value) for key, value in bound.items()},
-        "distribution": f"{entry.plugin.distribution} {_code_version(entry)}",
+        "distribution": _code_version(entry),
     }
     named = [value for value in bound.values() if isinstance(value, _Named)]
-    origin = _joined(entry.plugin.origin, *(value.origin for value in named))
-    return ModelSpec(label, partial(_built, thing, bound), identity, origin)
+    origins = (entry.plugin.origin, *(value.origin for value in named))
+    return ModelSpec(label, partial(_built, entry, name, bound), identity, origins)
 
 
 def _built(
-    thing: Callable[..., Any], options: Mapping[str, Any], num_classes: int, in_channels: int
+    entry: Entry, name: str, options: Mapping[str, Any], num_classes: int, in_channels: int
 ) -> Any:
-    """Call a builder; not a closure, so that another process can be told to do it."""
-    return thing(num_classes, in_channels, **options)
+    """Call a builder; a function of a module, so that it can be pickled."""
+    return _member(entry, name)(num_classes, in_channels, **options)
 
 
 def _member(entry: Entry, name: str) -> Any:
@@ -106,8 +106,12 @@ def _member(entry: Entry, name: str) -> Any:
 
 
 def _code_version(entry: Entry) -> str:
-    """Return the version that a cached run is bound to; the built-ins have their own number."""
-    return "built-in" if entry.built_in else entry.plugin.version
+    """Return the code that the key of a cached run contains: origin and full version.
+
+    The version of the built-ins does not enter: runs have a format number of their own.
+    """
+    version = "built-in" if entry.built_in else entry.plugin.version
+    return f"{entry.plugin.distribution} {version}"
 
 
 class _Named:
@@ -124,10 +128,6 @@ class _Named:
 
     def __str__(self) -> str:  # what a run's key and a result hold of it
         return self._name
-
-
-def _joined(*origins: Mapping[str, str]) -> dict[str, str]:
-    return {name: version for origin in origins for name, version in origin.items()}
 
 
 def load_dataset(registry: Registry, text: str) -> Dataset:
@@ -156,7 +156,7 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     train, test = split("train"), split("test")
     for change in changes:
         train, test = change(train, train), change(test, train)
-    return Dataset(text, train, test, _joined(*(plugin.origin for plugin in plugins)))
+    return Dataset(text, train, test, tuple(plugin.origin for plugin in plugins))
 
 
 def _is_known(registry: Registry, name: str) -> bool:
@@ -201,9 +201,7 @@ def _image_set(entry: Entry, found: Any) -> ImageSet:
     if problem and entry.built_in:  # which give what is in the user's files
         raise DataError(f"{entry.kind} '{entry.name}': {problem}; mend the file")
     if problem:
-        raise PluginError(
-            f"{entry.called}: {problem}; see repsim plugin check {entry.plugin.distribution}"
-        )
+        raise PluginError(f"{entry.called}: {problem}; see {entry.plugin.check_command}")
     return found
 
 

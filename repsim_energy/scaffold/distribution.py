@@ -51,7 +51,9 @@ def write_plugin(name: str, kind: str, into: Path = Path()) -> list[Path]:
     }
     folder = into / name
     if folder.exists():
-        raise UsageError(f"'{folder}' is there already; choose another name, or --into a folder")
+        raise UsageError(
+            f"'{folder}' is there already; choose another name, or another folder with into="
+        )
     unusable = keyword.iskeyword(words["thing"]) or not words["thing"].isidentifier()
     if unusable or importlib.util.find_spec(words["module"]) is not None:
         raise UsageError(

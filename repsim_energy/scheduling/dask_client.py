@@ -56,7 +56,7 @@ def connected(address: str) -> Iterator[Connection]:
         except (OSError, TimeoutError) as error:
             raise UsageError(
                 f"no Dask scheduler answers at '{address}', expected one within {PATIENCE} s; "
-                "start it with `dask scheduler`, or use --scheduler local"
+                "start it with `dask scheduler`, or use scheduler=local"
             ) from error
         with client:
             yield Connection(client, address)
@@ -182,9 +182,9 @@ def _versions(specs: Iterable[ModelSpec]) -> dict[str, str]:
     """Return distribution -> version of all whose code decides a run."""
     versions = {OWN: version_of(OWN)}
     for spec in specs:
-        name, _, version = str((spec.identity or {}).get("distribution", "")).rpartition(" ")
-        if version and version != "built-in":
-            versions[name] = version
+        for origin in spec.origins:
+            if not origin.is_file:  # files are sent along with the model
+                versions[origin.distribution] = origin.version
     return versions
 
 

@@ -147,7 +147,7 @@ def _failure(error: BaseException | None) -> TrainingError | None:
     if isinstance(error, BrokenProcessPool):
         return TrainingError(
             "a training process was ended from outside, perhaps for want of memory; "
-            "use fewer --jobs, finished runs are kept"
+            "use a smaller jobs=, finished runs are kept"
         )
     if error is None or isinstance(error, TrainingError):
         return error

@@ -1,4 +1,4 @@
-"""Rules, and what was found when something was held to them."""
+"""Rules for plugins: how they are checked, and what a check reports."""
 
 from __future__ import annotations
 
@@ -23,69 +23,66 @@ from repsim_energy.options import options_of
 from repsim_energy.registry import meanings_of
 
 __all__ = [
-    "Broken",
-    "ContractError",
     "Finding",
+    "RuleViolation",
     "Rules",
     "advice_on",
-    "demand",
-    "hold",
+    "check_rules",
+    "display_name",
     "other_randomness",
+    "require",
     "same_bits",
-    "say_what_is_undescribed",
-    "titled",
+    "warn_of_undescribed_options",
 ]
 
 Rules = Mapping[str, Callable[..., None]]
-"""What is asked, in words, and a test of it that raises :class:`Broken`."""
+"""Rule in words -> function that raises :class:`RuleViolation` if the rule is broken."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule and what became of it.
+    """Result of checking one rule.
 
     Parameters
     ----------
-    rule : what is asked, in words
-    problem : what was got, what was expected, and the remedy; ``None`` where the rule holds
+    rule : in words
+    problem : value found, value expected and remedy; ``None`` if the rule holds
     """
 
     rule: str
     problem: str | None = None
 
 
-class ContractError(PluginError):
-    """Something does not keep to the rules of its kind; ``findings`` holds all of them."""
+class RuleViolation(PluginError):
+    """A component of a plugin breaks rules of its kind.
 
-    def __init__(self, what: str, findings: Sequence[Finding]) -> None:
-        self.findings = tuple(findings)
-        broken = [f"{f.rule}: {f.problem}" for f in findings if f.problem]
-        super().__init__(
-            f"{what} breaks {len(broken)} of {len(findings)} rules; {'; '.join(broken)}"
-        )
+    Attributes
+    ----------
+    findings : the results of all rules that were checked, those that hold included
+    """
 
-
-class Broken(Exception):  # noqa: N818 (a finding, which never leaves this room)
-    """A rule does not hold."""
+    findings: tuple[Finding, ...] = ()
 
 
-def titled(kind: str, thing: object, name: str | None) -> str:
-    """Return what to call something, by default by its own name."""
+def display_name(kind: str, thing: object, name: str | None) -> str:
+    """Return the kind and name of a component for messages; the default is its own name."""
     return f"{kind} '{name or getattr(thing, '__name__', type(thing).__name__)}'"
 
 
-def demand(holds: bool, problem: str) -> None:
-    """End a rule as broken unless something holds."""
-    if not holds:
-        raise Broken(problem)
+def require(condition: bool, problem: str) -> None:
+    """Raise :class:`RuleViolation` unless the condition holds."""
+    if not condition:
+        raise RuleViolation(problem)
 
 
-def say_what_is_undescribed(what: str, thing: Any, given: int) -> None:
-    """Warn of options that the docstring does not describe; no rule is broken by that.
+def warn_of_undescribed_options(what: str, thing: Any, given: int) -> None:
+    """Warn of options that the docstring does not describe; this breaks no rule.
 
     Parameters
     ----------
-    given : how many leading parameters are no options
+    what : name of the component, for the warning
+    thing : the component
+    given : number of leading parameters that are not options
     """
     with suppress(TypeError, ValueError):  # a callable that has no signature
         meanings = meanings_of(thing)
@@ -95,34 +92,45 @@ def say_what_is_undescribed(what: str, thing: Any, given: int) -> None:
 
 
 def advice_on(what: str, options: Sequence[str]) -> str:
-    """Return what to do about options that a docstring does not describe."""
+    """Return the advice for options that a docstring does not describe."""
     return (
-        f"{what} does not say what {', '.join(options)} {'mean' if options[1:] else 'means'}; "
-        "describe options in a section Parameters of the docstring, as numpydoc has it"
+        f"{what} does not describe {', '.join(options)}; add a section Parameters to the "
+        "docstring, as numpydoc has it"
     )
 
 
-def hold(what: str, rules: Rules, *arguments: Any) -> list[Finding]:
-    """Hold something to rules, each called with the arguments.
+def check_rules(what: str, rules: Rules, *arguments: Any) -> list[Finding]:
+    """Check all rules of a component and return the findings.
+
+    Parameters
+    ----------
+    what : name of the component, for the error
+    rules : to check
+    arguments : of the function of each rule
 
     Raises
     ------
-    ContractError
-        Where a rule is broken, or raises what it does not expect.
+    RuleViolation
+        If a rule is broken, or its function raises any other exception.
     """
     findings = [Finding(rule, _problem(test, arguments)) for rule, test in rules.items()]
-    if any(finding.problem for finding in findings):
-        raise ContractError(what, findings)
+    broken = [f"{f.rule}: {f.problem}" for f in findings if f.problem]
+    if broken:
+        violation = RuleViolation(
+            f"{what} breaks {len(broken)} of {len(findings)} rules; {'; '.join(broken)}"
+        )
+        violation.findings = tuple(findings)
+        raise violation
     return findings
 
 
 def _problem(test: Callable[..., None], arguments: Sequence[Any]) -> str | None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RepsimWarning)  # such as of what is undefined
+            warnings.simplefilter("ignore", RepsimWarning)  # such as of an undefined similarity
             test(*arguments)
-    except (Broken, RepsimError) as said:
-        return str(said)
+    except RepsimError as error:
+        return str(error)
     except Exception as error:
         return f"raises {reason_of(error)}"
     return None
@@ -130,8 +138,8 @@ def _problem(test: Callable[..., None], arguments: Sequence[Any]) -> str | None:
 
 @contextmanager
 def other_randomness(seed: int) -> Iterator[None]:
-    """Set the global random states for a while, and demand that nothing draws from them."""
-    kept = np.random.get_state()  # noqa: NPY002 (what plugins may draw from)
+    """Set the global random states temporarily, and require that nothing draws from them."""
+    before = np.random.get_state()  # noqa: NPY002 (what plugins may draw from)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
@@ -139,10 +147,10 @@ def other_randomness(seed: int) -> Iterator[None]:
             yield
             drawn = torch.rand(()), np.random.random_sample()  # noqa: NPY002
         finally:
-            np.random.set_state(kept)  # noqa: NPY002
+            np.random.set_state(before)  # noqa: NPY002
         torch.manual_seed(seed)
         first = torch.rand(()), np.random.RandomState(seed).random_sample()  # noqa: NPY002
-    demand(drawn == first, "draws from global random numbers; use a generator of its own")
+    require(drawn == first, "draws from global random numbers; use a generator of its own")
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:

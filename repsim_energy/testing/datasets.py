@@ -11,10 +11,10 @@ from repsim_energy.interfaces import ImageSet
 from repsim_energy.testing.contract import (
     Finding,
     Rules,
-    demand,
-    hold,
-    say_what_is_undescribed,
-    titled,
+    check_rules,
+    display_name,
+    require,
+    warn_of_undescribed_options,
 )
 
 __all__ = ["Splits", "check_dataset", "check_splits"]
@@ -33,15 +33,15 @@ def check_dataset(
 
     Raises
     ------
-    ContractError
+    RuleViolation
         Which rules are broken, and what to do about each.
     """
 
     def splits() -> list[ImageSet]:
         return [load(split, **options) for split in ("train", "test")]
 
-    what = titled("data set", load, name)
-    say_what_is_undescribed(what, load, 1)
+    what = display_name("data set", load, name)
+    warn_of_undescribed_options(what, load, 1)
     return check_splits(what, Splits(splits))
 
 
@@ -59,34 +59,36 @@ class Splits:
 
 def check_splits(what: str, splits: Splits) -> list[Finding]:
     """Do what :func:`check_dataset` does with splits that come together."""
-    both = hold(what, {"gives both splits": _gives_both}, splits)
-    return both + hold(what, RULES, splits)
+    both = check_rules(what, {"loads a training and a test split": _gives_both}, splits)
+    return both + check_rules(what, RULES, splits)
 
 
 def _gives_both(splits: Splits) -> None:
     for split, found in zip(("train", "test"), splits.first, strict=True):
         got = type(found).__name__
-        demand(isinstance(found, ImageSet), f"gives {got} for '{split}', expected an ImageSet")
+        require(isinstance(found, ImageSet), f"gives {got} for '{split}', expected an ImageSet")
 
 
 def _has_images(splits: Splits) -> None:
-    demand(len(splits.first[0]) > 0, "the training split has no image; check the files and options")
+    require(
+        len(splits.first[0]) > 0, "the training split has no image; check the files and options"
+    )
     for images in splits.first:
         problem = images.problem()
-        demand(problem is None, str(problem))
+        require(problem is None, str(problem))
 
 
 def _splits_agree(splits: Splits) -> None:
     train, test = splits.first
-    demand(train.classes == test.classes, "the splits have different classes, or another order")
+    require(train.classes == test.classes, "the splits have different classes, or another order")
     if len(test):
         shapes = [tuple(images.images.shape[1:]) for images in (train, test)]
-        demand(shapes[0] == shapes[1], f"images are {shapes[0]} and {shapes[1]} in the two splits")
+        require(shapes[0] == shapes[1], f"images are {shapes[0]} and {shapes[1]} in the two splits")
 
 
 def _has_classes(splits: Splits) -> None:
     classes = splits.first[0].classes
-    demand(
+    require(
         len(set(classes)) == len(classes) > 0 and all(classes),
         f"classes are {classes}, expected names, each once",
     )
@@ -95,19 +97,19 @@ def _has_classes(splits: Splits) -> None:
 def _is_the_same_again(splits: Splits) -> None:
     pairs = zip(splits.first, splits.load(), strict=True)
     same = all(a.fingerprint == b.fingerprint for a, b in pairs)
-    demand(same, "gives other images, labels or order when asked again; sort and seed it")
+    require(same, "gives other images, labels or order when asked again; sort and seed it")
 
 
 def _splits_differ(splits: Splits) -> None:
     train, test = splits.first
     same = train.image_fingerprint == test.image_fingerprint
-    demand(not same, "the test images are the training images; give none for no test split")
+    require(not same, "the test images are the training images; give none for no test split")
 
 
 RULES: Rules = {
-    "has images and labels of the right kind": _has_images,
-    "names its classes": _has_classes,
-    "has splits that belong together": _splits_agree,
-    "has other images to test with": _splits_differ,
-    "is the same every time": _is_the_same_again,
+    "images and labels have valid types and values": _has_images,
+    "class names are unique and not empty": _has_classes,
+    "both splits have the same classes and image shape": _splits_agree,
+    "test images differ from the training images": _splits_differ,
+    "loading twice gives the same images, labels and order": _is_the_same_again,
 }

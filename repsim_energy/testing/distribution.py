@@ -25,7 +25,7 @@ from repsim_energy.registry import (
 )
 from repsim_energy.registry.plugins import HOOKS
 from repsim_energy.specs import parse_spec
-from repsim_energy.testing.contract import ContractError, Finding, advice_on
+from repsim_energy.testing.contract import Finding, RuleViolation, advice_on
 from repsim_energy.testing.datasets import Splits, check_splits
 from repsim_energy.testing.metrics import check_metric
 from repsim_energy.testing.models import check_model
@@ -72,10 +72,7 @@ def check_plugin(registry: Registry, name: str, specs: Sequence[str] = ()) -> It
     UsageError
         For plugins and things that are not there.
     """
-    plugins = [p for p in registry.plugins if name in (p.distribution, p.name)]
-    if not plugins:
-        known = {plugin.distribution for plugin in registry.plugins}
-        raise unknown_name("plugin", name, known)
+    plugins = registry.plugins_called(name)
     entries = [entry for entry in registry.all_entries() if entry.plugin in plugins]
     chosen = {spec: _entry_of(spec, entries) for spec in specs}
     for plugin in plugins:
@@ -116,10 +113,12 @@ def _first(entry: Entry) -> str:
 def _findings(registry: Registry, entry: Entry, spec: str) -> Sequence[Finding]:
     try:
         return _CHECKS[entry.kind](registry, spec)
-    except ContractError as error:
+    except RuleViolation as error:
         return error.findings
     except RepsimError as error:
-        remedy = f"; give --spec {spec}:OPTION=..." if isinstance(error, UsageError) else ""
+        remedy = (
+            f"; give its options, specs={spec}:OPTION=..." if isinstance(error, UsageError) else ""
+        )
         return [Finding("can be loaded with these options", f"{error}{remedy}")]
 
 

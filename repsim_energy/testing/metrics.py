@@ -13,13 +13,13 @@ from repsim_energy.interfaces import Metric, missing_of
 from repsim_energy.testing.contract import (
     Finding,
     Rules,
-    demand,
-    hold,
+    check_rules,
     other_randomness,
+    require,
     same_bits,
-    say_what_is_undescribed,
+    warn_of_undescribed_options,
 )
-from repsim_energy.testing.trial import CHANGES, IMAGES, Trial
+from repsim_energy.testing.metric_fixture import CHANGES, IMAGES, MetricFixture
 
 __all__ = ["check_metric"]
 
@@ -35,7 +35,7 @@ def check_metric(metric: Metric) -> list[Finding]:
 
     Raises
     ------
-    ContractError
+    RuleViolation
         Which rules are broken, and what to do about each.
 
     Examples
@@ -45,82 +45,84 @@ def check_metric(metric: Metric) -> list[Finding]:
     True
     """
     what = f"metric '{getattr(metric, 'name', type(metric).__name__)}'"
-    say_what_is_undescribed(what, type(metric), 0)
-    findings = hold(what, {"has the whole interface": _interface}, metric)
+    warn_of_undescribed_options(what, type(metric), 0)
+    findings = check_rules(
+        what, {"defines all required attributes and methods": _interface}, metric
+    )
     invariances = {
-        f"{'ignores' if name in metric.invariances else 'sees'} {name}, as declared": partial(
+        f"{'' if name in metric.invariances else 'not '}invariant to {name}, as declared": partial(
             _invariance, name
         )
         for name in CHANGES
     }
-    return findings + hold(what, {**RULES, **invariances}, Trial(metric))
+    return findings + check_rules(what, {**RULES, **invariances}, MetricFixture(metric))
 
 
 def _interface(metric: Metric) -> None:
     missing = missing_of(metric)
-    demand(not missing, f"lacks {', '.join(missing)}; see repsim_energy.Metric")
+    require(not missing, f"lacks {', '.join(missing)}; see repsim_energy.Metric")
     for name, known in (
         ("operates_on", ("filters", "activations")),
         ("direction", ("similarity", "distance")),
     ):
         got = getattr(metric, name)
-        demand(got in known, f"{name} is {got!r}, expected {' or '.join(known)}")
+        require(got in known, f"{name} is {got!r}, expected {' or '.join(known)}")
     low, high = metric.bounds
-    demand(low < high, f"bounds are {metric.bounds}, expected a lower and a higher number")
+    require(low < high, f"bounds are {metric.bounds}, expected a lower and a higher number")
     unknown = sorted(set(metric.invariances) - set(CHANGES))
-    demand(not unknown, f"invariances {unknown} are unknown, expected some of {list(CHANGES)}")
+    require(not unknown, f"invariances {unknown} are unknown, expected some of {list(CHANGES)}")
 
 
-def _represents(trial: Trial) -> None:
+def _represents(trial: MetricFixture) -> None:
     for a, _ in trial.pairs:
         found = trial.represent(a)
         kind = f"{type(found).__name__} of {getattr(found, 'dtype', 'no type')}"
         numbers = isinstance(found, np.ndarray) and found.dtype.kind in "fiu" and found.size > 0
-        demand(numbers, f"represent gives {kind}, expected a NumPy array of numbers")
+        require(numbers, f"represent gives {kind}, expected a NumPy array of numbers")
         finite = bool(np.isfinite(found).all())
-        demand(finite, "represent gives NaN or infinite numbers of finite ones")
+        require(finite, "represent gives NaN or infinite numbers of finite ones")
 
 
-def _compares(trial: Trial) -> None:
+def _compares(trial: MetricFixture) -> None:
     low, high = trial.metric.bounds
     for a, b in trial.pairs:
         found = trial.metric.compare(trial.represent(a), trial.represent(b))
         number = isinstance(found, float | int | np.floating)
-        demand(number, f"compare gives {type(found).__name__}, expected a float")
-        demand(
+        require(number, f"compare gives {type(found).__name__}, expected a float")
+        require(
             low - CLOSE <= found <= high + CLOSE,
             f"compare gives {found:.6g}, expected a number from {low} to {high}; mend the value "
             "or the declared bounds",
         )
 
 
-def _symmetric(trial: Trial) -> None:
+def _symmetric(trial: MetricFixture) -> None:
     for a, b in trial.pairs:
         one, other = trial.value(a, b), trial.value(b, a)
-        demand(
+        require(
             abs(one - other) <= CLOSE,
             f"compare(a, b) is {one:.6g} and compare(b, a) {other:.6g}, expected the same; take "
             "the mean of both",
         )
 
 
-def _knows_itself(trial: Trial) -> None:
+def _knows_itself(trial: MetricFixture) -> None:
     similarity = trial.metric.direction == "similarity"
     best = trial.metric.bounds[similarity]
     for a, b in trial.pairs:
         itself, other = trial.value(a, a), trial.value(a, b)
-        demand(
+        require(
             itself > other if similarity else itself < other,
             f"gives {itself:.6g} for a network and itself and {other:.6g} for two networks but "
             f"declares a {trial.metric.direction}; mend the value or the direction",
         )
-        demand(
+        require(
             not math.isfinite(best) or abs(itself - best) <= CLOSE,
             f"gives {itself:.6g} for a network and itself, expected the bound {best}",
         )
 
 
-def _deterministic(trial: Trial) -> None:
+def _deterministic(trial: MetricFixture) -> None:
     a, b = trial.pairs[0]
     found = []
     for seed in (1, 2):
@@ -128,34 +130,34 @@ def _deterministic(trial: Trial) -> None:
             x, y = trial.represent(a), trial.represent(b)
             found.append((float(trial.metric.compare(x, y)), *trial.metric.null_interval(x, y)))
     same = np.array_equal(found[0], found[1], equal_nan=True)
-    demand(same, f"gives {found[0]} and then {found[1]}; use a generator with a fixed seed")
+    require(same, f"gives {found[0]} and then {found[1]}; use a generator with a fixed seed")
 
 
-def _leaves_inputs(trial: Trial) -> None:
+def _leaves_inputs(trial: MetricFixture) -> None:
     a, b = trial.pairs[0]
     shown = a.clone()
     trial.metric.represent(trial.subject(shown))
-    demand(same_bits(shown, a), "represent changes its subject; work on a copy")
+    require(same_bits(shown, a), "represent changes its subject; work on a copy")
     x, y = trial.represent(a), trial.represent(b)
     kept = x.copy(), y.copy()
     trial.metric.compare(x, y)
     trial.metric.null_interval(x, y)
     unchanged = all(map(np.array_equal, (x, y), kept))
-    demand(unchanged, "compare or null_interval changes a representation; work on a copy")
+    require(unchanged, "compare or null_interval changes a representation; work on a copy")
 
 
-def _null_interval(trial: Trial) -> None:
+def _null_interval(trial: MetricFixture) -> None:
     a, b = trial.pairs[0]
     low, high = trial.metric.null_interval(trial.represent(a), trial.represent(b))
     unknown = math.isnan(low) and math.isnan(high)
-    demand(
+    require(
         unknown or low < high,
         f"null_interval gives ({low}, {high}), expected a lower and a higher number; (nan, nan) "
         "says that none is known",
     )
 
 
-def _all_at_once(trial: Trial) -> None:
+def _all_at_once(trial: MetricFixture) -> None:
     if not hasattr(trial.metric, "compare_all"):
         return
     stack = [trial.represent(units) for pair in trial.pairs for units in pair]
@@ -164,42 +166,42 @@ def _all_at_once(trial: Trial) -> None:
         for j, b in enumerate(stack):
             one = (trial.metric.compare(a, b), *trial.metric.null_interval(a, b))
             same = np.allclose(found[:, i, j], one, atol=CLOSE, equal_nan=True)
-            demand(
+            require(
                 same, "compare_all differs from compare and null_interval; leave it out or mend it"
             )
 
 
-def _says_its_size(trial: Trial) -> None:
+def _says_its_size(trial: MetricFixture) -> None:
     if not hasattr(trial.metric, "representation_bytes"):
         return
     stated = trial.metric.representation_bytes(IMAGES)
     actual = trial.represent(trial.pairs[0][0]).nbytes
-    demand(
+    require(
         actual / 2 <= stated <= 2 * actual,
         f"representation_bytes({IMAGES}) gives {stated}, expected about {actual}",
     )
 
 
-def _spoilt(value: float, trial: Trial) -> None:
+def _spoilt(value: float, trial: MetricFixture) -> None:
     a, b = trial.pairs[0]
     spoilt = a * 0 if value == 0 else a.clone()
     spoilt[0, 0] = value
     found = _attempt(trial, spoilt, b)
-    demand(
+    require(
         found is None or math.isnan(found),
         f"gives {found}, expected NaN (and a warning) or a RepsimError",
     )
 
 
-def _refuses_what_does_not_fit(trial: Trial) -> None:
+def _refuses_what_does_not_fit(trial: MetricFixture) -> None:
     if trial.metric.operates_on == "filters":
         return  # one comparison has one basis
     a, b = trial.pairs[0]
     found = _attempt(trial, a, b[:, : IMAGES // 2])
-    demand(found is None, f"gives {found}, expected a RepsimError")
+    require(found is None, f"gives {found}, expected a RepsimError")
 
 
-def _attempt(trial: Trial, a: Tensor, b: Tensor) -> float | None:
+def _attempt(trial: MetricFixture, a: Tensor, b: Tensor) -> float | None:
     """Return the value of two networks, or ``None`` where it is refused."""
     try:
         return trial.value(a, b)
@@ -207,17 +209,17 @@ def _attempt(trial: Trial, a: Tensor, b: Tensor) -> float | None:
         return None
 
 
-def _invariance(name: str, trial: Trial) -> None:
+def _invariance(name: str, trial: MetricFixture) -> None:
     change = CHANGES[name]
     apart = max(abs(trial.value(a, change(b)) - trial.value(a, b)) for a, b in trial.pairs)
     if name in trial.metric.invariances:
-        demand(
+        require(
             apart <= CLOSE,
             f"declares the invariance '{name}' but changes by {apart:.2g}; mend the value or do "
             "not declare it",
         )
     else:
-        demand(
+        require(
             apart > FAR,
             f"does not declare the invariance '{name}' but changes by {apart:.2g} at most; "
             "declare it",
@@ -225,16 +227,16 @@ def _invariance(name: str, trial: Trial) -> None:
 
 
 RULES: Rules = {
-    "represents a network by an array of finite numbers": _represents,
-    "compares to one number within its bounds": _compares,
-    "gives the same either way round": _symmetric,
-    "finds nothing more alike than a network and itself": _knows_itself,
-    "gives the same twice, whatever the global random numbers": _deterministic,
-    "leaves what it is given as it was": _leaves_inputs,
-    "has a null interval, or says that none is known": _null_interval,
-    "compares all pairs at once, if it does, as one by one": _all_at_once,
-    "says how large a representation is, if it does": _says_its_size,
-    "makes no number of units with NaN": partial(_spoilt, math.nan),
-    "makes no number of units that are all zero": partial(_spoilt, 0.0),
-    "refuses networks that saw different numbers of images": _refuses_what_does_not_fit,
+    "represent returns a NumPy array of finite numbers": _represents,
+    "compare returns one number within the bounds": _compares,
+    "compare is symmetric": _symmetric,
+    "self-comparison is optimal": _knows_itself,
+    "repeated calls agree, whatever the global random states": _deterministic,
+    "inputs are not modified": _leaves_inputs,
+    "null_interval returns an interval, or (nan, nan) if it is unknown": _null_interval,
+    "compare_all, if defined, agrees with compare and null_interval": _all_at_once,
+    "representation_bytes, if defined, is right within a factor of 2": _says_its_size,
+    "NaN input gives NaN or an error": partial(_spoilt, math.nan),
+    "all-zero input gives NaN or an error": partial(_spoilt, 0.0),
+    "different numbers of images give an error": _refuses_what_does_not_fit,
 }

@@ -17,14 +17,14 @@ from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.testing.contract import (
-    Broken,
     Finding,
     Rules,
-    demand,
-    hold,
+    RuleViolation,
+    check_rules,
+    display_name,
+    require,
     same_bits,
-    say_what_is_undescribed,
-    titled,
+    warn_of_undescribed_options,
 )
 
 __all__ = ["check_model"]
@@ -51,15 +51,15 @@ def check_model(
 
     Raises
     ------
-    ContractError
+    RuleViolation
         Which rules are broken, and what to do about each.
     """
     model = _Model(partial(build, **options), size)
-    what = titled("model", build, name)
-    say_what_is_undescribed(what, build, 2)
-    first = hold(what, {"is built for classes and channels": _built}, model)
+    what = display_name("model", build, name)
+    warn_of_undescribed_options(what, build, 2)
+    first = check_rules(what, {"is built from the numbers of classes and channels": _built}, model)
     rules = GIVEN_RULES if isinstance(model.build(*CASES[0]), TrainedModel) else RULES
-    return first + hold(what, rules, model)
+    return first + check_rules(what, rules, model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class _Model:
 def _built(model: _Model) -> None:
     built = model.build(*CASES[0])
     got = type(built).__name__
-    demand(
+    require(
         isinstance(built, nn.Module | TrainedModel),
         f"builds {got}, expected a torch.nn.Module or a TrainedModel",
     )
@@ -104,19 +104,19 @@ def _answers(model: _Model) -> None:
         for mode in (True, False):
             answer = net.train(mode)(images)
             got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-            demand(
+            require(
                 got == (4, classes),
                 f"answers 4 images of {channels} channels with {got}, expected (4, {classes}): one "
                 "number per class",
             )
-            demand(bool(answer.isfinite().all()), "answers with NaN or infinite numbers")
+            require(bool(answer.isfinite().all()), "answers with NaN or infinite numbers")
 
 
 def _answers_alike(model: _Model) -> None:
     net, images = model.new(0, *CASES[0]).eval(), model.images(CASES[0][1])
     with torch.no_grad():
         same = same_bits(net(images), net(images))
-    demand(same, "answers the same images differently in evaluation; draw nothing at random there")
+    require(same, "answers the same images differently in evaluation; draw nothing at random there")
 
 
 def _has_a_first_layer(model: _Model) -> None:
@@ -127,8 +127,8 @@ def _has_a_first_layer(model: _Model) -> None:
             name, _, problem, _ = first_layer(net, image)
             seen = applied_filters(net, name, image).shape[1]
         except UsageError as error:
-            raise Broken(str(error)) from error
-        demand(
+            raise RuleViolation(str(error)) from error
+        require(
             seen == channels,
             f"the layer '{name}' sees {seen} channels of images of {channels}; "
             f"let one get the image ({problem})",
@@ -138,15 +138,15 @@ def _has_a_first_layer(model: _Model) -> None:
 def _starts_from_the_seed(model: _Model) -> None:
     one, again, other = (model.new(seed, *CASES[0]).state_dict() for seed in (1, 1, 2))
     same = all(same_bits(one[key], again[key]) for key in one)
-    demand(same, "has other weights from the same seed; draw them from torch's global generator")
+    require(same, "has other weights from the same seed; draw them from torch's global generator")
     differs = any(not same_bits(one[key], other[key]) for key in one)
-    demand(differs, "has the same weights from every seed; return a TrainedModel if it is trained")
+    require(differs, "has the same weights from every seed; return a TrainedModel if it is trained")
 
 
 def _shares_nothing(model: _Model) -> None:
     nets = [model.new(0, *CASES[0]) for _ in range(2)]
     places = [{p.data_ptr() for p in net.parameters()} for net in nets]
-    demand(not places[0] & places[1], "two networks share weights; build new layers in each call")
+    require(not places[0] & places[1], "two networks share weights; build new layers in each call")
 
 
 def _learns(model: _Model) -> None:
@@ -154,14 +154,14 @@ def _learns(model: _Model) -> None:
     loss = nn.functional.cross_entropy(net(model.images(CASES[0][1])), torch.arange(4))
     loss.backward()
     moved = [p for p in net.parameters() if p.grad is not None and bool(p.grad.any())]
-    demand(bool(moved), "no gradient reaches any weight; keep the answer attached to the weights")
+    require(bool(moved), "no gradient reaches any weight; keep the answer attached to the weights")
 
 
 def _can_be_told(model: _Model) -> None:
     try:
         pickle.dumps(model.build)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise Broken(
+        raise RuleViolation(
             f"cannot be handed to another process ({error}); define the function at the top of "
             "a module"
         ) from error
@@ -170,21 +170,21 @@ def _can_be_told(model: _Model) -> None:
 def _is_the_same_again(model: _Model) -> None:
     one, again = (model.new(seed, *CASES[0]).state_dict() for seed in (1, 2))
     same = one.keys() == again.keys() and all(same_bits(one[key], again[key]) for key in one)
-    demand(same, "has other weights in another call; a TrainedModel is taken as it is")
+    require(same, "has other weights in another call; a TrainedModel is taken as it is")
 
 
 RULES: Rules = {
-    "answers images with a number per class": _answers,
-    "answers the same twice in evaluation": _answers_alike,
-    "has a first layer whose filters see the image": _has_a_first_layer,
-    "starts from the weights that the seed gives": _starts_from_the_seed,
-    "shares no weights with another of its kind": _shares_nothing,
-    "can learn": _learns,
-    "can be built in another process": _can_be_told,
+    "returns one finite number per image and class": _answers,
+    "is deterministic in evaluation mode": _answers_alike,
+    "has a first layer that receives the image": _has_a_first_layer,
+    "draws its initial weights from torch's global generator": _starts_from_the_seed,
+    "shares no weights with a second network": _shares_nothing,
+    "receives a gradient in its weights": _learns,
+    "can be pickled for another process": _can_be_told,
 }
 
 GIVEN_RULES: Rules = {
-    "is the same network every time": _is_the_same_again,
-    "can be built in another process": _can_be_told,
+    "has the same weights in every call": _is_the_same_again,
+    "can be pickled for another process": _can_be_told,
 }
 """For networks that were trained elsewhere."""

@@ -14,11 +14,11 @@ from repsim_energy.options import takes_train
 from repsim_energy.testing.contract import (
     Finding,
     Rules,
-    demand,
-    hold,
+    check_rules,
+    display_name,
     other_randomness,
-    say_what_is_undescribed,
-    titled,
+    require,
+    warn_of_undescribed_options,
 )
 
 __all__ = ["check_variant"]
@@ -40,17 +40,17 @@ def check_variant(
 
     Raises
     ------
-    ContractError
+    RuleViolation
         Which rules are broken, and what to do about each.
     """
-    what = titled("variant", change, name)
+    what = display_name("variant", change, name)
     given = 2 if takes_train(change) else 1
-    say_what_is_undescribed(what, change, given)
+    warn_of_undescribed_options(what, change, given)
 
     def changed(images: ImageSet, train: ImageSet) -> ImageSet:
         return change(*(images, train)[:given], **options)
 
-    return hold(what, RULES, changed, *(_pictures(seed, size) for seed in (0, 1)))
+    return check_rules(what, RULES, changed, *(_pictures(seed, size) for seed in (0, 1)))
 
 
 def _pictures(seed: int, size: int) -> ImageSet:
@@ -66,17 +66,17 @@ def _gives_images(change: Change, train: ImageSet, test: ImageSet) -> None:
     for images in (train, test):
         found = change(images, train)
         got = type(found).__name__
-        demand(isinstance(found, ImageSet), f"gives {got}, expected an ImageSet")
-        demand(len(found) > 0, "leaves no image of 80")
+        require(isinstance(found, ImageSet), f"gives {got}, expected an ImageSet")
+        require(len(found) > 0, "leaves no image of 80")
         problem = found.problem()
-        demand(problem is None, str(problem))
+        require(problem is None, str(problem))
 
 
 def _splits_agree(change: Change, train: ImageSet, test: ImageSet) -> None:
     a, b = change(train, train), change(test, train)
-    demand(a.classes == b.classes, f"gives the splits classes {a.classes} and {b.classes}")
+    require(a.classes == b.classes, f"gives the splits classes {a.classes} and {b.classes}")
     shapes = [tuple(images.images.shape[1:]) for images in (a, b)]
-    demand(shapes[0] == shapes[1], f"gives the splits images of {shapes[0]} and {shapes[1]}")
+    require(shapes[0] == shapes[1], f"gives the splits images of {shapes[0]} and {shapes[1]}")
 
 
 def _leaves_inputs(change: Change, train: ImageSet, test: ImageSet) -> None:
@@ -84,7 +84,7 @@ def _leaves_inputs(change: Change, train: ImageSet, test: ImageSet) -> None:
         kept = replace(images, images=images.images.clone(), labels=images.labels.clone())
         change(images, train)
         same = kept.fingerprint == replace(images).fingerprint  # a copy has no fingerprint yet
-        demand(same, "changes the images or labels that it is given; work on a copy")
+        require(same, "changes the images or labels that it is given; work on a copy")
 
 
 def _deterministic(change: Change, train: ImageSet, test: ImageSet) -> None:
@@ -92,13 +92,13 @@ def _deterministic(change: Change, train: ImageSet, test: ImageSet) -> None:
     for seed in (1, 2):
         with other_randomness(seed):
             found.append(change(test, train).fingerprint)
-    demand(found[0] == found[1], "gives other images or labels when asked again; take a seed=")
+    require(found[0] == found[1], "gives other images or labels when asked again; take a seed=")
 
 
 def _changes_something(change: Change, train: ImageSet, test: ImageSet) -> None:
     found = change(train, train)
     same = found.fingerprint == train.fingerprint
-    demand(not same, "changes nothing of 80 images; check its options")
+    require(not same, "changes nothing of 80 images; check its options")
 
 
 def _takes_any_precision(change: Change, train: ImageSet, test: ImageSet) -> None:
@@ -107,14 +107,14 @@ def _takes_any_precision(change: Change, train: ImageSet, test: ImageSet) -> Non
         problem = change(floats[1], floats[0]).problem()
     except UsageError:
         return  # says so
-    demand(problem is None, str(problem))
+    require(problem is None, str(problem))
 
 
 RULES: Rules = {
-    "gives images and labels of the right kind": _gives_images,
-    "gives splits that belong together": _splits_agree,
-    "leaves what it is given as it was": _leaves_inputs,
-    "gives the same twice, whatever the global random numbers": _deterministic,
-    "changes something": _changes_something,
-    "takes float images, or says that it does not": _takes_any_precision,
+    "images and labels have valid types and values": _gives_images,
+    "both splits have the same classes and image shape": _splits_agree,
+    "inputs are not modified": _leaves_inputs,
+    "repeated calls agree, whatever the global random states": _deterministic,
+    "changes images or labels": _changes_something,
+    "float images are processed or refused with a UsageError": _takes_any_precision,
 }

@@ -44,9 +44,8 @@ def remedy_of(error: Exception) -> str:
 
 def called(spec: ModelSpec) -> str:
     """Return what to call a model in an error; one of a plugin with where it comes from."""
-    origin = (spec.identity or {}).get("distribution", "")
-    built_in = not origin or origin.startswith("repsim-energy ")
-    return f"model '{spec.label}'" + ("" if built_in else f" of {origin}")
+    of = [f" of {origin}" for origin in spec.origins[:1] if not origin.is_built_in]
+    return "".join([f"model '{spec.label}'", *of])
 
 
 def image_shape(data: Dataset) -> tuple[int, int, int]:

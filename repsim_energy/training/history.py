@@ -138,5 +138,5 @@ class Record:
             lr = self.recipe.lr
             raise TrainingError(
                 f"the loss became infinite or NaN at lr={lr:g}, expected a finite one; "
-                f"lower it, such as --recipe quick:lr={lr / 10:g}"
+                f"lower it, such as recipe=quick:lr={lr / 10:g}"
             )

@@ -1,12 +1,15 @@
 """The command: output, exit codes, one line for each kind of bad input."""
 
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
+import click
 import filelock
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from commands import interrupt, needs_signals, repsim_process, started, wait_unt
 from samples import MARKING, MARKS, TINY, marks_in
 
 import repsim_energy as rs
+from repsim_energy.cli import app
 from repsim_energy.cli.app import COMMANDS
 from repsim_energy.registry import describe, load_registry
 
@@ -123,15 +127,15 @@ def test_options_that_cannot_apply_are_refused_or_said(repsim, source, tmp_path)
         assert options[-2] in done.stderr
     many = repsim("compare", *model, "--metric", "cka", "--images", "5000")
     assert many.returncode == 0, many.stderr
-    assert "got images=5000" in many.stderr
+    assert "got --images 5000" in many.stderr
     assert "has 30 test images; all are shown" in many.stderr
     torch.save({"c.weight": torch.randn(4, 3, 3, 3)}, tmp_path / "m.pt")
     given = ["--models", f"checkpoint:path={tmp_path}/m.pt", "--dataset", source]
     idle = repsim("compare", *given, "--seeds", "0-4", "--recipe", "paper")
     assert idle.returncode == 0
     assert idle.stderr == (
-        "warning: no network is trained here, so that seeds=0,1,2,3,4 (--seeds) and recipe=paper "
-        "(--recipe) changed nothing\n"
+        "warning: no network is trained here, so that --seeds 0,1,2,3,4 and --recipe paper "
+        "changed nothing\n"
     )
 
 
@@ -324,7 +328,7 @@ def bad_inputs(tmp_path, source):
         (2, "goes to no other module", [*model, "--dataset", source, "--fold", "bn"]),
         (2, "trained here", [*model, "--dataset", source, "--channels", f"{TINY}=bgr"]),
         (2, "metrics that show images", [*model, "--dataset", source, "--normalize", "none"]),
-        (2, "unknown model in answer=", [*model, "--dataset", source, "--answer", "vgg=x"]),
+        (2, "unknown model in --answer ", [*model, "--dataset", source, "--answer", "vgg=x"]),
         (
             2,
             "compare models of one patch shape",
@@ -641,3 +645,104 @@ def test_a_warning_is_said_once(repsim, source, tmp_path):
     lines = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
     assert sum("is flat" in line for line in lines) == 1
     assert len(lines) == len(set(lines))
+
+
+def test_plugins_lists_and_its_former_spelling_names_the_present_one(repsim, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    listed = repsim("plugins")
+    assert listed.returncode == 0
+    assert repsim("plugins", "list").stdout == listed.stdout
+    assert repsim("plugins", "list", "--json").stdout == repsim("plugins", "--json").stdout
+    refused = repsim("plugins", "--json", "check", "repsim-energy")
+    assert refused.returncode == 2
+    assert "write repsim plugins check ... --json" in refused.stderr
+    for words in (["new", "mine", "--kind", "model"], ["check", "--json", "mine"], ["--help"]):
+        former = repsim("plugin", *words)
+        now = f"repsim plugins {words[0]}" if words[0] != "--help" else "repsim plugins"
+        assert former.returncode == 2
+        assert former.stderr.endswith(f"which is now '{now}'\n")
+        assert former.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    assert not re.search(r"^[│ ]*plugin\s", repsim("--help").stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "arguments", "python", "options"),
+    [
+        (
+            "layers=",
+            {"layers": ["blocks.0.relu"], "metric": "cka"},
+            "another one with layers=",
+            "another one with --layer\n",
+        ),
+        (
+            "recipe=",
+            {"recipe": "quick:steps=9:lr=1e30:loss=mse"},
+            "such as recipe=quick:lr=1e+29",
+            "such as --recipe quick:lr=1e+29\n",
+        ),
+        (
+            "answer=",
+            {"answer": {"other": "logits"}},
+            "unknown model in answer= 'other'",
+            "unknown model in --answer 'other'",
+        ),
+        (
+            "images=",
+            {"images": 20},
+            "got images=20, which",
+            "got --images 20, which",
+        ),
+    ],
+)
+def test_errors_name_parameters_in_python_and_options_on_the_command_line(
+    repsim, source, parameter, arguments, python, options
+):
+    usual = {"recipe": "quick:steps=2:batch=20", "seeds": 1}
+    with pytest.raises(rs.RepsimError) as caught:
+        rs.compare("resnet20:width=0.25", source, **usual | arguments)
+    said = str(caught.value)
+    assert python in said
+    assert "--" not in said
+    typed = {"layer" if key == "layers" else key: value for key, value in arguments.items()}
+    words = []
+    for key, value in ({key: str(value) for key, value in usual.items()} | typed).items():
+        text = ",".join(value) if isinstance(value, list) else value
+        text = "other=logits" if isinstance(value, dict) else str(text)
+        words += [f"--{key}", text]
+    done = repsim("compare", "--models", "resnet20:width=0.25", "--dataset", source, "-q", *words)
+    assert options in done.stderr
+    assert f" {parameter}" not in done.stderr
+
+
+def test_no_message_of_the_library_names_an_option():
+    """``--nthreads`` is an option of Dask."""
+    folder = Path(rs.__file__).parent
+    named = [
+        (path.name, option)
+        for path in folder.rglob("*.py")
+        if path.relative_to(folder).parts[0] != "cli"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise | ast.Assign | ast.Call)
+        for text in ast.walk(node)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+        for option in re.findall(r"--[a-z]\w+", text.value)
+    ]
+    assert set(named) <= {("dask_client.py", "--nthreads")}
+
+
+def test_specs_and_quoted_text_are_no_options():
+    ctx = click.Context(app.repsim)
+    ctx.invoked_subcommand = "compare"
+    for text in (
+        "give checkpoint:path=FILE:fold=bn:normalize=none",
+        "model 'seeds=3' is unknown",
+        "use evaluations=3 or layer=conv1",
+        "x.images=3 and a/images=3",
+    ):
+        assert app.in_options(text, ctx) == text
+    given = "got layers=conv1,conv2; leave out (images=), or jobs=."
+    assert app.in_options(given, ctx) == (
+        "got --layer conv1,conv2; leave out (--images), or --jobs."
+    )
+    assert app.in_options(given, None) == given

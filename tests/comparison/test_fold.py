@@ -173,7 +173,7 @@ BANK = torch.randn(6, 3, 3, 3)
         (
             {"net": with_norm},
             {"metric": "cka"},
-            "fold=bn .*, which is for metrics that compare filters",
+            "fold=bn, which is for metrics that compare filters",
         ),
         ({"net": trained()}, {"stage": "init"}, "needs the initial weights of 'net'"),
         (

@@ -52,8 +52,7 @@ def test_options_of_metrics_of_the_other_kind_are_refused(metric, option, value)
     with pytest.raises(UsageError, match=f"got {option}=.* for metrics that {kind}") as said:
         rs.compare({"net": small_cnn(2, 3)}, BOTH, metric, **{option: value})
     assert "\n" not in str(said.value)
-    flag = USES[option].flag
-    assert flag in str(said.value)
+    assert "--" not in str(said.value)
 
 
 @pytest.mark.parametrize(

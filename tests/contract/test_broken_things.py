@@ -13,7 +13,7 @@ from torch import nn
 import repsim_energy as rs
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
 from repsim_energy.testing import (
-    ContractError,
+    RuleViolation,
     check_dataset,
     check_metric,
     check_model,
@@ -23,7 +23,7 @@ from repsim_energy.testing import (
 
 def broken(check, thing, **options):
     """Return what the check says of the rules that the thing breaks."""
-    with pytest.raises(ContractError) as caught:
+    with pytest.raises(RuleViolation) as caught:
         check(thing, **options)
     assert caught.value.exit_code == 1
     found = {finding.rule: finding.problem for finding in caught.value.findings if finding.problem}
@@ -111,21 +111,21 @@ class Nothing:
 
 
 METRICS = {
-    Distance: {"finds nothing more alike": "declares a distance; mend the value or the direction"},
-    Lower: {"ignores translation": "declares the invariance 'translation' but changes by"},
-    Modest: {"sees orthogonal": "does not declare the invariance 'orthogonal'"},
-    Wider: {"within its bounds": "mend the value or the declared bounds"},
-    Lopsided: {"either way round": "expected the same; take the mean of both"},
-    Drawn: {"twice": "draws from global random numbers"},
-    Spoils: {"as it was": "represent changes its subject; work on a copy"},
-    SpoilsInComparing: {"as it was": "changes a representation; work on a copy"},
+    Distance: {"self-comparison": "declares a distance; mend the value or the direction"},
+    Lower: {"invariant to translation": "declares the invariance 'translation' but changes by"},
+    Modest: {"not invariant to orthogonal": "does not declare the invariance 'orthogonal'"},
+    Wider: {"within the bounds": "mend the value or the declared bounds"},
+    Lopsided: {"symmetric": "expected the same; take the mean of both"},
+    Drawn: {"repeated calls": "draws from global random numbers"},
+    Spoils: {"not modified": "represent changes its subject; work on a copy"},
+    SpoilsInComparing: {"not modified": "changes a representation; work on a copy"},
     Lists: {"array of finite numbers": "represent gives list of no type"},
-    Invents: {"NaN": "expected NaN", "all zero": "expected NaN"},
-    Backwards: {"null interval": "gives (1.0, -1.0)"},
-    Other: {"at once": "compare_all differs"},
-    Boasts: {"how large": "expected about 216"},
-    Raises: {"within its bounds": "raises KeyError: 'oops'"},
-    Nothing: {"whole interface": "lacks operates_on, direction"},
+    Invents: {"NaN": "expected NaN", "all-zero": "expected NaN"},
+    Backwards: {"null_interval returns": "gives (1.0, -1.0)"},
+    Other: {"compare_all, if defined": "compare_all differs"},
+    Boasts: {"representation_bytes": "expected about 216"},
+    Raises: {"within the bounds": "raises KeyError: 'oops'"},
+    Nothing: {"required attributes": "lacks operates_on, direction"},
 }
 
 
@@ -147,7 +147,9 @@ class Features(Energy):
 
 
 def test_a_metric_on_activations_has_to_refuse_other_images():
-    (problem,) = (p for rule, p in broken(check_metric, Features()).items() if "refuses" in rule)
+    (problem,) = (
+        p for rule, p in broken(check_metric, Features()).items() if "different numbers" in rule
+    )
     assert "expected a RepsimError" in problem
 
 
@@ -237,15 +239,15 @@ def noisy(classes, channels):
 
 
 MODELS = {
-    always_ten: ("number per class", "(4, 10), expected (4, 2)"),
-    always_color: ("number per class", "raises RuntimeError"),
-    Bent: ("see the image", "'first' (Linear), with the operations before it, is not linear"),
-    normed: ("see the image", "'2' (Linear), with the operations before it, is not linear"),
-    unseeded: ("seed gives", "the same weights from every seed"),
-    own_numbers: ("seed gives", "other weights from the same seed"),
+    always_ten: ("number per image and class", "(4, 10), expected (4, 2)"),
+    always_color: ("number per image and class", "raises RuntimeError"),
+    Bent: ("receives the image", "'first' (Linear), with the operations before it, is not linear"),
+    normed: ("receives the image", "'2' (Linear), with the operations before it, is not linear"),
+    unseeded: ("initial weights", "the same weights from every seed"),
+    own_numbers: ("initial weights", "other weights from the same seed"),
     shared: ("shares no weights", "build new layers in each call"),
-    detached: ("can learn", "no gradient reaches any weight"),
-    noisy: ("twice in evaluation", "differently in evaluation"),
+    detached: ("receives a gradient in its weights", "no gradient reaches any weight"),
+    noisy: ("evaluation mode", "differently in evaluation"),
 }
 
 
@@ -264,9 +266,9 @@ def test_a_model_needs_no_convolution(build):
 def test_models_that_are_none_or_stay_in_their_process_are_found():
     assert "builds str" in str(broken(check_model, lambda classes, channels: "net"))
     local = broken(check_model, lambda classes, channels: small_cnn(classes, channels))
-    assert list(local) == ["can be built in another process"]
+    assert list(local) == ["can be pickled for another process"]
     drawn = broken(check_model, lambda c, k: rs.TrainedModel(small_cnn(c, k)))
-    assert "taken as it is" in drawn["is the same network every time"]
+    assert "taken as it is" in drawn["has the same weights in every call"]
 
 
 def pictures(split, **changes):

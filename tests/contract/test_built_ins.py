@@ -17,7 +17,7 @@ from repsim_energy.registry import (
     resolve_variant,
 )
 from repsim_energy.testing import (
-    ContractError,
+    RuleViolation,
     check_dataset,
     check_metric,
     check_model,
@@ -27,7 +27,7 @@ from repsim_energy.testing import (
     models,
     variants,
 )
-from repsim_energy.testing.trial import CHANGES
+from repsim_energy.testing.metric_fixture import CHANGES
 
 REGISTRY = load_registry(plugins=False)
 NARROW = [f"{name}:width=0.1" for name in REGISTRY.names("model") if name[:3] in ("vgg", "res")]
@@ -42,7 +42,7 @@ def names(findings):
 
 def broken(check, *things, **options):
     """The rules that something breaks."""
-    with pytest.raises(ContractError) as caught:
+    with pytest.raises(RuleViolation) as caught:
         check(*things, **options)
     return [finding.rule for finding in caught.value.findings if finding.problem]
 
@@ -51,10 +51,10 @@ def broken(check, *things, **options):
 def test_a_metric_keeps_the_rules(spec):
     metric = resolve_metric(REGISTRY, spec)
     declared = [
-        f"{'ignores' if change in metric.invariances else 'sees'} {change}, as declared"
+        f"{'' if change in metric.invariances else 'not '}invariant to {change}, as declared"
         for change in CHANGES
     ]
-    expected = ["has the whole interface", *metrics.RULES, *declared]
+    expected = ["defines all required attributes and methods", *metrics.RULES, *declared]
     assert names(check_metric(metric)) == expected
 
 
@@ -63,15 +63,15 @@ def test_a_metric_keeps_the_rules(spec):
 def test_the_opposite_of_what_a_metric_declares_is_found(spec, change):
     metric = copy(resolve_metric(REGISTRY, spec))
     metric.invariances = metric.invariances ^ {change}
-    kind = "ignores" if change in metric.invariances else "sees"
-    assert broken(check_metric, metric) == [f"{kind} {change}, as declared"]
+    declared = "" if change in metric.invariances else "not "
+    assert broken(check_metric, metric) == [f"{declared}invariant to {change}, as declared"]
 
 
 @pytest.mark.parametrize("spec", MODELS)
 def test_a_model_keeps_the_rules(spec):
     size = 64 if "torchvision" in spec else 32
     found = check_model(resolve_model(REGISTRY, spec).build, name=spec, size=size)
-    assert names(found) == ["is built for classes and channels", *models.RULES]
+    assert names(found) == ["is built from the numbers of classes and channels", *models.RULES]
 
 
 @pytest.mark.parametrize("spec", MODELS)
@@ -87,14 +87,14 @@ def test_a_model_that_is_not_what_it_was_asked_for_is_found(spec):
         torch.manual_seed(0)
         return build(num_classes, in_channels)
 
-    told = "can be built in another process"  # which functions of a test cannot
+    told = "can be pickled for another process"  # which functions of a test cannot
     assert broken(check_model, of_two_classes, size=size) == [
-        "answers images with a number per class",
-        "can learn",
+        "returns one finite number per image and class",
+        "receives a gradient in its weights",
         told,
     ]
     assert broken(check_model, seeded, size=size) == [
-        "starts from the weights that the seed gives",
+        "draws its initial weights from torch's global generator",
         told,
     ]
 
@@ -113,7 +113,7 @@ def test_a_variant_that_writes_into_what_it_is_given_is_found(spec):
         images.labels.copy_(images.labels.roll(1))
         return change(images, train)
 
-    assert "leaves what it is given as it was" in broken(check_variant, spoils)
+    assert "inputs are not modified" in broken(check_variant, spoils)
 
 
 @pytest.mark.parametrize("spec", [LEAVES, "npz", "folder"])
@@ -123,24 +123,29 @@ def test_a_data_set_keeps_the_rules(spec, pictures_npz, photos):
     def load(split):
         return getattr(load_dataset(REGISTRY, spec), split)
 
-    assert names(check_dataset(load, name=spec)) == ["gives both splits", *datasets.RULES]
+    assert names(check_dataset(load, name=spec)) == [
+        "loads a training and a test split",
+        *datasets.RULES,
+    ]
 
     def only_train(split):
         return load("train")
 
-    assert broken(check_dataset, only_train) == ["has other images to test with"]
+    assert broken(check_dataset, only_train) == ["test images differ from the training images"]
 
     def in_another_order(split):
         images = load(split)
         return replace(images, images=images.images[torch.randperm(len(images))])
 
-    assert broken(check_dataset, in_another_order) == ["is the same every time"]
+    assert broken(check_dataset, in_another_order) == [
+        "loading twice gives the same images, labels and order"
+    ]
 
 
 def test_a_given_network_keeps_the_rules(tmp_path):
     save_file({"conv.weight": torch.randn(4, 3, 3, 3)}, tmp_path / "net.safetensors")
     build = resolve_model(REGISTRY, f"checkpoint:path={tmp_path / 'net.safetensors'}").build
-    expected = ["is built for classes and channels", *models.GIVEN_RULES]
+    expected = ["is built from the numbers of classes and channels", *models.GIVEN_RULES]
     assert names(check_model(build)) == expected
 
     def drawn_anew(num_classes, in_channels):

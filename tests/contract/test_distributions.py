@@ -38,7 +38,10 @@ def private_names(source):
     ("source", "found"),
     [
         ("import repsim_energy as rs\nrs.compare\nrs.registry", ["rs.registry"]),
-        ("from repsim_energy.testing import check_model, Trial", ["repsim_energy.testing.Trial"]),
+        (
+            "from repsim_energy.testing import check_model, MetricFixture",
+            ["repsim_energy.testing.MetricFixture"],
+        ),
         (
             "from repsim_energy.registry import load_registry",
             ["repsim_energy.registry.load_registry"],

@@ -226,18 +226,18 @@ def test_commands_go_on_beside_all_of_them(install, repsim, pictures_npz):
     assert done.returncode == 1
     assert done.stderr == (
         "error: metric 'raises' of raises failed in compare (KeyError: 'oops'); "
-        "see repsim plugin check raises\n"
+        "see repsim plugins check raises\n"
     )
 
 
 def test_the_command_tells_the_exit_code_and_json(install, repsim):
     write(install, "lies")
-    done = repsim("plugin", "check", "lies")
+    done = repsim("plugins", "check", "lies")
     assert done.returncode == 1
-    assert "broken: repsim_metrics 'changed' of lies: ignores translation" in done.stdout
-    (report,) = json.loads(repsim("plugin", "check", "lies", "--json").stdout)
+    assert "broken: repsim_metrics 'changed' of lies: invariant to translation" in done.stdout
+    (report,) = json.loads(repsim("plugins", "check", "lies", "--json").stdout)
     assert report["spec"] == "changed"
-    unknown = repsim("plugin", "check", "lie")
+    unknown = repsim("plugins", "check", "lie")
     assert unknown.returncode == 2
     assert "did you mean 'lies'" in unknown.stderr
 
@@ -254,13 +254,14 @@ def test_a_name_that_is_taken_and_an_entry_that_fails_are_said(install):
     assert "no_such_package" in report.broken[0].problem
 
 
-def test_options_without_default_are_given_as_a_spec(install):
+def test_options_without_default_are_given_as_a_spec(install, repsim):
     body = DATASET.replace("shift: int = 0", "shift: int").replace("BODY", "labels += shift * 0")
     install("needy", body)
     registry = load_registry()
     (report,) = check_plugin(registry, "needy")
     assert "needs shift=" in report.broken[0].problem
-    assert "--spec changed:OPTION=" in report.broken[0].problem
+    assert "specs=changed:OPTION=" in report.broken[0].problem
+    assert "--spec changed:OPTION=" in repsim("plugins", "check", "needy").stdout
     (report,) = check_plugin(registry, "needy", ["changed:shift=1"])
     assert not report.broken
     with pytest.raises(UsageError, match="unknown name of that plugin 'chnged'"):
@@ -290,7 +291,7 @@ HALF = "'''Return it.\\n\\n    Parameters\\n    ----------\\n    width : of all 
 
 
 @pytest.mark.parametrize(
-    ("doc", "missing"), [("", "width, depth mean"), (HALF, "depth means")], ids=["none", "half"]
+    ("doc", "missing"), [("", "width, depth"), (HALF, "depth")], ids=["none", "half"]
 )
 def test_options_that_are_not_described_are_advised_of_and_break_no_rule(
     doc, missing, install, repsim
@@ -298,11 +299,11 @@ def test_options_that_are_not_described_are_advised_of_and_break_no_rule(
     install("plain", PLAIN.replace("DOC", doc.replace("\\n", "\n")))
     (report,) = check_plugin(load_registry(), "plain")
     assert not report.broken
-    assert f"model 'plain' of plain does not say what {missing}; describe" in report.advice
-    done = repsim("plugin", "check", "plain")
+    assert f"model 'plain' of plain does not describe {missing}; add" in report.advice
+    done = repsim("plugins", "check", "plain")
     assert done.returncode == 0
     assert f"advice: {report.advice}" in done.stdout
-    (kept,) = json.loads(repsim("plugin", "check", "plain", "--json").stdout)
+    (kept,) = json.loads(repsim("plugins", "check", "plain", "--json").stdout)
     assert kept["advice"] == report.advice
 
 
@@ -331,7 +332,7 @@ def change(images, train, *, by: int = 1):
     ],
 )
 def test_checks_in_tests_warn_of_options_that_are_not_described(check, thing, option):
-    with pytest.warns(UndescribedOptionWarning, match=f"does not say what {option}"):
+    with pytest.warns(UndescribedOptionWarning, match=f"does not describe {option}"):
         check(thing)
 
 

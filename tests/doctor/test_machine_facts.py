@@ -11,7 +11,7 @@ from repsim_energy.doctor import facts, processor, report, requirements
 from repsim_energy.doctor.checks import Finding
 from repsim_energy.doctor.facts import machine_facts
 from repsim_energy.registry.plugins import Plugin
-from repsim_energy.versions import NOT_INSTALLED
+from repsim_energy.versions import NOT_INSTALLED, Origin
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,7 +138,9 @@ def test_torch_is_asked_where_the_system_does_not_say(tmp_path, monkeypatch):
 
 def test_a_report_is_narrow_plain_text():
     long = "RuntimeError: " + "mat1 and mat2 shapes cannot be multiplied; " * 5
-    broken = Plugin("broken", "broken-plugin", "1.0", problems=["cannot be loaded: " + long])
+    broken = Plugin(
+        "broken", Origin("broken-plugin", "1.0"), problems=["cannot be loaded: " + long]
+    )
     lines = [
         *report.format_facts(machine_facts(), [broken]),
         report.format_finding(finding(problem=long, deviation=None, warnings=(long,))),

@@ -88,8 +88,8 @@ def test_every_row_has_its_files_and_numbers(whole):
 def test_what_only_the_user_can_bring_is_named(whole):
     folder, _, done = whole
     rows = rows_of(folder)
-    assert any("--cifar100" in what for what in rows["table1"]["missing"])
-    assert any("--imagenet folder:path=DIR" in what for what in rows["fig9"]["missing"])
+    assert any("cifar100=npz" in what for what in rows["table1"]["missing"])
+    assert any("imagenet=folder:path=DIR" in what for what in rows["fig9"]["missing"])
     assert not any("CelebA" in what for what in rows["table1"]["missing"])
     assert not rows["theorem"]["missing"]
     assert "missing: fig9: needs ImageNet" in done.stderr

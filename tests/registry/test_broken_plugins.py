@@ -96,6 +96,53 @@ def test_a_plugin_with_a_good_and_a_bad_hook_is_partial(install):
     assert "tiny" in registry.names("model")
 
 
+def test_hooks_have_the_options_of_pluggy(install):
+    """An optional hook may be unknown, a function may have another name, and order is chosen."""
+    install(
+        "options",
+        HEAD
+        + textwrap.dedent("""
+            @hookimpl(optionalhook=True)
+            def repsim_schedulers():
+                return {"of a later version": print}
+
+            @hookimpl(specname="repsim_models", trylast=True)
+            def last():
+                return {"ours": max, "second": max}
+
+            @hookimpl(specname="repsim_models", tryfirst=True)
+            def first():
+                return {"ours": min, "first": min}
+
+            @hookimpl(specname="repsim_variants", wrapper=True)
+            def checked():
+                return [dict(mapping, more=print) for mapping in (yield)]
+
+            @hookimpl
+            def repsim_variants():
+                return {"one": print}
+        """),
+    )
+    with pytest.warns(PluginWarning, match="'ours' is already offered by options"):
+        registry = load_registry()
+    assert found(registry, "options").provides == {
+        "model": ["ours", "first", "second"],
+        "variant": ["one", "more"],
+    }
+    assert len(found(registry, "options").problems) == 1
+    assert registry.entry("model", "ours").load() is min
+
+
+def test_a_plugin_changes_nothing_that_another_offers(install):
+    install("good", GOOD)
+    install(
+        "wraps",
+        HEAD + "@hookimpl(wrapper=True)\ndef repsim_models():\n    yield\n    return [{}]\n",
+    )
+    registry = load_registry()
+    assert "tiny" in registry.names("model")
+
+
 def test_without_plugins_nothing_of_them_is_imported(install):
     install("missing-package", BROKEN["missing-package"][0])
     registry = load_registry(plugins=False)

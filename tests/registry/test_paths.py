@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import repsim_energy as rs
 from repsim_energy.comparison.given import as_datasets, as_models
 from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.options import path_of
 from repsim_energy.registry import load_dataset, load_registry
 from repsim_energy.specs import parse_chain, parse_spec, split_list, write_spec
 
@@ -229,3 +230,34 @@ def test_from_python_every_path_is_what_it_is(lying_about, name):
     for source in (Path(name), write_spec("folder", path=Path(name))):
         (data,) = as_datasets(registry, source)
         assert data.train.images[:, 0, 7, 0].tolist() == expected
+
+
+def test_home_folders_are_those_of_users(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert path_of("~/a") == tmp_path / "home" / "a"
+    user = pytest.importorskip("pwd").getpwuid(os.getuid())
+    assert path_of(f"~{user.pw_name}/a") == Path(user.pw_dir, "a")
+    assert path_of("~nobody-at-all/a") == Path("~nobody-at-all/a")
+    Path("~", "a").mkdir(parents=True)
+    Path("~b.npz").touch()
+    assert path_of("~/a") == Path("~/a")
+    assert path_of("~b.npz") == Path("~b.npz")
+    assert path_of("a/~") == Path("a/~")
+
+
+def test_data_sets_are_found_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UsageError, match="no images at '~/nowhere-at-all'"):
+        load_dataset(load_registry(plugins=False), "~/nowhere-at-all")
+    (tmp_path / "shown").mkdir()
+    pixels = np.zeros((4, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "shown" / "x.npz", train_images=pixels, train_labels=[0, 1] * 2)
+    assert len(load_dataset(load_registry(plugins=False), "~/shown/x.npz").train) == 4
+
+
+@pytest.mark.parametrize("start", ["", "~", "~/"])
+def test_text_that_is_too_long_for_a_name_is_no_file(start):
+    value = start + "a" * 5000
+    assert parse_chain(f"folder:path={value}+random_labels")[0].options == {"path": value}
+    assert path_of(value).name == ("~" if start == "~" else "") + "a" * 5000

@@ -126,11 +126,11 @@ def test_nothing_is_written_over(tmp_path):
 
 
 def test_the_commands_are_told_and_the_file_list_printed(tmp_path, repsim):
-    done = repsim("plugin", "new", "my-plugin", "--kind", "metric", "--into", str(tmp_path))
+    done = repsim("plugins", "new", "my-plugin", "--kind", "metric", "--into", str(tmp_path))
     assert done.returncode == 0
     assert "my_plugin.py" in done.stdout
-    assert "repsim plugin check my-plugin" in done.stdout
-    assert repsim("plugin", "new", "other", "--kind", "network").returncode == 2
+    assert "repsim plugins check my-plugin" in done.stdout
+    assert repsim("plugins", "new", "other", "--kind", "network").returncode == 2
 
 
 def test_the_example_of_the_repository_is_a_new_plugin(tmp_path):

@@ -31,6 +31,7 @@ from repsim_energy.scheduling.dask_cluster import Cluster
 from repsim_energy.scheduling.dask_worker import call
 from repsim_energy.training.run_cache import files_of, keep_received
 from repsim_energy.training.training import Training
+from repsim_energy.versions import Origin
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'repsim-energy[dist]'")
 
@@ -172,6 +173,31 @@ def test_a_cluster_gives_the_result_of_this_process_and_the_driver_keeps_it(
     assert {path: path.stat().st_mtime_ns for path in fresh_cache.glob("runs/*/*")} == stamps
 
 
+OWN_FILE = """
+from repsim_energy import hookimpl
+
+def own(num_classes, in_channels, *, width: int = 6):
+    from samples import small_cnn
+    return small_cnn(num_classes, in_channels, widths=(width,))
+
+@hookimpl
+def repsim_models():
+    return {"own": own}
+"""
+
+
+def test_workers_need_no_copy_of_a_plugin_file(cluster, data, local, fresh_cache, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN_FILE)
+    options = {"registry": rs.load_registry(path)}
+    path.unlink()
+    heard = Heard()
+    found = rs.compare(["own"], data, recipe=RECIPE, scheduler=cluster, reporter=heard, **options)
+    assert heard.watched == set()
+    assert len(heard.ended) == 2
+    assert found.drop_attrs().identical(local(["own"], **options).drop_attrs())
+
+
 def test_the_runs_of_a_killed_worker_are_made_by_others(cluster, data, local, fresh_cache, marks):
     heard = Heard()
     before = len(marks_in(marks))
@@ -279,7 +305,7 @@ def test_workers_that_cannot_do_the_work_are_refused(cluster, data, tmp_path, mo
     with pytest.raises(UsageError, match=r"worker tcp://.* cannot load a model .*only_here"):
         rs.compare([unknown], data, recipe=RECIPE, scheduler=cluster)
     monkeypatch.undo()
-    other = ModelSpec("other", MARKED.build, {"name": "x", "distribution": "repsim-tiny 9.9"})
+    other = ModelSpec("other", MARKED.build, {"name": "x"}, (Origin("repsim-tiny", "9.9"),))
     with pytest.raises(UsageError, match=r"has repsim-tiny 0\+not\.installed, expected 9\.9"):
         rs.compare([other], data, recipe=RECIPE, scheduler=cluster)
 

@@ -176,7 +176,7 @@ def test_a_process_that_is_ended_from_outside_is_a_failed_training(data, fresh_c
     found = rs.compare([DIES, lambda c, i: small_cnn(c, i)], data, recipe=RECIPE, jobs=2)
     failures = found.attrs["failures"].splitlines()
     assert len(failures) == 2
-    assert all("dies seed" in f and "fewer --jobs" in f for f in failures)
+    assert all("dies seed" in f and "a smaller jobs=" in f for f in failures)
     assert found.similarity.sel(model="<lambda>", model_ref="<lambda>").notnull().all()
     assert list(fresh_cache.glob("runs/*")) == []
 

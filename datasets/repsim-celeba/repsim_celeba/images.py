@@ -54,7 +54,7 @@ def celeba(
         For a damaged file, by its name.
     """
     if split not in SPLITS:
-        raise rs.unknown_name("split of celeba", split, SPLITS)
+        raise rs.UnknownNameError.among("split of celeba", split, SPLITS)
     if min(size, crop) < 1:
         raise rs.UsageError(f"celeba got size={size}, crop={crop}, expected pixels, at least 1")
     folder = _folder(Path(root).expanduser(), download)

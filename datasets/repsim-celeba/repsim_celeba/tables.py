@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from repsim_energy import FileError, UsageError, unknown_name
+from repsim_energy import FileError, UnknownNameError, UsageError
 
 __all__ = ["ATTRIBUTES", "PARTITION", "read_attribute", "read_partition"]
 
@@ -34,7 +34,7 @@ def read_attribute(folder: Path, attribute: str) -> dict[str, int]:
         )
     count, names, rows = int(lines[0]), lines[1].split(), lines[2:]
     if attribute not in names:
-        raise unknown_name("attribute of CelebA", attribute, names)
+        raise UnknownNameError.among("attribute of CelebA", attribute, names)
     if len(rows) != count:
         raise FileError(
             f"'{path}' lists {len(rows)} pictures but says {count} in its first line; "

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from repsim_energy import DataError, UsageError, unknown_name
+from repsim_energy import DataError, UnknownNameError, UsageError
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.models import ResNet18_Weights
 
@@ -88,7 +88,7 @@ def find_pictures(root: Path, split: str, classes: Sequence[str]) -> Pictures:
 
 def _folder(root: Path, split: str) -> Path:
     if split not in FOLDERS:
-        raise unknown_name("split of imagenet", split, FOLDERS)
+        raise UnknownNameError.among("split of imagenet", split, FOLDERS)
     folder = root / FOLDERS[split]
     if not folder.is_dir():
         raise UsageError(
@@ -106,7 +106,9 @@ def _wnids(classes: Sequence[str], present: Collection[str], folder: Path) -> li
     for name in classes:
         wnid = known.get(name) or known.get(_folded(name))
         if wnid is None:
-            raise unknown_name("class", name, [names().get(wnid, wnid) for wnid in present])
+            raise UnknownNameError.among(
+                "class", name, [names().get(wnid, wnid) for wnid in present]
+            )
         if wnid not in present:
             raise UsageError(
                 f"class '{name}' has no folder '{wnid}' in '{folder}', expected one; choose "

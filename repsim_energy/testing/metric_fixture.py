@@ -14,7 +14,7 @@ from torch import Tensor
 from repsim_energy.interfaces import Activations, FilterBank, Metric, PatchBasis
 from repsim_energy.numerics.patches.moments import patch_moments
 
-__all__ = ["CHANGES", "IMAGES", "Trial"]
+__all__ = ["CHANGES", "IMAGES", "MetricFixture"]
 
 Array = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class MetricFixture:
     """A metric and three pairs of alike units to try it on."""
 
     metric: Metric

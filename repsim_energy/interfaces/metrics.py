@@ -1,0 +1,108 @@
+"""Metrics and their input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from repsim_energy.interfaces.basis import PatchBasis
+
+__all__ = [
+    "Activations",
+    "Direction",
+    "FilterBank",
+    "Metric",
+    "OperatesOn",
+    "Stage",
+    "missing_of",
+]
+
+Stage = Literal["init", "trained", "change"]
+OperatesOn = Literal["filters", "activations"]
+Direction = Literal["similarity", "distance"]
+
+
+@dataclass(frozen=True, eq=False)
+class FilterBank:
+    """Input of a metric on filters.
+
+    Parameters
+    ----------
+    filters : (k, c, kh, kw) weights of the first layer
+    basis : principal components of the patches that the layer receives
+    """
+
+    filters: Tensor
+    basis: PatchBasis
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Input of a metric on activations.
+
+    Parameters
+    ----------
+    values : (n, ...) output of a layer for n images
+    """
+
+    values: Tensor
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Measure of similarity or distance between two networks.
+
+    ``represent`` is called once per network with a :class:`FilterBank`, or once per layer with
+    :class:`Activations`; ``operates_on`` decides which. ``compare`` and ``null_interval`` are
+    called once per pair.
+
+    A metric whose representations have one shape may also define ``compare_all(stack)``. It takes
+    m representations as one array and returns three (m, m) arrays: the values of ``compare`` and
+    the lower and upper ends of ``null_interval``. It then replaces the calls for each pair.
+
+    A metric on activations may also define two attributes:
+
+    - ``batch``, the maximum number of images per call. ``represent`` is then called once per batch
+      during the forward pass, on the network's device; all batches have the same size. The
+      returned arrays are stacked along a new first axis.
+    - ``representation_bytes(images)``, the size of the representation of a layer in bytes, so that
+      the memory of a comparison is known before it starts.
+
+    Attributes
+    ----------
+    name : in results
+    operates_on : ``filters`` or ``activations``
+    direction : ``similarity`` or ``distance``
+    bounds : lowest and highest possible value
+    invariances : names of the changes that do not change the value: ``permutation``, ``scale``,
+        ``orthogonal``, ``translation``, ``linear``
+    """
+
+    name: str
+    operates_on: OperatesOn
+    direction: Direction
+    bounds: tuple[float, float]
+    invariances: frozenset[str]
+
+    def represent(self, subject: Any) -> NDArray[np.float64]:
+        """Return the representation of a :class:`FilterBank` or of :class:`Activations`."""
+        ...
+
+    def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        """Return the similarity or distance of two representations, NaN if it is undefined."""
+        ...
+
+    def null_interval(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+        """Return the central 95% of ``compare`` for unrelated networks of these sizes."""
+        ...
+
+
+def missing_of(metric: object) -> list[str]:
+    """Return the attributes and methods of :class:`Metric` that an object does not have."""
+    required = [*Metric.__annotations__, "represent", "compare", "null_interval"]
+    return [name for name in required if not hasattr(metric, name)]
