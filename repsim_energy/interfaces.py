@@ -207,10 +207,13 @@ class FilterBank:
     ----------
     filters : (k, c, kh, kw) of its first layer
     basis : the principal components of the patches that they see
+    profile : (r,) energy profile of the filters on the basis where it was measured already, else
+        ``None``
     """
 
     filters: Tensor
     basis: PatchBasis
+    profile: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

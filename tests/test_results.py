@@ -1,16 +1,24 @@
 """Result files: read back as written, refused when damaged or foreign."""
 
 import contextlib
+import gzip
 import os
 import random
+from pathlib import Path
 
 import netCDF4
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from samples import noise_images, small_cnn
 
+import repsim_energy as rs
 from repsim_energy.errors import FileError, RepsimError, UsageError
-from repsim_energy.results import assemble, open_result, save_result, save_results
+from repsim_energy.results import Variable, assemble, open_result, save_result, save_results
+
+VERSION1 = Path(__file__).parent / "version1"
+"""Files that the code of commit 9b0816d wrote, the last of version 1; ``make.py`` made them."""
 
 
 @pytest.fixture
@@ -19,7 +27,8 @@ def result():
     labels = {"dataset": ["d"], "model": ["a", "b"], "seed": list(range(20))}
     coords = {**labels, **{f"{dim}_ref": values for dim, values in labels.items()}}
     values = np.random.default_rng(0).random((1, 2, 20, 1, 2, 20))
-    return assemble({"similarity": (dims, values)}, coords, {"none": None}, {"metric": "energy"})
+    similarity = Variable(dims, values, "similarity")
+    return assemble({"similarity": similarity}, coords, {"none": None}, {"metric": "energy"})
 
 
 def test_a_result_reads_back_as_written(result, tmp_path):
@@ -134,3 +143,107 @@ def test_an_unsealed_file_with_a_damaged_attribute_is_refused(result, tmp_path):
     (tmp_path / "r.nc").write_bytes(b"CDF\x05 no netCDF at all")
     with pytest.raises(FileError, match="cannot be read as netCDF4"):
         open_result(tmp_path / "r.nc")
+
+
+def version1(name, folder):
+    """Unpack a file of version 1 and return its path."""
+    path = folder / f"{name}.nc"
+    path.write_bytes(gzip.decompress((VERSION1 / f"{name}.nc.gz").read_bytes()))
+    return path
+
+
+def as_made(metric):
+    """Return today's result of the networks and images of version 1's files, with other numbers."""
+    sets = [rs.Dataset(name, *(noise_images(30, (1, 6, 6)),) * 2) for name in "xy"]
+    models = {"given": small_cnn(2, 1), "trained": small_cnn}
+    return rs.compare(models, sets, metric, recipe=rs.Recipe(steps=1, batch=10), seeds=1)
+
+
+FACTS = {
+    "energy": {
+        "channels": ("model", ["rgb", "rgb"]),
+        "components_without_variance": ("dataset", [0, 0]),
+        "first_layer": ("model", ["0", "0"]),
+        "folded": ("model", ["1 (BatchNorm2d)", ""]),
+        "patch_products": ("dataset", ["int8", "int8"]),
+    },
+    "cka": {
+        "channels": ("model", ["rgb", "rgb"]),
+        "n_images": ("dataset", [20, 20]),
+        "images_from": ("dataset", ["test", "test"]),
+        "normalization": ("model", ["none", "dataset"]),
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.InitializationWarning")
+@pytest.mark.parametrize("metric", FACTS)
+def test_a_file_of_version_1_is_read_in_the_form_of_version_2(metric, tmp_path):
+    path = version1(metric, tmp_path)
+    old, new, today = (
+        xr.open_dataset(path, engine="netcdf4").load(),
+        open_result(path),
+        as_made(metric),
+    )
+    assert (old.attrs["schema_version"], new.attrs["schema_version"]) == (1, 2)
+    xr.testing.assert_identical(
+        new.drop_vars(set(new.coords) - set(old.coords)).drop_attrs(deep=False),
+        old.drop_attrs(deep=False),
+    )
+    for name, (dim, values) in FACTS[metric].items():
+        assert new[name].dims == (dim,)
+        assert new[name].values.tolist() == values
+    for name, length in {"dataset_fingerprint": 64, "basis_id": 16}.items():
+        if name in today.coords:
+            assert ",".join(new[name].values) == old.attrs[name]
+            assert {len(text) for text in new[name].values} == {length}
+    assert set(new.attrs) == set(today.attrs)
+    assert set(new.variables) == set(today.variables)
+    for name in set(new.coords) - set(old.coords):
+        assert new[name].dims == today[name].dims
+        assert new[name].dtype.kind == today[name].dtype.kind
+        assert new[name].attrs == today[name].attrs
+    one = new.isel(dataset=1).sel(model="given")
+    assert one.dataset_fingerprint.item() == old.attrs["dataset_fingerprint"].split(",")[1]
+    save_result(new, path)
+    assert open_result(path).identical(new)
+
+
+def test_groups_of_version_1_are_read_too(tmp_path):
+    old = xr.open_dataset(version1("energy", tmp_path), engine="netcdf4").load()
+    save_results({"a": old, "b": old.isel(dataset=[1])}, tmp_path / "r.nc")
+    found = open_result(tmp_path / "r.nc", "a")
+    assert found.identical(open_result(tmp_path / "energy.nc"))
+    assert open_result(tmp_path / "r.nc", "b").attrs["basis_id"] == old.attrs["basis_id"]
+
+
+def test_texts_of_version_1_that_cannot_be_told_apart_stay_attributes(tmp_path):
+    """A layer's name may hold a comma; arithmetic was listed for all data sets together."""
+    old = xr.open_dataset(version1("energy", tmp_path), engine="netcdf4").load()
+    old.attrs |= {"first_layers": "stem,a,0", "patch_products": "float64,int8"}
+    save_result(old, tmp_path / "r.nc")
+    found = open_result(tmp_path / "r.nc")
+    for name in ("first_layers", "patch_products"):
+        assert found.attrs[name] == old.attrs[name]
+        assert name.removesuffix("s") not in found.coords
+
+
+@pytest.mark.filterwarnings("ignore:the data sets have different patch bases")
+def test_facts_of_a_part_of_a_result_are_those_of_the_part():
+    torch.manual_seed(0)
+    gray, banks = noise_images(20, (1, 8, 8)), {"a": torch.randn(4, 1, 3, 3), "b": small_cnn(2, 1)}
+    sets = [
+        rs.Dataset("x", gray, gray),
+        rs.Dataset("y", *(noise_images(30, (1, 8, 8), seed=1),) * 2),
+    ]
+    whole = rs.compare(banks, sets)
+    for d, data in enumerate(sets):
+        part = whole.isel(dataset=d)
+        alone = rs.compare(banks, [data])
+        for name in ("basis_id", "dataset_fingerprint", "components_without_variance"):
+            assert part[name].item() == alone[name].item()
+    assert whole.basis_id.values[0] != whole.basis_id.values[1]
+    for label in banks:
+        alone = rs.compare({label: banks[label]}, sets)
+        for name in ("first_layer", "folded", "channels"):
+            assert whole[name].sel(model=label).item() == alone[name].item()

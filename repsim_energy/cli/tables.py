@@ -72,8 +72,8 @@ def print_result(result: xr.Dataset) -> None:
     precision = json.loads(result.attrs["configuration"])["recipe"]["precision"]
     if precision != "float32" and bool((result.steps > 0).any()):
         _print_line(f"trained in {precision}")
-    if "first_layers" in result.attrs:
-        _print_line(f"filters of layer {_of_models(result, 'first_layers')}")
+    if layers := _of_models(result, "first_layer"):
+        _print_line(f"filters of layer {layers}")
     if folded := _of_models(result, "folded"):
         _print_line(f"folded into them: {folded}")
     if result.sizes["model"] * result.sizes["dataset"] * result.sizes.get("layer", 1) == 1:
@@ -114,11 +114,12 @@ def _is_given(model: xr.Dataset) -> bool:
     return "given" in model and bool(model.given.all())
 
 
-def _of_models(result: xr.Dataset, attribute: str) -> str:
-    """Return what an attribute says of each model, without those of which it says nothing."""
-    said = result.attrs.get(attribute, "").split(",")
-    pairs = zip(result.model.values, said, strict=False)
-    return ", ".join(f"{text} of {model}" for model, text in pairs if text)
+def _of_models(result: xr.Dataset, coordinate: str) -> str:
+    """Return the fact of each model as text; models without it are left out."""
+    if coordinate not in result.coords:
+        return ""
+    pairs = zip(result[coordinate].values, result.model.values, strict=True)
+    return ", ".join(f"{fact} of {model}" for fact, model in pairs if fact)
 
 
 def _print_similarities(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from repsim_energy.comparison.activations import FIRST
 from repsim_energy.comparison.given import DatasetLike, ModelLike
 from repsim_energy.comparison.listed import items_of
-from repsim_energy.comparison.measured import Measured, by_model
+from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.networks import SILENT, train_networks
 from repsim_energy.comparison.of_activations import ActivationComparison
 from repsim_energy.comparison.of_filters import FilterComparison
@@ -185,10 +185,8 @@ def _result(plan: Plan, metric: Metric, measured: Measured, failures: list[str])
     attributes = {
         "metric": metric.name,
         "direction": metric.direction,
-        "dataset_fingerprint": ",".join(data.train.fingerprint for data in plan.datasets),
         "failures": "\n".join([*failures, *measured.failures]),
         "self_check": self_check(),
-        "channels": by_model(plan, ((m, t.channels) for (_, m), t in plan.trained.items()), "rgb"),
         **measured.attributes,
     }
     origins = [spec.origin for spec in plan.models] + [data.origin for data in plan.datasets]

@@ -8,6 +8,7 @@ import numpy as np
 
 from repsim_energy.paper.figures import draw_curves, new_figure
 from repsim_energy.paper.outcome import Outcome
+from repsim_energy.results import Variable
 
 if TYPE_CHECKING:
     from repsim_energy.comparison.network import Network
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 DEPTHS = ("vgg19", "vgg16", "vgg13", "vgg11")
-CURVES = ("training_loss", "training_accuracy", "validation_loss", "validation_accuracy")
+CURVES = {
+    "training_loss": "training loss, mean since the evaluation before",
+    "training_accuracy": "training accuracy, mean since the evaluation before",
+    "validation_loss": "loss on test images",
+    "validation_accuracy": "accuracy on test images",
+}
+"""Curve -> what it is."""
+
+STEP = "evaluation_step"
 
 
 def run(setting: Setting) -> Outcome:
@@ -55,7 +64,7 @@ def _curves(network: Network) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     evaluations = history.evaluations.numpy()
     spans = [slice(a, b) for a, b in zip([0, *steps[:-1]], steps, strict=True)]
     return {
-        "evaluation_step": steps,
+        STEP: steps,
         "training_loss": np.array([loss[span].mean() for span in spans]),
         "training_accuracy": np.array([accuracy[span].mean() for span in spans]),
         "validation_loss": evaluations[:, 0],
@@ -63,17 +72,19 @@ def _curves(network: Network) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     }
 
 
-def _variables(curves: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _variables(
+    curves: dict[str, dict[str, Any]],
+) -> tuple[dict[str, Variable], dict[str, list[str]]]:
     """Return the curves side by side, the shorter ones filled with NaN (steps with -1)."""
-    longest = max(len(values["evaluation_step"]) for values in curves.values())
+    longest = max(len(values[STEP]) for values in curves.values())
     variables = {}
-    for name in ("evaluation_step", *CURVES):
-        filler = -1 if name == "evaluation_step" else np.nan
+    for name, meaning in {STEP: "gradient step of the evaluation", **CURVES}.items():
+        filler = -1 if name == STEP else np.nan
         rows = [
             np.pad(v[name], (0, longest - len(v[name])), constant_values=filler)
             for v in curves.values()
         ]
-        variables[name] = (("model", "evaluation"), np.stack(rows))
+        variables[name] = Variable(("model", "evaluation"), np.stack(rows), meaning)
     return variables, {"model": list(curves)}
 
 
@@ -99,5 +110,5 @@ def _draw(outcome: Outcome, curves: dict[str, dict[str, Any]]) -> None:
             depth, _, options = name.partition(":")
             kind, style = ("frozen", "--") if "frozen" in options else ("learned", "-")
             shown = {f"{depth} {kind}": values[curve]}
-            steps = values["evaluation_step"]
+            steps = values[STEP]
             draw_curves(axes, steps, shown, title, "iteration", title, style=style)

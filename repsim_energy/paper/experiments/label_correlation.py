@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from repsim_energy.numerics.patches.per_image import (
     average_patches,
     class_correlations,
@@ -12,6 +15,7 @@ from repsim_energy.numerics.patches.per_image import (
 )
 from repsim_energy.paper.figures import draw_matrix, new_figure
 from repsim_energy.paper.outcome import Outcome
+from repsim_energy.results import Variable
 
 if TYPE_CHECKING:
     from repsim_energy.paper.setting import Setting
@@ -38,10 +42,8 @@ def run(setting: Setting) -> Outcome:
                 ("energy", component_energies(images.images, basis)),
             )
         }
-        dims = ("class", "component")
-        variables = {f"{name}_correlation": (dims, values) for name, values in found.items()}
         coords = {"class": list(images.classes), "component": range(len(basis.eigenvalues))}
-        outcome.keep(source, setting.result(variables, coords, source))
+        outcome.keep(source, setting.result(_variables(found), coords, source))
         chance = math.sqrt(2 / (math.pi * len(images)))
         for offset, (name, values) in enumerate(found.items()):
             key = f"fig5/{source}"
@@ -64,3 +66,14 @@ def run(setting: Setting) -> Outcome:
                 numbers=False,
             )
     return outcome
+
+
+def _variables(found: dict[str, NDArray[np.float64]]) -> dict[str, Variable]:
+    """Return the correlations of every class with every component as variables."""
+    dims = ("class", "component")
+    return {
+        f"{name}_correlation": Variable(
+            dims, values, f"correlation of a class with a component's {name}"
+        )
+        for name, values in found.items()
+    }
