@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,19 +60,19 @@ class ActivationComparison:
         metric: Metric,
         layers: str | Sequence[str],
         images: int,
-        asked: int | None,
+        asked: Mapping[str, Any],
     ) -> ActivationComparison:
         """Choose layers and images; refuse what cannot be compared.
 
         Parameters
         ----------
-        images : how many are shown
-        asked : how many were asked for; ``None`` where nothing was said
+        images : maximum number of images of each data set
+        asked : arguments that the user gave, by name
         """
         found = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
         check_pairs(plan, len(found.labels))
         shown = choose_images(plan, images, metric)
-        splits = say_what_is_shown(plan, asked)
+        splits = say_what_is_shown(plan, asked.get("images"))
         check_memory(plan, metric, found, [len(chosen) for chosen in shown])
         return cls(plan, metric, found, shown, splits)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from repsim_energy.registry.docstrings import meanings_of
-from repsim_energy.registry.plugin_metric import origin_of, unchecked
+from repsim_energy.registry.plugin_metric import ResolvedMetric
 from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry, load_registry
 from repsim_energy.registry.resolve import (
     describe,
@@ -18,13 +18,12 @@ __all__ = [
     "Kind",
     "Plugin",
     "Registry",
+    "ResolvedMetric",
     "describe",
     "load_dataset",
     "load_registry",
     "meanings_of",
-    "origin_of",
     "resolve_metric",
     "resolve_model",
     "resolve_variant",
-    "unchecked",
 ]

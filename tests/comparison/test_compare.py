@@ -266,29 +266,49 @@ def test_networks_of_any_dtype_are_shown_images(dtype, pictures):
     np.testing.assert_allclose(found.similarity, expected.similarity, atol=0.02)
 
 
-def test_a_metric_is_recorded_by_its_public_attributes():
-    class Kept(EnergyProfileCorrelation):
-        """Keeps something for itself."""
-
-        def __init__(self):
-            self.power, self._cache = 2, object()
-
-    class Slots:
-        """Has the whole interface, and no dictionary."""
-
-        __slots__ = ()
-        name, operates_on, direction = "slots", "filters", "similarity"
-        bounds, invariances = (-1.0, 1.0), frozenset()
-        represent = EnergyProfileCorrelation.represent
-        compare = EnergyProfileCorrelation.compare
-        null_interval = EnergyProfileCorrelation.null_interval
-
+def recorded(metric):
     bank = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
-    images = noise_images(20, (3, 8, 8))
-    for metric, options in ((Kept(), {"power": 2}), (Slots(), {})):
-        result = rs.compare([bank], images, metric)
-        found = json.loads(result.attrs["configuration"])["metric"]
-        assert found == {"name": metric.name, "options": options}
+    result = rs.compare([bank], noise_images(20, (3, 8, 8)), metric)
+    return json.loads(result.attrs["configuration"])["metric"]
+
+
+class Power(EnergyProfileCorrelation):
+    """Has an option that is a public attribute, and something for itself."""
+
+    def __init__(self, power=2):
+        self.power, self.calls, self._cache = power, 0, object()
+
+
+class Hidden(EnergyProfileCorrelation):
+    """Does not say what its options are."""
+
+    def __init__(self, power=2, center=True):
+        self._power, self.center = power, center
+
+
+class Slots:
+    """Has the whole interface, and no dictionary."""
+
+    __slots__ = ()
+    name, operates_on, direction = "slots", "filters", "similarity"
+    bounds, invariances = (-1.0, 1.0), frozenset()
+    represent = EnergyProfileCorrelation.represent
+    compare = EnergyProfileCorrelation.compare
+    null_interval = EnergyProfileCorrelation.null_interval
+
+
+def test_a_metric_is_recorded_by_its_spec_or_its_class_and_public_options():
+    name = EnergyProfileCorrelation.name
+    for metric, options in ((Power(3), {"power": 3}), (Hidden(), {}), (Slots(), {})):
+        place = f"{__name__}.{type(metric).__name__}"
+        assert recorded(metric) == {"name": metric.name, "class": place, "options": options}
+    assert recorded("energy") == {"name": "energy", "options": {}}
+    assert recorded(name) == {"name": name, "options": {}}
+    found = rs.compare(small_cnn(2, 3), noise_images(20, (3, 8, 8)), "cka:estimator=biased")
+    assert json.loads(found.attrs["configuration"])["metric"] == {
+        "name": "cka",
+        "options": {"batch": None, "estimator": "biased"},
+    }
 
 
 def test_a_profile_is_measured_once_per_network_and_stage(monkeypatch):
