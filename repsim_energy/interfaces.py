@@ -240,6 +240,10 @@ class Metric(Protocol):
     takes m of them as one array and returns the (m, m) values of ``compare`` and of both ends of
     ``null_interval``; it is then called instead.
 
+    A metric may have ``variables(representation)``, which returns numbers that describe one network
+    (or layer), as a mapping from name to :class:`~repsim_energy.Variable`. They become variables of
+    the result, with the dimensions of networks before their own.
+
     A metric on activations may have two attributes more. ``batch``, where it is not None, is how
     many images it wants to see at once at most: ``represent`` is then called for equally large
     batches while the network is at them, on the network's device, and what it returns is stacked

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
@@ -177,11 +178,37 @@ def _print_triangle(
         _print_line(line)
 
 
+class Column(NamedTuple):
+    """A column of the table of runs.
+
+    Parameters
+    ----------
+    header : title of the column
+    cell : the result of one run (its variables without dataset, model and seed) -> text
+    needs : a variable; results without it have no such column
+    """
+
+    header: str
+    cell: Callable[[xr.Dataset], str]
+    needs: str = "steps"
+
+
+COLUMNS = (
+    Column("steps", lambda run: _count(int(run.steps))),
+    Column("train acc.", lambda run: _number(float(run.train_accuracy))),
+    Column("test acc.", lambda run: _number(float(run.test_accuracy))),
+    Column("r with init", lambda run: _number(float(run.init_similarity)), "init_similarity"),
+    Column("r with theory", lambda run: _number(_fit(run)), "fit_correlation"),
+)
+
+
+def _fit(run: xr.Dataset) -> float:
+    return float(run.fit_correlation.sel(stage=run.attrs["stage"]))
+
+
 def print_runs(result: xr.Dataset) -> None:
     """Print a line per run."""
-    header = ["run", "steps", "train acc.", "test acc."]
-    if "energy" in result:
-        header += ["r with init", "r with theory"]
+    columns = [column for column in COLUMNS if column.needs in result]
     rows = []
     for d, data in enumerate(result.dataset.values):
         for m, model in enumerate(result.model.values):
@@ -191,13 +218,9 @@ def print_runs(result: xr.Dataset) -> None:
                     continue
                 prefix = f"{data} " if result.sizes["dataset"] > 1 else ""
                 which = "(given)" if _is_given(run) else f"seed {seed}"
-                row = [f"{prefix}{model} {which}", _count(int(run.steps))]
-                row += [_number(float(run[n])) for n in ("train_accuracy", "test_accuracy")]
-                if "energy" in result:
-                    fit = run.fit_correlation.sel(stage=result.attrs["stage"])
-                    row += [_number(float(run.init_similarity)), _number(float(fit))]
-                rows.append(row)
-    print_rows(header, rows, numbers=True)
+                name = f"{prefix}{model} {which}"
+                rows.append([name, *(column.cell(run) for column in columns)])
+    print_rows(["run", *(column.header for column in columns)], rows, numbers=True)
 
 
 def _has_energy(run: xr.Dataset) -> bool:

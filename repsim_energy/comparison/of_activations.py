@@ -27,6 +27,7 @@ from repsim_energy.comparison.measured import (
     paired,
 )
 from repsim_energy.comparison.memory import check_memory, check_pairs
+from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan
@@ -104,13 +105,10 @@ class ActivationComparison:
             for d, m, s, at in representations
         }
         say_what_is_undefined(pairs, called)
-        variables = pair_variables(pairs, paired((*SUBJECT, "layer")))
-        return Measured(
-            {**variables, **run_variables(plan, networks)},
-            self._coords(networks),
-            {},
-            tuple(failures),
-        )
+        dims = (*SUBJECT, "layer")
+        variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
+        measured = Measured(variables, self._coords(networks), {}, tuple(failures))
+        return with_metric_variables(measured, self.metric, representations, dims)
 
     def _coords(self, networks: Mapping[Key, Network]) -> Coords:
         plan, labels = self.plan, self.layers.labels

@@ -23,6 +23,7 @@ from repsim_energy.comparison.measured import (
     paired,
 )
 from repsim_energy.comparison.memory import check_pairs
+from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan, patch_bases
@@ -100,7 +101,8 @@ class FilterComparison:
         say_what_begins_alike(plan, networks)
         say_what_is_initialization(plan, networks, variables["init_similarity"].values, self.stage)
         attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}
-        return Measured(variables, self._coords(networks), attributes, failures)
+        measured = Measured(variables, self._coords(networks), attributes, failures)
+        return with_metric_variables(measured, self.metric, representations, SUBJECT)
 
     def _finite_filters(
         self, networks: Mapping[Key, Network]
