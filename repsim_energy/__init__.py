@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.profiles.null import pearson_null_interval
     from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
     from repsim_energy.progress import Progress, Reporter
-    from repsim_energy.results import Variable, open_result, save_result
+    from repsim_energy.results import Variable, open_result, save_result, summarize
     from repsim_energy.scheduling import patch_moments_of_chunks
     from repsim_energy.specs import write_spec
     from repsim_energy.training.recipe import Recipe
@@ -121,7 +121,7 @@ _HOMES = {
     "numerics.profiles.theory": ("theoretical_profile", "whitening_filters"),
     "numerics.patches.tiles": ("tile_patches",),
     "progress": ("Progress", "Reporter"),
-    "results": ("Variable", "open_result", "save_result"),
+    "results": ("Variable", "open_result", "save_result", "summarize"),
     "scheduling": ("patch_moments_of_chunks",),
     "specs": ("write_spec",),
     "training.recipe": ("Recipe",),
@@ -185,6 +185,7 @@ __all__ = [
     "profile_similarity",
     "read_filters",
     "save_result",
+    "summarize",
     "theoretical_profile",
     "tile_patches",
     "unknown_name",

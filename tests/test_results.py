@@ -2,8 +2,10 @@
 
 import contextlib
 import gzip
+import itertools
 import os
 import random
+import statistics
 from pathlib import Path
 
 import netCDF4
@@ -15,7 +17,14 @@ from samples import noise_images, small_cnn
 
 import repsim_energy as rs
 from repsim_energy.errors import FileError, RepsimError, UsageError
-from repsim_energy.results import Variable, assemble, open_result, save_result, save_results
+from repsim_energy.results import (
+    Variable,
+    assemble,
+    open_result,
+    save_result,
+    save_results,
+    summarize,
+)
 
 VERSION1 = Path(__file__).parent / "version1"
 """Files that the code of commit 9b0816d wrote, the last of version 1; ``make.py`` made them."""
@@ -247,3 +256,68 @@ def test_facts_of_a_part_of_a_result_are_those_of_the_part():
         alone = rs.compare({label: banks[label]}, sets)
         for name in ("first_layer", "folded", "channels"):
             assert whole[name].sel(model=label).item() == alone[name].item()
+
+
+def random_result(sizes, missing, seed=0):
+    """A result of random similarities, a share of them NaN."""
+    generator = np.random.default_rng(seed)
+    labels = {dim: [f"{dim}{i}" for i in range(size)] for dim, size in sizes.items()}
+    coords = labels | {f"{dim}_ref": values for dim, values in labels.items()}
+    variables = {}
+    for name in ("similarity", "null_low", "null_high"):
+        values = generator.random([len(values) for values in coords.values()])
+        values[generator.random(values.shape) < missing] = np.nan
+        variables[name] = Variable(tuple(coords), values, name)
+    return assemble(variables, coords, {}, {})
+
+
+def seeds_between(block, a, b):
+    """The pairs of seeds that count between two groups (dataset, model, layer)."""
+    seeds = range(len(block))
+    if a == b:
+        return [(s, t) for s in seeds for t in seeds if s < t]
+    different = [(s, t) for s in seeds for t in seeds if s != t]
+    if a[:2] == b[:2] and any(np.isfinite(block[pair]) for pair in different):
+        return different
+    return [(s, t) for s in seeds for t in seeds]
+
+
+@pytest.mark.parametrize("missing", [0, 0.5, 0.95])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_summary_is_the_mean_over_pairs_of_seeds_that_a_loop_finds(seeds, layers, missing):
+    sizes = {"dataset": 2, "model": 2, "seed": seeds, "layer": layers}
+    result = random_result(sizes, missing)
+    summary = summarize(result)
+    groups = [(d, m, n) for d in range(2) for m in range(2) for n in range(layers)]
+    for (i, a), (j, b) in itertools.product(enumerate(groups), repeat=2):
+        ends = dict(zip(("dataset", "model", "layer"), a, strict=True))
+        ends |= dict(zip(("dataset_ref", "model_ref", "layer_ref"), b, strict=True))
+        blocks = {name: result[name].isel(ends).values for name in result.data_vars}
+        values = {
+            name: [x for p in seeds_between(block, a, b) if np.isfinite(x := block[p])]
+            for name, block in blocks.items()
+        }
+        for name, source in {"mean": "similarity", "null_low": "null_low"}.items():
+            expected = statistics.fmean(values[source]) if values[source] else np.nan
+            np.testing.assert_allclose(summary[name][i, j], expected, rtol=1e-12)
+        several = len(values["similarity"]) > 1
+        expected = statistics.stdev(values["similarity"]) if several else np.nan
+        np.testing.assert_allclose(summary["spread"][i, j], expected, rtol=1e-12)
+
+
+def test_a_summary_is_of_a_square_of_networks():
+    result = random_result({"dataset": 1, "model": 3, "seed": 2}, 0)
+    part = {"model": [0, 2], "model_ref": [0, 2]}
+    whole = summarize(result)
+    assert summarize(result.isel(part)).equals(whole.isel(group=[0, 2], group_ref=[0, 2]))
+    assert summarize(result.isel(dataset=0, dataset_ref=0)).equals(whole)
+    for wrong in (
+        {"model": [0]},
+        {"seed": 0, "seed_ref": 0},
+        {"model": [0, 1], "model_ref": [1, 0]},
+    ):
+        with pytest.raises(UsageError, match="expected the same labels"):
+            summarize(result.isel(wrong))
+    with pytest.raises(UsageError, match="without 'similarity'"):
+        summarize(result.drop_vars("similarity"))
