@@ -8,10 +8,12 @@ import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+import rich_click as click
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
+import repsim_energy as rs
 from repsim_energy.errors import visible
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-__all__ = ["print_result", "print_rows"]
+__all__ = ["print_json", "print_result", "print_rows", "print_runs"]
 
 MOST_COLUMNS = 8
 """Groups up to which a table of all pairs has a column for each, with its spread."""
@@ -53,14 +55,19 @@ def _print_line(text: str) -> None:
     _console().print(Text(visible(text)), soft_wrap=True)
 
 
+def print_json(result: xr.Dataset) -> None:
+    """Print a result as JSON."""
+    from repsim_energy.results import to_json  # here, so that other commands start fast
+
+    click.echo(to_json(result))
+
+
 def print_result(result: xr.Dataset) -> None:
     """Print the similarity between models, within each on the diagonal, and the runs behind it.
 
     Of one model, which has no other to be compared with, the profile is printed too.
     """
-    from repsim_energy.results import summarize
-
-    summary = summarize(result).dropna("group", how="all", subset=["mean"])
+    summary = rs.summarize(result).dropna("group", how="all", subset=["mean"])
     summary = summary.sel(group_ref=summary.group.values)  # no layers that only other models have
     groups = [str(label) for label in summary.group.values]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
