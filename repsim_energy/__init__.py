@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
     from repsim_energy.progress import Progress, Reporter
     from repsim_energy.registry import Registry, load_registry
-    from repsim_energy.results import open_result, save_result
+    from repsim_energy.results import Variable, open_result, save_result, summarize
     from repsim_energy.scheduling import patch_moments_of_chunks
     from repsim_energy.specs import write_spec
     from repsim_energy.training.recipe import Recipe
@@ -123,7 +123,7 @@ _HOMES = {
     "numerics.patches.tiles": ("tile_patches",),
     "progress": ("Progress", "Reporter"),
     "registry": ("Registry", "load_registry"),
-    "results": ("open_result", "save_result"),
+    "results": ("Variable", "open_result", "save_result", "summarize"),
     "scheduling": ("patch_moments_of_chunks",),
     "specs": ("write_spec",),
     "training.recipe": ("Recipe",),
@@ -160,6 +160,7 @@ __all__ = [
     "TrainedModel",
     "UnknownNameError",
     "UsageError",
+    "Variable",
     "__version__",
     "autocorrelation",
     "average_patches",
@@ -189,6 +190,7 @@ __all__ = [
     "profile_similarity",
     "read_filters",
     "save_result",
+    "summarize",
     "theoretical_profile",
     "tile_patches",
     "whitening_filters",

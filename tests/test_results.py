@@ -1,16 +1,33 @@
 """Result files: read back as written, refused when damaged or foreign."""
 
 import contextlib
+import gzip
+import itertools
 import os
 import random
+import statistics
+from pathlib import Path
 
 import netCDF4
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from samples import noise_images, small_cnn
 
+import repsim_energy as rs
 from repsim_energy.errors import FileError, RepsimError, UsageError
-from repsim_energy.results import assemble, open_result, save_result, save_results
+from repsim_energy.results import (
+    Variable,
+    assemble,
+    open_result,
+    save_result,
+    save_results,
+    summarize,
+)
+
+VERSION1 = Path(__file__).parent / "version1"
+"""Files that the code of commit 9b0816d wrote, the last of version 1; ``make.py`` made them."""
 
 
 @pytest.fixture
@@ -19,7 +36,8 @@ def result():
     labels = {"dataset": ["d"], "model": ["a", "b"], "seed": list(range(20))}
     coords = {**labels, **{f"{dim}_ref": values for dim, values in labels.items()}}
     values = np.random.default_rng(0).random((1, 2, 20, 1, 2, 20))
-    return assemble({"similarity": (dims, values)}, coords, {"none": None}, {"metric": "energy"})
+    similarity = Variable(dims, values, "similarity")
+    return assemble({"similarity": similarity}, coords, {"none": None}, {"metric": "energy"})
 
 
 def test_a_result_reads_back_as_written(result, tmp_path):
@@ -134,3 +152,172 @@ def test_an_unsealed_file_with_a_damaged_attribute_is_refused(result, tmp_path):
     (tmp_path / "r.nc").write_bytes(b"CDF\x05 no netCDF at all")
     with pytest.raises(FileError, match="cannot be read as netCDF4"):
         open_result(tmp_path / "r.nc")
+
+
+def version1(name, folder):
+    """Unpack a file of version 1 and return its path."""
+    path = folder / f"{name}.nc"
+    path.write_bytes(gzip.decompress((VERSION1 / f"{name}.nc.gz").read_bytes()))
+    return path
+
+
+def as_made(metric):
+    """Return today's result of the networks and images of version 1's files, with other numbers."""
+    sets = [rs.Dataset(name, *(noise_images(30, (1, 6, 6)),) * 2) for name in "xy"]
+    models = {"given": small_cnn(2, 1), "trained": small_cnn}
+    return rs.compare(models, sets, metric, recipe=rs.Recipe(steps=1, batch=10), seeds=1)
+
+
+FACTS = {
+    "energy": {
+        "channels": ("model", ["rgb", "rgb"]),
+        "components_without_variance": ("dataset", [0, 0]),
+        "first_layer": ("model", ["0", "0"]),
+        "folded": ("model", ["1 (BatchNorm2d)", ""]),
+        "patch_products": ("dataset", ["int8", "int8"]),
+    },
+    "cka": {
+        "channels": ("model", ["rgb", "rgb"]),
+        "n_images": ("dataset", [20, 20]),
+        "images_from": ("dataset", ["test", "test"]),
+        "normalization": ("model", ["none", "dataset"]),
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.InitializationWarning")
+@pytest.mark.parametrize("metric", FACTS)
+def test_a_file_of_version_1_is_read_in_the_form_of_version_2(metric, tmp_path):
+    path = version1(metric, tmp_path)
+    old, new, today = (
+        xr.open_dataset(path, engine="netcdf4").load(),
+        open_result(path),
+        as_made(metric),
+    )
+    assert (old.attrs["schema_version"], new.attrs["schema_version"]) == (1, 2)
+    xr.testing.assert_identical(
+        new.drop_vars(set(new.coords) - set(old.coords)).drop_attrs(deep=False),
+        old.drop_attrs(deep=False),
+    )
+    for name, (dim, values) in FACTS[metric].items():
+        assert new[name].dims == (dim,)
+        assert new[name].values.tolist() == values
+    for name, length in {"dataset_fingerprint": 64, "basis_id": 16}.items():
+        if name in today.coords:
+            assert ",".join(new[name].values) == old.attrs[name]
+            assert {len(text) for text in new[name].values} == {length}
+    assert set(new.attrs) == set(today.attrs)
+    assert set(new.variables) == set(today.variables)
+    for name in set(new.coords) - set(old.coords):
+        assert new[name].dims == today[name].dims
+        assert new[name].dtype.kind == today[name].dtype.kind
+        assert new[name].attrs == today[name].attrs
+    one = new.isel(dataset=1).sel(model="given")
+    assert one.dataset_fingerprint.item() == old.attrs["dataset_fingerprint"].split(",")[1]
+    save_result(new, path)
+    assert open_result(path).identical(new)
+
+
+def test_groups_of_version_1_are_read_too(tmp_path):
+    old = xr.open_dataset(version1("energy", tmp_path), engine="netcdf4").load()
+    save_results({"a": old, "b": old.isel(dataset=[1])}, tmp_path / "r.nc")
+    found = open_result(tmp_path / "r.nc", "a")
+    assert found.identical(open_result(tmp_path / "energy.nc"))
+    assert open_result(tmp_path / "r.nc", "b").attrs["basis_id"] == old.attrs["basis_id"]
+
+
+def test_texts_of_version_1_that_cannot_be_told_apart_stay_attributes(tmp_path):
+    """A layer's name may hold a comma; arithmetic was listed for all data sets together."""
+    old = xr.open_dataset(version1("energy", tmp_path), engine="netcdf4").load()
+    old.attrs |= {"first_layers": "stem,a,0", "patch_products": "float64,int8"}
+    save_result(old, tmp_path / "r.nc")
+    found = open_result(tmp_path / "r.nc")
+    for name in ("first_layers", "patch_products"):
+        assert found.attrs[name] == old.attrs[name]
+        assert name.removesuffix("s") not in found.coords
+
+
+@pytest.mark.filterwarnings("ignore:the data sets have different patch bases")
+def test_facts_of_a_part_of_a_result_are_those_of_the_part():
+    torch.manual_seed(0)
+    gray, banks = noise_images(20, (1, 8, 8)), {"a": torch.randn(4, 1, 3, 3), "b": small_cnn(2, 1)}
+    sets = [
+        rs.Dataset("x", gray, gray),
+        rs.Dataset("y", *(noise_images(30, (1, 8, 8), seed=1),) * 2),
+    ]
+    whole = rs.compare(banks, sets)
+    for d, data in enumerate(sets):
+        part = whole.isel(dataset=d)
+        alone = rs.compare(banks, [data])
+        for name in ("basis_id", "dataset_fingerprint", "components_without_variance"):
+            assert part[name].item() == alone[name].item()
+    assert whole.basis_id.values[0] != whole.basis_id.values[1]
+    for label in banks:
+        alone = rs.compare({label: banks[label]}, sets)
+        for name in ("first_layer", "folded", "channels"):
+            assert whole[name].sel(model=label).item() == alone[name].item()
+
+
+def random_result(sizes, missing, seed=0):
+    """A result of random similarities, a share of them NaN."""
+    generator = np.random.default_rng(seed)
+    labels = {dim: [f"{dim}{i}" for i in range(size)] for dim, size in sizes.items()}
+    coords = labels | {f"{dim}_ref": values for dim, values in labels.items()}
+    variables = {}
+    for name in ("similarity", "null_low", "null_high"):
+        values = generator.random([len(values) for values in coords.values()])
+        values[generator.random(values.shape) < missing] = np.nan
+        variables[name] = Variable(tuple(coords), values, name)
+    return assemble(variables, coords, {}, {})
+
+
+def seeds_between(block, a, b):
+    """The pairs of seeds that count between two groups (dataset, model, layer)."""
+    seeds = range(len(block))
+    if a == b:
+        return [(s, t) for s in seeds for t in seeds if s < t]
+    different = [(s, t) for s in seeds for t in seeds if s != t]
+    if a[:2] == b[:2] and any(np.isfinite(block[pair]) for pair in different):
+        return different
+    return [(s, t) for s in seeds for t in seeds]
+
+
+@pytest.mark.parametrize("missing", [0, 0.5, 0.95])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_summary_is_the_mean_over_pairs_of_seeds_that_a_loop_finds(seeds, layers, missing):
+    sizes = {"dataset": 2, "model": 2, "seed": seeds, "layer": layers}
+    result = random_result(sizes, missing)
+    summary = summarize(result)
+    groups = [(d, m, n) for d in range(2) for m in range(2) for n in range(layers)]
+    for (i, a), (j, b) in itertools.product(enumerate(groups), repeat=2):
+        ends = dict(zip(("dataset", "model", "layer"), a, strict=True))
+        ends |= dict(zip(("dataset_ref", "model_ref", "layer_ref"), b, strict=True))
+        blocks = {name: result[name].isel(ends).values for name in result.data_vars}
+        values = {
+            name: [x for p in seeds_between(block, a, b) if np.isfinite(x := block[p])]
+            for name, block in blocks.items()
+        }
+        for name, source in {"mean": "similarity", "null_low": "null_low"}.items():
+            expected = statistics.fmean(values[source]) if values[source] else np.nan
+            np.testing.assert_allclose(summary[name][i, j], expected, rtol=1e-12)
+        several = len(values["similarity"]) > 1
+        expected = statistics.stdev(values["similarity"]) if several else np.nan
+        np.testing.assert_allclose(summary["spread"][i, j], expected, rtol=1e-12)
+
+
+def test_a_summary_is_of_a_square_of_networks():
+    result = random_result({"dataset": 1, "model": 3, "seed": 2}, 0)
+    part = {"model": [0, 2], "model_ref": [0, 2]}
+    whole = summarize(result)
+    assert summarize(result.isel(part)).equals(whole.isel(group=[0, 2], group_ref=[0, 2]))
+    assert summarize(result.isel(dataset=0, dataset_ref=0)).equals(whole)
+    for wrong in (
+        {"model": [0]},
+        {"seed": 0, "seed_ref": 0},
+        {"model": [0, 1], "model_ref": [1, 0]},
+    ):
+        with pytest.raises(UsageError, match="expected the same labels"):
+            summarize(result.isel(wrong))
+    with pytest.raises(UsageError, match="without 'similarity'"):
+        summarize(result.drop_vars("similarity"))

@@ -12,6 +12,7 @@ from samples import LEAVES
 
 import repsim_energy as rs
 from repsim_energy.registry import load_registry, resolve_model
+from repsim_energy.results import Variable
 from repsim_energy.versions import NOT_INSTALLED, OWN, version_of
 
 RECIPE = "quick:steps=2:batch=10:lr=0.05"
@@ -113,7 +114,8 @@ def test_results_of_a_reproduction_name_the_data_set_of_their_row(plugins):
         load_registry(), SCALES["smoke"], sources, components=[1], recipe=RECIPE, seeds=[0]
     )
     for source, named in (("cifar10", False), ("celeba", True)):
-        found = setting.result({"energy": (("component",), [1.0])}, {"component": [0]}, source)
+        energy = Variable(("component",), [1.0], "energy profile")
+        found = setting.result({"energy": energy}, {"component": [0]}, source)
         assert ("my-images" in json.loads(found.attrs["versions"])) == named
 
 

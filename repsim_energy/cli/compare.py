@@ -6,19 +6,26 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+import repsim_energy as rs
 from repsim_energy.cli.app import in_options, registry_of, say
 from repsim_energy.cli.options import parse_seeds, parse_words, refuse_inputs, training_options
 from repsim_energy.cli.progress import reporter_on_stderr
-from repsim_energy.cli.tables import print_result
+from repsim_energy.cli.tables import print_json, print_result
 from repsim_energy.errors import RepsimError, visible
 from repsim_energy.specs import split_list
 from repsim_energy.storage import check_writable
 
-__all__ = ["compare"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["compare", "report_failures"]
+
+WORDS = ("normalize", "answer", "fold", "channels")
+"""Options that take one word for all models, or a word for each model."""
 
 
 @click.command()
@@ -91,10 +98,6 @@ def compare(
     layers: str,
     seeds: str,
     scheduler: str | None,
-    normalize: str | None,
-    answer: str | None,
-    fold: str | None,
-    channels: str | None,
     **options: Any,
 ) -> int:
     """Compare networks by what they represent; train those that are not in the cache.
@@ -104,14 +107,10 @@ def compare(
     if output is not None:
         refuse_inputs(output, split_list(models), split_list(dataset))
         check_writable(output)
-    said = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
-    for name, text in said.items():
-        options |= parse_words(name, text)
-    from repsim_energy.comparison import compare as compare_networks
-    from repsim_energy.results import save_result, to_json
-
+    for name in WORDS:
+        options |= parse_words(name, options.pop(name))
     with reporter_on_stderr(quiet) as reporter, redirect_stdout(sys.stderr):  # networks may print
-        result = compare_networks(
+        result = rs.compare(
             split_list(models),
             split_list(dataset),
             layers=split_list(layers),
@@ -122,21 +121,32 @@ def compare(
             **options,
         )
     result.attrs["command"] = visible(shlex.join(sys.argv))
-    unsaved = None
+    return _report(ctx, result, output, as_json)
+
+
+def _report(ctx: click.Context, result: xr.Dataset, output: Path | None, as_json: bool) -> int:
+    """Write and print a result; return the exit code.
+
+    A result that cannot be written, for example on a full disk, is printed before the error.
+    """
+    error = None
     try:
         if output is not None:
-            save_result(result, output)
-    except RepsimError as error:  # such as a full disk: what was computed is shown all the same
-        unsaved = error
-    click.echo(to_json(result)) if as_json else print_result(result)
+            rs.save_result(result, output)
+    except RepsimError as raised:
+        error = raised
+    if as_json:
+        print_json(result)
+    else:
+        print_result(result)
     code = report_failures(ctx, result.attrs["failures"].splitlines())
-    if unsaved is not None:
-        raise unsaved
+    if error is not None:
+        raise error
     return code
 
 
 def report_failures(ctx: click.Context, failures: list[str]) -> int:
-    """Print what failed and return the exit code: 3 where a part of the work failed."""
+    """Print the failures and return the exit code: 3 if there are any."""
     for failure in failures:
         say(in_options(f"failed: {failure}", ctx))
     return 3 if failures else 0

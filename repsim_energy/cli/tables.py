@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
+import rich_click as click
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
+import repsim_energy as rs
 from repsim_energy.errors import visible
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-__all__ = ["print_result", "print_rows"]
+__all__ = ["print_json", "print_result", "print_rows", "print_runs"]
 
 MOST_COLUMNS = 8
 """Groups up to which a table of all pairs has a column for each, with its spread."""
@@ -52,14 +55,19 @@ def _print_line(text: str) -> None:
     _console().print(Text(visible(text)), soft_wrap=True)
 
 
+def print_json(result: xr.Dataset) -> None:
+    """Print a result as JSON."""
+    from repsim_energy.results import to_json  # here, so that other commands start fast
+
+    click.echo(to_json(result))
+
+
 def print_result(result: xr.Dataset) -> None:
     """Print the similarity between models, within each on the diagonal, and the runs behind it.
 
     Of one model, which has no other to be compared with, the profile is printed too.
     """
-    from repsim_energy.results import summarize
-
-    summary = summarize(result).dropna("group", how="all", subset=["mean"])
+    summary = rs.summarize(result).dropna("group", how="all", subset=["mean"])
     summary = summary.sel(group_ref=summary.group.values)  # no layers that only other models have
     groups = [str(label) for label in summary.group.values]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
@@ -72,8 +80,8 @@ def print_result(result: xr.Dataset) -> None:
     precision = json.loads(result.attrs["configuration"])["recipe"]["precision"]
     if precision != "float32" and bool((result.steps > 0).any()):
         _print_line(f"trained in {precision}")
-    if "first_layers" in result.attrs:
-        _print_line(f"filters of layer {_of_models(result, 'first_layers')}")
+    if layers := _of_models(result, "first_layer"):
+        _print_line(f"filters of layer {layers}")
     if folded := _of_models(result, "folded"):
         _print_line(f"folded into them: {folded}")
     if result.sizes["model"] * result.sizes["dataset"] * result.sizes.get("layer", 1) == 1:
@@ -114,11 +122,12 @@ def _is_given(model: xr.Dataset) -> bool:
     return "given" in model and bool(model.given.all())
 
 
-def _of_models(result: xr.Dataset, attribute: str) -> str:
-    """Return what an attribute says of each model, without those of which it says nothing."""
-    said = result.attrs.get(attribute, "").split(",")
-    pairs = zip(result.model.values, said, strict=False)
-    return ", ".join(f"{text} of {model}" for model, text in pairs if text)
+def _of_models(result: xr.Dataset, coordinate: str) -> str:
+    """Return the fact of each model as text; models without it are left out."""
+    if coordinate not in result.coords:
+        return ""
+    pairs = zip(result[coordinate].values, result.model.values, strict=True)
+    return ", ".join(f"{fact} of {model}" for fact, model in pairs if fact)
 
 
 def _print_similarities(
@@ -176,11 +185,37 @@ def _print_triangle(
         _print_line(line)
 
 
+class Column(NamedTuple):
+    """A column of the table of runs.
+
+    Parameters
+    ----------
+    header : title of the column
+    cell : the result of one run (its variables without dataset, model and seed) -> text
+    needs : a variable; results without it have no such column
+    """
+
+    header: str
+    cell: Callable[[xr.Dataset], str]
+    needs: str = "steps"
+
+
+COLUMNS = (
+    Column("steps", lambda run: _count(int(run.steps))),
+    Column("train acc.", lambda run: _number(float(run.train_accuracy))),
+    Column("test acc.", lambda run: _number(float(run.test_accuracy))),
+    Column("r with init", lambda run: _number(float(run.init_similarity)), "init_similarity"),
+    Column("r with theory", lambda run: _number(_fit(run)), "fit_correlation"),
+)
+
+
+def _fit(run: xr.Dataset) -> float:
+    return float(run.fit_correlation.sel(stage=run.attrs["stage"]))
+
+
 def print_runs(result: xr.Dataset) -> None:
     """Print a line per run."""
-    header = ["run", "steps", "train acc.", "test acc."]
-    if "energy" in result:
-        header += ["r with init", "r with theory"]
+    columns = [column for column in COLUMNS if column.needs in result]
     rows = []
     for d, data in enumerate(result.dataset.values):
         for m, model in enumerate(result.model.values):
@@ -190,13 +225,9 @@ def print_runs(result: xr.Dataset) -> None:
                     continue
                 prefix = f"{data} " if result.sizes["dataset"] > 1 else ""
                 which = "(given)" if _is_given(run) else f"seed {seed}"
-                row = [f"{prefix}{model} {which}", _count(int(run.steps))]
-                row += [_number(float(run[n])) for n in ("train_accuracy", "test_accuracy")]
-                if "energy" in result:
-                    fit = run.fit_correlation.sel(stage=result.attrs["stage"])
-                    row += [_number(float(run.init_similarity)), _number(float(fit))]
-                rows.append(row)
-    print_rows(header, rows, numbers=True)
+                name = f"{prefix}{model} {which}"
+                rows.append([name, *(column.cell(run) for column in columns)])
+    print_rows(["run", *(column.header for column in columns)], rows, numbers=True)
 
 
 def _has_energy(run: xr.Dataset) -> bool:

@@ -116,8 +116,8 @@ def choose_images(plan: Plan, images: int, metric: Metric) -> list[ImageSet]:
     return [chosen[source.image_fingerprint] for source in sources]
 
 
-def say_what_is_shown(plan: Plan, wanted: int | None) -> str:
-    """Return for each data set the split that is shown, ``test`` or ``train``, with commas between.
+def say_what_is_shown(plan: Plan, wanted: int | None) -> list[str]:
+    """Return the split of each data set that is shown, ``test`` or ``train``.
 
     It is worth a warning where it is the training images, unless they are images from memory that
     no network is trained on here; and where fewer are there than were asked for.
@@ -134,7 +134,7 @@ def say_what_is_shown(plan: Plan, wanted: int | None) -> str:
         if wanted is not None and wanted > there:
             kind = f"{there} {'training' if split == 'train' else 'test'} images"
             _warn(f"got images={wanted}, but '{data.label}' has {kind}; all are shown")
-    return ",".join(splits)
+    return splits
 
 
 def _warn(text: str) -> None:

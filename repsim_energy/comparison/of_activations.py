@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,21 @@ from repsim_energy.comparison.layers import (
     say_what_is_shown,
 )
 from repsim_energy.comparison.listed import items_of
-from repsim_energy.comparison.measured import Measured, network_coords, paired
+from repsim_energy.comparison.measured import (
+    SUBJECT,
+    Coords,
+    Measured,
+    dataset_coord,
+    model_coord,
+    network_coords,
+    paired,
+)
 from repsim_energy.comparison.memory import check_memory, check_pairs
+from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.pairs import compare_pairs, say_what_is_undefined
+from repsim_energy.comparison.pairs import compare_pairs, pair_variables, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.comparison.profiles import SUBJECT, Variables, run_variables
+from repsim_energy.comparison.runs import run_variables
 from repsim_energy.interfaces import ImageSet, Metric
 
 __all__ = ["ActivationComparison"]
@@ -35,14 +45,14 @@ class ActivationComparison:
     ----------
     layers : that are compared
     images : that networks are shown, of each data set
-    split : which of a data set's images these are
+    splits : ``test`` or ``train``, of each data set
     """
 
     plan: Plan
     metric: Metric
     layers: Layers
     images: Sequence[ImageSet]
-    split: str
+    splits: Sequence[str]
 
     @classmethod
     def prepare(
@@ -51,21 +61,21 @@ class ActivationComparison:
         metric: Metric,
         layers: str | Sequence[str],
         images: int,
-        asked: int | None,
+        asked: Mapping[str, Any],
     ) -> ActivationComparison:
         """Choose layers and images; refuse what cannot be compared.
 
         Parameters
         ----------
-        images : how many are shown
-        asked : how many were asked for; ``None`` where nothing was said
+        images : maximum number of images of each data set
+        asked : arguments that the user gave, by name
         """
         found = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
         check_pairs(plan, len(found.labels))
         shown = choose_images(plan, images, metric)
-        split = say_what_is_shown(plan, asked)
+        splits = say_what_is_shown(plan, asked.get("images"))
         check_memory(plan, metric, found, [len(chosen) for chosen in shown])
-        return cls(plan, metric, found, shown, split)
+        return cls(plan, metric, found, shown, splits)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Show images to the networks and compare what their layers answer."""
@@ -95,16 +105,21 @@ class ActivationComparison:
             for d, m, s, at in representations
         }
         say_what_is_undefined(pairs, called)
-        dims = paired((*SUBJECT, "layer"))
-        variables: Variables = {name: (dims, values) for name, values in pairs.items()}
-        attributes = {
-            "images": ",".join(str(len(chosen)) for chosen in self.images),
-            "images_from": self.split,
-            "normalization": ",".join(plan.inputs),
+        dims = (*SUBJECT, "layer")
+        variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
+        measured = Measured(variables, self._coords(networks), {}, tuple(failures))
+        return with_metric_variables(measured, self.metric, representations, dims)
+
+    def _coords(self, networks: Mapping[Key, Network]) -> Coords:
+        plan, labels = self.plan, self.layers.labels
+        counts = (len(images) for images in self.images)
+        return {
+            **network_coords(plan, networks),
+            "layer": labels,
+            "layer_ref": labels,
+            "n_images": dataset_coord(counts, "images that the networks were shown", "1"),
+            "images_from": dataset_coord(self.splits, "split of the images shown"),
+            "normalization": model_coord(
+                plan, enumerate(plan.inputs), "normalization of the images shown"
+            ),
         }
-        return Measured(
-            {**variables, **run_variables(plan, networks)},
-            {**network_coords(plan, networks), "layer": labels, "layer_ref": labels},
-            attributes,
-            tuple(failures),
-        )

@@ -12,22 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repsim_energy.comparison.measured import Measured, by_model, network_coords, paired
+from repsim_energy.comparison.measured import (
+    SUBJECT,
+    Coords,
+    Measured,
+    Variables,
+    dataset_coord,
+    model_coord,
+    network_coords,
+    paired,
+)
 from repsim_energy.comparison.memory import check_pairs
+from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.pairs import compare_pairs, say_what_is_undefined
+from repsim_energy.comparison.pairs import compare_pairs, pair_variables, say_what_is_undefined
 from repsim_energy.comparison.plan import Key, Plan, patch_bases
 from repsim_energy.comparison.profiles import (
     STAGES,
-    SUBJECT,
-    Variables,
     basis_variables,
     choose_stage,
+    measure_profiles,
     profile_variables,
-    run_variables,
     say_what_begins_alike,
     say_what_is_initialization,
+    snapshot_variables,
 )
+from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
 from repsim_energy.scheduling.chunks import moments_of_images
@@ -64,8 +74,11 @@ class FilterComparison:
         """Compare the networks."""
         plan, bases = self.plan, self.bases
         banks, failures = self._finite_filters(networks)
+        profiles = measure_profiles(networks, bases)
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {
-            key: self.metric.represent(FilterBank(bank, bases[key.dataset]))
+            key: self.metric.represent(
+                FilterBank(bank, bases[key.dataset], profiles[key][self.stage])
+            )
             for key, bank in banks.items()
         }
         ids = [basis.basis_id for basis in bases]
@@ -79,19 +92,17 @@ class FilterComparison:
         pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
         say_what_is_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
         variables: Variables = {
-            **{name: (paired(SUBJECT), values) for name, values in pairs.items()},
-            **profile_variables(plan, networks, bases, self.stage),
+            **pair_variables(pairs, paired(SUBJECT)),
+            **profile_variables(plan, profiles, bases, self.stage),
+            **snapshot_variables(plan, networks, bases, self.stage),
             **basis_variables(bases),
             **run_variables(plan, networks),
         }
         say_what_begins_alike(plan, networks)
-        say_what_is_initialization(plan, networks, variables["init_similarity"][1], self.stage)
-        coords = {
-            **network_coords(plan, networks),
-            "stage": list(STAGES),
-            "component": list(range(math.prod(bases[0].patch))),
-        }
-        return Measured(variables, coords, self._attributes(networks), failures)
+        say_what_is_initialization(plan, networks, variables["init_similarity"].values, self.stage)
+        attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}
+        measured = Measured(variables, self._coords(networks), attributes, failures)
+        return with_metric_variables(measured, self.metric, representations, SUBJECT)
 
     def _finite_filters(
         self, networks: Mapping[Key, Network]
@@ -109,16 +120,22 @@ class FilterComparison:
                 )
         return finite, tuple(failures)
 
-    def _attributes(self, networks: Mapping[Key, Network]) -> dict[str, str]:
+    def _coords(self, networks: Mapping[Key, Network]) -> Coords:
         plan, bases = self.plan, self.bases
         layers = ((m, network.layer) for (_, m, _), network in networks.items())
-        folded = ((m, folding.description) for (_, m), folding in plan.folds.items())
+        foldings = ((m, folding.description) for (_, m), folding in plan.folds.items())
         return {
-            "stage": self.stage,
-            "basis_id": ",".join(basis.basis_id for basis in bases),
-            "components_without_variance": ",".join(str(b.without_variance) for b in bases),
-            "centered": str(bases[0].centered).lower(),
-            "patch_products": ",".join(sorted(frozenset().union(*(b.products for b in bases)))),
-            "first_layers": by_model(plan, layers),
-            "folded": by_model(plan, folded),
+            **network_coords(plan, networks),
+            "stage": list(STAGES),
+            "component": list(range(math.prod(bases[0].patch))),
+            "basis_id": dataset_coord((b.basis_id for b in bases), "identifier of the patch basis"),
+            "components_without_variance": dataset_coord(
+                (b.without_variance for b in bases), "components left out of all profiles", "1"
+            ),
+            "patch_products": dataset_coord(
+                (",".join(sorted(b.products)) for b in bases),
+                "arithmetic of the matrix products behind the basis",
+            ),
+            "first_layer": model_coord(plan, layers, "layer whose filters were read"),
+            "folded": model_coord(plan, foldings, "batch norm folded into the filters"),
         }

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from repsim_energy.comparison.measured import Variables
 from repsim_energy.errors import UndefinedSimilarityWarning, first_few
 from repsim_energy.interfaces import Metric
+from repsim_energy.results import Variable
 
-__all__ = ["Pairs", "compare_pairs", "say_what_is_undefined"]
+__all__ = ["Pairs", "compare_pairs", "pair_variables", "say_what_is_undefined"]
 
 MOST_NAMED = 5
 """Networks that a warning names."""
@@ -53,6 +55,16 @@ def compare_pairs(
     out[1:, np.arange(size), np.arange(size)] = np.nan
     names = ("similarity", "null_low", "null_high")
     return {name: values.reshape(shape + shape) for name, values in zip(names, out, strict=True)}
+
+
+def pair_variables(pairs: Pairs, dims: tuple[str, ...]) -> Variables:
+    """Return the values of all pairs as variables with these dimensions."""
+    meanings = {
+        "similarity": "similarity of two networks",
+        "null_low": "lower end of the central 95% for unrelated networks",
+        "null_high": "upper end of the central 95% for unrelated networks",
+    }
+    return {name: Variable(dims, pairs[name], meaning) for name, meaning in meanings.items()}
 
 
 def say_what_is_undefined(pairs: Pairs, called: Mapping[Any, str]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.activations import FIRST
 from repsim_energy.comparison.given import DatasetLike, ModelLike
-from repsim_energy.comparison.listed import items_of
-from repsim_energy.comparison.measured import Measured, by_model
+from repsim_energy.comparison.given_metric import as_metric, record_of
+from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.networks import SILENT, train_networks
 from repsim_energy.comparison.of_activations import ActivationComparison
 from repsim_energy.comparison.of_filters import FilterComparison
@@ -18,12 +18,11 @@ from repsim_energy.comparison.options import (
     say_what_had_no_use,
 )
 from repsim_energy.comparison.plan import Plan, make_plan
-from repsim_energy.errors import UsageError
-from repsim_energy.interfaces import Metric, missing_of
+from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.progress import Reporter
-from repsim_energy.registry import Registry, load_registry, origins_of, resolve_metric, unchecked
+from repsim_energy.registry import Registry, ResolvedMetric, load_registry
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
 from repsim_energy.training.recipe import Recipe
@@ -114,69 +113,31 @@ def compare(
     self_check()
     asked = asked_for(compare, locals())
     registry = registry or load_registry()
-    metric = _metric(registry, metric)
+    resolved = as_metric(registry, metric)
+    metric = resolved.metric
     refuse_options_of_other_metrics(metric, asked)
     on_filters = metric.operates_on == "filters"
+    words = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
     with scheduler_of(scheduler, jobs) as scheduler:
         plan = make_plan(
-            registry,
-            models,
-            dataset,
-            seeds,
-            recipe,
-            device,
-            filters=on_filters,
-            normalize=normalize,
-            answer=answer,
-            fold=fold,
-            channels=channels,
+            registry, models, dataset, seeds, recipe, device, filters=on_filters, **words
         )
         comparison: FilterComparison | ActivationComparison
         if on_filters:
             comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
         else:
-            asked_images = asked.get("images")
-            comparison = ActivationComparison.prepare(plan, metric, layers, images, asked_images)
+            comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked)
-        return _result(plan, metric, comparison.finish(networks), failures)
+        return _result(plan, resolved, comparison.finish(networks), failures)
 
 
-def _metric(registry: Registry, metric: str | Metric) -> Metric:
-    """Return the metric of a name, or one that is given as an object; refuse what is none."""
-    several = items_of(metric) if isinstance(metric, str) else metric
-    if isinstance(several, list | tuple) and len(several) != 1:
-        raise UsageError(f"got {len(several)} metrics, expected one; call compare for each of them")
-    if isinstance(metric, str):
-        return resolve_metric(registry, metric)
-    lacks = missing_of(metric)
-    if isinstance(metric, type) or lacks:
-        kind = f"the class {metric.__name__}" if isinstance(metric, type) else repr(metric)[:60]
-        why = f", which lacks {', '.join(lacks)}" if lacks else ""
-        raise UsageError(
-            f"got as metric {kind}{why}, expected a name such as energy, or an instance of a "
-            "repsim_energy.Metric"
-        )
-    return metric
-
-
-def _options(metric: Metric) -> dict[str, Any]:
-    """Return what distinguishes this instance of a metric from another of its class.
-
-    These are its public attributes; a class with ``__slots__`` has none that can be listed.
-    """
-    declared = ("name", "operates_on", "direction", "bounds", "invariances")
-    attributes = getattr(unchecked(metric), "__dict__", {})
-    return {
-        name: value
-        for name, value in attributes.items()
-        if name not in declared and not name.startswith("_")
-    }
-
-
-def _result(plan: Plan, metric: Metric, measured: Measured, failures: list[str]) -> xr.Dataset:
+def _result(
+    plan: Plan, resolved: ResolvedMetric, measured: Measured, failures: list[str]
+) -> xr.Dataset:
+    metric = resolved.metric
     configuration = {
-        "metric": {"name": metric.name, "options": _options(metric)},
+        "metric": record_of(resolved),
         "models": {spec.label: spec.identity for spec in plan.models},
         "seeds": plan.seeds,
         "recipe": plan.recipe.as_options(),
@@ -185,14 +146,12 @@ def _result(plan: Plan, metric: Metric, measured: Measured, failures: list[str])
     attributes = {
         "metric": metric.name,
         "direction": metric.direction,
-        "dataset_fingerprint": ",".join(data.train.fingerprint for data in plan.datasets),
         "failures": "\n".join([*failures, *measured.failures]),
         "self_check": self_check(),
-        "channels": by_model(plan, ((m, t.channels) for (_, m), t in plan.trained.items()), "rgb"),
         **measured.attributes,
     }
     origins = [
-        *origins_of(metric),
+        *resolved.origins,
         *(origin for spec in plan.models for origin in spec.origins),
         *(origin for data in plan.datasets for origin in data.origins),
     ]

@@ -1,35 +1,36 @@
-"""The variables of a result that stand on filters: profiles, fits and their course."""
+"""Variables of a comparison of filters: patch bases, energy profiles and their fits."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from repsim_energy.comparison.measured import SUBJECT, Variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError, first_few
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics.profiles.energy import energy_profile, profile_similarity
 from repsim_energy.numerics.profiles.fit import fit_profiles
+from repsim_energy.results import Variable
 
 __all__ = [
     "STAGES",
     "basis_variables",
     "choose_stage",
+    "measure_profiles",
     "profile_variables",
-    "run_variables",
     "say_what_begins_alike",
     "say_what_is_initialization",
+    "snapshot_variables",
 ]
 
 STAGES = ("init", "trained", "change")
-SUBJECT = ("dataset", "model", "seed")
 
 NEAR = 0.95
 """Correlation with the initial profile above which a network has hardly left it."""
@@ -37,7 +38,8 @@ NEAR = 0.95
 MOST_NAMED = 3
 """Networks that a warning names."""
 
-Variables = dict[str, tuple[tuple[str, ...], Any]]
+Profiles = Mapping[Key, Mapping[str, NDArray[np.float64]]]
+"""Network -> stage -> its energy profile; stages whose filters are not known are left out."""
 
 
 def choose_stage(stage: str, plan: Plan) -> str:
@@ -69,8 +71,17 @@ def basis_variables(bases: list[PatchBasis]) -> Variables:
     components = [_padded(b.components.numpy().T, size).T.reshape(-1, *patch) for b in bases]
     eigenvalues = [_padded(b.eigenvalues.numpy(), size) for b in bases]
     return {
-        "eigenvalue": (("dataset", "component"), np.stack(eigenvalues)),
-        "components": (("dataset", "component", "c", "kh", "kw"), np.stack(components)),
+        "eigenvalue": Variable(
+            ("dataset", "component"),
+            np.stack(eigenvalues),
+            "variance of the patches along the component",
+            "pixel value squared",
+        ),
+        "components": Variable(
+            ("dataset", "component", "c", "kh", "kw"),
+            np.stack(components),
+            "principal component of the patches, a unit vector",
+        ),
     }
 
 
@@ -81,39 +92,94 @@ def _padded(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return padded
 
 
+def measure_profiles(networks: Mapping[Key, Network], bases: list[PatchBasis]) -> Profiles:
+    """Return the energy profile of every network at every stage whose filters are known."""
+    profiles = {}
+    for key, network in networks.items():
+        stages = ((stage, network.at(stage)) for stage in STAGES)
+        profiles[key] = {
+            stage: energy_profile(filters, bases[key.dataset])
+            for stage, filters in stages
+            if filters is not None
+        }
+    return profiles
+
+
 def profile_variables(
+    plan: Plan, profiles: Profiles, bases: list[PatchBasis], stage: str
+) -> Variables:
+    """Return every network's energy profiles and their fits.
+
+    Parameters
+    ----------
+    stage : whose profile is correlated with that of the initialization
+    """
+    components = math.prod(bases[0].patch)
+    energy = np.full((*plan.shape, len(STAGES), components), np.nan)
+    to_init = np.full(plan.shape, np.nan)
+    for key, by_stage in profiles.items():
+        for name, profile in by_stage.items():
+            energy[(*key, STAGES.index(name))] = _padded(profile, components)
+        if "init" in by_stage:
+            to_init[key] = profile_similarity(
+                energy[(*key, STAGES.index(stage))], energy[(*key, STAGES.index("init"))]
+            )
+    return {
+        "energy": Variable(
+            (*SUBJECT, "stage", "component"), energy, "energy profile", "weight units"
+        ),
+        **_fit_variables(energy, bases),
+        "init_similarity": Variable(
+            SUBJECT, to_init, "correlation with the network's own initial profile"
+        ),
+    }
+
+
+def snapshot_variables(
     plan: Plan, networks: Mapping[Key, Network], bases: list[PatchBasis], stage: str
 ) -> Variables:
-    """Return every network's profiles, their fit by theory and their course in training."""
+    """Return every network's energy profiles during training, of the change or of the filters."""
     components = math.prod(bases[0].patch)
-    most = max((len(n.snapshots) for n in networks.values()), default=0)
-    shape = plan.shape
-    energy = np.full((*shape, len(STAGES), components), np.nan)
-    to_init = np.full(shape, np.nan)
-    course = np.full((*shape, most, components), np.nan)
-    course_step = np.full((*shape, most), -1, dtype=np.int64)
+    count = max((len(n.snapshots) for n in networks.values()), default=0)
+    energy = np.full((*plan.shape, count, components), np.nan)
+    steps = np.full((*plan.shape, count), -1, dtype=np.int64)
     for key, network in networks.items():
-        basis = bases[key[0]]
-        for index, name in enumerate(STAGES):
-            filters = network.at(name)
-            if filters is None:
-                continue
-            energy[(*key, index)] = _padded(energy_profile(filters, basis), components)
-        if "init" in network.filters:
-            to_init[key] = profile_similarity(
-                energy[(*key, STAGES.index(stage))], energy[(*key, 0)]
-            )
         for number, (step, filters) in enumerate(network.snapshots.items()):
             origin = network.filters["init"] if stage == "change" else 0
-            profile = energy_profile(filters - origin, basis)
-            course[(*key, number)] = _padded(profile, components)
-            course_step[(*key, number)] = step
+            profile = energy_profile(filters - origin, bases[key.dataset])
+            energy[(*key, number)] = _padded(profile, components)
+            steps[(*key, number)] = step
     return {
-        "energy": ((*SUBJECT, "stage", "component"), energy),
-        **_fits(energy, bases),
-        "init_similarity": (SUBJECT, to_init),
-        "snapshot_energy": ((*SUBJECT, "snapshot", "component"), course),
-        "snapshot_step": ((*SUBJECT, "snapshot"), course_step),
+        "snapshot_energy": Variable(
+            (*SUBJECT, "snapshot", "component"),
+            energy,
+            "energy profile along training, at the stage compared",
+            "weight units",
+        ),
+        "snapshot_step": Variable(
+            (*SUBJECT, "snapshot"), steps, "gradient step of the snapshot, -1 where there is none"
+        ),
+    }
+
+
+def _fit_variables(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:
+    """Return the best theoretical profile of every profile that varies."""
+    meanings = {
+        "correlation": "correlation with the best theoretical profile",
+        "steps": "gradient steps of the best theoretical profile",
+        "at_bound": "1 where the best step is the first or last one searched",
+    }
+    found = np.full((len(meanings), *energy.shape[:-1]), np.nan)
+    for d, basis in enumerate(bases):
+        profiles = energy[d][..., : len(basis.eigenvalues)]
+        varies = np.isfinite(profiles).all(-1)
+        varies[varies] = np.ptp(profiles[varies], axis=-1) > 0
+        if varies.any():
+            fits = fit_profiles(profiles[varies], basis.eigenvalues.numpy())
+            found[:, d, varies] = [[getattr(fit, field) for fit in fits] for field in meanings]
+    return {
+        f"fit_{field}": Variable((*SUBJECT, "stage"), values, meanings[field])
+        for field, values in zip(meanings, found, strict=True)
     }
 
 
@@ -163,41 +229,3 @@ def say_what_begins_alike(plan: Plan, networks: Mapping[Key, Network]) -> None:
             RepsimWarning,
             stacklevel=5,
         )
-
-
-def _fits(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:
-    """Return the fit by theory of all profiles that vary."""
-    fields = ("correlation", "steps", "at_bound")
-    found = np.full((len(fields), *energy.shape[:-1]), np.nan)
-    for d, basis in enumerate(bases):
-        profiles = energy[d][..., : len(basis.eigenvalues)]
-        varies = np.isfinite(profiles).all(-1)
-        varies[varies] = np.ptp(profiles[varies], axis=-1) > 0
-        if varies.any():
-            fits = fit_profiles(profiles[varies], basis.eigenvalues.numpy())
-            found[:, d, varies] = [[getattr(fit, field) for fit in fits] for field in fields]
-    return {
-        f"fit_{field}": ((*SUBJECT, "stage"), values)
-        for field, values in zip(fields, found, strict=True)
-    }
-
-
-def run_variables(plan: Plan, networks: Mapping[Key, Network]) -> Variables:
-    """Return what is known of each training."""
-    accuracy = np.full((2, *plan.shape), np.nan)
-    steps = np.full(plan.shape, -1, dtype=np.int64)
-    run_id = np.full(plan.shape, "", dtype="U16")
-    for key, network in networks.items():
-        if (run := network.run) is not None:
-            accuracy[(slice(None), *key)] = run.history.train_accuracy, run.test_accuracy
-            steps[key] = run.history.steps
-            run_id[key] = run.run_id
-    given = np.zeros(plan.shape[:2], dtype=np.int8)
-    for place in plan.trained:
-        given[place] = 1
-    named: dict[str, Any] = dict(zip(("train_accuracy", "test_accuracy"), accuracy, strict=True))
-    named |= {"steps": steps, "run_id": run_id}
-    return {
-        **{name: (SUBJECT, values) for name, values in named.items()},
-        "given": (SUBJECT[:2], given),
-    }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.results import Variable
 
 __all__ = ["filters_sha256", "weight_coords"]
 
@@ -34,7 +34,7 @@ def filters_sha256(filters: Tensor) -> str:
     return hashlib.sha256(head + little.tobytes()).hexdigest()
 
 
-def weight_coords(plan: Plan, networks: Mapping[Key, Network]) -> dict[str, Any]:
+def weight_coords(plan: Plan, networks: Mapping[Key, Network]) -> dict[str, Variable]:
     """Return the coordinates of a result that say which networks were compared.
 
     The spec of each model; for those that were trained elsewhere the SHA-256 of the file, of the
@@ -48,9 +48,27 @@ def weight_coords(plan: Plan, networks: Mapping[Key, Network]) -> dict[str, Any]
         for stage, digests in found.items():
             if stage in networks[Key(d, m, 0)].filters:
                 digests[d, m] = filters_sha256(networks[Key(d, m, 0)].filters[stage])
+    both = ("dataset", "model")
     return {
-        "model_spec": (("model",), [spec.spec for spec in plan.models]),
-        "file_sha256": (("model",), files),
-        "filters_sha256": (("dataset", "model"), found["trained"]),
-        "init_sha256": (("dataset", "model"), found["init"]),
+        "model_spec": Variable(
+            ("model",),
+            [spec.spec for spec in plan.models],
+            "name and options of the model as typed, empty for objects of Python",
+            "",
+        ),
+        "file_sha256": Variable(
+            ("model",), files, "SHA-256 of the file of weights, empty where there is none", ""
+        ),
+        "filters_sha256": Variable(
+            both,
+            found["trained"],
+            "SHA-256 of the filters, empty for networks trained by the toolkit",
+            "",
+        ),
+        "init_sha256": Variable(
+            both,
+            found["init"],
+            "SHA-256 of the filters before training, empty where they were not given",
+            "",
+        ),
     }

@@ -35,10 +35,12 @@ class FilterBank:
     ----------
     filters : (k, c, kh, kw) weights of the first layer
     basis : principal components of the patches that the layer receives
+    profile : (r,) energy profile of the filters on the basis if it has been measured, else ``None``
     """
 
     filters: Tensor
     basis: PatchBasis
+    profile: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,10 @@ class Metric(Protocol):
     A metric whose representations have one shape may also define ``compare_all(stack)``. It takes
     m representations as one array and returns three (m, m) arrays: the values of ``compare`` and
     the lower and upper ends of ``null_interval``. It then replaces the calls for each pair.
+
+    A metric may define ``variables(representation)``, which returns numbers that describe one
+    network or layer, as a mapping from name to :class:`~repsim_energy.Variable`. They become
+    variables of the result, with the dimensions of networks before their own.
 
     A metric on activations may also define two attributes:
 

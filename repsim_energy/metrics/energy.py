@@ -30,6 +30,8 @@ class EnergyProfileCorrelation:
 
     def represent(self, subject: FilterBank) -> NDArray[np.float64]:
         """Return the (d,) energy profile of a filter bank."""
+        if subject.profile is not None:
+            return subject.profile
         return energy_profile(subject.filters, subject.basis)
 
     def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

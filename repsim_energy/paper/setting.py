@@ -21,7 +21,7 @@ from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.paper.scales import Scale
 from repsim_energy.progress import Reporter
 from repsim_energy.registry import Registry, load_dataset
-from repsim_energy.results import assemble
+from repsim_energy.results import Variable, assemble
 from repsim_energy.scheduling import Scheduler, scheduler_of
 from repsim_energy.training.recipe import parse_recipe
 
@@ -192,9 +192,16 @@ class Setting:
         return results
 
     def result(
-        self, variables: Mapping[str, Any], coords: Mapping[str, Any], source: str
+        self, variables: Mapping[str, Variable], coords: Mapping[str, Sequence[Any]], source: str
     ) -> xr.Dataset:
-        """Return a result of measurements on a data set, without a comparison of networks."""
+        """Return variables that an experiment measured on a data set as a result.
+
+        Parameters
+        ----------
+        variables : name -> variable with its description
+        coords : dimension -> labels
+        source : name of the data set, such as ``cifar10``
+        """
         configuration = {
             "sources": dict(self.sources),
             "seeds": list(self.seeds),

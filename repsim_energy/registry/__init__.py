@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from repsim_energy.registry.docstrings import meanings_of
 from repsim_energy.registry.loading import load_registry
-from repsim_energy.registry.plugin_metric import origins_of, unchecked
+from repsim_energy.registry.plugin_metric import ResolvedMetric
 from repsim_energy.registry.plugins import Entry, Kind, Plugin, Registry
 from repsim_energy.registry.resolve import (
     describe,
@@ -19,13 +19,12 @@ __all__ = [
     "Kind",
     "Plugin",
     "Registry",
+    "ResolvedMetric",
     "describe",
     "load_dataset",
     "load_registry",
     "meanings_of",
-    "origins_of",
     "resolve_metric",
     "resolve_model",
     "resolve_variant",
-    "unchecked",
 ]

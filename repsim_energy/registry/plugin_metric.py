@@ -1,10 +1,11 @@
-"""A plugin's metric, whose failures are said in a line that names where it comes from."""
+"""The metric of a spec, with its provenance; plugins' metrics with checks of what they return."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,27 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["PluginMetric", "origins_of", "unchecked"]
+__all__ = ["PluginMetric", "ResolvedMetric"]
+
+
+@dataclass(frozen=True, eq=False)
+class ResolvedMetric:
+    """A metric with its provenance.
+
+    Parameters
+    ----------
+    metric : to compare with; of a plugin, one whose results are checked
+    name : under which it is registered, such as ``cka``
+    options : name -> value of every option, defaults included
+    origins : of the plugin that offers it; empty for an object
+    plain : the metric as its plugin made it, for checks of the plugin
+    """
+
+    metric: Metric
+    name: str
+    options: Mapping[str, Any]
+    origins: tuple[Origin, ...]
+    plain: Metric
 
 
 class PluginMetric:
@@ -38,23 +59,22 @@ class PluginMetric:
     invariances: frozenset[str]
 
     def __init__(self, metric: Metric, entry: Entry) -> None:
-        self.plain = metric
-        self.plugin = entry.plugin
+        self._metric = metric
         self._what = entry.called
         self._remedy = f"see {entry.plugin.check_command}"
 
     def __getattr__(self, name: str) -> Any:
         """Pass on what the metric declares, and what it may have beyond its interface."""
-        if name == "plain":  # not there yet, such as in a copy under way
+        if name == "_metric":  # not there yet, such as in a copy under way
             raise AttributeError(name)
-        value = getattr(self.plain, name)
+        value = getattr(self._metric, name)
         return partial(self._call, name, value) if callable(value) else value
 
     def represent(self, subject: Any) -> Array:
         """Return the metric's representation, which has to be an array of numbers."""
         import numpy as np  # here, so that listing names stays fast
 
-        found = self._call("represent", self.plain.represent, subject)
+        found = self._call("represent", self._metric.represent, subject)
         if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
             raise self._wrong("represent", found, "a NumPy array of numbers")
         return found
@@ -66,7 +86,7 @@ class PluginMetric:
         """
         import numpy as np
 
-        found = self._call("compare", self.plain.compare, a, b)
+        found = self._call("compare", self._metric.compare, a, b)
         if not isinstance(found, float | int | np.floating):
             raise self._wrong("compare", found, "a float")
         if math.isnan(found) and not (np.isnan(a).any() or np.isnan(b).any()):
@@ -76,7 +96,7 @@ class PluginMetric:
 
     def null_interval(self, a: Array, b: Array) -> tuple[float, float]:
         """Return the metric's null interval, which has to be two numbers."""
-        found = self._call("null_interval", self.plain.null_interval, a, b)
+        found = self._call("null_interval", self._metric.null_interval, a, b)
         if not isinstance(found, tuple) or len(found) != 2:
             raise self._wrong("null_interval", found, "two numbers")
         return found
@@ -94,13 +114,3 @@ class PluginMetric:
     def _wrong(self, name: str, found: Any, expected: str) -> PluginError:
         got = type(found).__name__
         return PluginError(f"{self._what}: {name} gave {got}, expected {expected}; {self._remedy}")
-
-
-def unchecked(metric: Metric) -> Metric:
-    """Return the metric that stands behind the checks; one that has none as it is."""
-    return metric.plain if isinstance(metric, PluginMetric) else metric
-
-
-def origins_of(metric: Metric) -> tuple[Origin, ...]:
-    """Return the origin of a plugin's metric; nothing for other metrics."""
-    return (metric.plugin.origin,) if isinstance(metric, PluginMetric) else ()

@@ -13,7 +13,6 @@ from repsim_energy.interfaces import (
     Architecture,
     Dataset,
     ImageSet,
-    Metric,
     ModelSpec,
     missing_of,
 )
@@ -21,7 +20,7 @@ from repsim_energy.options import Option, bind_options, options_of, takes_train
 from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.docstrings import meanings_of, summary_of
 from repsim_energy.registry.model_names import label_and_spec
-from repsim_energy.registry.plugin_metric import PluginMetric
+from repsim_energy.registry.plugin_metric import PluginMetric, ResolvedMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
 from repsim_energy.specs import Spec, parse_chain, parse_spec
 
@@ -34,21 +33,23 @@ COMMON = ("classes", "limit", "size", "gray")
 """Options of every data set; one that a data set declares itself goes to it."""
 
 
-def resolve_metric(registry: Registry, text: str) -> Metric:
+def resolve_metric(registry: Registry, text: str) -> ResolvedMetric:
     """Return the metric of a spec such as ``energy`` or ``cka:estimator=biased``."""
     spec = parse_spec(text)
     entry = registry.entry("metric", spec.name)
-    thing = entry.load()
-    if inspect.isclass(thing) or inspect.isroutine(thing):
-        options = bind_options(thing, spec.options, skip=0, what=f"metric '{spec.name}'")
-        thing = _call(entry, partial(thing, **options))
+    metric = entry.load()
+    options: dict[str, Any] = {}
+    if inspect.isclass(metric) or inspect.isroutine(metric):
+        options = bind_options(metric, spec.options, skip=0, what=f"metric '{spec.name}'")
+        metric = _call(entry, partial(metric, **options))
     elif spec.options:
         raise UsageError(f"metric '{spec.name}' has no options, got '{text}'")
-    if missing := missing_of(thing):
+    if missing := missing_of(metric):
         raise PluginError(
             f"{entry.called} lacks {', '.join(missing)}; see the interface repsim_energy.Metric"
         )
-    return thing if entry.built_in else PluginMetric(thing, entry)
+    checked = metric if entry.built_in else PluginMetric(metric, entry)
+    return ResolvedMetric(checked, spec.name, options, (entry.plugin.origin,), plain=metric)
 
 
 def resolve_model(registry: Registry, text: str) -> ModelSpec:

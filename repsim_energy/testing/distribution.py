@@ -21,7 +21,6 @@ from repsim_energy.registry import (
     resolve_metric,
     resolve_model,
     resolve_variant,
-    unchecked,
 )
 from repsim_energy.registry.plugins import HOOKS
 from repsim_energy.specs import parse_spec
@@ -132,7 +131,7 @@ def _advice(registry: Registry, entry: Entry, spec: str) -> str:
 
 
 def _check_metric(registry: Registry, spec: str) -> list[Finding]:
-    return check_metric(unchecked(resolve_metric(registry, spec)))
+    return check_metric(resolve_metric(registry, spec).plain)
 
 
 def _check_model(registry: Registry, spec: str) -> list[Finding]:

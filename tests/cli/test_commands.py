@@ -534,11 +534,12 @@ def test_what_is_said_of_given_networks_is_said_on_the_command_line(repsim, sour
     text = " ".join(shown.stdout.split())
     folded = f"bn1.weight bn1.running_var eps=1e-05 of mine, bn1 (BatchNorm2d) of {own}"
     assert f"folded into them: {folded}" in text
-    attrs = json.loads(repsim(*args, *flags, "--json").stdout)["attrs"]
-    assert attrs["folded"] == "bn1.weight bn1.running_var eps=1e-05,bn1 (BatchNorm2d)"
-    assert attrs["channels"] == "bgr,rgb"
-    some = json.loads(repsim(*args, "--fold", f"{own}=bn", "--json").stdout)["attrs"]
-    assert some["folded"] == ",bn1 (BatchNorm2d)"
+    coords = json.loads(repsim(*args, *flags, "--json").stdout)["coords"]
+    names = "bn1.weight bn1.running_var eps=1e-05"
+    assert coords["folded"]["data"] == [names, "bn1 (BatchNorm2d)"]
+    assert coords["channels"]["data"] == ["bgr", "rgb"]
+    some = json.loads(repsim(*args, "--fold", f"{own}=bn", "--json").stdout)["coords"]
+    assert some["folded"]["data"] == ["", "bn1 (BatchNorm2d)"]
     shown = repsim(
         "compare",
         "--models",
@@ -553,8 +554,8 @@ def test_what_is_said_of_given_networks_is_said_on_the_command_line(repsim, sour
         "--json",
         "-q",
     )
-    said = json.loads(shown.stdout)["attrs"]["normalization"]
-    assert said == "0.5/0.5/0.5/0.25/0.25/0.25,dataset"
+    said = json.loads(shown.stdout)["coords"]["normalization"]["data"]
+    assert said == ["0.5/0.5/0.5/0.25/0.25/0.25", "dataset"]
     refused = repsim(*args, "--answer", "mine=,x")
     assert refused.returncode == 2
     assert "expected one word for all models, or MODEL=WORD" in refused.stderr
@@ -584,7 +585,7 @@ def test_all_convolutions_are_compared_and_printed(repsim, source):
     assert [len(row.split()) for row in rows] == list(range(4, 4 + 21))  # one half of the matrix
     found = json.loads(repsim(*args, "--json").stdout)
     assert found["dims"]["layer"] == found["dims"]["layer_ref"] == 21
-    assert found["attrs"]["images"] == "30"
+    assert found["coords"]["n_images"]["data"] == [30]
     refused = repsim(*args[:-1], "blocks.0.relu")
     assert refused.returncode == 2
     assert "'blocks.0.relu' is used several times" in refused.stderr

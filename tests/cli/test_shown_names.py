@@ -62,7 +62,7 @@ def test_progress_shows_names_as_they_are(monkeypatch, terminal):
 def test_names_that_are_not_utf8_are_stored_escaped(pictures, tmp_path, monkeypatch):
     result = compared([os.fsdecode(b"caf\xe9.pt"), "naïve"], pictures)
     assert result.model.values.tolist() == [r"caf\xe9.pt", "naïve"]
-    result.attrs["first_layers"].encode()
+    "".join(result.first_layer.values).encode()
     rs.save_result(result, tmp_path / "r.nc")
     assert rs.open_result(tmp_path / "r.nc").identical(result)
     text = shown(result, monkeypatch, 100)

@@ -37,7 +37,7 @@ def test_filters_of_a_network_that_takes_blue_first_are_turned_round():
     energy = result.energy.sel(stage="trained").values[0, :, 0]
     for found in energy[1:]:
         np.testing.assert_array_equal(found, energy[0])
-    assert result.attrs["channels"] == "rgb,bgr,bgr,rgb"
+    assert result.channels.values.tolist() == ["rgb", "bgr", "bgr", "rgb"]
     raw = rs.compare({"rgb": net, "bgr": flipped(net)}, IMAGES, seeds=1)
     assert float(raw.similarity.squeeze()[0, 1]) < 0.999
 
@@ -55,7 +55,7 @@ def test_a_checkpoint_says_it_with_its_weights_before_training_and_its_batch_nor
     result = rs.compare(dict(zip("ab", given, strict=True)), IMAGES)
     np.testing.assert_array_equal(*result.energy.values[0, :, 0])
     assert result.attrs["stage"] == "change"
-    assert result.attrs["channels"] == "rgb,bgr"
+    assert result.channels.values.tolist() == ["rgb", "bgr"]
 
 
 @pytest.mark.parametrize("normalize", ["auto", "none", "imagenet", "0.1/0.2/0.3/1/2/4"])
@@ -70,7 +70,7 @@ def test_images_are_normalized_as_red_green_and_blue_and_then_turned_round(norma
     np.testing.assert_allclose(result.similarity.squeeze().values[0, :, 1].diagonal(), 1, atol=1e-6)
     first, second = (x for x in seen if len(x) == 40)
     assert torch.equal(first, second.flip(1))
-    assert len(set(result.attrs["normalization"].split(","))) == 1
+    assert len(set(result.normalization.values)) == 1
     raw = rs.compare(models, IMAGES, "cka", **options)
     assert (raw.similarity.squeeze().values[0, :, 1].diagonal() < 0.99).all()
 
@@ -97,7 +97,7 @@ def test_one_that_normalizes_inside_is_recognized_by_the_images_it_is_shown():
         result = rs.compare(
             models, IMAGES, "cka", layers=["output"], channels={"bgr": "bgr"}, seeds=1
         )
-    assert result.attrs["normalization"] == "none,none"
+    assert result.normalization.values.tolist() == ["none", "none"]
     assert float(result.similarity.squeeze()[0, 1]) == pytest.approx(1, abs=1e-6)
 
 

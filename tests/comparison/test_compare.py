@@ -20,6 +20,7 @@ from repsim_energy.errors import (
 )
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
+from repsim_energy.numerics.profiles.energy import energy_profile
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.results import summarize, to_json
 from repsim_energy.training.inputs import as_input
@@ -53,9 +54,9 @@ def test_a_result_follows_the_schema(result, tmp_path):
         assert variable.attrs["long_name"], name
         assert "units" in variable.attrs, name
     assert result.attrs["stage"] == "change"
-    assert result.attrs["first_layers"] == "conv,0"
+    assert result.first_layer.values.tolist() == ["conv", "0"]
     assert result.attrs["self_check"] == "passed"
-    assert set(result.attrs["patch_products"].split(",")) <= {"int8", "float32", "float64"}
+    assert set(result.patch_products.item().split(",")) <= {"int8", "float32", "float64"}
     assert all(isinstance(value, str | int) for value in result.attrs.values())
     assert json.loads(result.attrs["configuration"])["recipe"]["steps"] == 6
     rs.save_result(result, tmp_path / "r.nc")
@@ -75,7 +76,7 @@ def test_similarities_are_the_correlations_of_the_energies(result):
 
 def test_energies_are_those_of_the_kept_filters_on_the_kept_basis(result, data, pictures):
     basis = rs.patch_moments(pictures.images, (3, 3)).basis()
-    assert result.attrs["basis_id"] == basis.basis_id
+    assert result.basis_id.item() == basis.basis_id
     np.testing.assert_allclose(result.components.values[0].reshape(27, 27), basis.components)
     np.testing.assert_allclose(result.snapshot_energy[0, 0, 0, 0], 0, atol=1e-12)
     np.testing.assert_allclose(
@@ -139,7 +140,7 @@ def test_cka_of_trained_networks_equals_cka_of_their_activations(data, pictures)
 def test_variants_share_a_basis_and_other_images_do_not(pictures_npz):
     base = f"npz:path={pictures_npz}"
     found = rs.compare([TINY], [base, f"{base}+random_labels"], recipe=RECIPE, seeds=1)
-    ids = found.attrs["basis_id"].split(",")
+    ids = found.basis_id.values
     assert ids[0] == ids[1]
     assert found.similarity.notnull().all()
     with pytest.warns(RepsimWarning, match="different patch bases"):
@@ -265,26 +266,62 @@ def test_networks_of_any_dtype_are_shown_images(dtype, pictures):
     np.testing.assert_allclose(found.similarity, expected.similarity, atol=0.02)
 
 
-def test_a_metric_is_recorded_by_its_public_attributes():
-    class Kept(EnergyProfileCorrelation):
-        """Keeps something for itself."""
-
-        def __init__(self):
-            self.power, self._cache = 2, object()
-
-    class Slots:
-        """Has the whole interface, and no dictionary."""
-
-        __slots__ = ()
-        name, operates_on, direction = "slots", "filters", "similarity"
-        bounds, invariances = (-1.0, 1.0), frozenset()
-        represent = EnergyProfileCorrelation.represent
-        compare = EnergyProfileCorrelation.compare
-        null_interval = EnergyProfileCorrelation.null_interval
-
+def recorded(metric):
     bank = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
-    images = noise_images(20, (3, 8, 8))
-    for metric, options in ((Kept(), {"power": 2}), (Slots(), {})):
-        result = rs.compare([bank], images, metric)
-        found = json.loads(result.attrs["configuration"])["metric"]
-        assert found == {"name": metric.name, "options": options}
+    result = rs.compare([bank], noise_images(20, (3, 8, 8)), metric)
+    return json.loads(result.attrs["configuration"])["metric"]
+
+
+class Power(EnergyProfileCorrelation):
+    """Has an option that is a public attribute, and something for itself."""
+
+    def __init__(self, power=2):
+        self.power, self.calls, self._cache = power, 0, object()
+
+
+class Hidden(EnergyProfileCorrelation):
+    """Does not say what its options are."""
+
+    def __init__(self, power=2, center=True):
+        self._power, self.center = power, center
+
+
+class Slots:
+    """Has the whole interface, and no dictionary."""
+
+    __slots__ = ()
+    name, operates_on, direction = "slots", "filters", "similarity"
+    bounds, invariances = (-1.0, 1.0), frozenset()
+    represent = EnergyProfileCorrelation.represent
+    compare = EnergyProfileCorrelation.compare
+    null_interval = EnergyProfileCorrelation.null_interval
+
+
+def test_a_metric_is_recorded_by_its_spec_or_its_class_and_public_options():
+    name = EnergyProfileCorrelation.name
+    for metric, options in ((Power(3), {"power": 3}), (Hidden(), {}), (Slots(), {})):
+        place = f"{__name__}.{type(metric).__name__}"
+        assert recorded(metric) == {"name": metric.name, "class": place, "options": options}
+    assert recorded("energy") == {"name": "energy", "options": {}}
+    assert recorded(name) == {"name": name, "options": {}}
+    found = rs.compare(small_cnn(2, 3), noise_images(20, (3, 8, 8)), "cka:estimator=biased")
+    assert json.loads(found.attrs["configuration"])["metric"] == {
+        "name": "cka",
+        "options": {"batch": None, "estimator": "biased"},
+    }
+
+
+def test_a_profile_is_measured_once_per_network_and_stage(monkeypatch):
+    """Each measurement is of other filters, and the metric measures none again."""
+    seen = []
+
+    def measured(filters, basis):
+        seen.append(filters.numpy().tobytes())
+        return energy_profile(filters, basis)
+
+    for module in ("comparison.profiles", "metrics.energy"):
+        monkeypatch.setattr(f"repsim_energy.{module}.energy_profile", measured)
+    generator = torch.Generator().manual_seed(0)
+    banks = [torch.randn(4, 3, 3, 3, generator=generator) for _ in range(3)]
+    rs.compare(banks, noise_images(20, (3, 8, 8)))
+    assert len(seen) == len(set(seen)) == 3

@@ -63,8 +63,8 @@ def test_the_profile_of_a_folded_network_is_that_of_the_fused_one():
     energy, result = profiles(models, fold={"net": "bn"})
     np.testing.assert_allclose(energy[0, 1], energy[1, 1], rtol=1e-5)
     assert np.abs(energy[2, 1] / energy[1, 1] - 1).max() > 0.1
-    assert result.attrs["folded"] == "1 (BatchNorm2d),,"
-    assert result.attrs["first_layers"] == "0,0,0"
+    assert result.folded.values.tolist() == ["1 (BatchNorm2d)", "", ""]
+    assert result.first_layer.values.tolist() == ["0", "0", "0"]
     assert net.training
     assert all(torch.equal(before[name], t) for name, t in net.state_dict().items())
 
@@ -94,7 +94,7 @@ def test_a_file_alone_and_one_with_its_architecture_are_folded_alike(ending, tmp
         np.testing.assert_allclose(found, energy[3, 1], rtol=1e-5)
     assert np.abs(energy[4, 1] / energy[3, 1] - 1).max() > 0.1
     names = "bn1.weight bn1.running_var eps=1e-05"
-    assert result.attrs["folded"] == f"{names},{names},bn1 (BatchNorm2d),,"
+    assert result.folded.values.tolist() == [names, names, "bn1 (BatchNorm2d)", "", ""]
     said, _ = profiles({"alone": spec, "arch": models["arch"]}, fold="bn")
     np.testing.assert_allclose(said, energy[[0, 2]])
 
@@ -117,8 +117,8 @@ def test_a_run_is_folded_at_every_stage_with_the_batch_norm_of_its_own(fresh_cac
     energy, result = profiles([spec], fold="bn", **TRAINING, stage="change")
     raw, unfolded = profiles([spec], **TRAINING, stage="change")
     assert str(result.run_id.values) == str(unfolded.run_id.values)
-    assert result.attrs["folded"] == "1 (BatchNorm2d)"
-    assert unfolded.attrs["folded"] == ""
+    assert result.folded.values.tolist() == ["1 (BatchNorm2d)"]
+    assert unfolded.folded.values.tolist() == [""]
     data = make_plan(load_registry(plugins=False), [spec], IMAGES, 1, RECIPE, "cpu").datasets[0]
     cpu = torch.device("cpu")
 
@@ -153,7 +153,7 @@ def test_a_run_without_the_factors_has_failed():
 def test_models_are_folded_label_by_label():
     models = {"folded": with_norm, "raw": with_norm, "linear": TINY}
     energy, result = profiles(models, fold={"folded": "bn"}, **TRAINING, stage="trained")
-    assert result.attrs["folded"] == "1 (BatchNorm2d),,"
+    assert result.folded.values.tolist() == ["1 (BatchNorm2d)", "", ""]
     assert not np.allclose(energy[0, 1], energy[1, 1])
     np.testing.assert_allclose(energy[0, 0], energy[1, 0], rtol=1e-4)
 

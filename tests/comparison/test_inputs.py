@@ -69,7 +69,7 @@ def test_images_become_the_input_that_is_said(normalize, expected, seen):
     order = ((last[:, None] - expected[None]).flatten(2).abs().amax(2)).argmin(1)
     torch.testing.assert_close(last, expected[order], atol=1e-3, rtol=1e-3)
     assert sorted(order.tolist()) == list(range(30))
-    said = found.attrs["normalization"]
+    said = found.normalization.item()
     assert said == {
         "auto": "dataset",
         "imagenet": "0.485/0.456/0.406/0.229/0.224/0.225",
@@ -90,9 +90,9 @@ def test_it_is_said_network_by_network_and_of_a_checkpoint(tmp_path):
         seeds=1,
     )
     assert float(found.similarity.squeeze()[0, 1]) == pytest.approx(1, abs=1e-6)
-    assert found.attrs["normalization"].split(",")[1:] == ["none", "dataset"]
+    assert found.normalization.values[1:].tolist() == ["none", "dataset"]
     run = rs.compare(["lenet5"], both_splits(IMAGES32), "cka", recipe=RECIPE, seeds=1)
-    assert run.attrs["normalization"] == "dataset"
+    assert run.normalization.values.tolist() == ["dataset"]
 
 
 IMAGES32 = noise_images(30, (3, 32, 32))
@@ -113,7 +113,7 @@ def test_a_checkpoint_says_it_as_an_option(tmp_path):
         seeds=1,
     )
     assert float(found.similarity.squeeze()[0, 1]) == pytest.approx(1, abs=1e-6)
-    assert found.attrs["normalization"] == ",".join(["0.5/0.5/0.5/0.25/0.25/0.25"] * 2)
+    assert found.normalization.values.tolist() == ["0.5/0.5/0.5/0.25/0.25/0.25"] * 2
 
 
 NORMALIZED = {
@@ -129,13 +129,13 @@ def test_a_network_that_normalizes_inside_sees_images_as_they_are(name):
     inside = Inside(net, before)
     with pytest.warns(RepsimWarning, match="'inside' normalizes images inside"):
         found = rs.compare({"inside": inside}, IMAGES, "cka", layers=["output"], seeds=1)
-    assert found.attrs["normalization"] == "none"
+    assert found.normalization.values.tolist() == ["none"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         said = rs.compare(
             {"inside": inside}, IMAGES, "cka", layers=["output"], normalize="dataset", seeds=1
         )
-    assert said.attrs["normalization"] == "dataset"
+    assert said.normalization.values.tolist() == ["dataset"]
 
 
 def batch_norm(mean):

@@ -54,7 +54,7 @@ def test_batches_are_summed_before_the_one_ratio_is_taken(data, pictures):
     matrix = found.similarity.values[0, :, 0, :, 0, :, 0, :].reshape(4, 4)
     np.testing.assert_allclose(matrix, expected, atol=1e-6)
     assert found.layer.values.tolist() == ["0", "2"]
-    assert found.attrs["images"] == "60"
+    assert found.n_images.values.tolist() == [60]
     assert (found.null_low < found.null_high).values[0, 0, 0, 0, 0, 1, 0, 0]
 
 

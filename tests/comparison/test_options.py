@@ -127,10 +127,10 @@ def test_more_images_than_there_are_are_counted_and_shown():
     net = {"net": small_cnn(2, 3)}
     with pytest.warns(RepsimWarning, match="got images=31, but 'noise' has 30 test images; all"):
         found = rs.compare(net, BOTH, "cka", images=31)
-    assert found.attrs["images"] == "30"
+    assert found.n_images.values.tolist() == [30]
     for images in (29, 30):
-        assert rs.compare(net, BOTH, "cka", images=images).attrs["images"] == str(images)
-    assert rs.compare(net, BOTH, "cka").attrs["images"] == "30"  # nobody asked for 1000
+        assert rs.compare(net, BOTH, "cka", images=images).n_images.item() == images
+    assert rs.compare(net, BOTH, "cka").n_images.item() == 30  # nobody asked for 1000
 
 
 def test_training_images_that_are_shown_are_said():
@@ -138,12 +138,12 @@ def test_training_images_that_are_shown_are_said():
     with pytest.warns(RepsimWarning, match=words) as said:
         found = rs.compare(TINY, IMAGES, "cka", seeds=1, recipe=RECIPE)
     assert len(said) == 1
-    assert found.attrs["images_from"] == "train"
+    assert found.images_from.values.tolist() == ["train"]
     given = rs.compare({"net": small_cnn(2, 3)}, IMAGES, "cka")  # the images that there are
-    assert given.attrs["images_from"] == "train"
+    assert given.images_from.values.tolist() == ["train"]
     other = both_splits(noise_images(30, (3, 12, 12), seed=1, name="other"))
     sets = rs.compare({"net": small_cnn(2, 3)}, [IMAGES, other], "cka")
-    assert sets.attrs["images_from"] == "train,test"
+    assert sets.images_from.values.tolist() == ["train", "test"]
 
 
 def test_training_images_of_a_named_data_set_are_said_of_given_networks_too(pictures_npz, tmp_path):

@@ -47,7 +47,7 @@ def test_a_patch_embedding_is_compared_as_the_strided_convolution_that_it_is(pic
     conv = nn.Conv2d(3, 16, 4, 4, bias=False)
     models = {"conv": nn.Sequential(conv), "linear": as_linear(conv)}
     result = rs.compare(models, pictures, seeds=1, stage="trained")
-    assert result.attrs["first_layers"] == "0,embed"
+    assert result.first_layer.values.tolist() == ["0", "embed"]
     first, second = result.energy.sel(stage="trained").values.reshape(2, 48)
     np.testing.assert_allclose(first, second, 1e-6)
     named = rs.TrainedModel(models["linear"], layer="embed")
@@ -101,7 +101,7 @@ def test_architectures_without_convolution_are_trained_and_compared():
     )
     recipe = rs.Recipe(lr=0.05, batch=30, steps=4, snapshots=2)
     result = rs.compare([mlp], images, recipe=recipe, seeds=2)
-    assert result.attrs["first_layers"] == "1"
+    assert result.first_layer.values.tolist() == ["1"]
     assert result.attrs["stage"] == "change"
     assert np.isfinite(result.similarity).all()
     assert float(result.energy.sel(stage="change").min()) > 0

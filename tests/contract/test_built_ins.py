@@ -49,7 +49,7 @@ def broken(check, *things, **options):
 
 @pytest.mark.parametrize("spec", METRICS)
 def test_a_metric_keeps_the_rules(spec):
-    metric = resolve_metric(REGISTRY, spec)
+    metric = resolve_metric(REGISTRY, spec).metric
     declared = [
         f"{'' if change in metric.invariances else 'not '}invariant to {change}, as declared"
         for change in CHANGES
@@ -61,7 +61,7 @@ def test_a_metric_keeps_the_rules(spec):
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("spec", METRICS)
 def test_the_opposite_of_what_a_metric_declares_is_found(spec, change):
-    metric = copy(resolve_metric(REGISTRY, spec))
+    metric = copy(resolve_metric(REGISTRY, spec).metric)
     metric.invariances = metric.invariances ^ {change}
     declared = "" if change in metric.invariances else "not "
     assert broken(check_metric, metric) == [f"{declared}invariant to {change}, as declared"]
@@ -157,7 +157,7 @@ def test_a_given_network_keeps_the_rules(tmp_path):
 
 
 def test_all_pairs_at_once_are_exactly_the_pairs_one_by_one(rng):
-    metric = resolve_metric(REGISTRY, "energy")
+    metric = resolve_metric(REGISTRY, "energy").metric
     profiles = torch.rand(5, 27, generator=rng, dtype=torch.float64).numpy()
     similarity, low, high = metric.compare_all(profiles)
     for i, a in enumerate(profiles):

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -67,8 +68,12 @@ def rows_of(folder):
     return json.loads((folder / "reproduction.json").read_text())["experiments"]
 
 
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "result-schema.md"
+
+
 def test_every_row_has_its_files_and_numbers(whole):
     folder, _, done = whole
+    described = SCHEMA.read_text()
     rows = rows_of(folder)
     assert [row for rows_ in rows.values() for row in rows_["names"]] == ROWS
     for name, row in rows.items():
@@ -80,8 +85,11 @@ def test_every_row_has_its_files_and_numbers(whole):
         with xr.open_datatree(folder / f"{name}.nc") as tree:
             results = [node.load() for node in tree.leaves]
         for result in results:
-            assert result.attrs["schema_version"] == 1
-            assert all("units" in variable.attrs for variable in result.data_vars.values())
+            assert result.attrs["schema_version"] == 2
+            for name, variable in result.data_vars.items():
+                assert variable.attrs["long_name"], name
+                assert "units" in variable.attrs, name
+                assert f"`{name}`" in described, name
     assert done.returncode == 3, done.stderr
 
 
@@ -122,7 +130,7 @@ def test_a_row_comes_from_the_cache_and_leaves_the_others_alone(repsim, whole):
 def test_results_of_several_data_sets_are_groups_of_one_file(whole):
     folder, _, _ = whole
     first, second = (rs.open_result(folder / "table1.nc", g) for g in ("cifar10", "celeba"))
-    assert first.attrs["basis_id"] != second.attrs["basis_id"]
+    assert first.basis_id.item() != second.basis_id.item()
     with pytest.raises(UsageError, match="several results, got group None, expected one of"):
         rs.open_result(folder / "table1.nc")
 

@@ -75,7 +75,7 @@ def mapped(root: Path) -> str:
 def compared(root: Path) -> str:
     """Return the id of the basis of a comparison of two untrained networks' filters."""
     nets = {name: nn.Sequential(nn.Conv2d(3, 8, 7, stride=4)) for name in "ab"}
-    return str(rs.compare(nets, f"imagenet:root={root}", stage="trained").attrs["basis_id"])
+    return str(rs.compare(nets, f"imagenet:root={root}", stage="trained").basis_id.item())
 
 
 WAYS = {

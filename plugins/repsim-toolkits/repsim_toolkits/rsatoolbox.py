@@ -62,7 +62,7 @@ def to_rdms(result: xr.Dataset) -> Any:
         dissimilarity_measure="distance" if distance else "1 - similarity",
         rdm_descriptors={
             "metric": [str(result.attrs["metric"])],
-            "basis_id": [str(result.attrs.get("basis_id", ""))],
+            "basis_id": [",".join(map(str, np.ravel(result.coords.get("basis_id", ""))))],
         },
         pattern_descriptors={
             axis: [networks[n][axes.index(axis)] for n in there] for axis in several

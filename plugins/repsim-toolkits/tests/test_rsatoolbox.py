@@ -54,7 +54,7 @@ def test_descriptors_name_networks_and_metric(result):
     }
     assert rdms.rdm_descriptors == {
         "metric": ["energy_profile_correlation"],
-        "basis_id": [result.attrs["basis_id"]],
+        "basis_id": [result.basis_id.item()],
         "index": [0],
     }
     assert rdms.dissimilarity_measure == "1 - similarity"

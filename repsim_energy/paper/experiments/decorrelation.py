@@ -17,6 +17,7 @@ from repsim_energy.paper.experiments.imagenet_models import KERNELS, pretrained
 from repsim_energy.paper.figures import draw_curves, draw_map
 from repsim_energy.paper.outcome import Outcome
 from repsim_energy.paper.setting import PATCH
+from repsim_energy.results import Variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,18 +140,22 @@ def _add(outcome: Outcome, source: str, measured: Measured, kernel: int) -> None
 def _keep(setting: Setting, outcome: Outcome, source: str, measured: Measured) -> None:
     banks = [(name, one) for name, several in measured.items() for one in several]
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
-    along = {"horizontal": "autocorrelation_x", "vertical": "autocorrelation_y"}
-    variables = {
-        "autocorrelation": (("bank", "shift"), np.stack([c.curve.numpy() for _, c in banks])),
-        **{
-            name: (("bank", "shift"), np.stack([getattr(c, field).numpy() for _, c in banks]))
-            for field, name in along.items()
-        },
-        "autocorrelation_map": (
-            ("bank", "shift_y", "shift_x"),
-            np.stack([c.map.numpy() for _, c in banks]),
-        ),
+    along = {
+        "autocorrelation": ("curve", "spatial autocorrelation, mean of both axes"),
+        "autocorrelation_x": ("horizontal", "spatial autocorrelation for horizontal shifts"),
+        "autocorrelation_y": ("vertical", "spatial autocorrelation for vertical shifts"),
     }
+    variables = {
+        name: Variable(
+            ("bank", "shift"), np.stack([getattr(c, field).numpy() for _, c in banks]), meaning
+        )
+        for name, (field, meaning) in along.items()
+    }
+    variables["autocorrelation_map"] = Variable(
+        ("bank", "shift_y", "shift_x"),
+        np.stack([c.map.numpy() for _, c in banks]),
+        "spatial autocorrelation for shifts in the plane",
+    )
     coords: dict[str, Any] = {"bank": [name for name, _ in banks], "shift": range(MAX_SHIFT + 1)}
     coords |= {"shift_y": shifts, "shift_x": shifts}
     outcome.keep(source, setting.result(variables, coords, source))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from repsim_energy.numerics.profiles.energy import profile_similarity
 from repsim_energy.numerics.profiles.theory import theoretical_profile, whitening_filters
@@ -14,6 +15,7 @@ from repsim_energy.paper.experiments.decorrelation import FAR, MAX_SHIFT
 from repsim_energy.paper.figures import draw_curves, draw_profiles
 from repsim_energy.paper.outcome import Outcome
 from repsim_energy.paper.setting import PATCH
+from repsim_energy.results import Variable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from repsim_energy.paper.setting import Setting
 
 __all__ = ["run"]
+
+Array = NDArray[np.float64]
 
 STEPS = (1, 10, 100, 1_000, 10_000, 100_000, math.inf)
 
@@ -39,11 +43,7 @@ def run(setting: Setting) -> Outcome:
     banks = torch.from_numpy(profiles)[:, :, None] * basis.components
     curves = np.stack([autocovariance.autocorrelation(bank).curve.numpy() for bank in banks])
     names = [f"t = {t:g}" for t in STEPS[:-1]] + ["t → ∞"]
-    variables = {
-        "eigenvalue": (("component",), variance),
-        "theoretical_profile": (("t", "component"), profiles),
-        "autocorrelation": (("t", "shift"), curves),
-    }
+    variables = _variables(variance, profiles, curves)
     coords = {"t": list(STEPS), "component": range(len(variance)), "shift": range(curves.shape[1])}
     outcome.keep("", setting.result(variables, coords, "cifar10"))
     covariance = autocovariance.values[max_shift, max_shift]
@@ -61,6 +61,27 @@ def run(setting: Setting) -> Outcome:
     lines = dict(zip(names, curves, strict=True))
     draw_curves(right, coords["shift"], lines, "responses", "shift (pixels)", "autocorrelation")
     return outcome
+
+
+def _variables(variance: Array, profiles: Array, curves: Array) -> dict[str, Variable]:
+    """Return what is written to the result file, with its descriptions."""
+    return {
+        "eigenvalue": Variable(
+            ("component",),
+            variance,
+            "variance of the patches along the component",
+            "pixel value squared",
+        ),
+        "theoretical_profile": Variable(
+            ("t", "component"),
+            profiles,
+            "profile of a linear CNN by the published formula",
+            "arbitrary",
+        ),
+        "autocorrelation": Variable(
+            ("t", "shift"), curves, "spatial autocorrelation, mean of both axes"
+        ),
+    }
 
 
 def _largest_correlation(filters: Tensor, covariance: Tensor) -> float:

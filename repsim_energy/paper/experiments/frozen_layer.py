@@ -9,6 +9,7 @@ import numpy as np
 
 from repsim_energy.paper.figures import draw_curves
 from repsim_energy.paper.outcome import Outcome
+from repsim_energy.results import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 DEPTHS = ("vgg19", "vgg16", "vgg13", "vgg11")
-CURVES = ("training_loss", "training_accuracy", "validation_loss", "validation_accuracy")
+CURVES = {
+    "training_loss": "training loss, mean since the evaluation before",
+    "training_accuracy": "training accuracy, mean since the evaluation before",
+    "validation_loss": "loss on test images",
+    "validation_accuracy": "accuracy on test images",
+}
+"""Curve -> what it is."""
+
+STEP = "evaluation_step"
 
 Curves = Mapping[str, "NDArray[Any]"]
 Case = tuple[str, bool]
@@ -61,7 +70,7 @@ def _curves(history: History) -> Curves:
     evaluations = history.evaluations.numpy()
     spans = [slice(a, b) for a, b in zip([0, *steps[:-1]], steps, strict=True)]
     return {
-        "evaluation_step": steps,
+        STEP: steps,
         "training_loss": np.array([loss[span].mean() for span in spans]),
         "training_accuracy": np.array([accuracy[span].mean() for span in spans]),
         "validation_loss": evaluations[:, 0],
@@ -69,17 +78,17 @@ def _curves(history: History) -> Curves:
     }
 
 
-def _variables(curves: Mapping[Case, Curves]) -> dict[str, Any]:
+def _variables(curves: Mapping[Case, Curves]) -> dict[str, Variable]:
     """Return the curves as (model, evaluation), padded with NaN (steps with -1)."""
-    longest = max(len(values["evaluation_step"]) for values in curves.values())
+    longest = max(len(values[STEP]) for values in curves.values())
     variables = {}
-    for name in ("evaluation_step", *CURVES):
-        padding = -1 if name == "evaluation_step" else np.nan
+    for name, meaning in {STEP: "gradient step of the evaluation", **CURVES}.items():
+        padding = -1 if name == STEP else np.nan
         rows = [
             np.pad(v[name], (0, longest - len(v[name])), constant_values=padding)
             for v in curves.values()
         ]
-        variables[name] = (("model", "evaluation"), np.stack(rows))
+        variables[name] = Variable(("model", "evaluation"), np.stack(rows), meaning)
     return variables
 
 
@@ -101,5 +110,5 @@ def _draw(outcome: Outcome, curves: dict[Case, Curves]) -> None:
         for (depth, frozen), values in reversed(curves.items()):
             kind, style = ("frozen", "--") if frozen else ("learned", "-")
             line = {f"{depth} {kind}": values[curve]}
-            steps = values["evaluation_step"]
+            steps = values[STEP]
             draw_curves(axes, steps, line, title, "iteration", title, style=style)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from repsim_energy.numerics.patches.per_image import (
     average_patches,
     class_correlations,
@@ -12,6 +15,7 @@ from repsim_energy.numerics.patches.per_image import (
 )
 from repsim_energy.paper.figures import draw_matrix
 from repsim_energy.paper.outcome import Outcome
+from repsim_energy.results import Variable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,11 +38,9 @@ def run(setting: Setting) -> Outcome:
     for source in sources:
         images = setting.data(source).train
         correlations = _correlations(images, setting.basis(images, PATCHES[source]))
-        dims = ("class", "component")
-        variables = {f"{name}_correlation": (dims, r) for name, r in correlations.items()}
         components = range(correlations["energy"].shape[1])
         coords = {"class": list(images.classes), "component": components}
-        outcome.keep(source, setting.result(variables, coords, source))
+        outcome.keep(source, setting.result(_variables(correlations), coords, source))
         chance = math.sqrt(2 / (math.pi * len(images)))
         for name, r in correlations.items():
             _add(outcome, source, name, abs(r), chance)
@@ -72,3 +74,14 @@ def _add(
     outcome.add(
         f"{source}: largest |r| with a component's {name}", size.max(), key=f"fig5/{source}"
     )
+
+
+def _variables(found: dict[str, NDArray[np.float64]]) -> dict[str, Variable]:
+    """Return the correlations of every class with every component as variables."""
+    dims = ("class", "component")
+    return {
+        f"{name}_correlation": Variable(
+            dims, values, f"correlation of a class with a component's {name}"
+        )
+        for name, values in found.items()
+    }

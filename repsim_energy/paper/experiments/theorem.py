@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from repsim_energy.numerics.profiles.theory import theoretical_profile
 from repsim_energy.paper.figures import draw_curves, draw_profiles
 from repsim_energy.paper.outcome import Outcome
 from repsim_energy.paper.setting import PATCH
+from repsim_energy.results import Variable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,18 +95,47 @@ def run(setting: Setting) -> Outcome:
     _add_formula(outcome, profiles, net, patches)
     starts = _over_starts(outcome, net, np.concatenate([true[:2], random[:2]]))
     single = _over_images(outcome, net, random, patches.count // len(images))
-    variables = {
-        "simulated_profile": (("case", "component"), [_rms(p) for p in profiles.values()]),
-        "theoretical_profile": (("component",), net.formula()),
-        "eigenvalue": (("component",), net.basis.eigenvalues.numpy()),
-        "formula_correlation": (("images", "labeling"), list(single.values())),
-        "start_correlation": (("sigma", "width"), starts),
-    }
-    coords = {"case": list(profiles), "images": list(single)}
+    variables = _variables(net, profiles, single, starts)
+    coords: dict[str, list[Any]] = {"case": list(profiles), "images": list(single)}
     coords |= {"sigma": list(SIGMAS), "width": list(WIDTHS)}
     outcome.keep("", setting.result(variables, coords, "cifar10"))
     _draw(outcome, profiles, net, patches, starts)
     return outcome
+
+
+def _variables(
+    net: LinearCNN, profiles: dict[str, Array], single: dict[int, list[float]], starts: Array
+) -> dict[str, Variable]:
+    """Return what is written to the result file, with its descriptions."""
+    simulated = [_rms(p) for p in profiles.values()]
+    return {
+        "simulated_profile": Variable(
+            ("case", "component"),
+            simulated,
+            "profile of a linear CNN trained step by step",
+            "weight units",
+        ),
+        "theoretical_profile": Variable(
+            ("component",),
+            net.formula(),
+            "profile of a linear CNN by the published formula",
+            "arbitrary",
+        ),
+        "eigenvalue": Variable(
+            ("component",),
+            net.basis.eigenvalues.numpy(),
+            "variance of the average patches along the component",
+            "pixel value squared",
+        ),
+        "formula_correlation": Variable(
+            ("images", "labeling"),
+            list(single.values()),
+            "correlation of simulated and theoretical profile",
+        ),
+        "start_correlation": Variable(
+            ("sigma", "width"), starts, "correlation of profiles with and without initial weights"
+        ),
+    }
 
 
 def _linear_cnn(averages: Tensor) -> LinearCNN:

@@ -297,7 +297,7 @@ def test_every_network_of_strangers_is_read_or_refused():
                 fits = weights.tensors.get(wanted, torch.empty(0, 0)).shape[1] == channels
                 if fits:
                     result = rs.compare([f"checkpoint:path={path}"], images)
-                    assert result.attrs["first_layers"] == layer_name(wanted)
+                    assert result.first_layer.item() == layer_name(wanted)
                 else:
                     with pytest.raises(RepsimError, match=r"^[^\n]*$"):
                         rs.compare([f"checkpoint:path={path}"], images)

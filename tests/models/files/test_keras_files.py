@@ -608,7 +608,7 @@ def test_networks_of_keras_files_are_compared(pictures, tmp_path):
     path = written(sequential(), tmp_path, "keras 3")
     result = rs.compare([str(path), torch.from_numpy(turned(K))], pictures)
     assert result.model.values.tolist() == ["net", "filters"]
-    assert result.attrs["first_layers"] == "zfirst,0"
+    assert result.first_layer.values.tolist() == ["zfirst", "0"]
     assert float(result.similarity[0, 0, 0, 0, 1, 0]) == pytest.approx(1)
     gray = Net("Sequential", layer("Conv2D", "first", kernel(3, 3, 1, 4)))
     with pytest.raises(ShapeError, match="3 channels but the filters of 'net' see 1"):

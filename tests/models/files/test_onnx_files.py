@@ -387,7 +387,7 @@ def test_networks_of_onnx_files_are_compared(pictures, tmp_path):
     path = written(chain(), tmp_path / "mine.onnx")
     result = rs.compare([str(path), torch.from_numpy(W)], pictures)
     assert result.model.values.tolist() == ["mine", "filters"]
-    assert result.attrs["first_layers"] == "stem.conv,0"
+    assert result.first_layer.values.tolist() == ["stem.conv", "0"]
     assert float(result.similarity[0, 0, 0, 0, 1, 0]) == pytest.approx(1)
     assert len(set(result.filters_sha256.values.ravel())) == 1
 

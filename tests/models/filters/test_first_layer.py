@@ -299,11 +299,11 @@ def test_a_network_that_images_were_sent_through_is_as_it_was():
 def test_a_comparison_takes_it_and_says_so(pictures):
     net = FOUND["decoder registered first"][0]()
     result = rs.compare({"ae": net}, pictures, stage="trained", seeds=1)
-    assert result.attrs["first_layers"] == "encoder"
+    assert result.first_layer.values.tolist() == ["encoder"]
     alone = rs.compare([read_filters(net.encoder)], pictures, stage="trained", seeds=1)
     assert (result.energy.values == alone.energy.values).sum() == 27
     named = rs.compare([rs.TrainedModel(net, "decoder")], pictures, stage="trained", seeds=1)
-    assert named.attrs["first_layers"] == "decoder"
+    assert named.first_layer.values.tolist() == ["decoder"]
 
 
 def two_stems(num_classes, in_channels):
@@ -322,16 +322,16 @@ def test_one_of_several_stems_is_asked_for(pictures):
     recipe = rs.Recipe(lr=0.05, batch=20, steps=2, snapshots=0)
     with pytest.warns(RepsimWarning, match="'left'.*'right'.*compared is 'left'"):
         result = rs.compare([two_stems], pictures, seeds=1, recipe=recipe)
-    assert result.attrs["first_layers"] == "left"
+    assert result.first_layer.values.tolist() == ["left"]
     result = rs.compare({"net": rs.TrainedModel(net, "right")}, pictures, seeds=1)
-    assert result.attrs["first_layers"] == "right"
+    assert result.first_layer.values.tolist() == ["right"]
 
 
 def test_a_network_that_cannot_be_run_gets_its_first_registered_layer_and_a_warning(pictures):
     net = Net(lambda n, x: n.a(x.view(-1, 5)), b=conv(3, 3), a=conv(3, 3))
     with pytest.warns(RepsimWarning, match=r"cannot be run.*registers, 'b'.*layer="):
         result = rs.compare({"net": net}, pictures, stage="trained", seeds=1)
-    assert result.attrs["first_layers"] == "b"
+    assert result.first_layer.values.tolist() == ["b"]
 
 
 def test_architectures_are_trained_with_the_layer_that_gets_the_image(pictures):
@@ -345,7 +345,7 @@ def test_architectures_are_trained_with_the_layer_that_gets_the_image(pictures):
 
     recipe = rs.Recipe(lr=0.05, batch=20, steps=3, snapshots=2)
     result = rs.compare([network, small_cnn], pictures, recipe=recipe, seeds=1)
-    assert result.attrs["first_layers"] == "early,0"
+    assert result.first_layer.values.tolist() == ["early", "0"]
     activations = rs.compare(
         [network], both_splits(pictures), "cka", layers=["first", "early"], seeds=1, recipe=recipe
     )

@@ -135,7 +135,7 @@ def test_whole_networks_before_training_are_read_where_the_image_gets_in(
     given = {"file": taken, "module": rs.TrainedModel(after, initial=before)}
     given |= {"before": before, "after": after}
     result = rs.compare(given, pictures, "energy", stage="trained")
-    assert set(result.attrs["first_layers"].split(",")) == {name}
+    assert set(result.first_layer.values) == {name}
     energy = result.energy.squeeze()
     for model in ("file", "module"):
         for stage, same in (("init", "before"), ("trained", "after")):

@@ -1,0 +1,97 @@
+"""Variables that a metric adds to a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repsim_energy.comparison.measured import Measured, Variables
+from repsim_energy.errors import PluginError
+from repsim_energy.interfaces import Metric
+from repsim_energy.results import Variable
+
+__all__ = ["with_metric_variables"]
+
+Numbers = NDArray[np.float64]
+
+
+def with_metric_variables(
+    measured: Measured,
+    metric: Metric,
+    representations: Mapping[tuple[int, ...], Numbers],
+    dims: tuple[str, ...],
+) -> Measured:
+    """Add the numbers by which a metric describes each network.
+
+    A metric without the method ``variables`` adds none. Networks without a representation are NaN.
+
+    Parameters
+    ----------
+    representations : index of a network (or of a layer of it) -> its representation
+    dims : names of the dimensions of these indices
+
+    Raises
+    ------
+    PluginError
+        If what the metric returns is no variable, uses the name of another one, or differs in its
+        dimensions from network to network.
+    """
+    if not hasattr(metric, "variables"):
+        return measured
+    shape = np.shape(measured.variables["similarity"].values)[: len(dims)]
+    added: Variables = {}
+    for index, representation in representations.items():
+        described = metric.variables(representation)
+        if not isinstance(described, Mapping):
+            raise _wrong(metric, f"variables gave {type(described).__name__}", "a mapping")
+        for name, variable in described.items():
+            values = _numbers_of(metric, name, variable)
+            if name not in added:
+                _check_names(
+                    metric, measured, name, (*dims, *variable.dims), (*shape, *values.shape)
+                )
+                empty = np.full((*shape, *values.shape), np.nan)
+                added[name] = variable._replace(dims=(*dims, *variable.dims), values=empty)
+            if added[name].values[index].shape != values.shape:
+                got = f"variable '{name}' has shape {values.shape} for one network"
+                raise _wrong(metric, got, f"{added[name].values[index].shape} as for another")
+            added[name].values[index] = values
+    return replace(measured, variables={**measured.variables, **added})
+
+
+def _numbers_of(metric: Metric, name: Any, variable: Any) -> Numbers:
+    """Return the values of a variable, which have to be numbers with the dimensions it names."""
+    if not isinstance(variable, Variable):
+        got = f"variable '{name}' is of type {type(variable).__name__}"
+        raise _wrong(metric, got, "a repsim_energy.Variable")
+    values = np.asarray(variable.values)
+    if values.dtype.kind not in "fiub" or values.ndim != len(variable.dims):
+        got = f"variable '{name}' has {values.dtype} values of shape {values.shape}"
+        raise _wrong(metric, got, f"numbers with the dimensions {tuple(variable.dims)}")
+    return values.astype(np.float64)
+
+
+def _check_names(
+    metric: Metric, measured: Measured, name: str, dims: tuple[str, ...], shape: tuple[int, ...]
+) -> None:
+    """Refuse names that are in use, except dimensions of the same size."""
+    sizes = {
+        dim: size
+        for variable in measured.variables.values()
+        for dim, size in zip(variable.dims, np.shape(variable.values), strict=True)
+    }
+    used = {*measured.variables, *measured.coords} - set(sizes)
+    if name in used or name in sizes:
+        raise _wrong(metric, f"a variable called '{name}', which the result has", "another name")
+    for dim, size in zip(dims, shape, strict=True):
+        if dim in used or dims.count(dim) > 1 or sizes.get(dim, size) != size:
+            got = f"variable '{name}' has a dimension '{dim}' of size {size}, which is in use"
+            raise _wrong(metric, got, "another name")
+
+
+def _wrong(metric: Metric, got: str, expected: str) -> PluginError:
+    return PluginError(f"metric '{metric.name}': got {got}, expected {expected}")

@@ -1,0 +1,18 @@
+"""Results: their schema, their files, and their summary."""
+
+from __future__ import annotations
+
+from repsim_energy.results.files import open_result, save_result, save_results, to_json
+from repsim_energy.results.schema import SCHEMA_VERSION, Variable, assemble
+from repsim_energy.results.summary import summarize
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Variable",
+    "assemble",
+    "open_result",
+    "save_result",
+    "save_results",
+    "summarize",
+    "to_json",
+]

@@ -1,0 +1,227 @@
+"""Result files: written and read as netCDF4, with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+import xarray as xr
+from xarray.backends import NetCDF4DataStore
+
+from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
+from repsim_energy.results.schema import SCHEMA_VERSION
+from repsim_energy.results.version1 import from_version_1
+from repsim_energy.storage import atomic_path, check_writable
+
+__all__ = ["open_result", "save_result", "save_results", "to_json"]
+
+SEAL = b"\nrepsim-energy sha256 "
+"""Separates the netCDF4 content of a file from the SHA-256 of that content.
+
+netCDF and HDF5 ignore bytes behind the end. By themselves they notice only a part of all damage,
+and some damage makes them run forever."""
+
+
+def save_result(result: xr.Dataset, path: str | Path) -> None:
+    """Write a result as a netCDF4 file that ends with the SHA-256 of its content.
+
+    The file is written under another name and then renamed: whoever stops the process finds the old
+    file or the whole new one.
+
+    Parameters
+    ----------
+    result : of :func:`repsim_energy.compare`
+    path : of the file, such as ``result.nc``; its folder must exist
+
+    Raises
+    ------
+    UsageError
+        If ``result`` is no ``xarray.Dataset``, or the path cannot be written.
+    RepsimError
+        If writing fails, for example on a full disk. What the path held before is unchanged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> import repsim_energy as rs
+    >>> bank, images = torch.rand(4, 1, 2, 2), torch.rand(20, 1, 6, 6)
+    >>> result = rs.compare({"mine": bank}, images)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rs.save_result(result, f"{folder}/result.nc")
+    ...     rs.open_result(f"{folder}/result.nc").identical(result)
+    True
+    """
+    save_results({"": result}, path)
+
+
+def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
+    """Write several results into one file.
+
+    Parameters
+    ----------
+    results : name of a group of the file -> result; the name ``""`` is the root group
+
+    Raises
+    ------
+    UsageError, RepsimError
+        As :func:`save_result`.
+    """
+    for result in results.values():
+        if not isinstance(result, xr.Dataset):
+            raise UsageError(
+                f"got a result of type {type(result).__name__}, expected the xarray.Dataset that "
+                "compare returns; save that"
+            )
+    path = Path(path)
+    check_writable(path)
+    try:
+        content = _as_bytes(results)
+    except (OSError, RuntimeError) as error:  # netCDF has no word for a full disk
+        raise RepsimError(
+            f"'{path}' could not be written ({reason_of(error)}), perhaps because the folder for "
+            f"temporary files '{tempfile.gettempdir()}' is full; TMPDIR names another"
+        ) from error
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.write(SEAL + hashlib.sha256(content).hexdigest().encode())
+
+
+def _as_bytes(results: Mapping[str, xr.Dataset]) -> bytes:
+    """Return the netCDF4 content of a file of results.
+
+    netCDF writes it to a temporary file, because netCDF reports a full disk by no clear error and
+    refuses file names that are not UTF-8.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "results.nc")
+        for number, (group, result) in enumerate(results.items()):
+            encoding: dict[Hashable, dict[str, Any]] = {
+                name: {"zlib": True, "fletcher32": True}
+                for name, variable in result.variables.items()
+                if variable.dtype.kind in "fiu" and variable.ndim
+            }
+            result.to_netcdf(
+                path,
+                mode="a" if number else "w",
+                group=group or None,
+                engine="netcdf4",
+                format="NETCDF4",
+                encoding=encoding,
+            )
+        return path.read_bytes()
+
+
+def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
+    """Read a result file into memory.
+
+    Files of earlier schema versions are returned in the form of the present one.
+
+    Parameters
+    ----------
+    path : of a file that :func:`save_result`, ``repsim compare -o`` or ``repsim reproduce`` wrote
+    group : name of one of several results in the file, such as ``cifar10`` in ``table1.nc``;
+        ``None`` for a file of one result
+
+    Returns
+    -------
+    xarray.Dataset
+        The result, as :func:`repsim_energy.compare` returned it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or group, or ``group`` is left out and there are several.
+    FileError
+        If the file is damaged, no result of this package, or of a later schema version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> import repsim_energy as rs
+    >>> bank, images = torch.rand(4, 1, 2, 2), torch.rand(20, 1, 6, 6)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rs.save_result(rs.compare({"mine": bank}, images), f"{folder}/result.nc")
+    ...     list(rs.open_result(f"{folder}/result.nc").energy.sizes.items())
+    [('dataset', 1), ('model', 1), ('seed', 1), ('stage', 3), ('component', 4)]
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
+    try:
+        with netCDF4.Dataset("results.nc", memory=_unsealed(path)) as file:
+            store = NetCDF4DataStore(_place(file, path, group))  # type: ignore[no-untyped-call]
+            result = xr.open_dataset(store).load()
+        version = result.attrs.get("schema_version")
+        known = isinstance(version, int | np.integer) and version <= SCHEMA_VERSION
+        if known and version == 1:
+            result = from_version_1(result)
+    except RepsimError:
+        raise
+    except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy
+        raise FileError(
+            f"'{path}' cannot be read as netCDF4 ({reason_of(error)}); make it anew"
+        ) from error
+    if not known:
+        raise FileError(
+            f"'{path}' has schema version {version}, expected up to {SCHEMA_VERSION} of a "
+            "repsim-energy result; update repsim-energy or choose another file"
+        )
+    return result
+
+
+def _place(file: netCDF4.Dataset, path: Path, group: str | None) -> netCDF4.Dataset:
+    """Return the root or the group that holds a result."""
+    groups = list(file.groups)
+    ours = bool(groups) and "schema_version" in file.groups[groups[0]].ncattrs()
+    if ours and group not in groups:
+        raise UsageError(
+            f"'{path}' holds several results, got group {group!r}, expected one of "
+            f"{', '.join(groups)}"
+        )
+    if group is not None and not groups:
+        raise UsageError(
+            f"'{path}' holds one result without groups, got group {group!r}; leave it out"
+        )
+    return file if group is None else file.groups[group]
+
+
+def _unsealed(path: Path) -> bytes:
+    """Return the netCDF4 content of a file after checking its SHA-256.
+
+    Files of the earliest versions, and those that other software wrote, have no SHA-256.
+    """
+    data = path.read_bytes()
+    content, _, digest = data.rpartition(SEAL)
+    if not content or len(digest) != 64:
+        return data
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise FileError(
+            f"'{path}' cannot be read: it is damaged, its bytes are not those that were written; "
+            "make it anew"
+        )
+    return content
+
+
+def to_json(result: xr.Dataset) -> str:
+    """Return a result as JSON text; undefined and infinite numbers are null."""
+    return json.dumps(_plain(result.to_dict()), indent=1)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
