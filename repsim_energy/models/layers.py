@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from repsim_energy.interfaces import PatchTransform
 from repsim_energy.models.impulses import impulse_response
 
 __all__ = [
+    "NamedConv",
     "applies_its_weight",
     "find_first_conv",
     "init_first_layer",
@@ -21,8 +24,21 @@ __all__ = [
 ]
 
 
-def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv2d]:
-    """Return the name and the convolution whose filters see image patches.
+class NamedConv(NamedTuple):
+    """A convolution and its name in the network.
+
+    Parameters
+    ----------
+    name : dotted, as in ``named_modules()``
+    module : the convolution
+    """
+
+    name: str
+    module: nn.Conv2d
+
+
+def find_first_conv(module: nn.Module, name: str | None = None) -> NamedConv:
+    """Return the convolution whose filters see image patches, with its name.
 
     Without a name this is the first ``Conv2d`` in the order in which the network registers its
     layers: the stem of a CNN, the patch embedding of a vision transformer.
@@ -32,6 +48,10 @@ def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn
     module : any network
     name : the dotted name of another ``Conv2d`` to take
 
+    Returns
+    -------
+    A named tuple with the fields ``name`` and ``module``
+
     Raises
     ------
     UsageError
@@ -40,8 +60,8 @@ def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn
     Examples
     --------
     >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), nn.Conv2d(8, 8, 3))
-    >>> find_first_conv(net)[0]
-    '0.0'
+    >>> find_first_conv(net).name, find_first_conv(net, "1").module.in_channels
+    ('0.0', 8)
     """
     convolutions = {n: m for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
     kind = type(module).__name__
@@ -53,7 +73,7 @@ def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn
     if name is not None and name not in convolutions:
         raise unknown_name(f"convolution of {kind}", name, convolutions)
     name = next(iter(convolutions)) if name is None else name
-    return name, convolutions[name]
+    return NamedConv(name, convolutions[name])
 
 
 def read_filters(layer: nn.Conv2d, name: str = "layer") -> Tensor:
@@ -154,7 +174,7 @@ def init_first_layer(
     frozen : True keeps it as initialized through any training
     sigma : the standard deviation of normal initial weights; ``None`` leaves them as they are
     """
-    _, layer = find_first_conv(module)
+    layer = find_first_conv(module).module
     if sigma is not None:
         if sigma < 0:
             raise UsageError(f"sigma is {sigma}, expected a standard deviation >= 0")
@@ -199,7 +219,7 @@ def see_transformed_patches(
         Where the transform is of other patches.
     """
     if name is None:
-        name, _ = find_first_conv(module)
+        name = find_first_conv(module).name
     layer = module.get_submodule(name)
     if not isinstance(layer, nn.Conv2d) or not applies_its_weight(layer):
         raise UsageError(

@@ -171,7 +171,7 @@ def filters_of_weights(
         else:
             return weights
         if image is None:
-            return read_filters(find_first_conv(module, name)[1], name)
+            return read_filters(find_first_conv(module, name).module, name)
         return applied_filters(module, name, image)
 
 

@@ -256,7 +256,7 @@ def test_one_cycle_takes_the_steps_of_its_definition(data):
     torch.manual_seed(0)
     found = linear_cnn(3, 3, filters=4, sigma=0.1)
     expected = copy.deepcopy(found)
-    train(found, find_first_conv(found)[0], data.train, data.test, norm, recipe, 5, CPU)
+    train(found, find_first_conv(found).name, data.train, data.test, norm, recipe, 5, CPU)
     velocity = [torch.zeros_like(p) for p in expected.parameters() if p.requires_grad]
     for size, chosen in zip(sizes, batches(len(data.train), recipe, 5), strict=False):
         weights = [p for p in expected.parameters() if p.requires_grad]

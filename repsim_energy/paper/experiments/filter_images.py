@@ -58,4 +58,4 @@ def _imagenet(setting: Setting, outcome: Outcome) -> dict[str, Tensor]:
     if not found:
         return {}
     found = {**untrained(setting, KERNELS[7][:1]), **found}
-    return {name: read_filters(find_first_conv(net)[1]) for name, net in found.items()}
+    return {name: read_filters(find_first_conv(net).module) for name, net in found.items()}
