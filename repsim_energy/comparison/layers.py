@@ -19,6 +19,7 @@ from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric, TrainedModel
 from repsim_energy.models.first_layer import first_layer
+from repsim_energy.numerics.features import is_channels_last
 from repsim_energy.training.build import NETWORK_ERRORS, build, image_shape, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
@@ -274,7 +275,7 @@ class _Kept:
 def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
     """Return space for so many rows, in the answer's order of memory: copied much faster."""
     space = torch.empty(rows, *answer.shape[1:], dtype=answer.dtype, device="cpu")
-    last = answer.ndim == 4 and answer.is_contiguous(memory_format=torch.channels_last)
+    last = is_channels_last(answer)
     return space.contiguous(memory_format=torch.channels_last) if last else space
 
 

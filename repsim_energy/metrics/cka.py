@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import Activations, Direction, OperatesOn
-from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, hsic_matrix, ratio
 from repsim_energy.numerics.cka.null import (
     FEWEST,
@@ -18,6 +16,7 @@ from repsim_energy.numerics.cka.null import (
     permutation_invariants,
     shuffled_band,
 )
+from repsim_energy.numerics.features import flatten_activations
 
 __all__ = ["LinearCKA"]
 
@@ -61,7 +60,7 @@ class LinearCKA:
 
         One row of 4 + n² numbers; the rows of several batches are stacked.
         """
-        matrix = hsic_matrix(centered_gram(_rows(subject.values)), self.estimator)
+        matrix = hsic_matrix(centered_gram(flatten_activations(subject.values)), self.estimator)
         row: Array = torch.cat((permutation_invariants(matrix), matrix.flatten())).cpu().numpy()
         return row
 
@@ -83,14 +82,6 @@ class LinearCKA:
             return permutation_band(a[:, :INVARIANTS], b[:, :INVARIANTS])
         n = int(a[0, 0])
         return shuffled_band(*(torch.from_numpy(r[0, INVARIANTS:]).view(n, n) for r in (a, b)))
-
-
-@takes_arrays
-def _rows(activations: Tensor) -> Tensor:
-    """Return (n, d) features in the order of memory, which CKA does not depend on."""
-    if activations.ndim == 4 and activations.is_contiguous(memory_format=torch.channels_last):
-        activations = activations.permute(0, 2, 3, 1)
-    return activations.reshape(len(activations), -1)
 
 
 def _same_images(a: Array, b: Array) -> tuple[Array, Array]:

@@ -81,30 +81,25 @@ class Rows:
 
 
 def read_rows(subject: rs.Activations, metric: str, least: int) -> Rows:
-    """Return activations (n, ...) flattened to (n, d).
+    """Return activations (n, ...) flattened to (n, d), in the order of memory.
 
-    Features come in the order of memory, on which no measure here depends.
+    Parameters
+    ----------
+    metric : its name, for errors
+    least : the fewest images it needs
 
     Raises
     ------
-    ShapeError, DataError
-        For other shapes, fewer than ``least`` images, NaN or infinite values.
+    ShapeError
+        For activations with fewer than two axes.
+    DataError
+        For fewer than ``least`` images, NaN or infinite values.
     """
-    found = subject.values
-    if found.ndim < 2:
-        raise rs.ShapeError(
-            f"activations have shape {tuple(found.shape)}, expected (images, ...); give each image "
-            "a row"
-        )
-    if len(found) < least:
+    rows = rs.flatten_activations(subject.values).cpu()
+    if len(rows) < least:
         raise rs.DataError(
-            f"got {len(found)} images, expected at least {least} for {metric}; show more"
+            f"got {len(rows)} images, expected at least {least} for {metric}; show more"
         )
-    if found.ndim == 4 and found.is_contiguous(memory_format=torch.channels_last):
-        found = found.permute(0, 2, 3, 1)
-    rows = found.detach().flatten(1).cpu()
     if rows.dtype not in (torch.float32, torch.float64):
         rows = rows.float() if rows.is_floating_point() else rows.double()
-    if rows.numel() and not torch.isfinite(torch.stack(torch.aminmax(rows))).all():
-        raise rs.DataError("activations hold NaN or infinite values, expected finite ones")
     return Rows(rows.numpy())

@@ -12,8 +12,8 @@ import repsim_energy as rs
 import scipy.linalg
 
 from repsim_classics.activations import Array, read_rows
+from repsim_classics.choices import check_choice
 from repsim_classics.coordinates import nuclear_norm, principal_coordinates, quick_nuclear_norm
-from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
 
 __all__ = ["CCA", "PWCCA", "SVCCA"]
 
@@ -22,7 +22,7 @@ Statistic = Literal["mean", "r2"]
 CONSTANT = "activations are the same for all images"
 
 
-class _Canonical(ShuffledMetric):
+class _Canonical(rs.ShuffledMetric):
     """What is made of the canonical correlations of two orthonormal bases (n, r)."""
 
     name: str
@@ -91,13 +91,15 @@ class CCA(_Canonical):
 
     def _defined(self, basis: Array) -> Array:
         if why := self._none(*basis.shape):
-            return undefined((len(basis), 1), why)
+            return self.undefined((len(basis), 1), why)
         return basis
 
-    def _value(self, a: Array, b: Array) -> float:
+    def value(self, a: Array, b: Array) -> float:
+        """Return the mean of the canonical correlations, or of their squares."""
         return self._statistic(a, b, nuclear_norm)
 
-    def _quick(self, a: Array, b: Array) -> float:
+    def approximate_value(self, a: Array, b: Array) -> float:
+        """Return the same from a faster sum of singular values."""
         return self._statistic(a, b, quick_nuclear_norm)
 
     def _statistic(self, a: Array, b: Array, norm: Callable[[Array], float]) -> float:
@@ -161,14 +163,14 @@ class PWCCA(_Canonical):
         rows = read_rows(subject, self.name, least=3)
         n, d = rows.shape
         if d >= n and rows.vary():
-            return undefined(
+            return self.undefined(
                 (n, 1),
                 f"pwcca of {n} images and {d} features is undefined, expected fewer features than "
                 f"images; {self.remedy}",
             )
         basis, _ = principal_coordinates(rows) if d < n else (np.empty((n, 0)), None)
         if why := self._none(*basis.shape):
-            return undefined((n, 1), why)
+            return self.undefined((n, 1), why)
         features = np.hstack([block - block.mean(0) for block in rows.blocks()])
         return np.stack((np.pad(basis, ((0, 0), (0, d - basis.shape[1]))), features), axis=1)
 
@@ -176,7 +178,8 @@ class PWCCA(_Canonical):
         padded = representation[:, 0]
         return padded[:, padded.any(axis=0)]
 
-    def _value(self, a: Array, b: Array) -> float:
+    def value(self, a: Array, b: Array) -> float:
+        """Return the mean of the two weighted means of the canonical correlations."""
         p, q = self._basis(a), self._basis(b)
         left, correlations, right = scipy.linalg.svd(
             p.T @ q, full_matrices=False, check_finite=False

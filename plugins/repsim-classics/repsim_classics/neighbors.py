@@ -9,14 +9,14 @@ import numpy as np
 import repsim_energy as rs
 
 from repsim_classics.activations import Array, read_rows
-from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
+from repsim_classics.choices import check_choice
 
 __all__ = ["MutualKNN"]
 
 Distance = Literal["cosine", "euclidean"]
 
 
-class MutualKNN(ShuffledMetric):
+class MutualKNN(rs.ShuffledMetric):
     r"""The fraction of nearest neighbors that both networks give an image.
 
     :math:`\frac{1}{n k} \sum_i |N_X(i) \cap N_Y(i)|`, where N(i) are the k images nearest to i.
@@ -55,13 +55,13 @@ class MutualKNN(ShuffledMetric):
                 "in any network; use a smaller k or show more images"
             )
         if not rows.vary():
-            return undefined((n, 1), "activations are the same for all images")
+            return self.undefined((n, 1), "activations are the same for all images")
         near = rows.gram("images" if self.distance == "euclidean" else "nothing")
         lengths = np.sqrt(near.diagonal())
         if self.distance == "euclidean":
             near = 2 * near - np.square(lengths)  # minus the distance, up to a number for each row
         elif missing := int((lengths == 0).sum()):
-            return undefined(
+            return self.undefined(
                 (n, 1),
                 f"{missing} of {n} images have activations of zero alone, which have no direction; "
                 "use mutual_knn:distance=euclidean",
@@ -88,12 +88,14 @@ class MutualKNN(ShuffledMetric):
         """Return how large a representation of so many activations of one layer is."""
         return 8 * images * self.k
 
-    def _value(self, a: Array, b: Array) -> float:
+    def value(self, a: Array, b: Array) -> float:
+        """Return the fraction of nearest neighbors that two networks share."""
         return float((_mask(a) & _mask(b)).sum()) / a.size
 
-    def _shuffled(self, b: Array, generator: np.random.Generator) -> Array:
-        order = generator.permutation(len(b))
-        return np.argsort(order)[b[order].astype(np.intp)].astype(np.float64)
+    def shuffle(self, representation: Array, generator: np.random.Generator) -> Array:
+        """Return the neighbors of images in a random order."""
+        order = generator.permutation(len(representation))
+        return np.argsort(order)[representation[order].astype(np.intp)].astype(np.float64)
 
 
 def _mask(neighbors: Array) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

@@ -9,15 +9,15 @@ import numpy as np
 import repsim_energy as rs
 
 from repsim_classics.activations import Array, read_rows
+from repsim_classics.choices import check_choice
 from repsim_classics.coordinates import nuclear_norm, principal_coordinates, quick_nuclear_norm
-from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
 
 __all__ = ["Procrustes"]
 
 Form = Literal["squared", "angular"]
 
 
-class Procrustes(ShuffledMetric):
+class Procrustes(rs.ShuffledMetric):
     r"""Orthogonal Procrustes distance of centered activations of unit norm.
 
     ``squared``: :math:`d = \min_Q \|X - Y Q\|_F^2 = 2 - 2 \|X^\top Y\|_*` over orthogonal Q, the
@@ -47,13 +47,15 @@ class Procrustes(ShuffledMetric):
         rows = read_rows(subject, self.name, least=3)
         basis, sizes = principal_coordinates(rows)
         if not len(sizes):
-            return undefined((rows.shape[0], 1), "activations are the same for all images")
+            return self.undefined((rows.shape[0], 1), "activations are the same for all images")
         return basis * (sizes / np.linalg.norm(sizes))
 
-    def _value(self, a: Array, b: Array) -> float:
+    def value(self, a: Array, b: Array) -> float:
+        """Return the distance of two sets of principal coordinates."""
         return self._distance(nuclear_norm(a.T @ b))
 
-    def _quick(self, a: Array, b: Array) -> float:
+    def approximate_value(self, a: Array, b: Array) -> float:
+        """Return the distance from a faster sum of singular values."""
         return self._distance(quick_nuclear_norm(a.T @ b))
 
     def _distance(self, cosine: float) -> float:

@@ -7,16 +7,17 @@ from typing import Literal
 
 import numpy as np
 import repsim_energy as rs
+import torch
 
 from repsim_classics.activations import Array, read_rows
-from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
+from repsim_classics.choices import check_choice
 
 __all__ = ["RBFCKA"]
 
 Estimator = Literal["debiased", "biased"]
 
 
-class RBFCKA(ShuffledMetric):
+class RBFCKA(rs.ShuffledMetric):
     r"""CKA with a Gaussian kernel whose width is a fraction of the median distance of images.
 
     .. math:: K_{ij} = \exp\left(-\frac{\|x_i - x_j\|^2}{2 b^2 m}\right),\qquad
@@ -55,27 +56,32 @@ class RBFCKA(ShuffledMetric):
         np.fill_diagonal(distances, 0)
         median = float(np.median(distances))
         if median <= rows.shape[1] * rows.rounding**2:
-            return undefined((n, 1), "more than half of the distances between images are zero")
+            return self.undefined((n, 1), "more than half of the distances between images are zero")
         kernel = np.exp(-distances / (2 * self.bandwidth**2 * median))
-        centered = _centered(kernel) if self.estimator == "biased" else _unbiased(kernel)
-        norm = float(np.linalg.norm(centered))
+        if self.estimator == "biased":
+            matrix = _centered(kernel)
+        else:
+            matrix = rs.unbiased_gram(torch.from_numpy(kernel)).numpy()
+        norm = float(np.linalg.norm(matrix))
         if norm <= 1e-12 * n:
-            return undefined(
+            return self.undefined(
                 (n, 1),
                 f"the kernel with bandwidth {self.bandwidth:g} is the same for all pairs of images",
             )
-        return centered / norm
+        return matrix / norm
 
     def representation_bytes(self, images: int) -> int:
         """Return how large a representation of so many activations of one layer is."""
         return 8 * images * images
 
-    def _value(self, a: Array, b: Array) -> float:
+    def value(self, a: Array, b: Array) -> float:
+        """Return the inner product of two kernel matrices of unit norm."""
         return float(np.vdot(a, b).clip(*self.bounds))
 
-    def _shuffled(self, b: Array, generator: np.random.Generator) -> Array:
-        order = generator.permutation(len(b))
-        return b[np.ix_(order, order)]
+    def shuffle(self, representation: Array, generator: np.random.Generator) -> Array:
+        """Return the kernel matrix with rows and columns in one random order."""
+        order = generator.permutation(len(representation))
+        return representation[np.ix_(order, order)]
 
 
 def _centered(kernel: Array) -> Array:
@@ -83,20 +89,3 @@ def _centered(kernel: Array) -> Array:
     means = kernel.mean(0)
     centered: Array = kernel - means - means[:, None] + means.mean()
     return centered
-
-
-def _unbiased(kernel: Array) -> Array:
-    r"""Return a matrix whose product with another's, entry by entry, is n (n - 3) HSIC_1.
-
-    :math:`A_{ij} = K_{ij} - (r_i + r_j) / (n - 2) + s / ((n - 1)(n - 2))` off the diagonal and 0 on
-    it, with the sums r of rows and s of all, both without the diagonal.
-
-    Source: Székely and Rizzo (2014), Definition 2.
-    """
-    n = len(kernel)
-    without = kernel - np.diag(kernel.diagonal())
-    sums = without.sum(0)
-    unbiased: Array = without - (sums + sums[:, None]) / (n - 2)
-    unbiased += sums.sum() / ((n - 1) * (n - 2))
-    np.fill_diagonal(unbiased, 0)
-    return unbiased

@@ -11,7 +11,7 @@ import scipy.stats
 from scipy.spatial.distance import squareform
 
 from repsim_classics.activations import Array, Rows, read_rows
-from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
+from repsim_classics.choices import check_choice
 
 __all__ = ["RSA"]
 
@@ -24,7 +24,7 @@ WITHOUT_MEAN = ("cosine", "cosine_cov", "bures")
 """Comparers for which dissimilarities that are all equal are a pattern like any other."""
 
 
-class RSA(ShuffledMetric):
+class RSA(rs.ShuffledMetric):
     r"""Representational similarity analysis: whether the same pairs of images are far apart.
 
     The dissimilarities of all n (n - 1) / 2 pairs of images in one network, its RDM, are compared
@@ -63,29 +63,31 @@ class RSA(ShuffledMetric):
         rows = read_rows(subject, self.name, least=4)
         shape = (self._pairs(rows.shape[0]),)
         if not rows.vary():
-            return undefined(shape, "activations are the same for all images")
+            return self.undefined(shape, "activations are the same for all images")
         rdm = _euclidean(rows) if self.dissimilarity == "euclidean" else _correlation(rows)
         if np.isnan(rdm).any():
-            return undefined(
+            return self.undefined(
                 shape,
                 "some images have equal activations in all features, which correlate with nothing; "
                 "use rsa:dissimilarity=euclidean",
             )
         if self.method not in WITHOUT_MEAN and np.ptp(rdm) <= 1e-12 * rdm.max():
-            return undefined(shape, "all pairs of images are equally far apart")
+            return self.undefined(shape, "all pairs of images are equally far apart")
         return scipy.stats.rankdata(rdm) if self.method == "spearman" else rdm
 
     def representation_bytes(self, images: int) -> int:
         """Return how large a representation of so many activations of one layer is."""
         return 8 * self._pairs(images)
 
-    def _value(self, a: Array, b: Array) -> float:
+    def value(self, a: Array, b: Array) -> float:
+        """Return how rsatoolbox compares two dissimilarity vectors."""
         method = "corr" if self.method == "spearman" else self.method
         found = _rsatoolbox().rdm.compare(a[None], b[None], method=method)
         return float(np.clip(found.item(), *self.bounds))
 
-    def _shuffled(self, b: Array, generator: np.random.Generator) -> Array:
-        square = squareform(b)
+    def shuffle(self, representation: Array, generator: np.random.Generator) -> Array:
+        """Return the dissimilarities of images in a random order."""
+        square = squareform(representation)
         order = generator.permutation(len(square))
         shuffled: Array = squareform(square[np.ix_(order, order)], checks=False)
         return shuffled

@@ -10,7 +10,7 @@ from repsim_classics.neighbors import MutualKNN
 
 def shuffled_values(metric, a, b, count, seed=7):
     generator = np.random.default_rng(seed)
-    return np.array([metric._value(a, metric._shuffled(b, generator)) for _ in range(count)])
+    return np.array([metric.value(a, metric.shuffle(b, generator)) for _ in range(count)])
 
 
 @pytest.mark.parametrize("name", [n for n in METRICS if "kendall" not in n and "tau" not in n])
@@ -42,7 +42,7 @@ def test_shuffling_is_showing_the_images_in_another_order(name, pair):
     a, b = represent(metric, x), represent(metric, y)
     order = np.random.default_rng(3).permutation(40)
     expected = metric.compare(a, represent(metric, y[order]))
-    shuffled = metric._shuffled(b, np.random.default_rng(3))
+    shuffled = metric.shuffle(b, np.random.default_rng(3))
     assert metric.compare(a, shuffled) == pytest.approx(expected, abs=1e-9)
 
 

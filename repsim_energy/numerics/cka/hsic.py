@@ -12,6 +12,7 @@ from torch import Tensor
 from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.cka.mixed_precision import RowProducts, as_floating, typical_row
+from repsim_energy.numerics.features import check_finite
 from repsim_energy.numerics.settings import own_settings
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "Estimator",
     "centered_gram",
     "check_estimator",
-    "check_finite",
     "check_rows",
     "cka_from_grams",
     "debiased_hsic",
@@ -39,6 +39,9 @@ NOTHING = 1e-9
 rounding (seen: 2e-11 with products of float32). Of independent features they are about 1 / sqrt(d).
 """
 
+MAX_ASYMMETRY = 1e-5
+"""Largest difference of a kernel from its transpose, relative to its largest entry."""
+
 COLUMNS = 4096
 """Features that are multiplied at once; a wide layer is never copied whole."""
 
@@ -46,7 +49,26 @@ COLUMNS = 4096
 @takes_arrays
 @own_settings()
 def centered_gram(features: Tensor) -> Tensor:
-    r"""Return :math:`K = \tilde X \tilde X^\top` of centered features: (n, d) -> (n, n) float64.
+    r"""Return the Gram matrix of features whose mean over the examples is subtracted.
+
+    .. math:: K = \tilde X \tilde X^\top,\qquad \tilde X = X - \tfrac1n 1 1^\top X
+
+    Parameters
+    ----------
+    features : (n, d) of any real number type; :func:`~repsim_energy.flatten_activations` gives
+        them of any activations. float32 features are multiplied in float32 and summed in float64
+        where they are many
+
+    Returns
+    -------
+    (n, n) float64, symmetric, with rows that sum to zero
+
+    Raises
+    ------
+    ShapeError
+        For features that are not (n, d).
+    DataError
+        For complex, NaN or infinite features.
 
     Examples
     --------
@@ -54,6 +76,11 @@ def centered_gram(features: Tensor) -> Tensor:
     tensor([[ 1., -1.],
             [-1.,  1.]], dtype=torch.float64)
     """
+    if features.ndim != 2 or len(features) == 0:
+        raise ShapeError(
+            f"features have shape {tuple(features.shape)}, expected (n, d) with a row per example; "
+            "flatten them"
+        )
     rounding = rounding_of(features)
     features = as_floating(features)
     gram = _centered_gram(features, features.dtype, rounding)
@@ -94,23 +121,56 @@ def _deviations(features: Tensor, rounding: float) -> Tensor:
     return x.mul_(torch.maximum(-lowest, highest) > rounding * mean.abs())
 
 
+@takes_arrays
 @own_settings()
 def unbiased_gram(gram: Tensor) -> Tensor:
-    r"""Return the unbiased form of a centered Gram matrix.
+    r"""Return the unbiased form of a Gram or kernel matrix, whose products estimate HSIC.
 
-    .. math:: A_{ij} = K_{ij} + \frac{K_{ii} + K_{jj}}{n - 2}
-        - \frac{\operatorname{tr} K}{(n - 1)(n - 2)}\ (i \ne j),\qquad A_{ii} = 0
+    .. math:: A_{ij} = K_{ij} - \frac{r_i + r_j}{n - 2} + \frac{s}{(n - 1)(n - 2)}\ (i \ne j),
+        \qquad A_{ii} = 0
 
-    Its rows sum to zero, and :math:`\sum A_{ij} B_{ij} = n (n - 3) \mathrm{HSIC}_1`.
+    :math:`r_i` is the sum of row i without its diagonal entry and s the sum of all :math:`r_i`. The
+    rows of A sum to zero, and :math:`\sum_{ij} A_{ij} B_{ij} = n (n - 3)\,\mathrm{HSIC}_1`.
+    Centering K does not change A.
 
-    Source: Székely and Rizzo (2014), Definition 2, where the rows of K sum to zero.
+    Source: Székely and Rizzo (2014), "Partial distance correlation with methods for
+    dissimilarities", Definition 2; doi:10.1214/14-AOS1255.
 
     Parameters
     ----------
-    gram : (n, n) centered, n > 2
+    gram : (n, n) symmetric, n >= 4, a tensor or an array
+
+    Returns
+    -------
+    (n, n) float64 tensor, symmetric, zero on the diagonal
+
+    Raises
+    ------
+    ShapeError
+        For a matrix that is not square.
+    DataError
+        For fewer than four examples, a matrix that is not symmetric, NaN or infinite values.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]])
+    >>> unbiased_gram(features @ features.T)[0].round(decimals=3).tolist()
+    [0.0, -0.667, 1.333, -0.667]
     """
-    n, diagonal = len(gram), gram.diagonal()
-    shares = diagonal / (n - 2) - diagonal.sum() / (2 * (n - 1) * (n - 2))
+    if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
+        raise ShapeError(f"a Gram matrix has shape {tuple(gram.shape)}, expected (n, n)")
+    check_estimator("debiased", len(gram))
+    check_finite(gram)
+    gram = gram.double()
+    if (gram - gram.T).abs().max() > MAX_ASYMMETRY * gram.abs().max():
+        raise DataError("a Gram matrix is not symmetric, expected the same kernel for both orders")
+    return _unbiased(gram, gram.clone().fill_diagonal_(0).sum(1))
+
+
+def _unbiased(gram: Tensor, row_sums: Tensor) -> Tensor:
+    """Return what :func:`unbiased_gram` does, given the row sums without the diagonal."""
+    n = len(gram)
+    shares = row_sums.sum() / (2 * (n - 1) * (n - 2)) - row_sums / (n - 2)
     return (gram + shares).add_(shares[:, None]).fill_diagonal_(0)
 
 
@@ -129,7 +189,7 @@ def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
     check_estimator(estimator, len(gram))
     if estimator == "biased":
         return gram
-    matrix = unbiased_gram(gram)
+    matrix = _unbiased(gram, -gram.diagonal())  # rows of a centered matrix sum to zero
     if matrix.abs().max() <= NOTHING * gram.diagonal().max():
         return matrix.zero_()
     return matrix.div_(math.sqrt(len(gram) * (len(gram) - 3)))
@@ -187,12 +247,6 @@ def check_rows(x: Tensor, y: Tensor) -> None:
             f"features have shapes {tuple(x.shape)} and {tuple(y.shape)}, expected (n, d1) and "
             "(n, d2) with one row per example; flatten them and show both the same examples"
         )
-
-
-def check_finite(features: Tensor) -> None:
-    """Refuse NaN and infinite values."""
-    if features.numel() and not torch.isfinite(torch.stack(torch.aminmax(features))).all():
-        raise DataError("features hold NaN or infinite values, expected finite ones")
 
 
 def check_estimator(estimator: str, n: int) -> None:

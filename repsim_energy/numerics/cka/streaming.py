@@ -11,7 +11,6 @@ from repsim_energy.numerics.cka.hsic import (
     Estimator,
     centered_gram,
     check_estimator,
-    check_finite,
     check_rows,
     cka_from_grams,
     debiased_hsic,
@@ -25,6 +24,7 @@ from repsim_energy.numerics.cka.mixed_precision import (
     row_lengths,
     typical_row,
 )
+from repsim_energy.numerics.features import check_finite
 from repsim_energy.numerics.settings import own_settings
 
 __all__ = ["StreamingCKA", "Estimator", "cka"]
