@@ -18,7 +18,7 @@ from repsim_energy.doctor.pictures import features
 from repsim_energy.interfaces import Activations
 from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, cka_from_grams
-from repsim_energy.numerics.cka.mixed_precision import SETTLED
+from repsim_energy.numerics.cka.mixed_precision import MAX_FLOAT32_ROWS
 from repsim_energy.numerics.cka.null import INVARIANTS
 from repsim_energy.numerics.cka.streaming import StreamingCKA, cka
 
@@ -39,7 +39,7 @@ WIDE = (910, 140, 130)
 BATCHES = 7
 """Into how many parts examples are cut."""
 
-OFTEN = 2 * (SETTLED // WIDE[0] // 2 + 1)
+OFTEN = 2 * (MAX_FLOAT32_ROWS // WIDE[0] // 2 + 1)
 """How often examples are shown until their sums go from float32 into float64."""
 
 
