@@ -54,8 +54,8 @@ class LinearCKA:
             raise UsageError(f"batch is {batch}, expected at least {2 * MIN_EXAMPLES} images")
         if batch is not None and estimator == "biased":
             raise UsageError(
-                "got batch= and estimator=biased, expected one: batch goes with the debiased estimator "
-                "alone, because many batches are as biased as one; leave one out"
+                "got batch= and estimator=biased, expected one of them: batch goes with the "
+                "debiased estimator alone, because many batches are as biased as one; leave one out"
             )
         self.estimator = estimator
         self.batch = batch
