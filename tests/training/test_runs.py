@@ -331,7 +331,7 @@ def test_recipes_are_read_from_text():
         "quick:lr=x": "expected float",
         "quick:lr=-1": "lr > 0",
         "quick:batch=0": "at least 1",
-        "quick:until_accuracy=2": "share",
+        "quick:until_accuracy=2": "accuracy in (0, 1]",
         "quick:loss=l1": "cross_entropy or mse",
         "quick:schedule=cosine": "constant or one_cycle",
     }.items():
