@@ -31,17 +31,21 @@ import pytest
 
 import repsim_energy as rs
 from repsim_energy import testing
+from repsim_energy.errors import ShapeError
 
 VERBS = {
-    *("Add", "Announce", "Apply", "Build", "Change", "Check", "Compare", "Draw", "Find", "Flatten"),
-    *("Get", "Load", "Open", "Read", "Report", "Represent", "Return", "Save", "Set", "Shuffle"),
-    *("Simulate", "Summarize", "Write", "Yield"),
+    *("Add", "Announce", "Apply", "Build", "Change", "Check", "Compare"),
+    *("Draw", "Estimate", "Find", "Flatten", "Initialize", "Load", "Open"),
+    *("Read", "Receive", "Refuse", "Report", "Represent", "Return", "Save"),
+    *("Set", "Shuffle", "Simulate", "Sum", "Summarize", "Train", "Validate"),
+    *("Write", "Yield"),
 }
 """First words of functions and methods."""
 
 EXEMPT = {
     "PatchMoments": {"source": "the formulae define the three sums"},
     "PatchAutocovariance": {"source": "the formula defines the matrices"},
+    "testing.check_variant": {"raises": "errors about images of the variant become findings"},
     "testing.ContractError": {"parameters": "is raised by checks, never by a caller"},
 }
 """Name -> part that does not apply -> why."""
@@ -181,7 +185,8 @@ def lacks_raises(thing, parts):
     if inspect.isclass(thing) and issubclass(thing, Exception):
         return None
     seen = set()
-    raised = set().union(*(errors_of(function, seen) for function in code_of(thing)))
+    functions = code_of(thing) if inspect.isclass(thing) else [thing]
+    raised = set().union(*(errors_of(function, seen) for function in functions))
     lines = re.findall(r"^\S.*$", parts.get("Raises", ""), flags=re.MULTILINE)
     named = [name for line in lines for name in line.split(", ")]
     known = [getattr(rs, name, None) or getattr(testing, name, None) for name in named]
@@ -210,25 +215,88 @@ def lacks_example(thing, parts):
     return "skips an example" if any("SKIP" in e.source for e in found) else None
 
 
-def problems():
-    """Yield name, part and problem of all that is public."""
-    for name, thing in things():
-        is_warning = inspect.isclass(thing) and issubclass(thing, Exception)
-        for part in PARTS[:1] if is_warning else PARTS:
-            if part not in EXEMPT.get(name, {}) and (problem := lacks(thing, part)):
-                yield name, part, problem
-        if inspect.isclass(thing):
-            for method, function in methods(thing):
-                for part in PARTS[:2]:
-                    if problem := lacks(function, part):
-                        yield f"{name}.{method}", part, problem
+def problems(name, thing):
+    """Yield the name, or that of a method, with the part and the problem."""
+    is_error = inspect.isclass(thing) and issubclass(thing, Exception)
+    for part in PARTS[:1] if is_error else PARTS:
+        if part not in EXEMPT.get(name, {}) and (problem := lacks(thing, part)):
+            yield name, part, problem
+    if inspect.isclass(thing):
+        for method, function in methods(thing):
+            for part in PARTS[:2]:
+                if problem := lacks(function, part):
+                    yield f"{name}.{method}", part, problem
 
 
-@pytest.mark.parametrize(("name", "thing"), things())
+@pytest.mark.parametrize(("name", "thing"), list(things()))
 def test_a_docstring_is_complete(name, thing):
-    assert [problem[1:] for problem in problems() if problem[0].split(".")] == []
+    assert list(problems(name, thing)) == []
+
+
+def test_what_is_exempt_is_public():
+    assert EXEMPT.keys() <= dict(things()).keys()
+
+
+GOOD = """Return the sum of a and b.
+
+.. math:: a + b
+
+Source: Peano (1889), "Arithmetices principia"; https://example.org.
+
+Parameters
+----------
+a, b : (n,) terms
+
+Returns
+-------
+(n,) float64
+
+Raises
+------
+ShapeError
+    For terms of different lengths.
+
+Examples
+--------
+>>> 1 + 1
+2
+"""
+FAULTS = {
+    "summary": [
+        ("Return the sum of a and b.", "The sum of a and b."),
+        ("Return the sum of a and b.", "Return the sum; that of a and b."),
+        ("Return the sum of a and b.", "Return the sum. It is that of a and b."),
+        ("Return the sum of a and b.", "Return the sum of a and b"),
+    ],
+    "parameters": [
+        ("a, b : (n,) terms", "a : (n,) term"),
+        ("a, b : (n,) terms", "b, a : (n,) terms"),
+        ("a, b : (n,) terms", "a, b, c : (n,) terms"),
+        ("a, b : (n,) terms", "a, b : terms"),
+        ("a, b : (n,) terms", "a, b"),
+    ],
+    "returns": [("(n,) float64", "float64"), ("Returns\n-------\n(n,) float64\n\n", "")],
+    "raises": [("ShapeError\n", "DataError\n"), ("ShapeError\n", "ValueError\n")],
+    "source": [("(1889)", "1889"), ('"', ""), ("https://example.org", "his book")],
+    "example": [("1 + 1", "1 + 1  # doctest: +SKIP"), (">>> 1 + 1\n2\n", "none")],
+}
+
+
+def add(a: "Tensor", b: "Tensor") -> "Tensor":  # noqa: F821 (annotations are read as text)
+    if a != b:
+        raise ShapeError("lengths differ")
+    return a + b
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_fault_is_found(part):
+    add.__doc__ = GOOD
+    assert [lacks(add, each) for each in PARTS] == [None] * 6
+    for old, new in FAULTS[part]:
+        add.__doc__ = GOOD.replace(old, new)
+        assert [each for each in PARTS if lacks(add, each)] == [part], new
 
 
 if __name__ == "__main__":
-    for problem in problems():
+    for problem in (p for each in things() for p in problems(*each)):
         print(*problem, sep=" | ")

@@ -82,7 +82,7 @@ class ShuffledMetric(ABC):
 
         Parameters
         ----------
-        a, b : representations of two layers on the same images
+        a, b : (n, ...) representations of two layers on the same images
         """
 
     def approximate_value(self, a: Array, b: Array) -> float:
@@ -93,7 +93,7 @@ class ShuffledMetric(ABC):
 
         Parameters
         ----------
-        a, b : representations of two layers on the same images
+        a, b : (n, ...) representations of two layers on the same images
         """
         return self.value(a, b)
 
@@ -102,17 +102,22 @@ class ShuffledMetric(ABC):
 
         Parameters
         ----------
-        representation : first axis over the images
+        representation : (n, ...), the first axis over the images
         generator : draws the order with one call of ``permutation(n)``
         """
         return representation[generator.permutation(len(representation))]
 
     def compare(self, a: Array, b: Array) -> float:
-        """Return the similarity or distance of two representations; NaN where one is undefined.
+        """Return the similarity or distance of two representations.
 
         Parameters
         ----------
-        a, b : representations of two layers on the same images
+        a, b : (n, ...) representations of two layers on the same images
+
+        Returns
+        -------
+        float
+            NaN where a representation is undefined.
 
         Raises
         ------
@@ -134,7 +139,7 @@ class ShuffledMetric(ABC):
 
         Parameters
         ----------
-        a, b : representations of two layers on the same images
+        a, b : (n, ...) representations of two layers on the same images
 
         Returns
         -------
