@@ -171,13 +171,14 @@ def unbiased_gram(gram: Tensor) -> Tensor:
     gram = gram.double()
     if (gram - gram.T).abs().max() > MAX_ASYMMETRY * gram.abs().max():
         raise DataError("a Gram matrix is not symmetric, expected the same kernel for both orders")
-    return _unbiased(gram, gram.clone().fill_diagonal_(0).sum(1))
+    row_sums = gram.clone().fill_diagonal_(0).sum(1)
+    return _unbiased(gram, row_sums, row_sums.sum())
 
 
-def _unbiased(gram: Tensor, row_sums: Tensor) -> Tensor:
-    """Return what :func:`unbiased_gram` does, given the row sums without the diagonal."""
+def _unbiased(gram: Tensor, row_sums: Tensor, total: Tensor) -> Tensor:
+    """Return the unbiased form, from the row sums without the diagonal and the sum of these."""
     n = len(gram)
-    shares = row_sums.sum() / (2 * (n - 1) * (n - 2)) - row_sums / (n - 2)
+    shares = total / (2 * (n - 1) * (n - 2)) - row_sums / (n - 2)
     return (gram + shares).add_(shares[:, None]).fill_diagonal_(0)
 
 
@@ -200,7 +201,8 @@ def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
     check_estimator(estimator, len(gram))
     if estimator == "biased":
         return gram
-    matrix = _unbiased(gram, -gram.diagonal())  # rows of a centered matrix sum to zero
+    diagonal = gram.diagonal()  # minus the row sums without it, as rows of gram sum to zero
+    matrix = _unbiased(gram, -diagonal, -diagonal.sum())
     if matrix.abs().max() <= MIN_UNBIASED * gram.diagonal().max():
         return matrix.zero_()
     return matrix.div_(math.sqrt(len(gram) * (len(gram) - 3)))
