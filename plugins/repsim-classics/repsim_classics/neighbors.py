@@ -17,17 +17,20 @@ Distance = Literal["cosine", "euclidean"]
 
 
 class MutualKNN(rs.ShuffledMetric):
-    r"""The fraction of nearest neighbors that both networks give an image.
+    r"""Fraction of the nearest neighbors of an image that two networks share.
 
-    :math:`\frac{1}{n k} \sum_i |N_X(i) \cap N_Y(i)|`, where N(i) are the k images nearest to i.
-    Unrelated networks share k / (n - 1) of them on average.
+    .. math:: \frac{1}{n k} \sum_i |N_X(i) \cap N_Y(i)|
+
+    N(i) are the k images nearest to image i. Unrelated networks share k / (n - 1) of them on
+    average.
+
+    Source: Huh, Cheung, Wang and Isola (2024), "The Platonic Representation Hypothesis";
+    arXiv:2405.07987.
 
     Parameters
     ----------
-    k : neighbors of an image, at least 1 and at most two fewer than there are images
-    distance : cosine as in the source, or euclidean, which does not depend on where zero is
-
-    Source: Huh, Cheung, Wang and Isola (2024), whose code makes activations of unit length first.
+    k : number of neighbors, at least 1 and at most the number of images minus 2
+    distance : cosine as in the source, or euclidean, which is invariant to translation
     """
 
     name = "mutual_knn"
@@ -43,16 +46,16 @@ class MutualKNN(rs.ShuffledMetric):
         )
 
     def represent(self, subject: rs.Activations) -> Array:
-        """Return the indices of the k nearest neighbors of each of n images: (n, k).
+        """Return the indices (n, k) of the k nearest neighbors of each image.
 
-        Where several images are equally near in the last place one is taken, with a warning.
+        If several images are equally near in the last place, one is taken, with a warning.
         """
         rows = read_rows(subject, self.name, least=3)
         n = rows.shape[0]
         if self.k > n - 2:
             raise rs.UsageError(
-                f"k is {self.k} of {n} images, expected at most {n - 2}: all others are neighbors "
-                "in any network; use a smaller k or show more images"
+                f"k is {self.k} of {n} images, expected at most {n - 2}, because otherwise all "
+                "images are neighbors; use a smaller k or more images"
             )
         if not rows.vary():
             return self.undefined((n, 1), "activations are the same for all images")
@@ -85,7 +88,7 @@ class MutualKNN(rs.ShuffledMetric):
         return order[:, : self.k].astype(np.float64)
 
     def representation_bytes(self, images: int) -> int:
-        """Return how large a representation of so many activations of one layer is."""
+        """Return the size in bytes of the representation of a layer on so many images."""
         return 8 * images * self.k
 
     def value(self, a: Array, b: Array) -> float:

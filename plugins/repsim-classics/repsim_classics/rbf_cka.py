@@ -18,21 +18,25 @@ Estimator = Literal["debiased", "biased"]
 
 
 class RBFCKA(rs.ShuffledMetric):
-    r"""CKA with a Gaussian kernel whose width is a fraction of the median distance of images.
+    r"""CKA with a Gaussian kernel, whose width is a fraction of the median distance of images.
 
     .. math:: K_{ij} = \exp\left(-\frac{\|x_i - x_j\|^2}{2 b^2 m}\right),\qquad
         \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}
         {\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}}
 
-    with bandwidth b and m the median of all n² squared distances, those of images to themselves
-    included, as in the code of the source.
+    b is the bandwidth. m is the median of all n² squared distances, including those of images to
+    themselves, as in the code of the first source.
+
+    Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations
+    Revisited", Equation 4; arXiv:1905.00414.
+
+    Source: Song, Smola, Gretton, Bedo and Borgwardt (2012), "Feature Selection via Dependence
+    Maximization", Equation 5, for ``debiased``; https://jmlr.org/papers/v13/song12a.html.
 
     Parameters
     ----------
     estimator : debiased, or biased (inflated where there are few images)
-    bandwidth : the width of the kernel as a fraction of the median distance
-
-    Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5, for ``debiased``.
+    bandwidth : width of the kernel as a fraction of the median distance
     """
 
     name = "rbf_cka"
@@ -47,7 +51,7 @@ class RBFCKA(rs.ShuffledMetric):
         self.bounds = (0.0, 1.0) if estimator == "biased" else (-1.0, 1.0)
 
     def represent(self, subject: rs.Activations) -> Array:
-        """Return the centered kernel matrix of (n, ...) activations, of unit norm: (n, n)."""
+        """Return the centered kernel matrix (n, n) of (n, ...) activations, with unit norm."""
         rows = read_rows(subject, self.name, least=4)
         n = rows.shape[0]
         gram = rows.gram(center="images")
@@ -71,7 +75,7 @@ class RBFCKA(rs.ShuffledMetric):
         return matrix / norm
 
     def representation_bytes(self, images: int) -> int:
-        """Return how large a representation of so many activations of one layer is."""
+        """Return the size in bytes of the representation of a layer on so many images."""
         return 8 * images * images
 
     def value(self, a: Array, b: Array) -> float:
@@ -85,7 +89,7 @@ class RBFCKA(rs.ShuffledMetric):
 
 
 def _centered(kernel: Array) -> Array:
-    """Return the kernel with rows and columns that sum to zero."""
+    """Return the kernel matrix with the means of rows and columns subtracted."""
     means = kernel.mean(0)
     centered: Array = kernel - means - means[:, None] + means.mean()
     return centered

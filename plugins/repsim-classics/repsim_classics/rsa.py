@@ -21,23 +21,27 @@ Method = Literal[
 ]
 
 WITHOUT_MEAN = ("cosine", "cosine_cov", "bures")
-"""Comparers for which dissimilarities that are all equal are a pattern like any other."""
+"""Methods that do not subtract the mean, so that equal dissimilarities have a value."""
 
 
 class RSA(rs.ShuffledMetric):
-    r"""Representational similarity analysis: whether the same pairs of images are far apart.
+    r"""Representational similarity analysis.
 
     The dissimilarities of all n (n - 1) / 2 pairs of images in one network, its RDM, are compared
-    with those in the other.
+    with those in the other network.
+
+    Source: Kriegeskorte, Mur and Bandettini (2008), "Representational similarity analysis -
+    connecting the branches of systems neuroscience"; doi:10.3389/neuro.06.004.2008.
+
+    Source: Diedrichsen, Berlot, Mur, Schütt, Shahbazi and Kriegeskorte (2020), "Comparing
+    representational geometries using whitened unbiased-distance-matrix similarity", for
+    ``corr_cov`` and ``cosine_cov``, which on ``euclidean`` is biased linear CKA; arXiv:2007.02789.
 
     Parameters
     ----------
-    method : how RDMs are compared, by the names of rsatoolbox: spearman, corr (Pearson), cosine,
+    method : comparison of RDMs, by its name in rsatoolbox: spearman, corr (Pearson), cosine,
         kendall (tau-b), tau-a, rho-a, corr_cov and cosine_cov (after whitening), bures
     dissimilarity : correlation (1 - r across the features of two images) or euclidean (squared)
-
-    Source: Kriegeskorte, Mur and Bandettini (2008); Diedrichsen et al. (2020) for ``corr_cov`` and
-    ``cosine_cov``, which on ``euclidean`` is biased linear CKA.
     """
 
     name = "rsa"
@@ -55,9 +59,9 @@ class RSA(rs.ShuffledMetric):
         )
 
     def represent(self, subject: rs.Activations) -> Array:
-        """Return the RDM of (n, ...) activations as the vector of its upper triangle.
+        """Return the upper triangle of the RDM of (n, ...) activations, n (n - 1) / 2 numbers.
 
-        For ``spearman`` it holds ranks, so that they are taken once per network.
+        For ``spearman`` these are ranks, which are thus computed once per network.
         """
         _rsatoolbox()
         rows = read_rows(subject, self.name, least=4)
@@ -76,7 +80,7 @@ class RSA(rs.ShuffledMetric):
         return scipy.stats.rankdata(rdm) if self.method == "spearman" else rdm
 
     def representation_bytes(self, images: int) -> int:
-        """Return how large a representation of so many activations of one layer is."""
+        """Return the size in bytes of the representation of a layer on so many images."""
         return 8 * self._pairs(images)
 
     def value(self, a: Array, b: Array) -> float:
@@ -98,17 +102,17 @@ class RSA(rs.ShuffledMetric):
 
 
 def _euclidean(rows: Rows) -> Array:
-    """Return squared distances, a vector over pairs."""
+    """Return the squared distances of all pairs."""
     products = rows.gram(center="images")
     squares = products.diagonal()
     return _upper(squares + squares[:, None] - 2 * products).clip(0)
 
 
 def _correlation(rows: Rows) -> Array:
-    """Return 1 - r of the features of two images, a vector over pairs; NaN where undefined.
+    """Return 1 - r of the features of all pairs of images, NaN where it is undefined.
 
-    rsatoolbox gives the same numbers; for 1,000 images of 65,536 features it takes twenty times as
-    long.
+    rsatoolbox gives the same numbers, but takes twenty times as long for 1,000 images of 65,536
+    features.
     """
     products = rows.gram(center="features")
     squares = products.diagonal().copy()
@@ -128,5 +132,5 @@ def _rsatoolbox() -> ModuleType:
         import rsatoolbox.rdm
     except ModuleNotFoundError as error:
         raise rs.UsageError(f"rsa needs rsatoolbox ({error}); pip install rsatoolbox") from error
-    found: ModuleType = rsatoolbox
-    return found
+    module: ModuleType = rsatoolbox
+    return module

@@ -1,4 +1,4 @@
-"""The band is where values of unrelated networks lie, and shuffling has known averages."""
+"""Values of unrelated networks lie in the null interval, and shuffling has known averages."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ def shuffled_values(metric, a, b, count, seed=7):
 
 
 @pytest.mark.parametrize("name", [n for n in METRICS if "kendall" not in n and "tau" not in n])
-def test_the_band_holds_95_percent_of_unrelated_values(name, rng):
-    """Averaged over networks, because 20 shufflings place a single band only roughly."""
+def test_the_interval_holds_95_percent_of_unrelated_values(name, rng):
+    """Averaged over networks, because a single interval from 20 shuffles is imprecise."""
     metric, inside = METRICS[name], []
     for _ in range(6):
         a, b = (represent(metric, rng.standard_normal((50, w))) for w in (8, 12))
@@ -61,7 +61,7 @@ def test_shuffled_directions_correlate_by_chance(pair):
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_the_band_is_the_same_each_time(name, pair):
+def test_the_interval_is_the_same_each_time(name, pair):
     metric = ONE_OF_EACH[name]
     a, b = (represent(metric, features) for features in pair)
     assert metric.null_interval(a, b) == metric.null_interval(a, b)
