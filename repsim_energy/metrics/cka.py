@@ -82,7 +82,7 @@ class LinearCKA:
         return 8 * -(-images // batch) * (INVARIANTS + batch * batch)
 
     def compare(self, a: Array, b: Array) -> float:
-        """Return the CKA of two representations; NaN where one has no variance."""
+        """Return the CKA of two representations, NaN where one has no variance."""
         a, b = _same_images(a, b)
         xy = sum(np.vdot(*pair) for pair in zip(a[:, INVARIANTS:], b[:, INVARIANTS:], strict=True))
         return cka_from_hsic(float(xy), a[:, 1].sum(), b[:, 1].sum())

@@ -65,7 +65,7 @@ class ShuffledMetric(ABC):
 
     @abstractmethod
     def represent(self, subject: Activations) -> Array:
-        """Return what :meth:`value` needs to know of the activations of a layer.
+        """Return the representation of the activations of a layer.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def takes_arrays(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function of tensors accept NumPy arrays as well; a decorator.
+    """Decorate a function of tensors so that it accepts NumPy arrays as well.
 
     Examples
     --------
@@ -42,7 +42,9 @@ def _as_tensor(value: Any) -> Any:
 
 
 def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
-    """Return numbers as a float64 array; a tensor may have any type, device and graph.
+    """Return numbers as a float64 array.
+
+    A tensor may have any type and graph, and be on any device.
 
     Examples
     --------

@@ -207,7 +207,10 @@ def _type_of_products(part: Tensor, multiply: Multiply) -> torch.dtype:
 
 
 def _ways(part: Tensor) -> list[tuple[str, Multiply]]:
-    """Return the methods of multiplying such parts, the fastest first; the last always works."""
+    """Return the usable methods of multiplying such parts, the fastest first.
+
+    The last one is never rejected.
+    """
     ways: list[tuple[str, Multiply]] = [("float64", _with_numpy)]
     if part.is_floating_point():
         ways.insert(0, (str(part.dtype).removeprefix("torch."), _directly))

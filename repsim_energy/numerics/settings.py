@@ -27,14 +27,15 @@ CUDNN = {"deterministic": True, "benchmark": False}
 
 @contextmanager
 def own_settings(*, grad: bool = False) -> Iterator[None]:
-    """Compute with the settings that torch and NumPy start with; also a decorator.
+    """Compute with the settings that torch and NumPy start with.
 
-    Settings that would change numbers or raise are suspended: autocast and its copies of weights,
-    low-precision products and convolutions of float32 (``torch.set_float32_matmul_precision``, and
-    TF32, which is the default of cuDNN), convolutions on a GPU that round differently each time or
-    are selected by timing, a default device, gradients, inference mode (whose tensors cannot be
-    part of a graph later) and ``numpy.seterr``. The default dtype is not suspended, because it
-    belongs to all threads. Code in this context names every dtype.
+    This is a context manager and a decorator. Settings that would change numbers or raise are
+    suspended: autocast and its copies of weights, low-precision products and convolutions of
+    float32 (``torch.set_float32_matmul_precision``, and TF32, which is the default of cuDNN),
+    convolutions on a GPU that round differently each time or are selected by timing, a default
+    device, gradients, inference mode (whose tensors cannot be part of a graph later) and
+    ``numpy.seterr``. The default dtype is not suspended, because it belongs to all threads. Code in
+    this context names every dtype.
 
     The precision belongs to all threads, too. It is exact while any thread is in this context. The
     last one to leave restores the previous precision.

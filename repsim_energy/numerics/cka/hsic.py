@@ -245,7 +245,9 @@ def debiased_hsic(cross: float, both: float, sum_a: float, sum_b: float, n: int)
 
 
 def cka_from_hsic(xy: float, xx: float, yy: float) -> float:
-    """Return CKA from estimates of HSIC; NaN and a warning where it is undefined.
+    """Return CKA from estimates of HSIC.
+
+    It is NaN, with a warning, where a self-similarity is not positive.
 
     Parameters
     ----------

@@ -227,7 +227,10 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
 
 
 def batches_of(images: Images | Iterable[Any]) -> Iterator[Tensor]:
-    """Yield images as tensors; an array, which may be a mapped file, is read part by part."""
+    """Yield batches of images as tensors.
+
+    An array, which may be mapped from a file, is read in parts.
+    """
     if isinstance(images, Tensor):
         yield images
     elif isinstance(images, np.ndarray):

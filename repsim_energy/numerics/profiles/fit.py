@@ -228,7 +228,7 @@ def _peaks(scores: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.in
 
 
 def _unit(curves: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (..., d) curves with mean 0 and length 1; constant curves become 0."""
+    """Return (..., d) curves scaled to mean 0 and length 1, and constant curves as 0."""
     centered = curves - curves.mean(-1, keepdims=True)
     norms = np.linalg.norm(centered, axis=-1, keepdims=True)
     unit: NDArray[np.float64] = centered / np.where(norms > 0, norms, 1.0)
