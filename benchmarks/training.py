@@ -74,7 +74,7 @@ def rows(model, rounds):
     def ours(precision):
         module = build(10, 3)
         recipe = Recipe(batch=BATCH, steps=STEPS, snapshots=0, precision=precision)
-        layer = find_first_conv(module)[1]
+        layer = find_first_conv(module).module
         train(module, layer, data, data, normalization, recipe, 0, torch.device("cpu"))
 
     taken = alternate(

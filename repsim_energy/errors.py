@@ -31,7 +31,10 @@ MAX_LISTED_NAMES = 50
 
 
 class RepsimError(Exception):
-    """Something failed; the command ends with :attr:`exit_code` and this message in one line."""
+    """Base class of all errors of this package.
+
+    A command prints the message in one line and ends with :attr:`exit_code`.
+    """
 
     exit_code = 1
 

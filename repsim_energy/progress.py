@@ -1,4 +1,4 @@
-"""How far a comparison is, and who is told."""
+"""Progress of a comparison, and the interface that receives it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ __all__ = ["Progress", "Reporter"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is: step ``step`` of ``steps`` of training ``run`` of ``runs``."""
+    """Progress of the trainings of a comparison.
+
+    Parameters
+    ----------
+    label : of the training
+    run : its number, from 1
+    runs : the number of trainings
+    step : gradient steps that it has taken
+    steps : gradient steps that it will take at most
+
+    Examples
+    --------
+    >>> Progress("vgg11 seed 0", run=1, runs=2, step=60, steps=100).label
+    'vgg11 seed 0'
+    """
 
     label: str
     run: int
@@ -19,7 +33,9 @@ class Progress:
 
 
 class Reporter:
-    """Hears how far a comparison is, and does nothing. Override what you want to hear.
+    """Receiver of the progress of a comparison.
+
+    This one ignores everything. Override the methods that you need in a subclass.
 
     Examples
     --------
@@ -32,11 +48,23 @@ class Reporter:
 
     @property
     def hears_announcements(self) -> bool:
-        """Whether ``announce`` does anything; where it does not, no estimate is measured."""
+        """True if a subclass overrides ``announce``; otherwise no duration is estimated."""
         return type(self).announce is not Reporter.announce
 
     def announce(self, text: str) -> None:
-        """Hear how long a long sweep will take, in a line, before it starts."""
+        """Receive the estimated duration of many trainings, before they start.
+
+        Parameters
+        ----------
+        text : one line
+        """
 
     def progress(self, progress: Progress) -> None:
-        """Hear how far a training is, and that it has ended."""
+        """Receive the progress of a training.
+
+        It is called while the training runs and once when it has ended.
+
+        Parameters
+        ----------
+        progress : steps so far and in all
+        """

@@ -1,6 +1,8 @@
 """The documentation says what is there: hooks, commands, names, links, and its example runs."""
 
+import ast
 import re
+import typing
 from pathlib import Path
 
 import pytest
@@ -48,10 +50,24 @@ def test_every_variable_of_a_result_is_documented():
 
 
 def test_every_public_name_can_be_imported_and_has_a_docstring():
+    named = set(re.findall(r"rs\.(\w+)", text("reference/python.md")))
     for name in rs.__all__:
-        assert getattr(rs, name).__doc__, name
-    for name in re.findall(r"rs\.(\w+)", text("reference/python.md")):
-        assert name in rs.__all__
+        thing = getattr(rs, name)
+        assert thing.__doc__ or typing.get_origin(thing) is typing.Literal, name
+    assert named == set(rs.__all__)
+
+
+def test_type_checkers_know_the_public_names():
+    """The imports that they read are those that are made when a name is used."""
+    tree = ast.parse(Path(rs.__file__).read_text(encoding="utf-8"))
+    block = next(n for n in tree.body if isinstance(n, ast.If))
+    imports = [n for n in block.body if isinstance(n, ast.ImportFrom)]
+    found = {a.asname: (n.module, a.name) for n in imports for a in n.names}
+    lazy = {
+        name: (f"repsim_energy.{home}", name) for home, names in rs._HOMES.items() for name in names
+    }
+    assert found == lazy | {"testing": ("repsim_energy", "testing")}
+    assert rs.__all__ == sorted({*found, "__version__"})
 
 
 PAGES = [

@@ -83,7 +83,7 @@ def layer_names(
         elif special == CONVS and plain == layer:
             found |= {n: n for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
         elif special in (FIRST, OUTPUT):
-            found[layer] = (first or find_first_conv(module)[0]) if special == FIRST else ""
+            found[layer] = (first or find_first_conv(module).name) if special == FIRST else ""
         else:
             raise unknown_name(f"layer of {type(module).__name__}", plain, [*SPECIAL, *known])
     return found

@@ -18,6 +18,7 @@ from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric
+from repsim_energy.numerics.features import is_channels_last
 from repsim_energy.training.build import NETWORK_ERRORS, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
@@ -271,7 +272,7 @@ class _Kept:
 def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
     """Return space for so many rows, in the answer's order of memory: copied much faster."""
     space = torch.empty(rows, *answer.shape[1:], dtype=answer.dtype, device="cpu")
-    last = answer.ndim == 4 and answer.is_contiguous(memory_format=torch.channels_last)
+    last = is_channels_last(answer)
     return space.contiguous(memory_format=torch.channels_last) if last else space
 
 

@@ -1,4 +1,4 @@
-"""Pictures in many files: read once, kept as one file in the cache, mapped from there."""
+"""Images in many files: read once, cached as one file, and mapped from there."""
 
 from __future__ import annotations
 
@@ -26,29 +26,49 @@ from repsim_energy.interfaces import ImageSet
 
 __all__ = ["iter_image_batches", "image_set_from_files", "mapped_images", "load_rgb", "watched"]
 
-BLOCK = 16 * 2**20
-"""Bytes of pixels that are read before they are written."""
+BATCH_BYTES = 16 * 2**20
+"""Bytes of pixels that are read before they are written to the cache."""
 
-AT_ONCE = 512
-"""Images that are read before they are written, at most."""
+MAX_BATCH_IMAGES = 512
+"""Images that are read before they are written to the cache, at most."""
 
-PIECE = 16
-"""Files that a thread reads in turn: small ones take no longer than it takes to ask for them."""
+FILES_PER_TASK = 16
+"""Files that a thread reads per task: reading a small file takes no longer than starting a task."""
 
 DECODER = f"Pillow {PIL.__version__}"
-"""What turns files into pixels, in versions that may differ by a rounding."""
+"""Library that decodes the files. Its versions may differ in rounding, so it is part of the key."""
 
 Pixels = NDArray[np.uint8]
 Read = Callable[[Path], Pixels]
 
 
 def load_rgb(path: Path) -> Image.Image:
-    """Return a picture in 8-bit RGB; gray and CMYK are converted, transparency is laid on white.
+    """Return an image file as 8-bit RGB.
+
+    Gray and CMYK are converted. Transparent parts become white.
+
+    Parameters
+    ----------
+    path : of a file in any format that Pillow reads
+
+    Returns
+    -------
+    PIL.Image.Image of mode ``RGB``
 
     Raises
     ------
     FileError
-        For a file that is missing, damaged, no picture, or has more than 8 bits per channel.
+        For a file that is missing, damaged, not an image, or has more than 8 bits per channel.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "gray.png")
+    ...     Image.new("L", (4, 3), 128).save(path)
+    ...     image = load_rgb(path)
+    >>> image.mode, image.size, image.getpixel((0, 0))
+    ('RGB', (4, 3), (128, 128, 128))
     """
     try:
         with Image.open(path) as picture:
@@ -80,69 +100,109 @@ def image_set_from_files(
     keep: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> ImageSet:
-    """Return the images of files, read once and from then on mapped from one file in the cache.
+    """Return the images of many files, read once and then mapped from one file in the cache.
 
-    Classes and limit are chosen before anything is read. The file in the cache has the size of the
-    raw pixels and a name made of the paths, sizes and times of change of the files that were read,
-    of ``shape``, ``version`` and the version of Pillow; what is mapped is compared with its
-    SHA-256. Never more than a few images are held in memory, neither here nor where the set is
-    gone through part by part. Where the cache cannot be written, they are read into memory.
+    Classes and ``limit`` are applied before any file is read. The cached file holds the raw pixels.
+    Its key consists of the paths, sizes and modification times of the files, of ``shape``,
+    ``version`` and the version of Pillow, and its SHA-256 is checked when it is mapped. Only a few
+    images are in memory at a time. If the cache cannot be written, all images are read into memory.
 
     Parameters
     ----------
-    files, labels : for each file, an index into ``classes``
-    name : of the set
+    files : the image files
+    labels : for each file, an index into ``classes``
+    classes : names of the classes
+    name : of the image set
     read : called in threads with a file, returns (c, h, w) uint8
-    shape : (c, h, w)
-    version : whatever else the pixels depend on, such as how they are cut out
-    keep : these classes, numbered in this order
-    limit : at most so many images, spread evenly over the classes
+    shape : (c, h, w) of every image
+    version : text that changes when ``read`` returns other pixels, such as another crop
+    keep : the classes to keep, numbered in this order; all by default
+    limit : the maximum number of images, spread evenly over the classes
+
+    Returns
+    -------
+    ImageSet
 
     Raises
     ------
     UsageError
-        For classes that there are not, and for pixels that neither disk nor memory has room for.
+        For unknown classes, and where neither disk nor memory has room for the pixels.
     FileError
         For a file that is missing.
     DataError
         For images of another shape.
+    RepsimError
+        For a file of the cache that cannot be read.
 
     Warns
     -----
     RepsimWarning
-        Where the cache cannot be written, so that the files are read anew each time.
+        Where the cache cannot be written. The files are then read each time.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> def read(path):
+    ...     return np.asarray(load_rgb(path)).transpose(2, 0, 1)
+    >>> with TemporaryDirectory() as folder:
+    ...     files = [Path(folder, f"{value}.png") for value in (10, 20)]
+    ...     for value, file in zip((10, 20), files, strict=True):
+    ...         Image.new("RGB", (4, 4), (value, 0, 0)).save(file)
+    ...     found = image_set_from_files(
+    ...         files, [0, 1], ["a", "b"], "two", read, shape=(3, 4, 4), version="1"
+    ...     )
+    >>> found.images.shape, found.images[:, 0, 0, 0].tolist()
+    (torch.Size([2, 3, 4, 4]), [10, 20])
     """
     numbered = torch.arange(len(files)).view(-1, 1, 1, 1)
     every = ImageSet(numbered, torch.tensor(labels, dtype=torch.int64), tuple(classes), name)
     chosen = select(every, classes=None if keep is None else tuple(keep), limit=limit)
-    wanted = [files[i] for i in chosen.images.flatten().tolist()]
-    images = mapped_images(wanted, read, shape, f"{version}\n{DECODER}")
+    selected = [files[i] for i in chosen.images.flatten().tolist()]
+    images = mapped_images(selected, read, shape, f"{version}\n{DECODER}")
     return ImageSet(images, chosen.labels, chosen.classes, name)
 
 
 def iter_image_batches(files: Sequence[Path], read: Read, at_once: int = 256) -> Iterator[Tensor]:
-    """Yield the images of files, (n, c, h, w) uint8, read in threads and one batch ahead.
+    """Yield the images of many files in batches, read in threads and one batch ahead.
 
     Parameters
     ----------
-    read : called with a file, returns (c, h, w) uint8
-    at_once : n, images in a batch
+    files : the image files
+    read : called in threads with a file, returns (c, h, w) uint8; its errors are passed on
+    at_once : n, the number of images in a batch
+
+    Yields
+    ------
+    (n, c, h, w) uint8; the last batch may have fewer images
 
     Raises
     ------
-    FileError
-        For a file that ``read`` refuses.
+    UsageError
+        For ``at_once`` below 1.
     DataError
-        For images of several shapes.
+        For images of several shapes, or of another type than uint8.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> def read(path):
+    ...     return np.asarray(load_rgb(path)).transpose(2, 0, 1)
+    >>> with TemporaryDirectory() as folder:
+    ...     files = [Path(folder, f"{number}.png") for number in range(5)]
+    ...     for file in files:
+    ...         Image.new("RGB", (4, 4)).save(file)
+    ...     [len(batch) for batch in iter_image_batches(files, read, at_once=2)]
+    [2, 2, 1]
     """
     if at_once < 1:
-        raise UsageError(f"got {at_once} images at once, expected at least 1")
+        raise UsageError(f"got at_once={at_once}, expected at least 1 image")
     groups = [files[start : start + at_once] for start in range(0, len(files), at_once)]
     with ThreadPoolExecutor() as pool:
 
         def begin(group: Sequence[Path]) -> tuple[Sequence[Path], Iterator[Pixels]]:
-            pieces = [group[start : start + PIECE] for start in range(0, len(group), PIECE)]
-            return group, chain.from_iterable(pool.map(partial(_read_each, read), pieces))
+            starts = range(0, len(group), FILES_PER_TASK)
+            tasks = [group[start : start + FILES_PER_TASK] for start in starts]
+            return group, chain.from_iterable(pool.map(partial(_read_each, read), tasks))
 
         under_way = deque(begin(group) for group in groups[:1])
         for number in range(len(groups)):
@@ -155,28 +215,27 @@ def _read_each(read: Read, files: Sequence[Path]) -> list[Pixels]:
 
 
 def _stacked(files: Sequence[Path], images: Iterable[Pixels]) -> Tensor:
-    found = list(images)
-    for file, pixels in zip(files, found, strict=True):
-        if pixels.shape != found[0].shape or pixels.dtype != np.uint8:
+    batch = list(images)
+    for file, pixels in zip(files, batch, strict=True):
+        if pixels.shape != batch[0].shape or pixels.dtype != np.uint8:
             raise DataError(
                 f"'{file}' was read as {pixels.dtype} {pixels.shape}, expected uint8 "
-                f"{found[0].shape} as of '{files[0]}'; cut images to one size"
+                f"{batch[0].shape} like '{files[0]}'; crop the images to one size"
             )
-    return torch.from_numpy(np.stack(found))
+    return torch.from_numpy(np.ascontiguousarray(np.stack(batch)))
 
 
 def mapped_images(files: Sequence[Path], read: Read, shape: Shape, version: str) -> Tensor:
-    """Return the images of files, (n, c, h, w), mapped from one file in the cache.
+    """Return the (n, c, h, w) images of files, mapped from one file in the cache.
 
-    They are read where that file is not there, with progress for :func:`watched`. Parameters as of
-    :func:`image_set_from_files`.
+    If that file does not exist, the images are read and their number reported, see :func:`watched`.
+    The parameters are those of :func:`image_set_from_files`.
     """
 
     def batches() -> Iterator[Tensor]:
         report, done = _watch.get(), 0
-        for batch in iter_image_batches(
-            files, read, max(1, min(AT_ONCE, BLOCK // math.prod(shape)))
-        ):
+        at_once = max(1, min(MAX_BATCH_IMAGES, BATCH_BYTES // math.prod(shape)))
+        for batch in iter_image_batches(files, read, at_once):
             if batch.shape[1:] != shape:
                 raise DataError(
                     f"images were read as {tuple(batch.shape[1:])}, expected {shape}; report this "
@@ -192,7 +251,7 @@ def mapped_images(files: Sequence[Path], read: Read, shape: Shape, version: str)
 
 @contextmanager
 def watched(report: Callable[[int, int], None] | None) -> Iterator[None]:
-    """Have files that are read meanwhile reported, by how many are done and how many there are."""
+    """Report the progress of reading images, as the numbers of images read and of all images."""
     token = _watch.set(report)
     try:
         yield

@@ -18,7 +18,7 @@ from repsim_energy.doctor.inputs import features
 from repsim_energy.interfaces import Activations
 from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, cka_from_grams
-from repsim_energy.numerics.cka.mixed_precision import SETTLED
+from repsim_energy.numerics.cka.mixed_precision import MAX_FLOAT32_ROWS
 from repsim_energy.numerics.cka.null import INVARIANTS
 from repsim_energy.numerics.cka.streaming import StreamingCKA, cka
 
@@ -38,7 +38,7 @@ LARGE = (910, 140, 130)
 
 BATCHES = 7
 
-REPEATS = 2 * (SETTLED // LARGE[0] // 2 + 1)
+REPEATS = 2 * (MAX_FLOAT32_ROWS // LARGE[0] // 2 + 1)
 """Repetitions of the samples until sums in float32 are added to float64."""
 
 

@@ -17,7 +17,7 @@ from repsim_energy.doctor.inputs import noise, smooth_images
 from repsim_energy.doctor.stored import stored
 from repsim_energy.interfaces import PatchBasis, PatchTransform
 from repsim_energy.numerics.autocorrelation.autocorrelation import (
-    MOST_PIXELS,
+    MAX_IMAGE_NUMBERS,
     autocorrelation,
     patch_autocovariance,
 )
@@ -31,7 +31,7 @@ from repsim_energy.numerics.patches.tiles import tile_patches
 
 __all__ = ["checks", "leaves"]
 
-LARGE_SIDE = math.isqrt(MOST_PIXELS) + 2
+LARGE_SIDE = math.isqrt(MAX_IMAGE_NUMBERS) + 2
 """Side in pixels from which the autocorrelation is computed by Fourier transforms."""
 
 PATCH = (3, 2, 3)

@@ -70,7 +70,7 @@ def _new(seed: int) -> nn.Module:
 
 
 def _filters(module: nn.Module) -> Tensor:
-    return read_filters(find_first_conv(module)[1])
+    return read_filters(find_first_conv(module).module)
 
 
 def _alone(recipe: Recipe, device: torch.device, seeds: Sequence[int] = SEEDS) -> Deviations:

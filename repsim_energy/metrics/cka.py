@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import Activations, Direction, OperatesOn
-from repsim_energy.numerics.arrays import takes_arrays
-from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, hsic_matrix, ratio
+from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, cka_from_hsic, hsic_matrix
 from repsim_energy.numerics.cka.null import (
-    FEWEST,
     INVARIANTS,
-    permutation_band,
+    MIN_EXAMPLES,
+    permutation_interval,
     permutation_invariants,
-    shuffled_band,
+    shuffled_interval,
 )
+from repsim_energy.numerics.features import flatten_activations
 
 __all__ = ["LinearCKA"]
 
@@ -27,16 +26,22 @@ Array = NDArray[np.float64]
 class LinearCKA:
     """Linear CKA of the activations of two networks on the same images.
 
-    With ``batch``, HSIC is estimated in batches of equally many images and summed before the one
-    ratio is taken, so that memory grows with images times batch, not with images squared.
+    With ``batch``, HSIC is estimated in batches of equally many images and summed, and CKA is the
+    ratio of the sums. Memory then grows with images times batch, not with images squared.
 
     Parameters
     ----------
     estimator : debiased, or biased (inflated where there are more features than images)
-    batch : at most so many images at once; none for all
+    batch : the maximum number of images in a batch; none for all at once
 
-    Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5; for batches Nguyen
-    et al. (2021).
+    Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations
+    Revisited", Equation 4; arXiv:1905.00414.
+
+    Source: Song, Smola, Gretton, Bedo and Borgwardt (2012), "Feature Selection via Dependence
+    Maximization", Equation 5; https://jmlr.org/papers/v13/song12a.html.
+
+    Source: Nguyen, Raghu and Kornblith (2021), "Do Wide and Deep Networks Learn the Same Things?",
+    for batches; arXiv:2010.15327.
     """
 
     name = "cka"
@@ -45,52 +50,50 @@ class LinearCKA:
     invariances = frozenset({"permutation", "scale", "orthogonal", "translation"})
 
     def __init__(self, *, estimator: Estimator = "debiased", batch: int | None = None) -> None:
-        if batch is not None and batch < 2 * FEWEST:
-            raise UsageError(f"batch is {batch}, expected at least {2 * FEWEST} images")
+        if batch is not None and batch < 2 * MIN_EXAMPLES:
+            raise UsageError(f"batch is {batch}, expected at least {2 * MIN_EXAMPLES} images")
         if batch is not None and estimator == "biased":
             raise UsageError(
-                "batch goes with the debiased estimator alone (a biased one is as biased as a "
-                "single batch); leave one of batch= and estimator=biased out"
+                "got batch= and estimator=biased, expected one of them: batch goes with the "
+                "debiased estimator alone, because many batches are as biased as one; leave one out"
             )
         self.estimator = estimator
         self.batch = batch
         self.bounds = (0.0, 1.0) if estimator == "biased" else (-np.inf, np.inf)
 
     def represent(self, subject: Activations) -> Array:
-        """Return what shuffling leaves of the Gram matrix of (n, ...) activations, and the matrix.
+        """Return the HSIC matrix of the activations, preceded by its permutation invariants.
 
-        One row of 4 + n² numbers; the rows of several batches are stacked.
+        Parameters
+        ----------
+        subject : the activations of n images, (n, ...)
+
+        Returns
+        -------
+        (4 + n²,) float64; the rows of several batches are stacked
         """
-        matrix = hsic_matrix(centered_gram(_rows(subject.values)), self.estimator)
+        matrix = hsic_matrix(centered_gram(flatten_activations(subject.values)), self.estimator)
         row: Array = torch.cat((permutation_invariants(matrix), matrix.flatten())).cpu().numpy()
         return row
 
     def representation_bytes(self, images: int) -> int:
-        """Return how large a representation of so many activations of one layer is."""
+        """Return the size in bytes of the representation of a layer on so many images."""
         batch = min(images, self.batch or images)
         return 8 * -(-images // batch) * (INVARIANTS + batch * batch)
 
     def compare(self, a: Array, b: Array) -> float:
-        """Return the CKA of two representations; NaN where one has no variance."""
+        """Return the CKA of two representations, NaN where one has no variance."""
         a, b = _same_images(a, b)
         xy = sum(np.vdot(*pair) for pair in zip(a[:, INVARIANTS:], b[:, INVARIANTS:], strict=True))
-        return ratio(float(xy), a[:, 1].sum(), b[:, 1].sum())
+        return cka_from_hsic(float(xy), a[:, 1].sum(), b[:, 1].sum())
 
     def null_interval(self, a: Array, b: Array) -> tuple[float, float]:
-        """Return the central 95% over shufflings of one network's examples (of each batch)."""
+        """Return the central 95% when the images of one network are shuffled within each batch."""
         a, b = _same_images(a, b)
         if self.estimator == "debiased":
-            return permutation_band(a[:, :INVARIANTS], b[:, :INVARIANTS])
+            return permutation_interval(a[:, :INVARIANTS], b[:, :INVARIANTS])
         n = int(a[0, 0])
-        return shuffled_band(*(torch.from_numpy(r[0, INVARIANTS:]).view(n, n) for r in (a, b)))
-
-
-@takes_arrays
-def _rows(activations: Tensor) -> Tensor:
-    """Return (n, d) features in the order of memory, which CKA does not depend on."""
-    if activations.ndim == 4 and activations.is_contiguous(memory_format=torch.channels_last):
-        activations = activations.permute(0, 2, 3, 1)
-    return activations.reshape(len(activations), -1)
+        return shuffled_interval(*(torch.from_numpy(r[0, INVARIANTS:]).view(n, n) for r in (a, b)))
 
 
 def _same_images(a: Array, b: Array) -> tuple[Array, Array]:

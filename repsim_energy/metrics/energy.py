@@ -19,7 +19,8 @@ __all__ = ["EnergyProfileCorrelation"]
 class EnergyProfileCorrelation:
     """Pearson correlation of two filter banks' energy profiles on one patch basis.
 
-    Source: Chowers & Weiss (2023), section 2.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", section 2; arXiv:2206.02454.
     """
 
     name = "energy_profile_correlation"

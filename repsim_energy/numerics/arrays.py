@@ -1,4 +1,4 @@
-"""NumPy arrays of any layout as tensors."""
+"""Conversion between NumPy arrays and tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def takes_arrays(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function of tensors take NumPy arrays in place of them; a decorator.
+    """Decorate a function of tensors so that it accepts NumPy arrays as well.
 
     Examples
     --------
@@ -42,7 +42,9 @@ def _as_tensor(value: Any) -> Any:
 
 
 def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
-    """Return numbers as float64; those of a tensor of any type, on any device, with any graph.
+    """Return numbers as a float64 array.
+
+    A tensor may have any type and graph, and be on any device.
 
     Examples
     --------
@@ -55,15 +57,14 @@ def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
 
 
 def tensor_of(array: NDArray[Any]) -> Tensor:
-    """Return the numbers of an array as a tensor, copied only where torch cannot share them.
+    """Return an array as a tensor, which shares its memory where torch can.
 
-    Torch shares memory that is writable, in the byte order of the machine and with positive
-    strides.
+    It can if the memory is writable, in the byte order of the machine and without negative strides.
 
     Raises
     ------
     DataError
-        For arrays of a type that torch does not have, such as text or objects.
+        For arrays of a type that torch does not have, such as text.
 
     Examples
     --------

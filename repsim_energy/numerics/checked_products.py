@@ -1,13 +1,16 @@
-r"""Sums of products of image rows, each checked against projections of the rows.
+r"""Sums of products of image rows, checked against projections of the rows.
 
 A product :math:`X = A^\top B` satisfies :math:`u^\top X v = (Au)^\top (Bv)` for all vectors u, v.
-The right side needs two numbers of every row, which serve all products that the row takes part in,
-so that the check costs little beside the products. Of whole numbers both sides are exact: with
-fixed vectors of odd numbers an error in one entry is always found, and any other unless it happens
-to be orthogonal to :math:`u v^\top`. A way of multiplying that fails is not used again.
+The right side needs two numbers per row, which are used for all products of that row, so that the
+check takes little time beside the products. For whole numbers both sides are exact. With fixed
+vectors of odd numbers an error in one entry is always found, and other errors unless they are
+orthogonal to :math:`u v^\top`. A method of multiplying that fails is not used again.
 
-Source: Freivalds (1977), "Probabilistic machines can use less running time"; Huang & Abraham
-(1984), "Algorithm-based fault tolerance for matrix operations".
+Source: Freivalds (1977), "Probabilistic machines can use less running time", IFIP Congress 77,
+pages 839 to 842.
+
+Source: Huang and Abraham (1984), "Algorithm-based fault tolerance for matrix operations";
+doi:10.1109/TC.1984.1676475.
 """
 
 from __future__ import annotations
@@ -27,19 +30,19 @@ from repsim_energy.errors import RepsimError, RepsimWarning
 __all__ = ["MAX_TERMS", "row_products", "wide_type"]
 
 EXACT_TERMS = 1024
-"""So many products of int8 add up exactly in float32: 1024 * 2**14 = 2**24."""
+"""Products of int8 whose sum is exact in float32: 1024 * 2**14 = 2**24."""
 
 MAX_TERMS = 2**17 - 1
-"""So many products of int8 add up in int32."""
+"""Products of int8 whose sum fits into int32."""
 
-SAMPLE = 128
-"""Rows of a part whose projections are computed again, by multiplying entry by entry."""
+SAMPLE_ROWS = 128
+"""Rows of a part whose projections are checked by multiplying entry by entry."""
 
 Multiply = Callable[[Tensor, Tensor, Tensor], None]
 """Writes the (m, n) product of (k, m) and (k, n) columns into its third argument."""
 
 _rejected: set[tuple[str, str, torch.dtype]] = set()
-"""Ways that failed a check in this process, each on a type of device for a type of number."""
+"""Methods that failed a check in this process, with the device type and the number type."""
 
 
 def row_products(
@@ -48,34 +51,34 @@ def row_products(
     groups: Sequence[tuple[int, int]],
     depth: int,
 ) -> tuple[Tensor, Tensor, str]:
-    r"""Return sums of rows of images, and of their products with the rows below.
+    r"""Return sums of image rows, and of their products with the rows below.
 
     Parameters
     ----------
-    parts : gives, each time it is called, the images once more in parts (h, n, c, w) of int8 or
-        float; the same row of all images lies together. n * h is at most ``MAX_TERMS`` for int8
-    columns : those of w that are summed, and multiplied with all w
-    groups : (first, last) row of each group whose products are added up
-    depth : how many rows are multiplied with each: itself, the next one, ...
+    parts : returns the images in parts (h, n, c, w) of int8 or float, from the start at each call.
+        n * h is at most ``MAX_TERMS`` for int8
+    columns : of w, which are summed and multiplied with all columns
+    groups : first row of each group whose products are summed, and the row after its last
+    depth : the number of rows that each is multiplied with: itself, the next one and so on
 
     Returns
     -------
     sums : (g, m) of each group's rows, m counting (c, column)
-    products : (g, depth, m, n) of each group's rows with those so many rows below, n counting
-        (c, w); zero where there are no such rows
-    way : how the products were taken: ``int8``, ``float32`` or ``float64``
+    products : (g, depth, m, n) of each group's rows with the rows 0 to depth - 1 below, n counting
+        (c, w); zero below the image
+    way : the number type that was multiplied: ``int8``, ``float32`` or ``float64``
 
-    int64 and exact for int8, else float64.
+    Sums and products are int64 and exact for int8, else float64.
 
     Warns
     -----
     RepsimWarning
-        Where a way fails its check; another one is taken.
+        Where a method of multiplying fails its check and another one is used.
 
     Raises
     ------
     RepsimError
-        Where every way fails.
+        Where every method fails.
     """
     stream = iter(parts())
     first = next(stream)
@@ -88,13 +91,13 @@ def row_products(
             _reject(way, first)
         stream = islice(parts(), 1, None)
     raise RepsimError(
-        f"{_machine()} multiplies matrices of {first.dtype} wrongly in every way that was tried; "
+        f"{_machine()} multiplies matrices of {first.dtype} wrongly with every available method; "
         "run repsim doctor, and use another version of torch and NumPy"
     )
 
 
 def wide_type(values: Tensor) -> torch.dtype:
-    """Return the type that sums are kept in."""
+    """Return the type of sums: float64 for floats, else int64."""
     return torch.float64 if values.is_floating_point() else torch.int64
 
 
@@ -117,7 +120,7 @@ def _sum_up(
         check.add(right)
         for group, (top, bottom) in enumerate(groups):
             upper = left[top:bottom].flatten(0, 1)
-            # Twice the same: products with a single row are wrong in torch 2.10 to 2.14.1.
+            # Two equal rows, because products with one row are wrong in torch 2.10 to 2.14.1.
             multiply(upper.new_ones(len(upper), 2), upper, pair)
             sums[group] += pair[0]
             for dy in range(min(depth, len(right) - bottom + 1)):
@@ -127,7 +130,7 @@ def _sum_up(
 
 
 class _Projections:
-    """Two projections of every row, and the sums of their products."""
+    """Sums of products of two projections of every row."""
 
     def __init__(self, part: Tensor, columns: slice, depth: int, multiply: Multiply) -> None:
         height, _, channels, width = part.shape
@@ -139,7 +142,7 @@ class _Projections:
         )
         outside = torch.ones(width, dtype=torch.bool)
         outside[columns] = False
-        vectors[0][:, outside] = 0  # so that both are of whole rows
+        vectors[0][:, outside] = 0  # so that both projections are of whole rows
         self._vectors = vectors.flatten(1).to(part.device, part.dtype)
         self._sums = part.new_zeros(height, dtype=self._wide)
         self._products = part.new_zeros(depth, height, dtype=self._wide)
@@ -149,7 +152,7 @@ class _Projections:
         self.fits_float32 = True
 
     def add(self, rows: Tensor) -> None:
-        """Look at a part (h, k, n)."""
+        """Add the projections of a part (h, k, n)."""
         height, count, n = rows.shape
         flat = rows.flatten(0, 1)
         self._terms = max(self._terms, len(flat))
@@ -164,15 +167,15 @@ class _Projections:
             self.fits_float32 = False  # squares vanish, or are infinite
         self._sizes[0] += len(flat) * largest
         self._sizes[1] += len(flat) * largest**2
-        sample = slice(None, None, max(1, len(flat) // SAMPLE))
+        sample = slice(None, None, max(1, len(flat) // SAMPLE_ROWS))
         trusted = (flat[sample].to(self._wide) * self._vectors[:, None].to(self._wide)).sum(2)
         off = (found[:, sample].to(self._wide) - trusted).abs().max().item()
         self._right &= self._equal(off, 0, largest)
 
     def holds(self, sums: Tensor, products: Tensor, groups: Sequence[tuple[int, int]]) -> bool:
-        """Return whether the sums and products agree with the projections.
+        """Return True if the sums and products agree with the projections.
 
-        Images with NaN or infinite values are for the caller to refuse.
+        It is also True for NaN and infinite values, which the caller refuses.
         """
         if not math.isfinite(self._sizes[0]):
             return True
@@ -188,9 +191,9 @@ class _Projections:
         return self._right
 
     def _equal(self, found: float, expected: float, size: float) -> bool:
-        """Compare whole numbers exactly, others up to the rounding of numbers of that size.
+        """Compare whole numbers exactly, and others up to the rounding of sums of that size.
 
-        Sums of many equal numbers are rounded in the same direction each time.
+        The sum of many equal numbers is rounded in the same direction each time.
         """
         if not self._rounding:
             return (found - expected) % 2**64 == 0  # int64 wraps
@@ -204,7 +207,10 @@ def _type_of_products(part: Tensor, multiply: Multiply) -> torch.dtype:
 
 
 def _ways(part: Tensor) -> list[tuple[str, Multiply]]:
-    """Return the ways of multiplying such parts, the fastest first; the last is always there."""
+    """Return the usable methods of multiplying such parts, the fastest first.
+
+    The last one is never rejected.
+    """
     ways: list[tuple[str, Multiply]] = [("float64", _with_numpy)]
     if part.is_floating_point():
         ways.insert(0, (str(part.dtype).removeprefix("torch."), _directly))
@@ -212,16 +218,17 @@ def _ways(part: Tensor) -> list[tuple[str, Multiply]]:
         ways.insert(0, ("float32", _in_exact_parts))
         if part.device.type == "cpu" and _has_int8():
             ways.insert(0, ("int8", _as_int8))
-    kept = [w for w in ways[:-1] if (w[0], part.device.type, part.dtype) not in _rejected]
-    return [*kept, ways[-1]]
+    usable = [w for w in ways[:-1] if (w[0], part.device.type, part.dtype) not in _rejected]
+    return [*usable, ways[-1]]
 
 
 @cache
 def _has_int8() -> bool:
-    """Return whether products of int8 are worth trying on this processor.
+    """Return True if products of int8 are fast on this processor and do not saturate.
 
-    Without oneDNN they are far slower than those of float32. And oneDNN documents that processors
-    without an instruction for them add pairs of products in 16 bits, where large ones saturate.
+    Without oneDNN they are far slower than products of float32. On processors without an
+    instruction for them, oneDNN adds pairs of products in 16 bits, where large ones saturate, as it
+    documents.
     """
     if not (torch.backends.mkldnn.is_available() and hasattr(torch, "_int_mm")):
         return False
@@ -247,7 +254,7 @@ def _directly(left: Tensor, right: Tensor, out: Tensor) -> None:
 
 
 def _in_exact_parts(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Multiply so few int8 at a time that float32 holds their sum."""
+    """Multiply int8 in parts that are small enough for exact sums in float32."""
     whole = len(left) - len(left) % EXACT_TERMS
     parts = [t[:whole].float().unflatten(0, (-1, EXACT_TERMS)) for t in (left, right)]
     rest = left[whole:].float().T @ right[whole:].float()
@@ -255,7 +262,7 @@ def _in_exact_parts(left: Tensor, right: Tensor, out: Tensor) -> None:
 
 
 def _with_numpy(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Multiply in float64, with the BLAS of another library than torch's."""
+    """Multiply in float64 with NumPy, whose BLAS is another one than that of torch."""
     a, b = (t.double().cpu().numpy() for t in (left, right))
     out.copy_(torch.from_numpy(a.T @ b))
 
@@ -263,8 +270,8 @@ def _with_numpy(left: Tensor, right: Tensor, out: Tensor) -> None:
 def _reject(way: str, part: Tensor) -> None:
     _rejected.add((way, part.device.type, part.dtype))
     warnings.warn(
-        f"{_machine()} got a product of matrices of {part.dtype} wrong by way of {way}; it is "
-        "taken in a slower way from now on, and the numbers are right; see repsim doctor",
+        f"{_machine()} computed a wrong product of {part.dtype} matrices in {way}; a slower method "
+        "is used from now on, and the numbers are right; see repsim doctor",
         RepsimWarning,
         stacklevel=2,
     )

@@ -1,4 +1,4 @@
-"""The global random generators, which all threads share."""
+"""Seeding of the global random generators, which all threads share."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import torch
 __all__ = ["seeded"]
 
 _generators = threading.RLock()
-"""Held by whoever has seeded the global generators, so that nobody of ours draws between."""
+"""Lock for the global generators, so that only one thread of this package draws from them."""
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed the global generators for one thread at a time, and put back what was there.
+    """Seed the global generators for one thread at a time, then restore their states.
 
-    Networks draw initial weights and dropout from torch's generators, which all threads share;
-    a few draw from those of NumPy and Python. A GPU's generators are seeded where they are in use.
+    Networks draw initial weights and dropout from the generators of torch, and a few from those of
+    NumPy and Python. The generators of GPUs are seeded where CUDA is in use.
 
     Parameters
     ----------
-    device : on which is drawn
+    seed : of all generators
+    device : that random numbers are drawn on
     """
     with _generators:
         if device is not None and device.type == "cuda":
             torch.cuda.init()
         gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-        others = np.random.get_state(), random.getstate()  # noqa: NPY002 (what builders draw from)
+        others = np.random.get_state(), random.getstate()  # noqa: NPY002 (some networks use it)
         with torch.random.fork_rng(devices=gpus):
             torch.default_generator.manual_seed(seed)
             if gpus:

@@ -1,4 +1,4 @@
-"""How much memory this machine can still give."""
+"""Available memory of this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ __all__ = ["available_memory"]
 
 
 def available_memory() -> float:
-    """Return how many bytes this process can still have, as far as the system says."""
+    """Return the number of bytes that this process can still allocate.
+
+    It is infinite if the system does not report it.
+    """
     free = [float("inf")]
     with_limit = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     with contextlib.suppress(OSError, ValueError):  # there is no such limit

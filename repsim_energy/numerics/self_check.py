@@ -1,4 +1,4 @@
-"""A quick comparison of this process's numerical kernels with slow, plain arithmetic."""
+"""Quick check of numerical kernels against slow, plain arithmetic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from repsim_energy.numerics.threads import one_thread
 __all__ = ["self_check"]
 
 SHAPES = (((3, 3, 9, 16), (3, 3)), ((2, 1, 5, 53), (2, 4)))
-"""Images and patches; the second are wide enough to be summed in tiles."""
+"""Shapes of images and patches. The second images are wide enough for sums in tiles."""
 
 PASSED = "passed"
 
@@ -26,32 +26,32 @@ PASSED = "passed"
 def self_check() -> str:
     """Check patch sums, components and energy profiles of a few small images, once per process.
 
-    The sums of bytes have to be exact, those of float32 right to 1e-5 of the largest; components
-    have to be orthonormal eigenvectors, and profiles right, to 1e-9. Takes a few milliseconds.
-    ``repsim doctor`` checks far more.
+    Sums of bytes have to be exact, and those of float32 correct to 1e-5 of the largest. Components
+    have to be orthonormal eigenvectors, and profiles correct, to 1e-9. The check takes a few
+    milliseconds. ``repsim doctor`` checks far more.
 
     Returns
     -------
-    ``passed``: the attribute ``self_check`` of results
+    ``passed``, the attribute ``self_check`` of results
 
     Raises
     ------
     RepsimError
-        Where a number is off: no number of this process can be trusted then.
+        For a number that is wrong. No number of this process can be trusted then.
     """
-    with one_thread():  # so small that others would only have to be woken up
+    with one_thread():  # too small for several
         wrong = [name for name, deviation, allowed in _deviations() if not deviation <= allowed]
     if wrong:
         raise RepsimError(
             f"torch {torch.__version__} computes wrongly on this machine ({', '.join(wrong)}), "
-            "expected what plain arithmetic gives; run repsim doctor, unset what chooses other "
-            "kernels (such as ONEDNN_DEFAULT_FPMATH_MODE), or use another version of torch"
+            "expected the results of plain arithmetic; run repsim doctor, unset variables that "
+            "select kernels (such as ONEDNN_DEFAULT_FPMATH_MODE), or use another version of torch"
         )
     return PASSED
 
 
 def _deviations() -> Iterator[tuple[str, float, float]]:
-    """Give what is checked, how far it is off, and how far it may be."""
+    """Yield the name of each check, the deviation, and the largest one that is allowed."""
     for shape, patch in SHAPES:
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
@@ -75,7 +75,7 @@ def _deviations() -> Iterator[tuple[str, float, float]]:
 
 
 def _plain_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return sum and second moment of all patches, multiplied entry by entry."""
+    """Return the sum and the second moment of all patches, multiplied entry by entry."""
     windows = images.unfold(2, patch[0], 1).unfold(3, patch[1], 1)  # (n, c, y, x, kh, kw)
     patches = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
     return patches.sum(0), (patches[:, :, None] * patches[:, None]).sum(0)

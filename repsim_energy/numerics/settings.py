@@ -1,4 +1,4 @@
-"""Compute the same numbers whatever the caller has set in torch and NumPy."""
+"""Protection of numerical functions from the global settings of torch and NumPy."""
 
 from __future__ import annotations
 
@@ -13,41 +13,42 @@ import torch
 __all__ = ["own_settings"]
 
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")
-"""Types of device that autocast may be on for."""
+"""Device types that autocast can be enabled for."""
 
 EXACT = ("none", "ieee")
-"""What torch calls products of float32 that are rounded to float32 and no coarser."""
+"""Names in torch for products of float32 that are not rounded to a lower precision."""
 
 KINDS = ("conv", "rnn")
-"""Layers whose precision cuDNN and oneDNN keep apart from that of products of matrices."""
+"""Layers that cuDNN and oneDNN have a precision of their own for."""
 
 CUDNN = {"deterministic": True, "benchmark": False}
-"""How cuDNN convolves the same numbers in the same way each time."""
+"""Settings with which cuDNN convolves the same numbers in the same way each time."""
 
 
 @contextmanager
 def own_settings(*, grad: bool = False) -> Iterator[None]:
-    """Compute with the settings that torch and NumPy start with; also a decorator.
+    """Compute with the settings that torch and NumPy start with.
 
-    These would change numbers, or raise, and are put aside: autocast and its copies of weights,
-    coarser products and convolutions of float32 (``torch.set_float32_matmul_precision``, and TF32,
-    which cuDNN uses unless it is told otherwise), ways of convolving on a GPU that round otherwise
-    each time or are chosen by a race, a default device, graphs, inference mode (whose tensors no
-    graph can take later) and ``numpy.seterr``. The default dtype is not: it is one for all threads,
-    so what is computed in here names every dtype.
+    This is a context manager and a decorator. Settings that would change numbers or raise are
+    suspended: autocast and its copies of weights, low-precision products and convolutions of
+    float32 (``torch.set_float32_matmul_precision``, and TF32, which is the default of cuDNN),
+    convolutions on a GPU that round differently each time or are selected by timing, a default
+    device, gradients, inference mode (whose tensors cannot be part of a graph later) and
+    ``numpy.seterr``. The default dtype is not suspended, because it belongs to all threads. Code in
+    this context names every dtype.
 
-    The precision is one for all threads too. It is exact while any thread is in here,
-    and the last to leave puts back what was there.
+    The precision belongs to all threads, too. It is exact while any thread is in this context. The
+    last one to leave restores the previous precision.
 
     Parameters
     ----------
-    grad : True records graphs, whatever the caller does
+    grad : True records gradients, also within ``torch.no_grad()``
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(grad))
-        # Copies of weights in bfloat16 are kept until the outermost autocast ends, which may be the
-        # caller's: they would be those of weights that have been trained further since.
+        # Copies of weights in bfloat16 are cached until the outermost autocast ends, which may be
+        # the caller's. They would be outdated after the next step of a training.
         stack.enter_context(torch.autocast("cpu", enabled=False, cache_enabled=False))
         for kind in AUTOCAST:
             if torch.is_autocast_enabled(kind):
@@ -60,17 +61,17 @@ def own_settings(*, grad: bool = False) -> Iterator[None]:
 
 
 class _Precision:
-    """The precisions as they were, and how many are at work meanwhile."""
+    """Number of threads in :func:`own_settings`, and the precisions before the first one."""
 
     lock = threading.Lock()
-    at_work = 0
+    active = 0
     before: tuple[dict[str, Any], dict[str, str]] | None = None
 
 
 @contextmanager
 def _exact_float32() -> Iterator[None]:
     with _Precision.lock:
-        _Precision.at_work += 1
+        _Precision.active += 1
         if not _exact():
             _Precision.before = _Precision.before or (_switches(), _precisions())
             _make_exact()
@@ -78,16 +79,16 @@ def _exact_float32() -> Iterator[None]:
         yield
     finally:
         with _Precision.lock:
-            _Precision.at_work -= 1
-            if _Precision.at_work == 0 and _Precision.before is not None:
-                _put_back(*_Precision.before)
+            _Precision.active -= 1
+            if _Precision.active == 0 and _Precision.before is not None:
+                _restore(*_Precision.before)
                 _Precision.before = None
 
 
 def _exact() -> bool:
     cudnn: Any = torch.backends.cudnn
-    chosen = all(getattr(cudnn, name) == value for name, value in CUDNN.items())
-    return chosen and all(value in EXACT for value in _precisions().values())
+    deterministic = all(getattr(cudnn, name) == value for name, value in CUDNN.items())
+    return deterministic and all(value in EXACT for value in _precisions().values())
 
 
 def _make_exact() -> None:
@@ -101,20 +102,23 @@ def _make_exact() -> None:
 
 
 def _switches() -> dict[str, Any]:
-    """Return torch's older switches; it refuses where what they stand for was set one by one."""
-    found: dict[str, Any] = {}
+    """Return torch's older settings that have a value.
+
+    torch refuses to read them where the settings that they combine were set one by one.
+    """
+    switches: dict[str, Any] = {}
     with suppress(RuntimeError):
-        found["products"] = torch.get_float32_matmul_precision()
+        switches["products"] = torch.get_float32_matmul_precision()
     for name in ("allow_tf32", *CUDNN):
         with suppress(RuntimeError):
-            found[name] = getattr(torch.backends.cudnn, name)
-    return found
+            switches[name] = getattr(torch.backends.cudnn, name)
+    return switches
 
 
 def _libraries() -> dict[str, Any]:
     backends: Any = torch.backends
-    homes = {"cudnn": backends.cudnn, "mkldnn": backends.mkldnn}
-    layers = {f"{name}.{kind}": getattr(homes[name], kind) for name in homes for kind in KINDS}
+    parents = {"cudnn": backends.cudnn, "mkldnn": backends.mkldnn}
+    layers = {f"{name}.{kind}": getattr(parents[name], kind) for name in parents for kind in KINDS}
     matmul = {"cuda.matmul": backends.cuda.matmul, "mkldnn.matmul": backends.mkldnn.matmul}
     return matmul | layers
 
@@ -123,13 +127,13 @@ def _precisions() -> dict[str, str]:
     return {name: library.fp32_precision for name, library in _libraries().items()}
 
 
-def _put_back(switches: dict[str, Any], precisions: dict[str, str]) -> None:
+def _restore(switches: dict[str, Any], precisions: dict[str, str]) -> None:
     if "products" in switches:
         torch.set_float32_matmul_precision(switches.pop("products"))
     for name, value in switches.items():
         setattr(torch.backends.cudnn, name, value)
     for name, library in _libraries().items():
         if library.fp32_precision != precisions[name]:
-            library.fp32_precision = "none"  # which takes what is set for the library as a whole
+            library.fp32_precision = "none"  # inherits the setting of the library
         if library.fp32_precision != precisions[name]:
             library.fp32_precision = precisions[name]

@@ -1,4 +1,4 @@
-"""Work in one thread, where the bits of a result must not depend on how many there are."""
+"""Single-threaded computation, for results whose bits must not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 __all__ = ["one_thread"]
 
 _changing = threading.Lock()
-"""Held while torch's number of threads is read or changed."""
+"""Lock for reading and changing torch's number of threads."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute in one thread, and in as many as before afterwards; other threads keep theirs.
+    """Compute in one thread, then restore the number of threads.
 
-    torch has a number for each thread of a program, and a thread that is new to it takes the number
-    that was set last. That one is put back at once, lest threads that begin meanwhile keep ours.
+    torch has this number for each thread of a program, and a new thread takes the number that was
+    set last. That one is restored at once, so that threads that start meanwhile are not affected.
     """
     with _changing:
         before = torch.get_num_threads()
@@ -34,13 +34,13 @@ def one_thread() -> Iterator[None]:
 
 
 def _set_here(number: int) -> None:
-    """Set the number of this thread, and leave that of new threads as it was."""
-    usual: list[int] = []
+    """Set the number for this thread, and restore that for new threads."""
+    default: list[int] = []
     with _changing:
-        _in_new_thread(lambda: usual.append(torch.get_num_threads()))
+        _in_new_thread(lambda: default.append(torch.get_num_threads()))
         torch.set_num_threads(number)
-        if usual[0] != number:
-            _in_new_thread(lambda: torch.set_num_threads(usual[0]))
+        if default[0] != number:
+            _in_new_thread(lambda: torch.set_num_threads(default[0]))
             if torch.get_num_threads() != number:  # where torch has one number for all threads
                 torch.set_num_threads(number)
 

@@ -1,4 +1,4 @@
-"""Where work is done: in processes of this machine, or on a cluster."""
+"""Schedulers: trainings in this process, in local processes or on a cluster."""
 
 from __future__ import annotations
 
@@ -22,55 +22,82 @@ Result = TypeVar("Result")
 
 
 class Scheduler(Protocol):
-    """Something that has work done. It is entered once for all the work of a comparison.
+    """Scheduler of trainings and other tasks.
 
-    Parameters
+    It is a context manager, entered once for all the tasks of a comparison. Every training gets a
+    run or an error.
+
+    Attributes
     ----------
-    unit : what does it, in words
-    is_local : whether it works on this machine
+    unit : what works on a task, in words, such as ``process``
+    is_local : True if all tasks run on this machine
+
+    Examples
+    --------
+    >>> with scheduler_of("local:1") as scheduler:
+    ...     list(scheduler.in_order(abs, [-2, -1]))
+    [2, 1]
     """
 
     unit: ClassVar[str]
     is_local: ClassVar[bool]
 
     def __enter__(self) -> Self:
-        """Get ready."""
+        """Start workers, or connect to them."""
         ...
 
     def __exit__(self, *_: object) -> None:
-        """Let go of what was needed."""
+        """Stop workers, or disconnect from them."""
         ...
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of so many tasks are worked on at once."""
+        """Return the number of tasks that run in parallel.
+
+        Parameters
+        ----------
+        tasks : the number of tasks in all
+        """
         ...
 
     def runs(
         self, trainings: Mapping[Name, Training], device: torch.device, reporter: Reporter
     ) -> Outcomes[Name]:
-        """Yield the run of each training, or what went wrong, when it is there."""
+        """Yield the name and the run of each training, or its error, as soon as it ends.
+
+        Parameters
+        ----------
+        trainings : name -> training
+        device : to train on
+        reporter : receives the progress
+        """
         ...
 
     def in_order(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[Result]:
-        """Yield ``function(item)`` of each item, in the order of the items."""
+        """Yield ``function(item)`` for each item, in the order of the items.
+
+        Parameters
+        ----------
+        function : must be picklable unless everything runs in this process
+        items : its arguments
+        """
         ...
 
 
 def scheduler_of(text: str | Scheduler | None = None, jobs: int | None = None) -> Scheduler:
-    """Return the scheduler that is asked for.
+    """Return the scheduler of a text such as ``local:4``.
 
     Parameters
     ----------
     text : ``local`` (this machine), ``local:N``, or the ``tcp://HOST:PORT`` of a Dask scheduler
-    jobs : processes of this machine; ``None`` takes all usable cores where ``local`` is asked
-        for, and works in this process alone where nothing is
+    jobs : the number of processes on this machine. ``None`` uses all cores for ``local``, and this
+        process alone without ``text``
 
     Raises
     ------
     UsageError
-        For what is none of these, and for two different numbers.
+        For any other text, and for two different numbers of processes.
 
     Examples
     --------

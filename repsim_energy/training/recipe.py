@@ -1,4 +1,4 @@
-"""How a run trains."""
+"""Training recipes."""
 
 from __future__ import annotations
 
@@ -13,34 +13,50 @@ from repsim_energy.specs import parse_spec
 
 __all__ = ["RECIPES", "Recipe", "as_recipe", "parse_recipe"]
 
-RISE = 0.3
-"""The share of the steps over which the step size of ``one_cycle`` rises."""
+RISE_FRACTION = 0.3
+"""Fraction of the steps over which the step size of ``one_cycle`` rises."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training besides data, model and seed.
+    """Hyperparameters of a training.
+
+    Together with data, model and seed they determine the trained network.
+
+    Source: Smith and Topin (2019), "Super-Convergence: Very Fast Training of Neural Networks Using
+    Large Learning Rates", for ``one_cycle``; arXiv:1708.07120.
 
     Parameters
     ----------
-    lr : step size, with ``one_cycle`` the largest
+    lr : step size; the largest one with ``one_cycle``
     momentum : of sgd
     weight_decay : of the optimizer
     optimizer : sgd or adam
-    batch : images in a step; a last, smaller batch of an epoch is left out
+    batch : images per step; a last, smaller batch of an epoch is left out
     epochs : passes over the training images
     steps : gradient steps; training ends at ``epochs`` or ``steps``, whichever comes first
-    until_accuracy : end after the first epoch whose training accuracy reaches it
-    loss : cross_entropy, or mse against one-hot labels
-    snapshots : first-layer filters to keep, at log-spaced steps
+    until_accuracy : training accuracy in (0, 1] after which training ends, at the end of an epoch
+    loss : cross_entropy, or mse to one-hot labels
+    snapshots : how many times the first-layer filters are stored during training, at log-spaced
+        steps
     precision : float32, bfloat16 for automatic mixed precision, or auto for bfloat16 where the
-        hardware multiplies it; what was used is part of the run's key and of results
-    test_images : how many test images the accuracy is measured on; none takes all
-    evaluations : how often loss and accuracy on the test images are measured along the way, after
-        evenly spaced steps of the longest training that the recipe allows
-    schedule : constant, or one_cycle: the step size rises in a straight line over the first 30% of
-        the longest training that the recipe allows, and falls to 0 along half a cosine (Smith &
-        Topin, 2019, "Super-convergence")
+        hardware has products of it. The precision used is part of the run's key and of results
+    test_images : the number of test images that the accuracy is measured on; none for all
+    evaluations : how many times loss and accuracy on the test images are measured during training,
+        at evenly spaced steps of the longest training that the recipe allows
+    schedule : constant, or one_cycle: the step size rises linearly over the first 30% of the
+        longest training that the recipe allows, and falls to 0 along half a cosine
+
+    Raises
+    ------
+    UsageError
+        For values that do not describe a training.
+
+    Examples
+    --------
+    >>> recipe = Recipe(lr=0.1, epochs=3, batch=100)
+    >>> recipe.total_steps(1000), recipe.optimizer
+    (30, 'sgd')
     """
 
     lr: float = 0.01
@@ -59,13 +75,13 @@ class Recipe:
     schedule: Literal["constant", "one_cycle"] = "constant"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Refuse values that do not describe a training."""
         counts = {"batch": self.batch, "epochs": self.epochs, "steps": self.steps}
         for name, value in counts.items():
             if value is not None and value < 1:
                 raise UsageError(f"recipe got {name}={value}, expected at least 1")
         if self.epochs is None and self.steps is None:
-            raise UsageError("recipe has no end, expected epochs= or steps=")
+            raise UsageError("recipe has neither epochs= nor steps=, expected one of them")
         if not self.lr > 0 or min(self.snapshots, self.evaluations) < 0:
             raise UsageError(
                 f"recipe got lr={self.lr}, snapshots={self.snapshots}, "
@@ -78,17 +94,27 @@ class Recipe:
             )
         if self.until_accuracy is not None and not 0 < self.until_accuracy <= 1:
             raise UsageError(
-                f"recipe got until_accuracy={self.until_accuracy}, expected a share in (0, 1]"
+                f"recipe got until_accuracy={self.until_accuracy}, expected an accuracy in (0, 1]"
             )
 
     def total_steps(self, images: int) -> int:
-        """Return the most steps that a training on so many images takes."""
+        """Return the number of steps of the longest training that the recipe allows.
+
+        Parameters
+        ----------
+        images : the number of training images
+        """
         per_epoch = max(1, images // self.batch)
         limits = [self.steps, self.epochs and self.epochs * per_epoch]
         return min(limit for limit in limits if limit)
 
     def step_size(self, done: int, total: int) -> float:
-        """Return the size of the step that follows ``done`` of ``total`` steps.
+        """Return the step size of the next step.
+
+        Parameters
+        ----------
+        done : the number of steps so far
+        total : the number of steps of the longest training, of :meth:`total_steps`
 
         Examples
         --------
@@ -98,10 +124,10 @@ class Recipe:
         """
         if self.schedule == "constant":
             return self.lr
-        place = (done + 0.5) / total
-        if place < RISE:
-            return self.lr * place / RISE
-        return self.lr * (1 + math.cos(math.pi * (place - RISE) / (1 - RISE))) / 2
+        part = (done + 0.5) / total
+        if part < RISE_FRACTION:
+            return self.lr * part / RISE_FRACTION
+        return self.lr * (1 + math.cos(math.pi * (part - RISE_FRACTION) / (1 - RISE_FRACTION))) / 2
 
     def as_options(self) -> dict[str, Any]:
         """Return the fields as plain values, for keys and results."""
@@ -120,14 +146,14 @@ RECIPES = {
     ),
     "paper": Recipe(lr=0.01, batch=256, epochs=100),
 }
-"""``quick`` shows the effect on two cores in minutes; ``paper`` is that of the authors' code."""
+"""``quick`` takes minutes on two cores. ``paper`` is the recipe of the authors' code."""
 
 
 def parse_recipe(text: str) -> Recipe:
-    """Return the recipe of ``NAME[:key=value]...``.
+    """Return the recipe for ``NAME[:key=value]...``.
 
-    Giving one of ``epochs`` and ``steps`` replaces the named recipe's other, and
-    ``optimizer=adam`` its momentum, which is one of sgd.
+    ``epochs`` without ``steps`` removes the steps of the named recipe, and the other way round.
+    ``optimizer=adam`` removes its momentum, which is one of sgd.
 
     Examples
     --------

@@ -211,7 +211,7 @@ def test_what_a_link_points_to_decides(photos, fresh_cache, decoded):
 
 
 def test_reading_is_reported_and_mapping_is_not(photos, fresh_cache, monkeypatch):
-    monkeypatch.setattr(pictures, "AT_ONCE", 5)
+    monkeypatch.setattr(pictures, "MAX_BATCH_IMAGES", 5)
     seen = []
     for _ in range(2):
         with pictures.watched(lambda *numbers: seen.append(numbers)):
@@ -219,3 +219,18 @@ def test_reading_is_reported_and_mapping_is_not(photos, fresh_cache, monkeypatch
     assert seen == [(5, 12), (10, 12), (12, 12)]
     folder("test", path=photos)
     assert len(seen) == 3
+
+
+def test_a_reader_may_return_a_transposed_view(photos, fresh_cache):
+    """As of PIL's (h, w, c) pixels, which is the shortest way to (c, h, w)."""
+    files = sorted((photos / "train").rglob("*.png"))
+    found = pictures.image_set_from_files(
+        files,
+        [0] * len(files),
+        ["any"],
+        "views",
+        lambda path: np.asarray(pictures.load_rgb(path)).transpose(2, 0, 1),
+        shape=(3, 10, 12),
+        version="1",
+    )
+    assert torch.equal(found.images, pixels_of(photos))

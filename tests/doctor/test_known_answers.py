@@ -227,7 +227,7 @@ def test_a_way_that_is_wrong_here_is_a_warning_where_the_numbers_are_right(monke
     found = [run_check(check, "cpu") for check in named("patch moments of bytes, o")]
     assert all(finding.passed for finding in found)
     assert sum(len(finding.warnings) for finding in found) == 1
-    assert "by way of int8" in found[0].warnings[0]
+    assert "matrices in int8" in found[0].warnings[0]
 
 
 def test_every_way_wrong_is_a_failure(monkeypatch, alone):

@@ -6,8 +6,10 @@ from torch.nn.functional import avg_pool2d
 import repsim_energy as rs
 from repsim_energy.interfaces import PatchTransform
 from repsim_energy.metrics.cka import LinearCKA
-from repsim_energy.numerics.cka.hsic import centered_gram, cka_from_grams
+from repsim_energy.numerics.cka.hsic import cka_from_grams
 from repsim_energy.numerics.patches.basis import transform_basis
+from repsim_energy.numerics.patches.per_image import average_shuffled_patches, class_correlations
+from repsim_energy.numerics.patches.tiles import tile_patches
 
 PATCH = (3, 3)
 
@@ -86,11 +88,11 @@ def _of_images(kind):
             rs.patch_autocovariance(lay(images), PATCH, max_shift=3).values
         ],
         "average_patches": lambda lay: [rs.average_patches(lay(images), PATCH)],
-        "average_shuffled_patches": lambda lay: [rs.average_shuffled_patches(lay(images), PATCH)],
+        "average_shuffled_patches": lambda lay: [average_shuffled_patches(lay(images), PATCH)],
         "component_energies": lambda lay: [rs.component_energies(lay(images), BASIS)],
     }
     if kind != "bytes":
-        calls["tile_patches"] = lambda lay: [rs.tile_patches(lay(images), TRANSFORM)]
+        calls["tile_patches"] = lambda lay: [tile_patches(lay(images), TRANSFORM)]
     return {f"{name} of {kind}": call for name, call in calls.items()}
 
 
@@ -100,8 +102,11 @@ def _of_features(kind):
         "cka": lambda lay: [rs.cka(lay(x), lay(y)), rs.cka(lay(x), lay(y), estimator="biased")],
         "StreamingCKA": lambda lay: _in_batches(lay(x), lay(y)),
         "cka_from_grams": lambda lay: [
-            cka_from_grams(lay(centered_gram(lay(x))), centered_gram(lay(y)))
+            cka_from_grams(lay(rs.centered_gram(lay(x))), rs.centered_gram(lay(y)))
         ],
+        "centered_gram": lambda lay: [rs.centered_gram(lay(x))],
+        "unbiased_gram": lambda lay: [rs.unbiased_gram(lay(rs.centered_gram(x)))],
+        "flatten_activations": lambda lay: [rs.flatten_activations(lay(x))],
     }
     return {f"{name} of {kind}": call for name, call in calls.items()}
 
@@ -132,7 +137,7 @@ CALLS = {
     "theoretical_profile": lambda lay: [
         rs.theoretical_profile(lay(BASIS.eigenvalues), step_size=ETA, steps=[0, 1, 1e3, 1e300])
     ],
-    "class_correlations": lambda lay: [rs.class_correlations(lay(AVERAGES), lay(LABELS), 3)],
+    "class_correlations": lambda lay: [class_correlations(lay(AVERAGES), lay(LABELS), 3)],
     "simulate_linear_cnn": lambda lay: [
         rs.simulate_linear_cnn(
             lay(BANK.flatten(1)), lay(AVERAGES), lay(LABELS.double()), step_size=0.01, steps=9

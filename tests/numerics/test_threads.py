@@ -13,7 +13,7 @@ from repsim_energy.numerics.autocorrelation.autocorrelation import (
     patch_autocovariance,
 )
 from repsim_energy.numerics.cka.hsic import centered_gram, hsic_matrix
-from repsim_energy.numerics.cka.null import permutation_band, permutation_invariants
+from repsim_energy.numerics.cka.null import permutation_interval, permutation_invariants
 from repsim_energy.numerics.cka.streaming import cka
 from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.numerics.patches.per_image import (
@@ -57,7 +57,7 @@ NUMBERS = {
     "cka of features": lambda: cka(TALL, OTHER),
     "cka of doubles": lambda: cka(TALL.double(), OTHER.double()),
     "cka of grams": lambda: cka(WIDE, WIDE[:, ::2].square()),
-    "null interval": lambda: permutation_band(invariants(WIDE), invariants(WIDE.square())),
+    "null interval": lambda: permutation_interval(invariants(WIDE), invariants(WIDE.square())),
 }
 EXACT = {"moments of bytes", "components"}
 SINGLE = {"moments of floats", "cka of features", "cka of grams", "null interval"}

@@ -39,13 +39,13 @@ def networks(name):
 
 def both_ways(modules, images, recipe):
     alone = copy.deepcopy(modules)
-    layer = find_first_conv(modules[0])[0]
+    layer = find_first_conv(modules[0]).name
     setting = (images, images, normalization_of(images), recipe)
     norms = [_norm_behind(module, layer) for module in modules]
     together = train_together(modules, layer, *setting, SEEDS, CPU, norms)
     for module, other, seed, history in zip(modules, alone, SEEDS, together, strict=True):
         norm = _norm_behind(other, layer)
-        expected = train(other, find_first_conv(other)[0], *setting, seed, CPU, norm=norm)
+        expected = train(other, find_first_conv(other).name, *setting, seed, CPU, norm=norm)
         yield module, other, history, expected
 
 
@@ -101,9 +101,9 @@ def test_each_network_ends_when_it_has_reached_its_accuracy(images):
 def test_a_network_that_diverges_leaves_the_others(images):
     modules = networks("linear_cnn:filters=8")
     with torch.no_grad():
-        find_first_conv(modules[1])[1].weight.mul_(1e30)
+        find_first_conv(modules[1]).module.weight.mul_(1e30)
     recipe = Recipe(lr=0.01, batch=30, steps=9, loss="mse")
-    layer = find_first_conv(modules[0])[0]
+    layer = find_first_conv(modules[0]).name
     setting = (images, images, normalization_of(images), recipe, SEEDS, CPU)
     first, failed, last = train_together(modules, layer, *setting)
     assert isinstance(failed, TrainingError)

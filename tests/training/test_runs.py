@@ -256,7 +256,7 @@ def test_one_cycle_takes_the_steps_of_its_definition(data):
     torch.manual_seed(0)
     found = linear_cnn(3, 3, filters=4, sigma=0.1)
     expected = copy.deepcopy(found)
-    train(found, find_first_conv(found)[0], data.train, data.test, norm, recipe, 5, CPU)
+    train(found, find_first_conv(found).name, data.train, data.test, norm, recipe, 5, CPU)
     velocity = [torch.zeros_like(p) for p in expected.parameters() if p.requires_grad]
     for size, chosen in zip(sizes, batches(len(data.train), recipe, 5), strict=False):
         weights = [p for p in expected.parameters() if p.requires_grad]
@@ -331,7 +331,7 @@ def test_recipes_are_read_from_text():
         "quick:lr=x": "expected float",
         "quick:lr=-1": "lr > 0",
         "quick:batch=0": "at least 1",
-        "quick:until_accuracy=2": "share",
+        "quick:until_accuracy=2": "accuracy in (0, 1]",
         "quick:loss=l1": "cross_entropy or mse",
         "quick:schedule=cosine": "constant or one_cycle",
     }.items():

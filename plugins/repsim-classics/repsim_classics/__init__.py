@@ -1,4 +1,4 @@
-"""The measures that people cite beside CKA, as metrics of repsim-energy."""
+"""Procrustes, CCA, SVCCA, PWCCA, RSA, mutual nearest neighbors and RBF-CKA as metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["repsim_metrics"]
 
 @hookimpl
 def repsim_metrics() -> dict[str, str]:
-    """Name the metrics; each is imported when it is used."""
+    """Return the metrics by name; each is imported when it is used."""
     return {
         "cca": "repsim_classics.cca:CCA",
         "mutual_knn": "repsim_classics.neighbors:MutualKNN",

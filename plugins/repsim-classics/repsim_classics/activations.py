@@ -1,4 +1,4 @@
-"""The activations of one layer, a row per image, read a few columns at a time."""
+"""Activations of one layer, converted to float64 a few columns at a time."""
 
 from __future__ import annotations
 
@@ -17,18 +17,23 @@ __all__ = ["Array", "Rows", "read_rows"]
 
 Array = NDArray[np.float64]
 
-COLUMNS = 4096
-"""Features that are made float64 at once; a wide layer is never copied whole."""
+BLOCK_COLUMNS = 4096
+"""Features that are converted to float64 at once, so that a wide layer is not copied as a whole."""
 
-ROUNDING = 8.0
-"""Steps of the floating-point type by which arithmetic may move an entry of typical size."""
+ROUNDING_STEPS = 8.0
+"""Rounding of an entry of typical size, in units of the precision of its floating-point type."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """(n, d) activations of n images, divided by the largest, so that squares do not overflow.
+    """Activations of n images, with one row per image.
 
-    Every measure here is the same for activations that are all twice as large.
+    They are divided by the largest absolute value, so that squares do not overflow. No measure here
+    depends on such a factor.
+
+    Parameters
+    ----------
+    values : (n, d) float32 or float64
     """
 
     values: NDArray[Any]
@@ -44,31 +49,31 @@ class Rows:
         return max(float(self.values.max(initial=0)), -float(self.values.min(initial=0))) or 1.0
 
     def blocks(self) -> Iterator[Array]:
-        """Yield (n, at most COLUMNS) float64."""
-        for start in range(0, self.shape[1], COLUMNS):
-            block = self.values[:, start : start + COLUMNS].astype(np.float64)
+        """Yield float64 blocks (n, d') of at most ``BLOCK_COLUMNS`` features."""
+        for start in range(0, self.shape[1], BLOCK_COLUMNS):
+            block = self.values[:, start : start + BLOCK_COLUMNS].astype(np.float64)
             block /= self._largest
             yield block
 
     @cached_property
     def rounding(self) -> float:
-        """How far an entry may be off because the activations were computed in their type."""
+        """Rounding error of an entry in the floating-point type of the activations."""
         squares = sum(float(np.vdot(block, block)) for block in self.blocks())
         size = math.sqrt(squares / max(self.values.size, 1))
-        return ROUNDING * float(np.finfo(self.values.dtype).eps) * size
+        return ROUNDING_STEPS * float(np.finfo(self.values.dtype).eps) * size
 
     def vary(self) -> bool:
-        """Return whether images differ by more than rounding."""
+        """Return True if the images differ by more than rounding."""
         squares = sum(float(np.square(b - b.mean(0)).sum()) for b in self.blocks())
         return squares > self.values.size * self.rounding**2
 
     def gram(self, center: Literal["images", "features", "nothing"]) -> Array:
-        """Return the (n, n) products of rows.
+        """Return the (n, n) inner products of rows.
 
         Parameters
         ----------
-        center : ``images`` takes the mean image from every row, ``features`` takes from each row
-            its own mean over all features
+        center : ``images`` subtracts the mean over images from each feature, ``features`` subtracts
+            from each row its mean over features
         """
         n, d = self.shape
         total, means = np.zeros((n, n)), np.zeros((n, 1))
@@ -81,30 +86,25 @@ class Rows:
 
 
 def read_rows(subject: rs.Activations, metric: str, least: int) -> Rows:
-    """Return activations (n, ...) flattened to (n, d).
+    """Return activations (n, ...) flattened to (n, d), in the order of memory.
 
-    Features come in the order of memory, on which no measure here depends.
+    Parameters
+    ----------
+    metric : its name, for errors
+    least : the fewest images it needs
 
     Raises
     ------
-    ShapeError, DataError
-        For other shapes, fewer than ``least`` images, NaN or infinite values.
+    ShapeError
+        For activations with fewer than two axes.
+    DataError
+        For fewer than ``least`` images, NaN or infinite values.
     """
-    found = subject.values
-    if found.ndim < 2:
-        raise rs.ShapeError(
-            f"activations have shape {tuple(found.shape)}, expected (images, ...); give each image "
-            "a row"
-        )
-    if len(found) < least:
+    rows = rs.flatten_activations(subject.values).cpu()
+    if len(rows) < least:
         raise rs.DataError(
-            f"got {len(found)} images, expected at least {least} for {metric}; show more"
+            f"got {len(rows)} images, expected at least {least} for {metric}; show more"
         )
-    if found.ndim == 4 and found.is_contiguous(memory_format=torch.channels_last):
-        found = found.permute(0, 2, 3, 1)
-    rows = found.detach().flatten(1).cpu()
     if rows.dtype not in (torch.float32, torch.float64):
         rows = rows.float() if rows.is_floating_point() else rows.double()
-    if rows.numel() and not torch.isfinite(torch.stack(torch.aminmax(rows))).all():
-        raise rs.DataError("activations hold NaN or infinite values, expected finite ones")
     return Rows(rows.numpy())

@@ -1,4 +1,4 @@
-"""Principal coordinates: all that measures see which do not care about rotations of features."""
+"""Principal coordinates, which determine all measures that ignore rotations of features."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["nuclear_norm", "principal_coordinates", "quick_nuclear_norm"]
 def principal_coordinates(rows: Rows) -> tuple[Array, Array]:
     r"""Return U (n, r) and s (r,), descending, of centered activations :math:`X = U S V^\top`.
 
-    r is the rank: what is smaller than the rounding of the activations themselves is left out. A
-    layer wider than there are images is reduced through its (n, n) Gram matrix.
+    Singular values below the rounding of the activations are left out. A layer with more features
+    than images is reduced through its (n, n) Gram matrix.
 
     Examples
     --------

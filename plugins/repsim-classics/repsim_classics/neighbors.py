@@ -9,25 +9,28 @@ import numpy as np
 import repsim_energy as rs
 
 from repsim_classics.activations import Array, read_rows
-from repsim_classics.shuffling import ShuffledMetric, check_choice, undefined
+from repsim_classics.choices import check_choice
 
 __all__ = ["MutualKNN"]
 
 Distance = Literal["cosine", "euclidean"]
 
 
-class MutualKNN(ShuffledMetric):
-    r"""The fraction of nearest neighbors that both networks give an image.
+class MutualKNN(rs.ShuffledMetric):
+    r"""Fraction of the nearest neighbors of an image that two networks share.
 
-    :math:`\frac{1}{n k} \sum_i |N_X(i) \cap N_Y(i)|`, where N(i) are the k images nearest to i.
-    Unrelated networks share k / (n - 1) of them on average.
+    .. math:: \frac{1}{n k} \sum_i |N_X(i) \cap N_Y(i)|
+
+    N(i) are the k images nearest to image i. Unrelated networks share k / (n - 1) of them on
+    average.
+
+    Source: Huh, Cheung, Wang and Isola (2024), "The Platonic Representation Hypothesis";
+    arXiv:2405.07987.
 
     Parameters
     ----------
-    k : neighbors of an image, at least 1 and at most two fewer than there are images
-    distance : cosine as in the source, or euclidean, which does not depend on where zero is
-
-    Source: Huh, Cheung, Wang and Isola (2024), whose code makes activations of unit length first.
+    k : number of neighbors, at least 1 and at most the number of images minus 2
+    distance : cosine as in the source, or euclidean, which is invariant to translation
     """
 
     name = "mutual_knn"
@@ -43,25 +46,25 @@ class MutualKNN(ShuffledMetric):
         )
 
     def represent(self, subject: rs.Activations) -> Array:
-        """Return the indices of the k nearest neighbors of each of n images: (n, k).
+        """Return the indices (n, k) of the k nearest neighbors of each image.
 
-        Where several images are equally near in the last place one is taken, with a warning.
+        If several images are equally near in the last place, one is taken, with a warning.
         """
         rows = read_rows(subject, self.name, least=3)
         n = rows.shape[0]
         if self.k > n - 2:
             raise rs.UsageError(
-                f"k is {self.k} of {n} images, expected at most {n - 2}: all others are neighbors "
-                "in any network; use a smaller k or show more images"
+                f"k is {self.k} of {n} images, expected at most {n - 2}, because otherwise all "
+                "images are neighbors; use a smaller k or more images"
             )
         if not rows.vary():
-            return undefined((n, 1), "activations are the same for all images")
+            return self.undefined((n, 1), "activations are the same for all images")
         near = rows.gram("images" if self.distance == "euclidean" else "nothing")
         lengths = np.sqrt(near.diagonal())
         if self.distance == "euclidean":
             near = 2 * near - np.square(lengths)  # minus the distance, up to a number for each row
         elif missing := int((lengths == 0).sum()):
-            return undefined(
+            return self.undefined(
                 (n, 1),
                 f"{missing} of {n} images have activations of zero alone, which have no direction; "
                 "use mutual_knn:distance=euclidean",
@@ -85,15 +88,17 @@ class MutualKNN(ShuffledMetric):
         return order[:, : self.k].astype(np.float64)
 
     def representation_bytes(self, images: int) -> int:
-        """Return how large a representation of so many activations of one layer is."""
+        """Return the size in bytes of the representation of a layer on so many images."""
         return 8 * images * self.k
 
-    def _value(self, a: Array, b: Array) -> float:
+    def value(self, a: Array, b: Array) -> float:
+        """Return the fraction of nearest neighbors that two networks share."""
         return float((_mask(a) & _mask(b)).sum()) / a.size
 
-    def _shuffled(self, b: Array, generator: np.random.Generator) -> Array:
-        order = generator.permutation(len(b))
-        return np.argsort(order)[b[order].astype(np.intp)].astype(np.float64)
+    def shuffle(self, representation: Array, generator: np.random.Generator) -> Array:
+        """Return the neighbors of images in a random order."""
+        order = generator.permutation(len(representation))
+        return np.argsort(order)[representation[order].astype(np.intp)].astype(np.float64)
 
 
 def _mask(neighbors: Array) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

@@ -22,7 +22,7 @@ def randn(*shape, seed=0):
 
 
 def undefined(metric, features, words):
-    """Assert that a warning says why there is no value, and return both ends of the band."""
+    """Assert that a warning says why there is no value, and both ends of the interval are NaN."""
     with pytest.warns(rs.RepsimWarning, match=words):
         representation = represent(metric, features)
     other = represent(metric, randn(len(features), 5, seed=1))

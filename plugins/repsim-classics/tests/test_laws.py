@@ -93,7 +93,7 @@ def test_more_axes_than_images_show_nothing_new(seed, width):
 def test_columns_a_few_at_a_time_are_all_at_once(name, pair, monkeypatch):
     metric = ONE_OF_EACH[name]
     at_once = measure(metric, *pair)
-    monkeypatch.setattr(activations, "COLUMNS", 4)
+    monkeypatch.setattr(activations, "BLOCK_COLUMNS", 4)
     assert measure(metric, *pair) == pytest.approx(at_once, abs=1e-12)
 
 

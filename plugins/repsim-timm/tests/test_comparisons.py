@@ -43,7 +43,7 @@ def test_pretrained_networks_are_compared_as_they_are(images, tmp_path):
     result = rs.compare(models, images, metric="energy", stage="trained")
     moments = rs.patch_moments(images.images, (3, 3))
     for m, (_, net) in enumerate(paths.values()):
-        filters = rs.read_filters(rs.find_first_conv(net)[1])
+        filters = rs.read_filters(rs.find_first_conv(net).module)
         expected = rs.energy_profile(filters, moments.basis())
         found = result.energy.isel(model=m, seed=0).sel(stage="trained").squeeze()
         np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -78,12 +78,12 @@ def test_the_rules_of_architectures_hold(name, options):
 
 def test_options_change_what_they_name():
     net = family("test_resnet", 10, 3, frozen=True, sigma=0.3)
-    _, layer = rs.find_first_conv(net)
+    layer = rs.find_first_conv(net).module
     frozen = [p for p in net.parameters() if not p.requires_grad]
     assert {id(p) for p in frozen} == {id(p) for p in layer.parameters()}
     assert float(layer.weight.std()) == pytest.approx(0.3, rel=0.1)
     vit = family("test_vit", 10, 3, img_size=32, patch_size=4, drop_rate=0.25)
-    assert rs.find_first_conv(vit)[1].weight.shape[1:] == (3, 4, 4)
+    assert rs.find_first_conv(vit).module.weight.shape[1:] == (3, 4, 4)
     assert vit.head_drop.p == 0.25
     with pytest.raises(rs.UsageError, match="sigma is -1"):
         family("test_resnet", 10, 3, sigma=-1)
@@ -99,7 +99,7 @@ def test_a_fixed_size_is_asked_for_in_one_line():
 
 def test_standardized_filters_of_a_new_network_are_those_that_it_applies():
     """Each is its weight less the mean over its inputs, over their deviation, up to a gain."""
-    layer = rs.find_first_conv(family("test_nfnet", 10, 3))[1]
+    layer = rs.find_first_conv(family("test_nfnet", 10, 3)).module
     rows = layer.weight.detach().flatten(1)
     applied = rs.read_filters(layer).flatten(1)
     torch.testing.assert_close(applied.mean(1), torch.zeros(len(rows)), rtol=0, atol=1e-6)

@@ -53,7 +53,7 @@ def test_standardized_filters_are_read_as_they_are_applied(files):
     """Impulses in place of an image: the responses are the filters."""
     path, net = files["test_nfnet"]
     taken = family("test_nfnet", 10, 3, weights=path)
-    applied = rs.read_filters(rs.find_first_conv(taken.module, taken.layer)[1])
+    applied = rs.read_filters(rs.find_first_conv(taken.module, taken.layer).module)
     layer = net.get_submodule(taken.layer)
     c, kh, kw = layer.weight.shape[1:]
     layer.stride, layer.padding, layer.bias = (kh, kw), (0, 0), None

@@ -68,7 +68,7 @@ def component_matrix(
     array([[1., 0., 0., 0.]])
     """
     if isinstance(bank, nn.Module):
-        bank = rs.read_filters(rs.find_first_conv(bank, layer)[1])
+        bank = rs.read_filters(rs.find_first_conv(bank, layer).module)
     if not isinstance(bank, Tensor | np.ndarray):
         raise rs.UsageError(
             f"got a {type(bank).__name__} as filter bank, expected filters (k, c, kh, kw) or a "

@@ -73,6 +73,6 @@ class EnergyProfileCorrelation(_Similarity):
     def _basis_of(self, dataloader: Iterable[Any] | None) -> rs.PatchBasis:
         if dataloader is None:
             raise rs.UsageError("got neither basis= nor images, expected one; pass a dataloader")
-        _, layer = rs.find_first_conv(self.sim_model1.model)
+        layer = rs.find_first_conv(self.sim_model1.model).module
         rows, columns = rs.read_filters(layer).shape[2:]  # holes of a dilated layer included
         return rs.patch_moments(dataloader, (rows, columns)).basis()

@@ -157,7 +157,7 @@ def filters_from_weights(
         else:
             return weights
         if image is None:
-            return read_filters(find_first_conv(module, name)[1], name)
+            return read_filters(find_first_conv(module, name).module, name)
         return applied_filters(module, name, image)
 
 

@@ -1,6 +1,8 @@
-"""Find the layer that sees the image, and read or set up its filters."""
+"""The first convolution of a network: find it, read its filters, initialize it."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from repsim_energy.interfaces import PatchTransform
 from repsim_energy.models.filters.impulse_response import impulse_response
 
 __all__ = [
+    "NamedConv",
     "applies_its_weight",
     "find_first_conv",
     "init_first_layer",
@@ -21,8 +24,21 @@ __all__ = [
 ]
 
 
-def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn.Conv2d]:
-    """Return the name and the convolution whose filters see image patches.
+class NamedConv(NamedTuple):
+    """A convolution and its name in the network.
+
+    Parameters
+    ----------
+    name : dotted, as in ``named_modules()``
+    module : the convolution
+    """
+
+    name: str
+    module: nn.Conv2d
+
+
+def find_first_conv(module: nn.Module, name: str | None = None) -> NamedConv:
+    """Return the convolution whose filters see image patches, with its name.
 
     Without a name this is the first ``Conv2d`` in the order in which the network registers its
     layers: the stem of a CNN, the patch embedding of a vision transformer.
@@ -32,6 +48,10 @@ def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn
     module : any network
     name : the dotted name of another ``Conv2d`` to take
 
+    Returns
+    -------
+    A named tuple with the fields ``name`` and ``module``
+
     Raises
     ------
     UsageError
@@ -40,8 +60,8 @@ def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn
     Examples
     --------
     >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), nn.Conv2d(8, 8, 3))
-    >>> find_first_conv(net)[0]
-    '0.0'
+    >>> find_first_conv(net).name, find_first_conv(net, "1").module.in_channels
+    ('0.0', 8)
     """
     convolutions = {n: m for n, m in module.named_modules() if isinstance(m, nn.Conv2d)}
     kind = type(module).__name__
@@ -53,26 +73,31 @@ def find_first_conv(module: nn.Module, name: str | None = None) -> tuple[str, nn
     if name is not None and name not in convolutions:
         raise unknown_name(f"convolution of {kind}", name, convolutions)
     name = next(iter(convolutions)) if name is None else name
-    return name, convolutions[name]
+    return NamedConv(name, convolutions[name])
 
 
 def read_filters(layer: nn.Conv2d, name: str = "layer") -> Tensor:
-    """Return the (k, c, kh, kw) filters that a layer applies to an image, float32 on the CPU.
+    """Return the filters that a convolution applies to its input.
 
-    Of a plain convolution these are its weights. Anything else that is a convolution (a subclass
-    that computes its weights, weight norm, pruning, dilation, groups) is shown impulses, and what
-    it answers are its filters; it is left as it was. The holes of a dilated filter are zeros, and
-    so is what a group of filters does not see.
+    The filters of a plain convolution are its weights. Those of any other one (a subclass that
+    computes its weights, weight norm, pruning, dilation, groups) are its impulse responses, which
+    are measured without changing the layer. Filters are zero at the holes of a dilation, and at
+    channels that their group does not receive.
 
     Parameters
     ----------
-    name : what to call the layer in errors
+    layer : the convolution
+    name : of the layer, for errors
+
+    Returns
+    -------
+    (k, c, kh, kw) float32 on the CPU, a copy
 
     Raises
     ------
     UsageError
-        Where the filters are complex, or what the layer does is not linear or not the same
-        everywhere.
+        For complex filters, and for a layer whose response is not linear or depends on the
+        position.
 
     Examples
     --------
@@ -89,9 +114,9 @@ def read_filters(layer: nn.Conv2d, name: str = "layer") -> Tensor:
 
 
 def applies_its_weight(layer: nn.Module) -> bool:
-    """Return whether a layer is a plain convolution, whose weights are the filters it applies.
+    """Return True for a plain convolution, whose filters are its weights.
 
-    So is one that applies them to transformed patches.
+    A convolution of transformed patches counts as one.
     """
     return (
         isinstance(layer, nn.Conv2d)
@@ -105,13 +130,14 @@ def applies_its_weight(layer: nn.Module) -> bool:
 
 
 def step_of(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
-    """Return the step in rows and columns from one pixel that filters see to the next.
+    """Return the distance in rows and columns between neighboring pixels that filters see.
 
-    It is 1 but for filters with holes, those of a dilated convolution.
+    It is (1, 1), except for the filters of a dilated convolution, which have holes.
 
     Parameters
     ----------
-    filters : (k, c, kh, kw) as :func:`read_filters` gives them, holes included
+    layer : the layer that the filters were read from
+    filters : (k, c, kh, kw) of :func:`read_filters`, holes included
 
     Examples
     --------
@@ -129,7 +155,7 @@ def step_of(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
 
 
 def real_filters(weights: Tensor, name: str) -> Tensor:
-    """Return filters that are real numbers; refuse others rather than drop what they are.
+    """Return filters if they are real numbers, and refuse complex ones.
 
     Raises
     ------
@@ -147,14 +173,28 @@ def real_filters(weights: Tensor, name: str) -> Tensor:
 def init_first_layer(
     module: nn.Module, *, frozen: bool = False, sigma: float | None = None
 ) -> None:
-    """Set up the first layer of a new network.
+    """Initialize the first convolution of a new network.
 
     Parameters
     ----------
-    frozen : True keeps it as initialized through any training
-    sigma : the standard deviation of normal initial weights; ``None`` leaves them as they are
+    module : the network; its first convolution is changed in place
+    frozen : True excludes the layer from training
+    sigma : standard deviation of normally distributed initial weights; ``None`` leaves the weights
+        as they are
+
+    Raises
+    ------
+    UsageError
+        For a network without convolutions, and for a negative ``sigma``.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU())
+    >>> init_first_layer(net, sigma=0.0, frozen=True)
+    >>> float(net[0].weight.abs().max()), net[0].weight.requires_grad
+    (0.0, False)
     """
-    _, layer = find_first_conv(module)
+    layer = find_first_conv(module).module
     if sigma is not None:
         if sigma < 0:
             raise UsageError(f"sigma is {sigma}, expected a standard deviation >= 0")
@@ -164,7 +204,7 @@ def init_first_layer(
 
 
 class _TransformedPatchConv(nn.Conv2d):
-    """A convolution, without padding and with stride 1, of patches Tp in place of p."""
+    """Convolution of transformed patches Tp, with stride 1 and without padding."""
 
     transform: Tensor
 
@@ -176,7 +216,7 @@ class _TransformedPatchConv(nn.Conv2d):
         self.register_buffer("transform", matrix, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (n, k, h, w) responses of the filters to the transformed patches."""
+        """Return the (n, k, h, w) responses of the filters to the transformed patches."""
         seen = (self.weight.flatten(1) @ self.transform).view_as(self.weight)
         return F.conv2d(images, seen, self.bias)
 
@@ -184,22 +224,24 @@ class _TransformedPatchConv(nn.Conv2d):
 def see_transformed_patches(
     module: nn.Module, transform: PatchTransform, name: str | None = None
 ) -> None:
-    """Let the first layer see transformed patches; its filters stay the parameters.
+    """Make the first layer apply its filters to transformed patches.
 
-    The layer's own stride and padding are replaced by stride 1 and none, so that it sees each
-    overlapping patch once.
+    The filters remain the parameters of the layer. Its stride becomes 1 and its padding 0, so that
+    it sees each overlapping patch once.
 
     Parameters
     ----------
+    module : the network; the layer is replaced in place
+    transform : of patches with the shape of the filters
     name : of the layer; by default the first convolution that the network registers
 
     Raises
     ------
     ShapeError
-        Where the transform is of other patches.
+        For a transform of patches of another shape.
     """
     if name is None:
-        name, _ = find_first_conv(module)
+        name = find_first_conv(module).name
     layer = module.get_submodule(name)
     if not isinstance(layer, nn.Conv2d) or not applies_its_weight(layer):
         raise UsageError(
@@ -208,7 +250,7 @@ def see_transformed_patches(
         )
     if tuple(layer.weight.shape[1:]) != transform.patch:
         raise ShapeError(
-            f"the images' patches are changed as {transform.patch} but layer '{name}' sees "
+            f"patches of the images are transformed as {transform.patch} but layer '{name}' sees "
             f"{tuple(layer.weight.shape[1:])}; give the variant the patch= of the layer"
         )
     module.set_submodule(name, _TransformedPatchConv(layer, transform))

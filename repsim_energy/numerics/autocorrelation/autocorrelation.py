@@ -1,4 +1,4 @@
-"""How alike the responses of a filter bank are at two places of an image."""
+"""Spatial autocorrelation of images and of the responses of filters."""
 
 from __future__ import annotations
 
@@ -19,25 +19,32 @@ from repsim_energy.numerics.settings import own_settings
 __all__ = ["Autocorrelation", "PatchAutocovariance", "autocorrelation", "patch_autocovariance"]
 
 CHUNK_BYTES = 64 * 2**20
-"""The most memory that the spectra of a chunk of images take."""
+"""Maximum size of the spectra of a chunk of images."""
 
-MOST_PIXELS = 4096
-"""Numbers an image holds of which all pairs are multiplied; their products take 200 MB."""
+MAX_IMAGE_NUMBERS = 4096
+"""Numbers of an image up to which all pairs of them are multiplied. The products take 200 MB."""
 
-
-MOST_BYTES = 4 * 10**9
-"""Memory that the spectra of all pairs of pixels of a patch may take."""
+MAX_SPECTRA_BYTES = 4 * 10**9
+"""Maximum size of the spectra of all pairs of pixels of a patch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Autocorrelation:
-    r"""The autocorrelation of vector-valued maps, 1 at shift zero.
+    r"""Spatial autocorrelation up to a shift of m pixels, 1 at shift zero.
 
     Parameters
     ----------
-    curve : (m + 1,) :math:`C(\delta)`, the mean of the shifts along rows and along columns
-    horizontal, vertical : (m + 1,) the two by themselves: horizontal and vertical shifts
+    curve : (m + 1,) mean of ``horizontal`` and ``vertical``
+    horizontal : (m + 1,) at shifts of 0 to m columns
+    vertical : (m + 1,) at shifts of 0 to m rows
     map : (2m + 1, 2m + 1) :math:`C(\delta_y, \delta_x)`, shift zero in the middle
+
+    Examples
+    --------
+    >>> stripes = torch.tensor([1.0, 0.0]).repeat(4).expand(1, 1, 8, 8)
+    >>> found = autocorrelation(stripes, max_shift=2)
+    >>> found.map.shape, found.vertical.round(decimals=6).tolist()
+    (torch.Size([5, 5]), [1.0, 1.0, 1.0])
     """
 
     curve: Tensor
@@ -48,16 +55,26 @@ class Autocorrelation:
 
 @dataclass(frozen=True, eq=False)
 class PatchAutocovariance:
-    r"""The moments of patches at a distance, :math:`M_\delta = E[(p(i)-\mu)\,p(i+\delta)^\top]`.
+    r"""Covariance of patches at positions that are shifted by up to m pixels.
 
-    The autocorrelation of any filter bank on the same images is linear in them,
-    :math:`C(\delta) \propto \sum_k w_k^\top M_\delta w_k`, so that one pass over the images serves
-    every bank.
+    .. math:: M_\delta = E[(p(i)-\mu)\,(p(i+\delta)-\mu)^\top]
+
+    The autocorrelation of the responses of filters :math:`w_k` is
+    :math:`C(\delta) \propto \sum_k w_k^\top M_\delta w_k`, so that one pass over the images is
+    enough for any number of filter banks.
 
     Parameters
     ----------
-    values : (2m + 1, 2m + 1, d, d) float64 on the CPU, shift zero in the middle
+    values : (2m + 1, 2m + 1, d, d) float64 on the CPU, in units of pixel values squared; shift zero
+        in the middle
     patch : (c, kh, kw) with d = c * kh * kw
+
+    Examples
+    --------
+    >>> images = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    >>> covariance = patch_autocovariance(images, (3, 3), max_shift=2)
+    >>> covariance.autocorrelation(torch.rand(8, 1, 3, 3)).curve.shape
+    torch.Size([3])
     """
 
     values: Tensor
@@ -66,12 +83,24 @@ class PatchAutocovariance:
     @takes_arrays
     @own_settings()
     def autocorrelation(self, filters: Tensor) -> Autocorrelation:
-        """Return the autocorrelation of the (k, c, kh, kw) or (k, d) filters' responses."""
+        """Return the autocorrelation of the responses of filters to the images.
+
+        Parameters
+        ----------
+        filters : (k, c, kh, kw), or (k, d) flattened channel-first
+
+        Raises
+        ------
+        ShapeError
+            For filters of another shape than the patches.
+        DataError
+            For responses without variance.
+        """
         flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
         if flat.shape[1] != self.values.shape[-1]:
             raise ShapeError(
-                f"filters see {flat.shape[1]} inputs but the moments are of patches {self.patch}; "
-                "take the moments with the patch of the filters"
+                f"filters see {flat.shape[1]} inputs but the patches {self.patch} have "
+                f"{self.values.shape[-1]}; compute the autocovariance with the patch of the filters"
             )
         return _normalized(self.values.flatten(2) @ (flat.T @ flat).flatten())
 
@@ -89,48 +118,66 @@ def _normalized(lags: Tensor) -> Autocorrelation:
 def patch_autocovariance(
     images: Tensor, patch: tuple[int, int], *, max_shift: int = 15
 ) -> PatchAutocovariance:
-    r"""Return the moments of all pairs of patches up to ``max_shift`` apart along each axis.
+    r"""Return the covariance of all pairs of patches up to ``max_shift`` pixels apart.
 
-    Centering: the mean patch of the whole set is subtracted, so that every filter's response has
-    mean zero over places and images (not within each image). Normalization: the sum over pairs is
-    divided by their number, which is smaller at larger shifts; no map is padded.
+    .. math:: M_\delta = E[(p(i)-\mu)\,(p(i+\delta)-\mu)^\top]
 
-    Source: Chowers & Weiss (2023), section 5 and Figure 6; the Wiener-Khinchin theorem.
+    :math:`\mu` is the mean patch of all images, so that the response of a filter has mean zero
+    over all images, but not within each. The mean is over all pairs of patches inside an image,
+    which are fewer at larger shifts. Nothing is padded.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", section 5 and Figure 6; arXiv:2206.02454.
+
+    Source: Wiener (1930), "Generalized harmonic analysis", for computing it by Fourier transforms;
+    doi:10.1007/BF02546511.
 
     Parameters
     ----------
     images : (n, c, h, w) uint8 (read as 0..1) or float
-    patch : (kh, kw); (1, 1) for the autocorrelation of the images themselves
-    max_shift : m, in pixels
+    patch : (kh, kw) in pixels; (1, 1) for the autocorrelation of the images themselves
+    max_shift : m, in pixels along each axis
+
+    Returns
+    -------
+    PatchAutocovariance
 
     Raises
     ------
     ShapeError
-        For images smaller than the patch.
+        For images that are not (n, c, h, w), or smaller than the patch.
     UsageError
-        For shifts at which no pair of patches is left, and for moments that take too much memory:
-        large patches of large images.
+        For shifts at which no pair of patches is left, and for large patches of large images that
+        take too much memory.
     DataError
-        For no images, images without variance, or with NaN.
+        For no images, images without variance, NaN or infinite values.
+    RepsimError
+        Where all available matrix products give wrong results on this machine.
+
+    Examples
+    --------
+    >>> images = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    >>> patch_autocovariance(images, (3, 3), max_shift=2).values.shape
+    torch.Size([5, 5, 9, 9])
     """
     check_batch(images, patch)
     if len(images) == 0:
         raise no_images()
     height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
     _check_shift(max_shift, height, width)
-    small = images.shape[1:].numel() <= MOST_PIXELS
+    small = images.shape[1:].numel() <= MAX_IMAGE_NUMBERS
     sums = (lag_sums if small else _lag_sums_by_spectra)(images, patch, max_shift)
     variance = float(sums[max_shift, max_shift].trace()) / (height * width * len(images))
-    size_of_mean = average_patches(images[:64], patch).mean(0).square().sum()  # a few tell it
-    _check_variance(variance, float(size_of_mean))
+    mean_square = average_patches(images[:64], patch).mean(0).square().sum()  # roughly
+    _check_variance(variance, float(mean_square))
     pairs = pair_counts(height, width, max_shift) * len(images)
     return PatchAutocovariance(sums / pairs[..., None, None], (images.shape[1], *patch))
 
 
 def _lag_sums_by_spectra(images: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
-    """Return what :func:`lag_sums` does, from the cross-spectra of each image's patches."""
+    """Return the same as :func:`lag_sums`, from the cross-spectra of the patches of each image."""
     height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
-    size = (height + max_shift, width + max_shift)  # room for no shift to wrap around
+    size = (height + max_shift, width + max_shift)  # padded, so that no shift wraps around
     mean = average_patches(images, patch).mean(0)
     d = len(mean)
     unit = pixel_unit(images)
@@ -147,17 +194,17 @@ def _lag_sums_by_spectra(images: Tensor, patch: tuple[int, int], max_shift: int)
 
 
 def _check_memory(needed: int, images: Tensor, patch: tuple[int, int]) -> None:
-    if needed > MOST_BYTES:
+    if needed > MAX_SPECTRA_BYTES:
         size, window = ("x".join(map(str, lengths)) for lengths in (images.shape[2:], patch))
         raise UsageError(
             f"pairs of all {window} patches of {size} images take {needed / 1e9:.0f} GB, expected "
-            f"at most {MOST_BYTES / 1e9:.0f} GB; give the responses of the filters to "
+            f"at most {MAX_SPECTRA_BYTES / 1e9:.0f} GB; give the responses of the filters to "
             "autocorrelation()"
         )
 
 
 def _check_variance(variance: float, mean_square: float) -> None:
-    """Refuse what has no variance beyond the rounding of its mean, or is not finite."""
+    """Refuse a variance that is rounding of the mean, or not finite."""
     if not math.inf > variance > 1e-12 * mean_square:
         raise DataError(
             "responses have no variance or are not finite, their autocorrelation is undefined; "
@@ -174,7 +221,7 @@ def _check_shift(max_shift: int, height: int, width: int) -> None:
 
 
 def _shifted(sums: Tensor, max_shift: int) -> Tensor:
-    """Return what belongs to the shifts -m to m of cyclic sums, shift zero in the middle."""
+    """Return the entries of cyclic sums at shifts from -m to m, shift zero in the middle."""
     shifts = torch.arange(-max_shift, max_shift + 1)
     return sums[shifts][:, shifts]
 
@@ -182,19 +229,36 @@ def _shifted(sums: Tensor, max_shift: int) -> Tensor:
 @takes_arrays
 @own_settings()
 def autocorrelation(maps: Tensor, *, max_shift: int = 15) -> Autocorrelation:
-    r"""Return the spatial autocorrelation of images, or of a layer's maps, as vectors.
+    r"""Return the spatial autocorrelation of images or of the activations of a layer.
 
     .. math:: C(\delta) = E_{x,i}[y(i)^\top y(i+\delta)] \,/\, E_{x,i}[y(i)^\top y(i)]
 
-    with each channel's mean over places and images subtracted from y; see
-    :func:`patch_autocovariance`.
+    y(i) are the c channels at position i of image x, minus their mean over all images and
+    positions. The means are over pairs of positions inside the image; nothing is padded.
 
-    Source: Chowers & Weiss (2023), section 5 and Figure 6.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", section 5 and Figure 6; arXiv:2206.02454.
+
+    Source: Wiener (1930), "Generalized harmonic analysis", for computing it by Fourier transforms;
+    doi:10.1007/BF02546511.
 
     Parameters
     ----------
-    maps : (n, c, h, w) uint8 or float
-    max_shift : the largest shift along an axis, in pixels
+    maps : (n, c, h, w) images or activations, uint8 (read as 0..1) or float
+    max_shift : m, in pixels along each axis
+
+    Returns
+    -------
+    Autocorrelation
+
+    Raises
+    ------
+    ShapeError
+        For maps that are not (n, c, h, w).
+    UsageError
+        For shifts at which no pair of positions is left.
+    DataError
+        For no maps, maps without variance, NaN or infinite values.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Sums over pairs of patches at a distance, from the products of all pairs of pixels.
+"""Sums over pairs of shifted patches, from the products of all pairs of pixels.
 
-For small images all pixels can be multiplied with all others once. What a pair of patches at any
-distance adds up to, over places and images, is a sum along a diagonal of that matrix, first over
-rows and then over columns: every distance comes from one product.
+For small images, all pairs of pixels are multiplied once. The sum over all pairs of patches with
+one shift is a sum along diagonals of that matrix, over rows and then over columns. One matrix
+product thus gives the sums for all shifts.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from repsim_energy.numerics.patches.sums import cumulative
 __all__ = ["lag_sums", "pair_counts"]
 
 CHUNK_BYTES = 64 * 2**20
-"""The most memory that a copy of a part of the images takes."""
+"""Maximum size of a copy of a part of the images."""
 
 
 def lag_sums(images: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
-    r"""Return the sums over places i of :math:`(p(i) - \mu)(p(i+\delta) - \mu)^\top`.
+    r"""Return the sums over positions i of :math:`(p(i) - \mu)(p(i+\delta) - \mu)^\top`.
 
     Parameters
     ----------
@@ -36,8 +36,10 @@ def lag_sums(images: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
     channels, height, width = images.shape[1:]
     total, products = (sums.cpu() for sums in _pixel_sums(images))
     size = (channels, height, width)
-    rows = _over_places(products.view(size * 2).permute(1, 4, 0, 2, 3, 5), patch[0], 0, max_shift)
-    both = _over_places(rows.permute(4, 6, 0, 1, 2, 3, 5), patch[1], -max_shift, max_shift)
+    rows = _sum_over_positions(
+        products.view(size * 2).permute(1, 4, 0, 2, 3, 5), patch[0], 0, max_shift
+    )
+    both = _sum_over_positions(rows.permute(4, 6, 0, 1, 2, 3, 5), patch[1], -max_shift, max_shift)
     half = both.permute(3, 0, 6, 4, 1, 7, 5, 2).flatten(5).flatten(2, 4).double()
     first = _first_sums(total.view(size), patch, max_shift)  # of p(i); those of p(i + δ) are at -δ
     count = pair_counts(height - patch[0] + 1, width - patch[1] + 1, max_shift) * len(images)
@@ -49,15 +51,16 @@ def lag_sums(images: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
 
 
 def pair_counts(height: int, width: int, max_shift: int) -> Tensor:
-    """Return the (2m + 1, 2m + 1) numbers of pairs of height x width places at each shift."""
+    """Return (2m + 1, 2m + 1): how many pairs of height x width positions each shift leaves."""
     distance = torch.arange(-max_shift, max_shift + 1).abs()
     return torch.outer(height - distance, width - distance)
 
 
 def _pixel_sums(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (p,) sum and the (p, p) second moment of the pixels less a constant.
+    """Return the sum (p,) and the second moment (p, p) of the pixels minus an offset.
 
-    int64 for uint8, whose constant is 128; else float64, less each channel's mean.
+    The offset is 128 for uint8, which gives int64 sums, and else the mean of each channel, which
+    gives float64 sums.
     """
     pixels, size, offset = images.shape[1:].numel(), 1, None
     if images.is_floating_point():
@@ -76,18 +79,18 @@ def _pixel_sums(images: Tensor) -> tuple[Tensor, Tensor]:
     return total[0], second[0, 0]
 
 
-def _over_places(pairs: Tensor, k: int, lowest: int, highest: int) -> Tensor:
-    """Sum products of two pixels along an axis over all places of two patches at a distance.
+def _sum_over_positions(pairs: Tensor, k: int, lowest: int, highest: int) -> Tensor:
+    """Sum products of two pixels along an axis, over all positions of two shifted patches.
 
     Parameters
     ----------
     pairs : (l, l, ...) of pixels at y and y'
     k : the size of the patches
-    lowest, highest : the first and the last distance
+    lowest, highest : the first and the last shift
 
     Returns
     -------
-    (s, k, k, ...) for each distance, pixel of the one patch and pixel of the other
+    (s, k, k, ...) for each shift, pixel of one patch and pixel of the other
     """
     shift = torch.arange(lowest, highest + 1)[:, None, None]
     pixel = torch.arange(k)
@@ -103,9 +106,9 @@ def _over_places(pairs: Tensor, k: int, lowest: int, highest: int) -> Tensor:
 
 
 def _first_sums(total: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor:
-    """Return the (2m + 1, 2m + 1, d) sums of p(i) over the places i that have a partner."""
+    """Return the (2m + 1, 2m + 1, d) sums of p(i) over positions i with i + shift in the image."""
     shift = torch.arange(-max_shift, max_shift + 1)[:, None]
-    for k in patch:  # rows, then columns: each moves behind as (shift, pixel)
+    for k in patch:  # rows, then columns; each adds the axes (shift, pixel) at the end
         start, stop = _range(shift, torch.arange(k), total.shape[1] - k + 1)
         before = cumulative(total.movedim(1, 0))
         total = (before[stop] - before[start]).movedim((0, 1), (-2, -1))
@@ -113,6 +116,6 @@ def _first_sums(total: Tensor, patch: tuple[int, int], max_shift: int) -> Tensor
 
 
 def _range(shift: Tensor, pixel: Tensor, places: int) -> tuple[Tensor, Tensor]:
-    """Return where a patch's pixel starts and stops while its partner stays in the image."""
+    """Return the first position of a pixel, and the one after the last, for pairs in the image."""
     start = (-shift).clamp(min=0) + pixel
     return start, start + places - shift.abs()

@@ -1,4 +1,4 @@
-"""Products of features that come in parts: multiplied in float32, added up in float64."""
+"""Matrix products of many rows, multiplied in float32 and summed in float64."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from repsim_energy.errors import DataError
 
 __all__ = ["RowProducts", "as_floating", "fits_float32", "row_lengths", "typical_row"]
 
-MANY = 16_384
-"""Numbers from which on rounding to float32 averages out: of features, or of their products."""
+MIN_FLOAT32_NUMBERS = 16_384
+"""Features, or entries of a product, from which on rounding to float32 averages out."""
 
-BLOCKS, NARROWEST = 8, 128
-"""Into how many column blocks a symmetric product is cut at most, and how narrow they may be."""
+MAX_BLOCKS, MIN_BLOCK_COLUMNS = 8, 128
+"""Column blocks that a symmetric product is split into, and their width."""
 
-SETTLED = 16_384
-"""Rows that are added up in float32 before their sum goes into float64."""
+MAX_FLOAT32_ROWS = 16_384
+"""Rows that are summed in float32 before their sum is added in float64."""
 
-STRIP = 65_536
-"""Entries that are reduced at once, in float64: few enough to stay in the cache."""
+STRIP_ENTRIES = 65_536
+"""Entries that are converted to float64 at once: few enough for the processor's cache."""
 
 
 def as_floating(features: Tensor) -> Tensor:
-    """Return features for float32 products where these are exact enough, else for float64.
+    """Return features as float32 where products of float32 are exact enough, else as float64.
 
-    That is where float32 holds the features, and where they are so many that rounding averages
-    out. No graph is kept.
+    They are where the features have no higher precision, and are so many that rounding averages
+    out. The result has no graph.
 
     Raises
     ------
@@ -39,13 +39,13 @@ def as_floating(features: Tensor) -> Tensor:
         raise DataError(
             f"features are {features.dtype}, expected real numbers; give torch.view_as_real of them"
         )
-    held = features.dtype in (torch.float16, torch.bfloat16, torch.float32)
-    narrow = held and features.numel() >= MANY
+    representable = features.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    narrow = representable and features.numel() >= MIN_FLOAT32_NUMBERS
     return features.detach().to(torch.float32 if narrow else torch.float64)
 
 
 def fits_float32(lengths: Tensor) -> bool:
-    """Return whether third powers of rows of these lengths neither overflow nor vanish."""
+    """Return True where third powers of rows of these lengths neither overflow nor vanish."""
     return bool(1e-8 < lengths.max() < 1e10)
 
 
@@ -56,10 +56,10 @@ def row_lengths(features: Tensor) -> Tensor:
 
 
 def typical_row(features: Tensor) -> Tensor:
-    """Return about the mean row (d,) of (n, d), exactly so where a column is constant.
+    """Return the column means (d,) of (n, d), exact for constant columns.
 
-    The mean of equal numbers need not be that number, and what would be left of the column
-    after subtracting it would look like variance.
+    The computed mean of equal numbers can differ from them by rounding. Subtracting it would leave
+    a column that looks as if it had variance.
     """
     mean, first = features.mean(0), features[0]
     rounding = 64 * torch.finfo(features.dtype).eps
@@ -67,18 +67,18 @@ def typical_row(features: Tensor) -> Tensor:
 
 
 class RowProducts:
-    r"""The sum of :math:`A^\top B` over parts (r, d1) and (r, d2) of many rows.
+    r"""Sum of :math:`A^\top B` over parts A (r, d1) and B (r, d2) of many rows.
 
-    Parts in float32 are multiplied and added up in float32 for some thousand rows, then in
-    float64; all in float64 where there are few products to average over. A symmetric product
-    (B is A) is taken by blocks of columns, the upper half alone.
+    float32 parts are multiplied and summed in float32 for some thousand rows, then in float64. They
+    are converted to float64 first where the product has few entries. Of a symmetric product, where
+    B is A, only the blocks on and above the diagonal are computed.
 
     Parameters
     ----------
-    symmetric : whether B is A
-    repeated : whether columns hold the same number over and over, such as what centering makes of
-        the zeros behind a ReLU. Adding up its square rounds in the same direction each time, so
-        that the diagonal of a symmetric product is then summed by itself.
+    symmetric : True if B is A
+    repeated : True if columns contain one number many times, such as the zeros of a ReLU after
+        centering. Sums of its square are rounded in the same direction each time, so that the
+        diagonal of a symmetric product is then summed separately in float64.
     """
 
     def __init__(self, symmetric: bool, repeated: bool = False) -> None:
@@ -86,15 +86,15 @@ class RowProducts:
         self._repeated = symmetric and repeated
         self._recent: Tensor | None = None
         self._rows = 0
-        self._settled: Tensor | None = None
+        self._total: Tensor | None = None
         self._diagonal: Tensor | None = None
 
     def add(self, a: Tensor, b: Tensor) -> None:
-        """Add the product of two parts of one dtype."""
-        if a.shape[1] * b.shape[1] < MANY:
+        """Add the product of two parts of the same dtype."""
+        if a.shape[1] * b.shape[1] < MIN_FLOAT32_NUMBERS:
             a, b = a.double(), b.double()
         if self._recent is not None and self._recent.dtype != a.dtype:
-            self._settle()
+            self._add_recent()
         fresh = self._recent is None
         if self._recent is None:
             self._recent = a.new_empty(a.shape[1], b.shape[1])
@@ -105,8 +105,8 @@ class RowProducts:
             squares = a.square().sum(0).double()
             self._diagonal = squares if self._diagonal is None else self._diagonal + squares
         self._rows += len(a)
-        if self._rows >= SETTLED and a.dtype == torch.float32:
-            self._settle()
+        if self._rows >= MAX_FLOAT32_ROWS and a.dtype == torch.float32:
+            self._add_recent()
 
     def squared_norm(self, u: Tensor, v: Tensor) -> float:
         r"""Return :math:`\|S - u v^\top\|_F^2` of the sum S, for float64 u (d1,) and v (d2,)."""
@@ -117,7 +117,7 @@ class RowProducts:
         return float(total)
 
     def bilinear(self, u: Tensor, v: Tensor) -> float:
-        r"""Return :math:`u^\top S v`; where S is symmetric, u has to be v."""
+        r"""Return :math:`u^\top S v`. If S is symmetric, u has to be v."""
         total = u.new_zeros(())
         for part, rows, columns, weight in self._strips():
             total += weight * (u[rows] @ part @ v[columns])
@@ -127,46 +127,47 @@ class RowProducts:
         """Return the diagonal of the sum, float64."""
         if self._diagonal is not None:
             return self._diagonal
-        kept = [part.diagonal() for part in (self._settled, self._recent) if part is not None]
-        return torch.stack([part.double() for part in kept]).sum(0)
+        parts = [part.diagonal() for part in (self._total, self._recent) if part is not None]
+        return torch.stack([part.double() for part in parts]).sum(0)
 
     def whole(self) -> Tensor:
-        """Return the sum (d1, d2) in float64, both halves."""
-        self._settle()
-        assert self._settled is not None
+        """Return the whole sum (d1, d2) in float64."""
+        self._add_recent()
+        assert self._total is not None
         if self._symmetric:
             for rows, columns in self._blocks():
                 beyond = slice(rows.stop, columns.stop)
-                self._settled[beyond, rows] = self._settled[rows, beyond].T
+                self._total[beyond, rows] = self._total[rows, beyond].T
         if self._diagonal is not None:
-            self._settled.diagonal().copy_(self._diagonal)
-        return self._settled
+            self._total.diagonal().copy_(self._diagonal)
+        return self._total
 
-    def _settle(self) -> None:
+    def _add_recent(self) -> None:
+        """Add the recent sum, which may be float32, to the total in float64."""
         if self._recent is None:
             return
-        if self._settled is None:
-            self._settled = self._recent.double()
+        if self._total is None:
+            self._total = self._recent.double()
         else:
-            self._settled += self._recent
+            self._total += self._recent
         self._recent, self._rows = None, 0
 
     def _blocks(self) -> Iterator[tuple[slice, slice]]:
         """Yield the rows and columns of each block that is multiplied at once."""
-        kept = self._settled if self._recent is None else self._recent
-        assert kept is not None
-        height, width = kept.shape
-        step = max(NARROWEST, -(-height // BLOCKS)) if self._symmetric else height
+        some = self._total if self._recent is None else self._recent
+        assert some is not None
+        height, width = some.shape
+        step = max(MIN_BLOCK_COLUMNS, -(-height // MAX_BLOCKS)) if self._symmetric else height
         for start in range(0, height, max(1, step)):
             rows = slice(start, min(start + step, height))
             yield rows, slice(start if self._symmetric else 0, width)
 
     def _strips(self) -> Iterator[tuple[Tensor, slice, slice, int]]:
-        """Yield float64 parts of the sum, where they stand, and how often they count."""
+        """Yield float64 parts of the sum, their rows and columns, and their weight in the sum."""
         for rows, columns in self._blocks():
             split = rows.stop if self._symmetric else columns.stop
             sides = ((slice(columns.start, split), 1), (slice(split, columns.stop), 2))
-            step = max(1, STRIP // max(1, columns.stop - columns.start))
+            step = max(1, STRIP_ENTRIES // max(1, columns.stop - columns.start))
             for start in range(rows.start, rows.stop, step):
                 at = slice(start, min(start + step, rows.stop))
                 for side, weight in sides:
@@ -176,6 +177,6 @@ class RowProducts:
                     yield part, at, side, weight
 
     def _at(self, rows: slice, columns: slice) -> Tensor:
-        parts = [part for part in (self._settled, self._recent) if part is not None]
+        parts = [part for part in (self._total, self._recent) if part is not None]
         first = parts[0][rows, columns].to(torch.float64, copy=True)
         return first + parts[1][rows, columns] if len(parts) == 2 else first

@@ -1,4 +1,4 @@
-"""How CKA is distributed when the examples of one network are shuffled."""
+"""Distribution of CKA when the examples of one network are shuffled."""
 
 from __future__ import annotations
 
@@ -12,23 +12,36 @@ from torch import Tensor
 
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["FEWEST", "INVARIANTS", "permutation_band", "permutation_invariants", "shuffled_band"]
+__all__ = [
+    "MIN_EXAMPLES",
+    "INVARIANTS",
+    "permutation_interval",
+    "permutation_invariants",
+    "shuffled_interval",
+]
 
 INVARIANTS = 4
-"""How many numbers of a matrix the first three moments depend on."""
+"""Numbers of a matrix that the first three moments depend on."""
 
-FEWEST = 6
-"""Examples below which the third moment has no such form."""
+MIN_EXAMPLES = 6
+"""Examples that the formula of the third moment needs."""
 
 Array = NDArray[np.float64]
 
 
 @own_settings()
 def permutation_invariants(matrix: Tensor) -> Tensor:
-    r"""Return what shuffling leaves of a matrix: (n, n) -> (4,) float64.
+    r"""Return the permutation invariants of a symmetric matrix that the moments depend on.
 
-    :math:`n, \sum A_{ij}^2, \sum A_{ij}^3, \operatorname{tr} A^3` of a symmetric matrix A, such as
-    :func:`~repsim_energy.numerics.cka.hsic.hsic_matrix` gives.
+    .. math:: n,\quad \sum A_{ij}^2,\quad \sum A_{ij}^3,\quad \operatorname{tr} A^3
+
+    Parameters
+    ----------
+    matrix : (n, n), of :func:`~repsim_energy.numerics.cka.hsic.hsic_matrix`
+
+    Returns
+    -------
+    (4,) float64
     """
     size = matrix.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
     small = (matrix / size).float()  # entries up to 1: their cubes neither overflow nor vanish
@@ -39,31 +52,31 @@ def permutation_invariants(matrix: Tensor) -> Tensor:
 
 
 @own_settings()
-def permutation_band(a: Array, b: Array) -> tuple[float, float]:
+def permutation_interval(a: Array, b: Array) -> tuple[float, float]:
     r"""Return the central 95% of debiased CKA when the examples of one network are shuffled.
 
-    Shuffling keeps every property of either set of features and breaks what ties them together.
-    Over all n! orders CKA has mean 0, variance 2 / (n (n - 3)) whatever the features, and a third
-    moment that depends on a few sums over each matrix. A gamma distribution (Pearson's type III)
-    with these moments gives the band. Where HSIC is summed over batches, examples are shuffled
-    within each.
+    Shuffling changes nothing within either set of features, but removes the relation between them.
+    Over all n! orders CKA has mean 0, variance 2 / (n (n - 3)) for any features, and a third moment
+    that depends on a few sums over each matrix. The interval is that of a gamma distribution
+    (Pearson's type III) with these moments. Where HSIC is summed over batches, examples are
+    shuffled within each batch.
 
-    Source: Josse, Pagès and Husson (2008) for the approximation. The moments are sums over all ways
-    in which indices coincide; a test compares them with all 720 orders of six examples.
+    Source: Josse, Pagès and Husson (2008), "Testing the significance of the RV coefficient";
+    doi:10.1016/j.csda.2008.06.012.
 
     Parameters
     ----------
-    a, b : (m, 4), :func:`permutation_invariants` of the unbiased matrices of each of m batches
+    a, b : (m, 4) :func:`permutation_invariants` of the unbiased matrices of m batches
 
     Returns
     -------
-    (low, high). NaN where features have no variance, and for fewer than six examples in a batch.
+    (low, high). NaN for features without variance, and for fewer than six examples in a batch.
     """
     variance, third = (float(moment.sum()) for moment in permutation_moments(a, b))
     norm = math.sqrt(a[:, 1].sum() * b[:, 1].sum())
-    if a[:, 0].min() < FEWEST or not (norm > 0 and variance > 0):
+    if a[:, 0].min() < MIN_EXAMPLES or not (norm > 0 and variance > 0):
         return (math.nan, math.nan)
-    low, high = _gamma_band(third / variance**1.5)
+    low, high = _gamma_interval(third / variance**1.5)
     scale = math.sqrt(variance) / norm
     return (low * scale, high * scale)
 
@@ -71,13 +84,16 @@ def permutation_band(a: Array, b: Array) -> tuple[float, float]:
 def permutation_moments(a: Array, b: Array) -> tuple[Array, Array]:
     r"""Return variance and third moment of :math:`\sum A_{ij} B_{ij}` over all orders of B.
 
+    They are sums over all ways in which indices coincide. The mean is zero.
+
     Parameters
     ----------
-    a, b : (m, 4) of matrices with rows that sum to zero and nothing on the diagonal
+    a, b : (m, 4) :func:`permutation_invariants` of matrices whose rows sum to zero and whose
+        diagonal is zero
 
     Returns
     -------
-    (m,) and (m,); the mean is zero.
+    (m,) and (m,)
     """
     n, squares, cubes, triangles = a.T
     _, squares_b, cubes_b, triangles_b = b.T
@@ -87,21 +103,28 @@ def permutation_moments(a: Array, b: Array) -> tuple[Array, Array]:
         + 8 * (n**3 - 9 * n**2 + 26 * n - 22) * triangles * triangles_b
     )
     orders = n * (n - 1) * (n - 2) * (n - 3) * (n - 4) * (n - 5)
-    with np.errstate(divide="ignore", invalid="ignore"):  # fewer than FEWEST have no third moment
+    with np.errstate(divide="ignore", invalid="ignore"):  # for fewer than MIN_EXAMPLES
         return 2 * squares * squares_b / (n * (n - 3)), third / orders
 
 
 @own_settings()
-def shuffled_band(
+def shuffled_interval(
     a: Tensor, b: Tensor, *, shuffles: int = 100, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the central 95% of CKA over some random orders of the examples.
+    """Return the central 95% of CKA over random orders of the examples.
 
-    For biased CKA, whose distribution no three moments describe where a few examples are far out.
+    It is used for biased CKA, whose distribution three moments do not describe where a few examples
+    are far from the others.
 
     Parameters
     ----------
     a, b : (n, n) centered Gram matrices
+    shuffles : the number of random orders
+    seed : of the orders
+
+    Returns
+    -------
+    (low, high). NaN for features without variance.
     """
     norm = float(a.norm() * b.norm())
     if norm == 0:
@@ -118,8 +141,8 @@ def shuffled_band(
     return (low, high)
 
 
-def _gamma_band(skewness: float) -> tuple[float, float]:
-    """Return the central 95% of the standardized gamma distribution of this skewness."""
+def _gamma_interval(skewness: float) -> tuple[float, float]:
+    """Return the central 95% of the standardized gamma distribution with this skewness."""
     shape = 4 / max(skewness * skewness, 1e-8)
     low, high = ((gammaincinv(shape, p) - shape) / math.sqrt(shape) for p in (0.025, 0.975))
     return (float(low), float(high)) if skewness >= 0 else (-float(high), -float(low))

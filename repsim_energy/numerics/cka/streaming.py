@@ -1,4 +1,4 @@
-"""Linear centered kernel alignment of two sets of features, whole or in batches."""
+"""Linear CKA of two sets of features, all at once or in batches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from repsim_energy.numerics.cka.hsic import (
     Estimator,
     centered_gram,
     check_estimator,
-    check_finite,
     check_rows,
     cka_from_grams,
+    cka_from_hsic,
     debiased_hsic,
-    ratio,
-    rounding_of,
+    relative_rounding,
 )
 from repsim_energy.numerics.cka.mixed_precision import (
     RowProducts,
@@ -25,30 +24,36 @@ from repsim_energy.numerics.cka.mixed_precision import (
     row_lengths,
     typical_row,
 )
+from repsim_energy.numerics.features import check_finite
 from repsim_energy.numerics.settings import own_settings
 
 __all__ = ["StreamingCKA", "Estimator", "cka"]
 
-CHUNK = 2048
+CHUNK_ROWS = 2048
 """Rows that are multiplied at once."""
 
-NOTHING = {torch.float32: 1e-5, torch.float64: 1e-11}
-"""A debiased self-similarity below this fraction of the biased one is rounding of products of this
-dtype (seen: 8e-7 and 2e-14)."""
+MIN_SELF_SIMILARITY = {torch.float32: 1e-5, torch.float64: 1e-11}
+"""A debiased self-similarity below this fraction of the biased one is rounding, by the dtype of the
+products (measured: 8e-7 and 2e-14)."""
 
 
 @takes_arrays
 @own_settings()
 def cka(x: Tensor, y: Tensor, *, estimator: Estimator = "debiased") -> float:
-    r"""Return the centered kernel alignment of two feature matrices of the same examples.
+    r"""Return the linear centered kernel alignment of two sets of features of the same examples.
 
     .. math:: \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}
         {\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}},\qquad K = XX^\top,\; L = YY^\top
 
-    ``biased`` uses :math:`\mathrm{HSIC} = \|Y^\top X\|_F^2` of centered features (0.80 for
-    independent noise at n = 16 and 64 features), ``debiased`` the unbiased estimate of HSIC.
+    ``biased`` takes :math:`\mathrm{HSIC} = \|Y^\top X\|_F^2` of centered features, which gives 0.80
+    for independent noise with n = 16 examples of 64 features. ``debiased`` takes the unbiased
+    estimate of HSIC.
 
-    Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5.
+    Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations
+    Revisited", Equation 4; arXiv:1905.00414.
+
+    Source: Song, Smola, Gretton, Bedo and Borgwardt (2012), "Feature Selection via Dependence
+    Maximization", Equation 5; https://jmlr.org/papers/v13/song12a.html.
 
     Parameters
     ----------
@@ -57,15 +62,25 @@ def cka(x: Tensor, y: Tensor, *, estimator: Estimator = "debiased") -> float:
 
     Returns
     -------
-    A similarity: in [0, 1] when biased; the debiased one may be below 0 and is not clipped. NaN,
-    with a warning, where features are constant or an estimated self-similarity is not positive,
-    rounding aside. So it is where features differ for one example alone: the debiased estimate
-    leaves out how an example resembles itself, and the others do not differ.
+    float
+        In [0, 1] if biased. The debiased one can be negative and is not clipped. NaN, with a
+        warning, for constant features, and where an estimated self-similarity is not positive
+        beyond rounding. That is also the debiased one of features that differ for one example
+        alone, because it leaves out the products of an example with itself.
 
     Raises
     ------
-    ShapeError, DataError, UsageError
-        For rows that do not match, too few rows, NaN or infinite values, unknown names.
+    ShapeError
+        For features that are not (n, d1) and (n, d2).
+    DataError
+        For too few examples, complex features, NaN or infinite values.
+    UsageError
+        For an unknown estimator.
+
+    Warns
+    -----
+    UndefinedSimilarityWarning
+        Where CKA is NaN.
 
     Examples
     --------
@@ -89,11 +104,12 @@ def _grams_are_cheaper(n: int, d1: int, d2: int) -> bool:
 
 
 class StreamingCKA:
-    r"""All that linear CKA needs of features that come in batches, exact for any split.
+    r"""Sums over batches of features, from which linear CKA follows exactly.
 
-    Kept are the sums of x, y, their outer products and, for the debiased estimator, of
-    :math:`\|x\|^2`, :math:`\|x\|^2 x` and the like: O(d²) memory, independent of n. Features are
-    shifted by the mean of the first batch, so that a large offset costs no digits.
+    The sums are those of x, y, their outer products and, for the debiased estimator, of
+    :math:`\|x\|^2`, :math:`\|x\|^2 x` and similar terms. They take O(d²) memory, independent of the
+    number of examples, and do not depend on the split into batches beyond rounding. The mean of the
+    first batch is subtracted from all features, so that a large offset costs no precision.
 
     Examples
     --------
@@ -121,12 +137,25 @@ class StreamingCKA:
     @takes_arrays
     @own_settings()
     def update(self, x: Tensor, y: Tensor) -> StreamingCKA:
-        """Add a batch of (n, d1) and (n, d2) features and return self."""
+        """Add a batch of features, and return self.
+
+        Parameters
+        ----------
+        x, y : (n, d1) and (n, d2), row i of both from the same example; d1 and d2 as in the
+            batches before
+
+        Raises
+        ------
+        ShapeError
+            For features of other shapes.
+        DataError
+            For complex features, NaN or infinite values.
+        """
         check_rows(x, y)
         if len(x) == 0:
             return self
         self._rounding = [
-            max(r, rounding_of(f)) for r, f in zip(self._rounding, (x, y), strict=True)
+            max(r, relative_rounding(f)) for r, f in zip(self._rounding, (x, y), strict=True)
         ]
         x, y = as_floating(x), as_floating(y)
         check_finite(x)
@@ -139,24 +168,36 @@ class StreamingCKA:
                     f"a batch has {features.shape[1]} features, expected {len(shift)} as in the "
                     "batches before; flatten all in the same way"
                 )
-        for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+        for a, b in zip(x.split(CHUNK_ROWS), y.split(CHUNK_ROWS), strict=True):
             self._waiting.append((a - self._shifts[0], b - self._shifts[1]))
-            if sum(len(rows) for rows, _ in self._waiting) >= CHUNK:
+            if sum(len(rows) for rows, _ in self._waiting) >= CHUNK_ROWS:
                 self._multiply()
         self._count += len(x)
         return self
 
     @own_settings()
     def cka(self, estimator: Estimator = "debiased") -> float:
-        """Return the CKA of everything seen so far."""
+        """Return the linear CKA of all batches so far, as :func:`~repsim_energy.cka` does.
+
+        Parameters
+        ----------
+        estimator : ``debiased`` or ``biased``
+
+        Raises
+        ------
+        DataError
+            For too few examples.
+        UsageError
+            For an unknown estimator.
+        """
         check_estimator(estimator, self._count)
         self._multiply()
         if not (self._varies("x") and self._varies("y")):
-            return ratio(0.0, 0.0, 0.0)
-        return ratio(*(self._hsic(a, b, estimator) for a, b in ("xy", "xx", "yy")))
+            return cka_from_hsic(0.0, 0.0, 0.0)
+        return cka_from_hsic(*(self._hsic(a, b, estimator) for a, b in ("xy", "xx", "yy")))
 
     def _multiply(self) -> None:
-        """Add up everything that is needed of the rows that wait for it."""
+        """Add the rows that have been received since the last call to the sums."""
         if not self._waiting:
             return
         x, y = (
@@ -209,7 +250,7 @@ class StreamingCKA:
         m_a, m_b = mean_a @ mean_a, mean_b @ mean_b
         p, q = s[norm[a]], s[norm[b]]
         sum_a, sum_b = p - n * m_a, q - n * m_b
-        # The sum over examples of |a - mean|^2 |b - mean|^2, expanded in what was kept.
+        # The sum over examples of |a - mean|^2 |b - mean|^2, expanded in the sums.
         both = (
             s[norm[a] + norm[b]]
             - 2 * (s[norm[a] + b] @ mean_b)
@@ -219,5 +260,6 @@ class StreamingCKA:
             + 4 * products.bilinear(mean_a, mean_b)
             - 3 * n * m_a * m_b
         )
-        found = debiased_hsic(cross, float(both), float(sum_a), float(sum_b), n)
-        return 0.0 if a == b and found <= NOTHING[self._multiplied_in] * cross else found
+        hsic = debiased_hsic(cross, float(both), float(sum_a), float(sum_b), n)
+        is_rounding = a == b and hsic <= MIN_SELF_SIMILARITY[self._multiplied_in] * cross
+        return 0.0 if is_rounding else hsic

@@ -1,4 +1,4 @@
-"""From the covariance of patches to their principal components."""
+"""Principal components of patches, from their covariance."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from repsim_energy.numerics.threads import one_thread
 __all__ = ["RESOLUTION", "basis_from_moments", "transform_basis"]
 
 RESOLUTION = 1e-12
-"""A variance below this part of the patches' mean square is rounding of float64 sums."""
+"""A variance below this fraction of the patches' mean square is rounding of float64 sums."""
 
 TIE = 1e-6
-"""Entries of a component are equal in size where they differ by less than this part of it."""
+"""Relative difference below which two entries of a component count as equally large."""
 
 
 @own_settings()
@@ -31,30 +31,35 @@ def basis_from_moments(
     count: int,
     resolution: float = RESOLUTION,
 ) -> PatchBasis:
-    r"""Return the eigenvectors of a patch covariance, :math:`C u_i = \lambda_i^2 u_i`.
+    r"""Return the principal components of patches.
 
-    Source: Chowers & Weiss (2023), Definition 2.1. The sign of a component is free; here the first
-    of its entries of largest magnitude is positive. Entries count as equal where rounding alone
-    tells them apart, as in the components of mirrored images, which are symmetric.
+    .. math:: C u_i = \lambda_i^2 u_i
 
-    Where patches have no variance, as along the color differences of gray pictures in three equal
-    channels, any direction is an eigenvector, and rounding alone chooses one. Components whose
-    variance is not above ``resolution`` times :math:`\operatorname{tr} C + \|\mu\|^2` are
-    therefore left out.
+    The sign of a component is arbitrary. Here the first of its largest entries is positive. Entries
+    count as equally large where only rounding distinguishes them, as in the components of mirrored
+    images, which are symmetric.
+
+    Where patches have no variance, such as along the color differences of gray images stored as
+    RGB, every direction is an eigenvector and rounding selects one. Components are therefore left
+    out if their variance is at most ``resolution`` times
+    :math:`\operatorname{tr} C + \|\mu\|^2`.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Definition 2.1; arXiv:2206.02454.
 
     Parameters
     ----------
     covariance : (d, d) float64, symmetric
     mean : (d,) the mean patch
     patch : (c, kh, kw) with d = c * kh * kw
-    centered : whether ``covariance`` is about the mean
-    count : the number of patches behind it
-    resolution : of the covariance: its rounding, relative to the patches' mean square
+    centered : True if ``covariance`` is about the mean
+    count : the number of patches that it was computed from
+    resolution : rounding of the covariance, relative to the patches' mean square
 
     Raises
     ------
     DataError
-        With no more patches than components, or patches without any variance.
+        For no more patches than components, or patches without any variance.
 
     Warns
     -----
@@ -66,7 +71,7 @@ def basis_from_moments(
         raise DataError(
             f"got {count} patches for {d} components, expected more than {d}; use more images"
         )
-    with one_thread():  # a basis is known by its bits
+    with one_thread():  # basis_id is a hash of the bits
         eigenvalues, vectors = torch.linalg.eigh(covariance.cpu())
     eigenvalues = eigenvalues.flip(0).clamp_min(0.0)
     components = vectors.flip(1).T.contiguous()
@@ -101,19 +106,21 @@ def _warn_of_missing(rank: int, d: int, resolution: float) -> None:
 
 @own_settings()
 def transform_basis(basis: PatchBasis, transform: PatchTransform) -> PatchBasis:
-    r"""Return the basis of patches Tp, with the components in their original order.
+    r"""Return the basis of transformed patches Tp, with the components in their original order.
 
     .. math:: \lambda_i'^2 = u_i^\top T C T^\top u_i
 
-    The components stay principal where T shares them, as the scaling of one component does:
-    then :math:`\lambda_t'^2 = \alpha^2 \lambda_t^2`, and the others stay as they are.
+    The components are principal components of the transformed patches if they are eigenvectors of
+    T, as of a T that scales one component by :math:`\alpha`: then
+    :math:`\lambda_t'^2 = \alpha^2 \lambda_t^2`, and the other eigenvalues do not change.
 
-    Source: Chowers & Weiss (2023), section 5 and Appendix D.2.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", section 5 and Appendix D.2; arXiv:2206.02454.
     """
     if transform.patch != basis.patch:
         raise ShapeError(
-            f"the transform is of patches {transform.patch} but the basis of {basis.patch}; "
-            "give both the patch of the first layer"
+            f"got a transform of patches {transform.patch} and a basis of patches {basis.patch}, "
+            "expected one patch; use that of the first layer for both"
         )
     mixing = basis.components @ transform.matrix @ basis.components.T
     return replace(

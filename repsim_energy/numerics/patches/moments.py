@@ -1,4 +1,4 @@
-"""Count, sum and second moment of all patches of a set of images."""
+"""Moments of all patches of a set of images: count, sum and second moment."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ if TYPE_CHECKING:
 __all__ = ["PatchMoments", "batches_of", "check_batch", "no_images", "patch_moments", "pixel_unit"]
 
 CHUNK_BYTES = 64 * 2**20
-"""How much of an array is read at once."""
+"""Bytes of an array that are read at once."""
 
 FLOAT32_RESOLUTION = 2.0**-25
-"""Of a covariance from float32 products. Measured on gray images in channels of different
-brightness, 20 to 5,170 of them, rounding is at most 1e-8 of the patches' mean square."""
+"""Relative rounding of a covariance from float32 products. Measured on 20 to 5,170 gray images in
+channels of different brightness, it is at most 1e-8 of the patches' mean square."""
 
 
 @dataclass(frozen=True, eq=False)
 class PatchMoments:
-    r"""Count, sum and second moment of patches; two of them merge with ``+``.
+    r"""Count, sum and second moment of patches.
 
     .. math:: n,\quad s = \sum_j p_j,\quad M = \sum_j p_j p_j^\top
+
+    Moments of two sets of patches are added with ``+``.
 
     Parameters
     ----------
@@ -49,10 +51,17 @@ class PatchMoments:
     total : (d,) float64, s in units of ``unit``
     second : (d, d) float64, M in units of ``unit`` squared
     patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
-    unit : the value of one step: 1/255 for uint8 images, 1 for float images. uint8 moments are
-        thus whole numbers, exact and independent of the order of merging up to 2**53.
-    products : how matrix products were taken: ``int8``, ``float32`` or ``float64``, several where
-        a way failed its check on this machine and another was taken
+    unit : the pixel value that 1 stands for: 1/255 for uint8 images, 1 for float images. Moments of
+        uint8 images are thus whole numbers. Up to 2**53 they are exact, in any order of adding.
+    products : the number types of the matrix products: ``int8``, ``float32`` or ``float64``;
+        several where one failed its check on this machine
+
+    Examples
+    --------
+    >>> images = torch.arange(64, dtype=torch.uint8).reshape(4, 1, 4, 4)
+    >>> parts = patch_moments(images[:3], (3, 3)) + patch_moments(images[3:], (3, 3))
+    >>> parts.count, round(parts.mean[0].item() * 255, 6)
+    (16, 26.5)
     """
 
     count: int
@@ -90,7 +99,16 @@ class PatchMoments:
 
     @own_settings()
     def covariance(self, *, center: bool = True) -> Tensor:
-        r"""Return :math:`M/n - \mu\mu^\top`, or :math:`M/n` with ``center=False``; (d, d)."""
+        r"""Return the covariance of the patches, :math:`M/n - \mu\mu^\top`.
+
+        Parameters
+        ----------
+        center : False returns the second moment :math:`M/n`
+
+        Returns
+        -------
+        (d, d) float64
+        """
         second = self.second / self.count
         if center:
             mean = self.total / self.count
@@ -99,9 +117,13 @@ class PatchMoments:
 
     @own_settings()
     def every(self, rows: int, columns: int) -> PatchMoments:
-        """Return the moments of every ``rows``-th row and ``columns``-th column of the patches.
+        """Return the moments of the patches that a dilated filter sees.
 
-        These are the patches that a dilated filter sees. A step of (1, 1) gives all of them.
+        These are every ``rows``-th row and ``columns``-th column of the patches.
+
+        Parameters
+        ----------
+        rows, columns : the dilation; 1 keeps all
 
         Examples
         --------
@@ -109,20 +131,23 @@ class PatchMoments:
         >>> moments.every(2, 1).patch
         (1, 3, 3)
         """
-        kept = torch.arange(len(self.total))
-        kept = kept.view(self.patch)[:, ::rows, ::columns]
-        c, kh, kw = kept.shape
-        kept = kept.flatten()
-        total, second = self.total[kept], self.second[kept][:, kept]
+        pixels = torch.arange(len(self.total)).view(self.patch)[:, ::rows, ::columns]
+        c, kh, kw = pixels.shape
+        pixels = pixels.flatten()
+        total, second = self.total[pixels], self.second[pixels][:, pixels]
         return replace(self, total=total, second=second, patch=(c, kh, kw))
 
     def basis(self, *, center: bool = True) -> PatchBasis:
         """Return the principal components of the patches, without those that have no variance.
 
+        Parameters
+        ----------
+        center : False leaves the mean patch in
+
         Raises
         ------
         DataError
-            With fewer patches than components, or patches without any variance.
+            For no more patches than components, or patches without any variance.
 
         Warns
         -----
@@ -143,38 +168,45 @@ class PatchMoments:
 
 
 def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> PatchMoments:
-    r"""Return the moments of all overlapping patches (stride 1, no padding) of images.
+    r"""Return the moments of all overlapping patches of images.
 
-    Source: Chowers & Weiss (2023), Definitions 2.1 and 4.1.
+    .. math:: n,\quad s = \sum_j p_j,\quad M = \sum_j p_j p_j^\top
+
+    over the patches :math:`p_j` at all positions inside all images: stride 1, no padding.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Definitions 2.1 and 4.1; arXiv:2206.02454.
 
     Parameters
     ----------
     images : (n, c, h, w) uint8 (read as 0..1) or float, a tensor or an array, which may be mapped
-        from a file; or an iterable of such batches, alone or, as a DataLoader gives them, first in
-        a tuple. Memory does not grow with the number of images.
-    patch : (kh, kw)
+        from a file; or an iterable of such batches, each alone or first in a tuple, as from a
+        DataLoader. Memory does not grow with the number of images.
+    patch : (kh, kw) in pixels
 
     Returns
     -------
     PatchMoments
-        On the CPU, wherever the images are. Of uint8 images exact, bit for bit, whatever the
-        threads and the split into batches; of float ones accumulated in float64 from products in
-        the images' own precision (half ones in float32).
+        On the CPU. Those of uint8 images are exact, for any number of threads and any split into
+        batches. Those of float images are summed in float64, from products in the precision of the
+        images, or float32 for half precision.
 
     Raises
     ------
     ShapeError
         For images that are not (n, c, h, w), or smaller than the patch.
     DataError
-        For no images at all, or values that are not finite.
+        For no images, NaN or infinite values.
+    UsageError
+        For something that holds no images, such as a path or a mapping.
     RepsimError
-        Where this machine's matrix products are wrong in every way that was tried.
+        Where all available matrix products give wrong results on this machine.
 
     Warns
     -----
     RepsimWarning
-        Once, where the fastest way of multiplying gives wrong sums on this machine; they are taken
-        in another way, and :attr:`PatchMoments.products` names it.
+        Once, where the fastest matrix product gives wrong sums on this machine and another one is
+        used, which :attr:`PatchMoments.products` names.
 
     Examples
     --------
@@ -195,7 +227,10 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
 
 
 def batches_of(images: Images | Iterable[Any]) -> Iterator[Tensor]:
-    """Give tensors; an array is read part by part, so that a file is never in memory whole."""
+    """Yield batches of images as tensors.
+
+    An array, which may be mapped from a file, is read in parts.
+    """
     if isinstance(images, Tensor):
         yield images
     elif isinstance(images, np.ndarray):
@@ -207,7 +242,7 @@ def batches_of(images: Images | Iterable[Any]) -> Iterator[Tensor]:
             keys = f" with {', '.join(map(str, images))}" if isinstance(images, Mapping) else ""
             raise UsageError(
                 f"got images as {type(images).__name__}{keys}, expected a tensor or array "
-                "(n, c, h, w), or batches of such; read files before, take images out of mappings"
+                "(n, c, h, w), or batches of them; read files first, take images out of mappings"
             )
         for batch in images:
             yield from batches_of(batch[0] if isinstance(batch, tuple | list) and batch else batch)
@@ -218,15 +253,19 @@ def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> PatchMoments | N
     check_batch(batch, patch)
     if len(batch) == 0:
         return None
-    total, second, ways = patch_sums(batch, patch)
+    total, second, products = patch_sums(batch, patch)
     total, second = total.double().cpu(), second.double().cpu()
     if not (torch.isfinite(total).all() and torch.isfinite(second).all()):
         raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
     channels, height, width = batch.shape[1:]
     places = (height - patch[0] + 1) * (width - patch[1] + 1)
-    kind = (channels, *patch)
     return PatchMoments(
-        len(batch) * places, total, second, kind, pixel_unit(batch), frozenset(ways)
+        len(batch) * places,
+        total,
+        second,
+        (channels, *patch),
+        pixel_unit(batch),
+        frozenset(products),
     )
 
 
@@ -236,7 +275,7 @@ def no_images() -> DataError:
 
 
 def pixel_unit(images: Tensor) -> float:
-    """Return the value of one step of the images' numbers: uint8 is read as 0..1."""
+    """Return the pixel value that 1 stands for: 1/255 for uint8 images, 1 for float images."""
     return 1.0 if images.is_floating_point() else 1 / 255
 
 

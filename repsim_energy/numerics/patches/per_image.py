@@ -1,4 +1,4 @@
-"""What each image holds of each component: its average patch, its patch energies, its class."""
+"""Quantities per image: average patch, energy along each component, correlation with classes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,21 @@ __all__ = [
     "component_energies",
 ]
 
-BATCH = 256
-"""Images that are held in float64 at once."""
+BATCH_IMAGES = 256
+"""Images that are converted to float64 at once."""
 
 
 @takes_arrays
 @own_settings()
 def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
-    r"""Return each image's average patch, :math:`\bar p(x) = \frac1J \sum_j p_j(x)`.
+    r"""Return the average patch of each image.
 
-    Source: Chowers & Weiss (2023), Appendix A, Equation 8.
+    .. math:: \bar p(x) = \frac1J \sum_{j=1}^J p_j(x)
+
+    over the J overlapping patches of image x.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Appendix A, Equation 8; arXiv:2206.02454.
 
     Parameters
     ----------
@@ -43,6 +48,11 @@ def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     Returns
     -------
     (n, d) float64 with d = c * kh * kw, flattened channel-first, on the device of the images
+
+    Raises
+    ------
+    ShapeError
+        For images that are not (n, c, h, w), or smaller than the patch.
 
     Examples
     --------
@@ -59,18 +69,19 @@ def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
 @takes_arrays
 @own_settings()
 def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: int = 0) -> Tensor:
-    r"""Return average patches of images that got the patches of the whole set at random.
+    r"""Return the average patch of each image after shuffling all patches across images.
 
-    Patches of one image are then uncorrelated with each other, as Theorem 4.2 assumes, while the
-    second moment of all patches stays as it is.
+    Patches of one image are then uncorrelated, as Theorem 4.2 assumes, and the second moment of all
+    patches does not change.
 
-    Source: Chowers & Weiss (2023), Appendix A.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Appendix A; arXiv:2206.02454.
 
     Parameters
     ----------
     images : (n, c, h, w) uint8 (read as 0..1) or float
     patch : (kh, kw)
-    seed : of the distribution of patches over images; each image gets as many as it had
+    seed : of the random order; each image has as many patches as before
 
     Returns
     -------
@@ -82,7 +93,7 @@ def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: in
     owners = torch.randperm(len(images) * places, generator=generator, device="cpu") // places
     d = images.shape[1] * patch[0] * patch[1]
     totals = torch.zeros(len(images), d, dtype=torch.float64)
-    parts = owners.split(BATCH * places)
+    parts = owners.split(BATCH_IMAGES * places)
     for values, part in zip(_in_float64(images), parts, strict=True):
         totals.index_add_(0, part, F.unfold(values.cpu(), patch).transpose(1, 2).reshape(-1, d))
     return (totals / places).to(images.device)
@@ -91,25 +102,38 @@ def average_shuffled_patches(images: Tensor, patch: tuple[int, int], *, seed: in
 @takes_arrays
 @own_settings()
 def component_energies(images: Tensor, basis: PatchBasis) -> Tensor:
-    r"""Return each image's total patch energy along each component.
+    r"""Return the energy of the patches of each image along each principal component.
 
     .. math:: E_i(x) = \sum_j (u_i^\top (p_j(x) - \mu))^2
 
-    Source: Chowers & Weiss (2023), Appendix D.1 (where the mean patch :math:`\mu` is zero).
+    summed over the patches :math:`p_j` of image x, with the mean patch :math:`\mu` of the basis.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Appendix D.1, where the mean patch is zero; arXiv:2206.02454.
 
     Parameters
     ----------
     images : (n, c, h, w) uint8 (read as 0..1) or float
-    basis : the components; an uncentered basis leaves the mean patch in
+    basis : r principal components of patches. For a basis with ``centered=False``,
+        :math:`\mu` is zero
 
     Returns
     -------
-    (n, d) float64, pixel value squared, one column per component
+    (n, r) float64, in units of pixel values squared
 
     Raises
     ------
     ShapeError
-        Where the images do not have the patches of the basis.
+        For images that do not have the patches of the basis.
+
+    Examples
+    --------
+    >>> from repsim_energy import patch_moments
+    >>> images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> basis = patch_moments(images, (2, 2)).basis()
+    >>> energies = component_energies(images, basis)
+    >>> torch.allclose(energies.sum(0) / (20 * 7 * 7), basis.eigenvalues)
+    True
     """
     check_batch(images, basis.patch[1:])
     if images.shape[1] != basis.patch[0]:
@@ -128,13 +152,14 @@ def component_energies(images: Tensor, basis: PatchBasis) -> Tensor:
 @takes_arrays
 @own_settings()
 def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    r"""Return the Pearson correlation of each class, one against all, with each column.
+    r"""Return the Pearson correlation of the membership in each class with each column.
 
-    Source: Chowers & Weiss (2023), Figure 5.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Figure 5; arXiv:2206.02454.
 
     Parameters
     ----------
-    values : (n, m), such as average patches along components, or patch energies
+    values : (n, m), such as average patches along components, or energies
     labels : (n,) class numbers
     classes : how many classes there are
 
@@ -145,9 +170,9 @@ def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     Raises
     ------
     ShapeError
-        For labels that do not belong to the rows.
+        For labels that are not one for each row.
     DataError
-        For labels that are no numbers of classes.
+        For labels that are not whole numbers from 0 to ``classes`` - 1.
 
     Examples
     --------
@@ -175,4 +200,4 @@ def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def _in_float64(images: Tensor) -> Iterator[Tensor]:
     unit = pixel_unit(images)
-    return (part.double() * unit for part in images.split(BATCH))
+    return (part.double() * unit for part in images.split(BATCH_IMAGES))

@@ -1,12 +1,12 @@
-"""Sums over all patches from products of image rows; no patch is ever written out.
+"""Sums over all patches, from matrix products of image rows.
 
 Two pixels of a patch are dy rows and dx columns apart. Their product, summed over images, is an
-entry of the matrix product of the images' rows with the rows dy below. Summed over the places that
-a patch can take, it is a window sum of such entries. So a few matrix products, of which a band
-along the diagonal is kept, and cumulative sums over rows and columns give what unfolding every
-patch would, with a small part of the arithmetic and of the memory.
+entry of the matrix product of the images' rows with the rows dy below. Its sum over all positions
+of the patch is a window sum of such entries. A few matrix products, of which only a band along the
+diagonal is needed, and cumulative sums over rows and columns thus give the same as unfolding all
+patches, with a small part of the arithmetic and of the memory.
 
-The sums of bytes are exact, whatever the threads, the split into batches and the machine.
+The sums of bytes are exact, for any number of threads and any split into batches.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from repsim_energy.numerics.checked_products import MAX_TERMS, row_products, wid
 
 __all__ = ["cumulative", "patch_sums"]
 
-TILE = 32
-"""Columns that are multiplied at once, of images more than half as wide again."""
+TILE_COLUMNS = 32
+"""Columns that are multiplied at once, in images of more than 1.5 times that width."""
 
 CHUNK_BYTES = 8 * 2**20
-"""The most memory that a copy of a part of the images takes."""
+"""Maximum size of a copy of a part of the images."""
 
 
 def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor, set[str]]:
@@ -35,14 +35,15 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor, 
 
     Returns
     -------
-    (d,) and (d, d) with d = c * kh * kw, channel-first: int64 for uint8, else float64. Products of
-    floats are taken in their own precision, of half ones in float32. The names of the ways in
-    which products were taken come third; see
-    :func:`~repsim_energy.numerics.checked_products.row_products`.
+    sum : (d,) with d = c * kh * kw, channel-first; int64 for uint8, else float64
+    second_moment : (d, d) of the same type. Floats are multiplied in their own precision, half
+        precision in float32
+    products : the number types that were multiplied; see
+        :func:`~repsim_energy.numerics.checked_products.row_products`
     """
     (kh, kw), (count, channels, height, width) = patch, images.shape
     offset = _offset(images)
-    step = width if width <= 1.5 * TILE else TILE
+    step = width if width <= 1.5 * TILE_COLUMNS else TILE_COLUMNS
     tiles = [_tile(images, offset, x, min(x + step, width), patch) for x in range(0, width, step)]
     columns, bands = (torch.cat(parts) for parts in zip(*(tile[:2] for tile in tiles), strict=True))
     total = _over_windows(columns, kw).permute(2, 1, 0).flatten()
@@ -55,26 +56,27 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor, 
 
 
 def _offset(images: Tensor) -> Tensor:
-    """Return what is subtracted of each channel: bytes become int8, floats lose their mean.
+    """Return the offset (c,) to subtract from each channel: 128 for bytes, else the mean.
 
-    The mean of a few images is good enough to keep the digits that a large mean would cost.
+    Bytes then fit into int8, and a large mean costs floats no precision. The mean of a few images
+    is close enough.
     """
     if images.dtype == torch.uint8:
         return torch.full(images.shape[1:2], 128, device=images.device)
-    return images[:8].double().mean((0, 2, 3)).to(_own(images))  # however they lie in memory
+    return images[:8].double().mean((0, 2, 3)).to(_precision(images))
 
 
-def _own(images: Tensor) -> torch.dtype:
-    """Return the precision that products are taken in."""
+def _precision(images: Tensor) -> torch.dtype:
+    """Return the precision of products of float images."""
     return torch.promote_types(images.dtype, torch.float32)
 
 
 def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
-    """Return a copy (h, n, c, w) less the offset: the same row of all images together."""
+    """Return a copy (h, n, c, w) less the offset, with the same row of all images together."""
     order = (2, 0, 1, 3)
     contiguous = torch.contiguous_format
     if images.is_floating_point():
-        rows = images.to(_own(images)).permute(order).clone(memory_format=contiguous)
+        rows = images.to(_precision(images)).permute(order).clone(memory_format=contiguous)
         return rows.sub_(offset[:, None])
     aligned = images.storage_offset() % 8 == images.data_ptr() % 8 == images.shape[3] % 8 == 0
     if images.is_contiguous() and aligned:  # eight bytes at once
@@ -85,10 +87,10 @@ def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
 
 
 def _groups(height: int, kh: int) -> list[tuple[int, int]]:
-    """Return where groups of rows begin and end.
+    """Return the first row of each group of rows that are summed together, and the row after it.
 
-    Windows begin at rows 0 to kh - 1 and end kh - 1 rows before the last to the last, so that all
-    rows between can be multiplied as one.
+    Row a of a patch takes rows a to height - kh + a of the image. The rows in the middle, which
+    all rows of a patch take, form one group; at both ends each row is a group.
     """
     last_start, first_end = kh - 1, height - kh + 1
     edges = [*range(last_start + 1), *range(first_end, height + 1)]
@@ -106,9 +108,9 @@ def _tile(
     -------
     columns : (x, a, c) sums over images and over all rows that row a of a patch can take
     bands : (x, dx, a, dy, c, c') of products of pixels (c, x) and (c', x + dx) dy rows below,
-        summed likewise; dx runs from -(kw - 1) to kw - 1. Where x + dx or the rows below lie
-        outside the image stands anything: no patch reaches there.
-    way : how the products were taken
+        summed likewise; dx runs from -(kw - 1) to kw - 1. Entries with x + dx or rows below outside
+        of the image have no meaning and are not used.
+    products : the number type that was multiplied
     """
     channels, width = images.shape[1], images.shape[3]
     kh, halo = patch[0], patch[1] - 1
@@ -126,16 +128,19 @@ def _tile(
 def _row_products(
     images: Tensor, offset: Tensor, inner: slice, kh: int
 ) -> tuple[Tensor, Tensor, str]:
-    """Return (g, m) sums of the inner columns and their (g, dy, m, n) products with all columns.
+    """Return sums of the inner columns, their products with all columns, and the number type.
 
-    g is the group of rows, m counts the inner (c, x), n all (c, x), those dy rows below. With them
-    comes how the products were taken.
+    Returns
+    -------
+    sums : (g, m) of each group of rows g, m counting the inner (c, x)
+    products : (g, dy, m, n) with the rows dy below, n counting all (c, x)
+    way : the number type that was multiplied
     """
     channels, height, width = images.shape[1:]
     groups = _groups(height, kh)
-    most_rows = max(last - first for first, last in groups)
+    max_rows = max(last - first for first, last in groups)
     image_bytes = channels * height * width * images.element_size()
-    chunk = max(1, min(CHUNK_BYTES // image_bytes, MAX_TERMS // most_rows))
+    chunk = max(1, min(CHUNK_BYTES // image_bytes, MAX_TERMS // max_rows))
     return row_products(
         lambda: (_rows_first(part, offset) for part in images.split(chunk)), inner, groups, kh
     )

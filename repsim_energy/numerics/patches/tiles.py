@@ -1,4 +1,4 @@
-"""Overlapping patches written side by side."""
+"""Images of transformed patches, laid out without overlap."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["tile_patches"]
 @takes_arrays
 @own_settings()
 def tile_patches(images: Tensor, transform: PatchTransform) -> Tensor:
-    """Return images in which the transformed overlapping patches stand side by side.
+    """Return images in which the transformed patches of images lie next to each other.
 
-    A convolution of stride (kh, kw) without padding over them sees each transformed patch once.
+    A convolution with stride (kh, kw) and no padding sees each of them once.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The energy profile of a filter bank and the similarity of two profiles."""
+"""Energy profile of a filter bank, and similarity of profiles."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 
 __all__ = [
     "energy_profile",
-    "measured",
     "profile_similarities",
     "profile_similarity",
-    "split_defined",
+    "varying_profiles",
+    "with_value",
 ]
 
 
 @takes_arrays
 @own_settings()
 def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
-    r"""Return how strongly a filter bank responds to each principal component.
+    r"""Return the root mean square response of a filter bank to each principal component.
 
     .. math:: e_i = \sqrt{\tfrac1K \sum_{k=1}^K (w_k^\top u_i)^2}
 
-    Source: Chowers & Weiss (2023), Definition 2.2, Equation 1.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Definition 2.2 and Equation 1; arXiv:2206.02454.
 
     Parameters
     ----------
     filters : (k, c, kh, kw), or (k, d) flattened channel-first
-    basis : the components, of patches of the same shape
+    basis : r principal components of patches of the same shape
 
     Returns
     -------
-    (r,) float64 amplitudes >= 0 in weight units, one for each component of the basis.
-    Unchanged by a permutation of the filters, by an orthogonal mixing of them and by the signs of
-    the components.
+    (r,) float64 >= 0, in units of the weights. It does not depend on the order of the filters, on
+    an orthogonal mixing of them, or on the signs of the components.
 
     Raises
     ------
     ShapeError
-        Where the filters do not see the patches of the basis.
+        For filters of another shape than the patches of the basis.
 
     Examples
     --------
@@ -92,22 +92,29 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
 
     .. math:: r = \frac{\langle a-\bar a,\; b-\bar b\rangle}{\|a-\bar a\|\,\|b-\bar b\|}
 
-    Source: Chowers & Weiss (2023), section 2.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", section 2; arXiv:2206.02454.
 
     Parameters
     ----------
-    a, b : (d,) profiles on one basis. Components where both are NaN are left out: results mark
-        components without variance so.
+    a, b : (d,) profiles on one basis. Components where both are NaN are left out: in results these
+        are components without variance.
 
     Returns
     -------
-    A number in [-1, 1]. NaN, with a :class:`FlatProfileWarning`, where a profile is constant or
-    not finite.
+    float
+        In [-1, 1]. NaN, with a :class:`FlatProfileWarning`, for a profile that is constant or not
+        finite.
 
     Raises
     ------
     ShapeError
-        For profiles of different length: they are never padded.
+        For profiles of different lengths. They are never padded.
+
+    Warns
+    -----
+    FlatProfileWarning
+        For a profile that is constant or not finite.
 
     Examples
     --------
@@ -125,11 +132,33 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
 
 @own_settings()
 def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
-    """Return the Pearson correlations of all pairs of (m, d) profiles on one basis.
+    r"""Return the Pearson correlations of all pairs of energy profiles.
+
+    .. math:: r_{ij} = \frac{\langle e_i-\bar e_i,\; e_j-\bar e_j\rangle}
+        {\|e_i-\bar e_i\|\,\|e_j-\bar e_j\|}
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", section 2; arXiv:2206.02454.
+
+    Parameters
+    ----------
+    profiles : (m, d), one profile a row, all on one basis. Components where all are NaN are left
+        out.
 
     Returns
     -------
-    (m, m), symmetric; see :func:`profile_similarity`
+    (m, m) float64 in [-1, 1], symmetric. NaN for pairs with a profile that is constant or not
+    finite.
+
+    Raises
+    ------
+    ShapeError
+        For profiles that are not (m, d).
+
+    Warns
+    -----
+    FlatProfileWarning
+        For a profile that is constant or not finite.
 
     Examples
     --------
@@ -140,8 +169,8 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     """
     x = array_of(profiles)
     if x.ndim != 2:
-        raise ShapeError(f"profiles have shape {x.shape}, expected (m, d), one a row")
-    x, varies = split_defined(np.compress(measured(x), x, axis=1))
+        raise ShapeError(f"profiles have shape {x.shape}, expected (m, d) with one profile a row")
+    x, varies = varying_profiles(np.compress(with_value(x), x, axis=1))
     if not varies.all():
         warnings.warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
@@ -155,16 +184,22 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     return correlations
 
 
-def measured(profiles: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return (d,) which components any of (m, d) profiles knows; all of them where none does."""
+def with_value(profiles: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return a mask (d,) of the components that are not NaN in all of (m, d) profiles.
+
+    Where all numbers are NaN, all components are kept.
+    """
     known = np.asarray(~np.isnan(profiles).all(0))
     return known if known.any() else np.ones_like(known)
 
 
-def split_defined(
+def varying_profiles(
     profiles: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return (m, d) profiles, zero where they are not finite or constant, and (m,) where not."""
+    """Return (m, d) profiles with undefined ones set to zero, and a mask (m,) of the others.
+
+    A profile is undefined where it is constant, rounding aside, or not finite.
+    """
     finite = np.where(np.isfinite(profiles).all(1, keepdims=True), profiles, 0.0)
     deviation = np.linalg.norm(finite - finite.mean(1, keepdims=True), axis=1)
     varies = deviation > 8 * np.finfo(np.float64).eps * np.linalg.norm(finite, axis=1)

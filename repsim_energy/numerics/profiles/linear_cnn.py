@@ -1,4 +1,4 @@
-"""The linear CNN of the theory: gradient descent step by step, and its closed form."""
+"""Filters of a linear CNN under gradient descent: step by step, and in closed form."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ def simulate_linear_cnn(
     step_size: float,
     steps: int,
 ) -> NDArray[np.float64]:
-    r"""Return the filters of a linear CNN after t steps of gradient descent, one by one.
+    r"""Return the filters of a linear CNN after t simulated steps of gradient descent.
 
-    The network is :math:`\hat y(x) = \sum_k \bar p(x)^\top w_k`, which equals convolving the image
-    with every filter, averaging over places and adding up. Each step takes the gradient of the
-    mean of :math:`(y - \hat y)^2` over the images, with no use of second moments.
+    .. math:: w_k(t+1) = w_k(t) - \eta\,\frac2n \sum_x (\hat y(x) - y(x))\,\bar p(x),\qquad
+        \hat y(x) = \sum_k \bar p(x)^\top w_k
 
-    Source: Chowers & Weiss (2023), Appendix A, Equation 8.
+    :math:`\bar p(x)` is the average patch of image x. The network convolves the image with all
+    filters, averages each response over the image and adds them up. The loss is the mean of
+    :math:`(y - \hat y)^2` over the images.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Appendix A, Equation 8; arXiv:2206.02454.
 
     Parameters
     ----------
     initial : (k, d) filters before training
-    average_patches : (n, d) each image's average patch
-    targets : (n,) what the network is to answer
+    average_patches : (n, d), of :func:`~repsim_energy.average_patches`
+    targets : (n,) desired outputs y
     step_size : :math:`\eta`
     steps : t, a whole number
 
@@ -46,21 +50,26 @@ def simulate_linear_cnn(
     -------
     (k, d) float64
 
+    Raises
+    ------
+    ShapeError
+        For arrays whose shapes do not fit together.
+
     Examples
     --------
     >>> simulate_linear_cnn([[0.0]], [[1.0]], [1.0], step_size=0.25, steps=2)
     array([[0.75]])
     """
     filters = array_of(initial).copy()
-    patches, wanted = array_of(average_patches), array_of(targets)
-    if filters.ndim != 2 or patches.shape != (len(wanted), filters.shape[1]):
+    patches, y = array_of(average_patches), array_of(targets)
+    if filters.ndim != 2 or patches.shape != (len(y), filters.shape[1]):
         raise ShapeError(
-            f"filters {filters.shape}, average patches {patches.shape} and targets {wanted.shape} "
+            f"filters {filters.shape}, average patches {patches.shape} and targets {y.shape} "
             "do not fit, expected (k, d), (n, d) and (n,)"
         )
     for _ in range(steps):
-        error = (patches @ filters.T).sum(1) - wanted
-        filters -= step_size * 2 / len(wanted) * (error @ patches)
+        error = (patches @ filters.T).sum(1) - y
+        filters -= step_size * 2 / len(y) * (error @ patches)
     return filters
 
 
@@ -76,16 +85,15 @@ def solve_linear_cnn(
 ) -> NDArray[np.float64]:
     r"""Return the filters of a linear CNN after t steps of gradient descent, in closed form.
 
-    The network is :math:`\hat y = \sum_k \bar p^\top w_k` with the image's average patch
-    :math:`\bar p`, the loss the mean of :math:`(y-\hat y)^2`. Every filter moves by the same
-    vector, and the mean filter follows
+    .. math:: \bar w(t+1) = \bar w(t) - 2\eta\,(K A \bar w(t) - b)
 
-    .. math:: \bar w(t+1) = \bar w(t) - 2\eta\,(K A \bar w(t) - b),
+    This is the mean of the K filters, solved along the eigenvectors of A. Every filter moves by the
+    same vector. The network is :math:`\hat y = \sum_k \bar p^\top w_k` with the average patch
+    :math:`\bar p` of the image, and the loss is the mean of :math:`(y-\hat y)^2`.
 
-    which is solved along the eigenvectors of A.
-
-    Source: Chowers & Weiss (2023), Appendix A, Equations 8 to 13, with the factors 2 and K of the
-    gradient kept and a non-zero initial mean allowed.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Appendix A, Equations 8 to 13; arXiv:2206.02454.
+    The factors 2 and K of the gradient are kept, and the initial mean need not be zero.
 
     Parameters
     ----------
@@ -98,6 +106,13 @@ def solve_linear_cnn(
     Returns
     -------
     (k, d) float64
+
+    Raises
+    ------
+    ShapeError
+        For arrays whose shapes do not fit together.
+    DataError
+        For a second moment that is not symmetric.
 
     Examples
     --------
@@ -114,7 +129,7 @@ def solve_linear_cnn(
         raise DataError("the second moment is not symmetric, expected the mean of products p pᵀ")
     curvature, vectors = np.linalg.eigh(a)
     rate = 2 * step_size * len(start) * curvature
-    slow = np.minimum(rate, 0.5)  # where the power is close to 1, its distance needs expm1
+    slow = np.minimum(rate, 0.5)  # 1 - (1 - rate)^t of a small rate needs expm1
     lost = np.where(rate < 0.5, -np.expm1(steps * np.log1p(-slow)), 1.0 - (1.0 - rate) ** steps)
     gain = np.divide(lost, rate, out=np.full_like(rate, float(steps)), where=rate != 0)
     mean = vectors.T @ start.mean(0)

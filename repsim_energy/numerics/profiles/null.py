@@ -1,4 +1,4 @@
-"""What similarity unrelated networks have by chance."""
+"""Null interval of the correlation of energy profiles."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ __all__ = ["pearson_null_interval"]
 
 
 def pearson_null_interval(components: int, *, level: float = 0.95) -> tuple[float, float]:
-    r"""Return the central band of the correlation of two independent random banks' profiles.
+    r"""Return the central interval of the correlation of two unrelated energy profiles.
 
-    The entries of a Gaussian bank's profile are independent and alike on every orthonormal basis,
-    and close to normal already for a few filters. The correlation r of two such profiles of d
-    entries then has :math:`r\sqrt{(d-2)/(1-r^2)}` distributed as Student's t with d - 2 degrees
-    of freedom, whatever the number of filters.
+    .. math:: r\sqrt{\frac{d - 2}{1 - r^2}} \sim t_{d-2}
 
-    Source: the classical distribution of a sample correlation (Fisher, 1915).
+    This is the distribution for profiles of independent Gaussian filters: on every orthonormal
+    basis their d entries are independent, equally distributed, and close to normal already for a
+    few filters. It does not depend on the number of filters.
+
+    Source: Fisher (1915), "Frequency distribution of the values of the correlation coefficient in
+    samples from an indefinitely large population"; doi:10.1093/biomet/10.4.507.
 
     Parameters
     ----------
     components : d, the number of components
-    level : the probability inside the band
+    level : the probability inside the interval
 
     Returns
     -------
-    (low, high). NaN for fewer than three components, which always correlate fully.
+    (low, high), symmetric about 0. NaN for fewer than three components, where every correlation is
+    1 or -1.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The published curve of the linear CNN, and the filters it ends in."""
+"""Theoretical energy profile of a linear CNN, and the whitening filters that it converges to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["SMALLEST_EIGENVALUE", "check_eigenvalues", "theoretical_profile", "whitening_filters"]
 
 SMALLEST_EIGENVALUE = 1e-12
-"""Relative to the largest; a component below it never converges and does not set the range."""
+"""Relative to the largest. Smaller ones never converge and do not extend the range of steps."""
 
 
 @own_settings()
@@ -30,9 +30,12 @@ def theoretical_profile(
 
     .. math:: e_i(t) = \frac{|1 - (1 - \eta\lambda_i^2)^t|}{\eta\lambda_i^2}\,\lambda_i
 
-    Source: Chowers & Weiss (2023), Theorem 4.2, Equation 3. The published denominator is
-    :math:`\eta^2\lambda_i^2`; the factor does not depend on i, and only the shape of the curve is
-    defined. As :math:`t \to \infty` it becomes :math:`1/\lambda_i`: whitening.
+    Only the shape of the curve is defined: the published denominator, :math:`\eta^2\lambda_i^2`,
+    differs by a constant factor. As :math:`t \to \infty` the curve becomes :math:`1/\lambda_i`,
+    which is whitening.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Theorem 4.2 and Equation 3; arXiv:2206.02454.
 
     Parameters
     ----------
@@ -42,7 +45,16 @@ def theoretical_profile(
 
     Returns
     -------
-    (d,) for one t, (..., d) for many, in arbitrary units
+    (d,) float64 for one t, (..., d) for many, in arbitrary units
+
+    Raises
+    ------
+    ShapeError
+        For eigenvalues that are not (d,).
+    DataError
+        For eigenvalues that are negative, not finite or all zero.
+    UsageError
+        For a step size outside of its range, and for negative steps.
 
     Examples
     --------
@@ -69,15 +81,19 @@ def theoretical_profile(
 
 @own_settings()
 def whitening_filters(basis: PatchBasis) -> Tensor:
-    r"""Return the filter bank of the limit :math:`t \to \infty`: :math:`w_i = u_i / \lambda_i`.
+    r"""Return the filters that whiten patches.
 
-    Its responses at one place are uncorrelated and have variance 1.
+    .. math:: w_i = u_i / \lambda_i
 
-    Source: Chowers & Weiss (2023), Theorem 4.3.
+    Their responses to a patch are uncorrelated and have variance 1. The energy profile of a linear
+    CNN converges to theirs.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Theorem 4.3; arXiv:2206.02454.
 
     Parameters
     ----------
-    basis : of the patches to whiten
+    basis : principal components of the patches
 
     Returns
     -------
@@ -87,6 +103,16 @@ def whitening_filters(basis: PatchBasis) -> Tensor:
     ------
     DataError
         Where a component has no variance.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from repsim_energy import energy_profile, patch_moments
+    >>> images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> basis = patch_moments(images, (2, 2)).basis()
+    >>> profile = energy_profile(whitening_filters(basis), basis)
+    >>> (profile * basis.eigenvalues.sqrt().numpy()).round(6)
+    array([0.5, 0.5, 0.5, 0.5])
     """
     variance = basis.eigenvalues
     if basis.without_variance or not variance.min() > SMALLEST_EIGENVALUE * variance.max():
@@ -98,7 +124,7 @@ def whitening_filters(basis: PatchBasis) -> Tensor:
 
 
 def check_eigenvalues(eigenvalues: ArrayLike) -> NDArray[np.float64]:
-    """Return (d,) float64 eigenvalues, refusing what cannot be those of a patch basis."""
+    """Return eigenvalues as (d,) float64, and refuse those that no patch basis has."""
     variance = array_of(eigenvalues)
     if variance.ndim != 1 or len(variance) == 0:
         raise ShapeError(f"eigenvalues have shape {variance.shape}, expected (d,)")

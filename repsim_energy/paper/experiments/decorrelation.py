@@ -86,7 +86,7 @@ def _imagenet(setting: Setting, outcome: Outcome) -> Measured:
     return {
         "RGB": [autocorrelation(images, max_shift=MAX_SHIFT)],
         "random": _each(measure, _random_banks(IMAGENET_DRAWS, basis.patch)),
-        "trained": _each(measure, [read_filters(find_first_conv(net)[1]) for net in networks]),
+        "trained": _each(measure, [read_filters(find_first_conv(net).module) for net in networks]),
         "whitening": _each(measure, [whitening_filters(basis)]),
     }
 

@@ -48,7 +48,7 @@ def _imagenet(setting: Setting, outcome: Outcome) -> Banks:
     trained = pretrained(setting, ("resnet18", "googlenet", "densenet121"), outcome)
     random = untrained(setting, KERNELS[7][:1]) if trained else {}
     return {
-        f"ImageNet {name}": {stage: read_filters(find_first_conv(network)[1])}
+        f"ImageNet {name}": {stage: read_filters(find_first_conv(network).module)}
         for stage, group in (("init", random), ("trained", trained))
         for name, network in group.items()
     }

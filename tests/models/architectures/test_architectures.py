@@ -27,7 +27,7 @@ def test_networks_answer_with_one_number_per_class(build, channels):
     net = build(7, channels, width=0.25)
     assert net.eval()(torch.rand(2, channels, 32, 32)).shape == (2, 7)
     kernel = 5 if build is lenet5 else 3
-    assert find_first_conv(net)[1].weight.shape[1:] == (channels, kernel, kernel)
+    assert find_first_conv(net).module.weight.shape[1:] == (channels, kernel, kernel)
 
 
 def test_sizes_are_the_published_ones():
@@ -68,15 +68,15 @@ def test_a_block_is_that_of_torchvision(before, after, stride):
 
 @pytest.mark.parametrize("build", [vgg11, resnet20, lenet5, linear_cnn])
 def test_options_change_what_they_name(build):
-    _, layer = find_first_conv(build(10, 3, filters=200, sigma=0.3))
+    layer = find_first_conv(build(10, 3, filters=200, sigma=0.3)).module
     assert len(layer.weight) == 200
     assert float(layer.weight.detach().std()) == pytest.approx(0.3, rel=0.05)
     net = build(10, 3, frozen=True)
-    _, layer = find_first_conv(net)
+    layer = find_first_conv(net).module
     frozen = [p for p in net.parameters() if not p.requires_grad]
     assert {id(p) for p in frozen} == {id(p) for p in layer.parameters()}
-    assert len(find_first_conv(build(10, 3, width=0.5))[1].weight) < len(
-        find_first_conv(build(10, 3))[1].weight
+    assert len(find_first_conv(build(10, 3, width=0.5)).module.weight) < len(
+        find_first_conv(build(10, 3)).module.weight
     )
 
 
@@ -99,10 +99,10 @@ def test_the_linear_cnn_is_its_formula():
 
 def test_the_first_layer_is_found_by_order_or_by_name():
     net = resnet20(10, 3)
-    assert find_first_conv(net)[0] == "conv1"
-    assert find_first_conv(net, "blocks.0.conv2")[0] == "blocks.0.conv2"
+    assert find_first_conv(net).name == "conv1"
+    assert find_first_conv(net, "blocks.0.conv2").name == "blocks.0.conv2"
     with torch.device("meta"):
-        assert find_first_conv(zoo("vit_b_32", 10, 3))[0] == "conv_proj"
+        assert find_first_conv(zoo("vit_b_32", 10, 3)).name == "conv_proj"
     with pytest.raises(UsageError, match="did you mean 'conv1'"):
         find_first_conv(net, "conv")
     with pytest.raises(UsageError, match="no Conv2d"):

@@ -72,7 +72,7 @@ def test_the_first_layer_of_a_family_is_probed_through_its_network(build):
     torch.manual_seed(0)
     net = build()
     found = first_layer(net, (3, 32, 32))
-    assert (found.name, found.several) == (find_first_conv(net)[0], "")
+    assert (found.name, found.several) == (find_first_conv(net).name, "")
     assert applies_its_weight(found.layer)
     assert agree(response_through(net, found.name, (3, 32, 32)), found.layer.weight.detach())
 

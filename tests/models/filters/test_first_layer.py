@@ -141,7 +141,7 @@ def test_the_layer_that_first_gets_the_image_is_found(build, name):
 )
 def test_families_register_their_first_layer_first(name):
     net = zoo(name, 10, 3)
-    assert first_layer(net, (3, 32, 32))[0] == find_first_conv(net)[0]
+    assert first_layer(net, (3, 32, 32))[0] == find_first_conv(net).name
 
 
 SEVERAL = {

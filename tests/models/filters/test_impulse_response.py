@@ -268,7 +268,7 @@ def test_probing_a_plain_convolution_is_reading_it(layer):
 )
 def test_probing_agrees_with_reading_over_families(name):
     net = vgg11(10, 3, width=0.25) if name == "vgg11" else zoo(name, 10, 3)
-    layer = rs.find_first_conv(net)[1]
+    layer = rs.find_first_conv(net).module
     k, s = layer.kernel_size, layer.stride
     found = impulse_response(layer, 3, (k[0] + 2 * s[0], k[1] + 2 * s[1]))
     assert torch.equal(found.float(), read_filters(layer))

@@ -57,7 +57,7 @@ def slow_moments(images, kh, kw, m):
 @pytest.fixture(params=["pixel products", "spectra"])
 def way(request, monkeypatch):
     if request.param == "spectra":
-        monkeypatch.setattr(module, "MOST_PIXELS", 0)
+        monkeypatch.setattr(module, "MAX_IMAGE_NUMBERS", 0)
 
 
 @pytest.mark.parametrize(

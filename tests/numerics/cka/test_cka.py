@@ -127,6 +127,37 @@ def test_batches_give_the_whole(sizes, offset, estimator):
     assert moments.cka(estimator) == pytest.approx(cka(x, y, estimator=estimator), abs=1e-9)
 
 
+def test_the_unbiased_gram_of_any_kernel_needs_no_centering():
+    """The definition of Szekely and Rizzo, entry by entry, of a kernel that is not linear."""
+    x = features(9, 3)
+    kernel = torch.exp(-torch.cdist(x, x).square())
+    n, expected = len(kernel), torch.zeros(9, 9, dtype=torch.float64)
+    off = kernel - torch.diag(kernel.diagonal())
+    for i in range(n):
+        for j in range(n):
+            if i != j:
+                rows, total = off[i].sum() + off[j].sum(), off.sum()
+                expected[i, j] = kernel[i, j] - rows / (n - 2) + total / ((n - 1) * (n - 2))
+    centering = torch.eye(n, dtype=torch.float64) - 1 / n
+    for matrix in (kernel, kernel + 3, centering @ kernel @ centering, kernel.numpy()):
+        torch.testing.assert_close(unbiased_gram(matrix), expected, atol=1e-14, rtol=0)
+
+
+def test_kernels_that_are_none_are_refused():
+    for shape in ((3,), (4, 5), (2, 4, 4)):
+        with pytest.raises(ShapeError, match=r"expected \(n, n\)"):
+            unbiased_gram(torch.ones(shape))
+    with pytest.raises(DataError, match="got 3 examples, expected at least 4"):
+        unbiased_gram(torch.ones(3, 3))
+    with pytest.raises(DataError, match="not symmetric"):
+        unbiased_gram(torch.arange(16.0).reshape(4, 4))
+    with pytest.raises(DataError, match="NaN"):
+        unbiased_gram(torch.full((4, 4), math.nan))
+    for shape in ((3,), (0, 2), (2, 3, 4)):
+        with pytest.raises(ShapeError, match=r"expected \(n, d\)"):
+            centered_gram(torch.ones(shape))
+
+
 @pytest.mark.parametrize("estimator", ["debiased", "biased"])
 def test_grams_give_the_same(estimator):
     x, y = features(20, 50), features(20, 5000, seed=1) + 7

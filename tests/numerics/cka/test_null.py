@@ -8,10 +8,10 @@ import torch
 
 from repsim_energy.numerics.cka.hsic import centered_gram, hsic_matrix
 from repsim_energy.numerics.cka.null import (
-    permutation_band,
+    permutation_interval,
     permutation_invariants,
     permutation_moments,
-    shuffled_band,
+    shuffled_interval,
 )
 from repsim_energy.numerics.cka.streaming import cka
 
@@ -47,7 +47,7 @@ def test_band_is_the_shuffled_one(d, power):
     n, rng = 60, np.random.default_rng(0)
     a, b = matrix(n, d, 0, power), matrix(n, d, 1, power)
     values = over((rng.permutation(n) for _ in range(4000)), a, b) / float(a.norm() * b.norm())
-    low, high = permutation_band(invariants(a), invariants(b))
+    low, high = permutation_interval(invariants(a), invariants(b))
     assert 0.035 < np.mean((values < low) | (values > high)) < 0.065
     assert 0.01 < np.mean(values < low) < 0.045
     assert 0.01 < np.mean(values > high) < 0.045
@@ -61,7 +61,7 @@ def test_band_of_batches_is_that_of_shuffling_within_each():
         for k, a, b in zip(n, first, second, strict=True)
     )
     a, b = invariants(*first), invariants(*second)
-    low, high = permutation_band(a, b)
+    low, high = permutation_interval(a, b)
     norm = np.sqrt(a[:, 1].sum() * b[:, 1].sum())
     assert 0.035 < np.mean((values < low * norm) | (values > high * norm)) < 0.065
 
@@ -70,7 +70,7 @@ def test_random_orders_of_the_biased_estimate():
     n, rng = 60, np.random.default_rng(1)
     a, b = (matrix(n, 8, seed, 3, "biased") for seed in (0, 1))
     values = over((rng.permutation(n) for _ in range(4000)), a, b) / float(a.norm() * b.norm())
-    low, high = shuffled_band(a, b, shuffles=2000)
+    low, high = shuffled_interval(a, b, shuffles=2000)
     assert np.mean(values < low) == pytest.approx(0.025, abs=0.015)
     assert np.mean(values > high) == pytest.approx(0.025, abs=0.015)
 
@@ -84,7 +84,9 @@ def test_band_holds_unrelated_features_and_not_related_ones(estimator):
         a, b = (hsic_matrix(centered_gram(f), estimator) for f in (x, y))
         debiased = estimator == "debiased"
         low, high = (
-            permutation_band(invariants(a), invariants(b)) if debiased else shuffled_band(a, b)
+            permutation_interval(invariants(a), invariants(b))
+            if debiased
+            else shuffled_interval(a, b)
         )
         inside += low <= cka(x, y, estimator=estimator) <= high
     assert 51 <= inside < 60
@@ -100,7 +102,7 @@ def test_the_spread_depends_on_the_number_of_examples_alone():
 def test_no_band_where_there_is_no_variance_or_too_few_examples():
     nothing = torch.zeros(20, 20, dtype=torch.float64)
     some = matrix(20, 3, 0)
-    assert np.isnan(permutation_band(invariants(some), invariants(nothing))).all()
-    assert np.isnan(shuffled_band(some, nothing)).all()
+    assert np.isnan(permutation_interval(invariants(some), invariants(nothing))).all()
+    assert np.isnan(shuffled_interval(some, nothing)).all()
     five = invariants(matrix(5, 3, 0))
-    assert np.isnan(permutation_band(five, five)).all()
+    assert np.isnan(permutation_interval(five, five)).all()

@@ -103,7 +103,7 @@ def test_statistics_of_an_image_do_not_depend_on_its_batch(pictures, basis, monk
         yield component_energies(pictures.images, basis)
 
     whole = list(statistics())
-    monkeypatch.setattr(per_image, "BATCH", 7)
+    monkeypatch.setattr(per_image, "BATCH_IMAGES", 7)
     for a, b in zip(statistics(), whole, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
@@ -206,7 +206,7 @@ def test_eigenvalues_of_any_transform_are_the_variances_along_the_components(bas
 
 
 def test_a_transform_of_other_patches_is_refused(basis):
-    with pytest.raises(ShapeError, match=r"\(3, 2, 2\) but the basis of \(3, 3, 3\)"):
+    with pytest.raises(ShapeError, match=r"\(3, 2, 2\) and a basis of patches \(3, 3, 3\)"):
         transform_basis(basis, PatchTransform(torch.eye(12).double(), (3, 2, 2)))
 
 

@@ -1,4 +1,4 @@
-"""The band is where values of unrelated networks lie, and shuffling has known averages."""
+"""Values of unrelated networks lie in the null interval, and shuffling has known averages."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,12 @@ from repsim_classics.neighbors import MutualKNN
 
 def shuffled_values(metric, a, b, count, seed=7):
     generator = np.random.default_rng(seed)
-    return np.array([metric._value(a, metric._shuffled(b, generator)) for _ in range(count)])
+    return np.array([metric.value(a, metric.shuffle(b, generator)) for _ in range(count)])
 
 
 @pytest.mark.parametrize("name", [n for n in METRICS if "kendall" not in n and "tau" not in n])
-def test_the_band_holds_95_percent_of_unrelated_values(name, rng):
-    """Averaged over networks, because 20 shufflings place a single band only roughly."""
+def test_the_interval_holds_95_percent_of_unrelated_values(name, rng):
+    """Averaged over networks, because a single interval from 20 shuffles is imprecise."""
     metric, inside = METRICS[name], []
     for _ in range(6):
         a, b = (represent(metric, rng.standard_normal((50, w))) for w in (8, 12))
@@ -42,7 +42,7 @@ def test_shuffling_is_showing_the_images_in_another_order(name, pair):
     a, b = represent(metric, x), represent(metric, y)
     order = np.random.default_rng(3).permutation(40)
     expected = metric.compare(a, represent(metric, y[order]))
-    shuffled = metric._shuffled(b, np.random.default_rng(3))
+    shuffled = metric.shuffle(b, np.random.default_rng(3))
     assert metric.compare(a, shuffled) == pytest.approx(expected, abs=1e-9)
 
 
@@ -61,7 +61,7 @@ def test_shuffled_directions_correlate_by_chance(pair):
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_the_band_is_the_same_each_time(name, pair):
+def test_the_interval_is_the_same_each_time(name, pair):
     metric = ONE_OF_EACH[name]
     a, b = (represent(metric, features) for features in pair)
     assert metric.null_interval(a, b) == metric.null_interval(a, b)
