@@ -117,7 +117,7 @@ ATTR, PART = "list_attr_celeba.txt", "list_eval_partition.txt"
         (
             lambda d: rewrite(d / ATTR, lambda t: t[: len(t) // 2]),
             rs.FileError,
-            "says 60 in its first line; it was cut off",
+            "expected 60 as its first line says; it is truncated",
         ),
         (
             lambda d: rewrite(d / ATTR, lambda t: t[:-5] + "\n"),
@@ -133,12 +133,12 @@ ATTR, PART = "list_attr_celeba.txt", "list_eval_partition.txt"
         (
             lambda d: rewrite(d / PART, lambda t: t.replace(" 2", " 3")),
             rs.FileError,
-            "line 47 of .*'000047.jpg 3', expected a picture and 0, 1 or 2",
+            "line 47 of .*'000047.jpg 3', expected an image and 0, 1 or 2",
         ),
         (
             lambda d: rewrite(d / PART, lambda t: t[: len(t) // 13 * 5]),
             rs.FileError,
-            "has no split for '0000.*jpg'|line .* expected a picture",
+            "has no split for '0000.*jpg'|line .* expected an image",
         ),
         (
             lambda d: cut(d / "img_align_celeba" / "000003.jpg"),
