@@ -1,4 +1,4 @@
-"""Pictures in folders are decoded once; what is mapped afterwards is what they hold now."""
+"""Images in folders are decoded once, and again after any change of a file."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The names of the pictures that are decoded, as they are."""
+    """Return a list that records the names of decoded images."""
     names, read = [], module.load_rgb
 
     def counted(path):

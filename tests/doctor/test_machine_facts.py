@@ -1,4 +1,4 @@
-"""What a report says of the machine, and how it looks."""
+"""Facts of a report, and its format."""
 
 import os
 import tomllib

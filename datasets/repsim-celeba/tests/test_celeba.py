@@ -1,4 +1,4 @@
-"""CelebA as published is read as torchvision reads it; broken files are named in one line."""
+"""CelebA equals torchvision's reading of it; errors of broken files have one line."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ from repsim_celeba import celeba
 
 
 class AsTorchvision(datasets.CelebA):
-    """torchvision's own reader of the same files, which are not those of its checksums."""
+    """torchvision's reader without its check of MD5 sums."""
 
     def _check_integrity(self):
         return True
@@ -216,7 +216,7 @@ def test_the_command_answers_mistakes_in_one_line(published, repsim):
 
 
 def test_a_download_that_fails_is_one_line(published, repsim, tmp_path):
-    """Where no proxy answers, the network cannot be reached; without gdown it is not tried."""
+    """The download goes through a proxy that does not exist; it is skipped without gdown."""
     closed = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     closed |= {name.upper(): value for name, value in closed.items()}
     spec = f"celeba:root={tmp_path / 'new'}:attribute=Male:download=true"

@@ -1,4 +1,4 @@
-"""Folders as ILSVRC2012 unpacks: what becomes of the pictures, which classes, what is refused."""
+"""ImageNet in the folders of ILSVRC2012: pixels, classes, errors."""
 
 import shutil
 import subprocess
@@ -123,7 +123,7 @@ def test_it_keeps_the_rules_of_data_sets(unpacked):
 
 
 def test_odd_files_among_the_pictures(unpacked):
-    """ImageNet's own: a PNG and CMYK files called JPEG, gray ones; and what unpacking leaves."""
+    """Files like those in ImageNet: PNG and CMYK named JPEG, gray images, other files."""
     folder = unpacked / "train" / WNIDS[0]
     flat = np.full((40, 50, 3), (200, 30, 10), np.uint8)
     with_alpha = np.dstack([flat, np.full((40, 50), 255, np.uint8)])
