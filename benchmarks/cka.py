@@ -1,13 +1,17 @@
-"""Linear CKA against the published ways, and all layers of two networks in one pass.
+"""Time linear CKA, its null interval and the comparison of all layers of two networks.
+
+Against: the published implementations (cka_published.py), installed packages (ckatorch, torch_cka,
+rsatoolbox), Gram matrices in float64, 100 shuffles, bare forward passes. The ways alternate, and
+every ratio is of one round. Errors are differences from float64 sums of products.
+Sizes, by part: grams and memory, n = 10,000 with 512 to 4,096 features; textbook, n = 4,000;
+stream, batches of 256; peers, n = 2,000; metric, 1,000 images with 65,536 features; layers, all
+convolutions of two ResNet18 on --images images.
 
 Run: python benchmarks/cka.py [--json] [--threads 2] [--rounds 5] [--images 10000] [--only PART]
-
-Parts: grams (n = 10,000, against both ways of the full Gram matrix), textbook (HKH, n = 4,000),
-stream (batches of 256), peers (packages), metric (1,000 images, wide layers), layers (ResNet18).
-Every ratio is of runs that took turns. Errors are against float64 sums of products.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
@@ -33,7 +37,7 @@ N = 10_000
 
 
 def pair(n, d, seed=0):
-    """Two sets of features that share a part, the second behind a ReLU, float32."""
+    """Return two float32 feature matrices with a common part, the second one after a ReLU."""
     generator = torch.Generator().manual_seed(seed)
     shared = torch.randn(n, 64, generator=generator) @ torch.randn(64, d, generator=generator)
     x = shared + 4 * torch.randn(n, d, generator=generator) + 1
@@ -42,10 +46,10 @@ def pair(n, d, seed=0):
 
 
 def exact(x, y, estimator="biased"):
-    """Return the CKA of both in float64, by blocks of columns that need no copy of the whole."""
+    """Return CKA in float64, by blocks of columns to avoid large copies."""
     if max(x.shape[1], y.shape[1]) <= 2048:
         return StreamingCKA().update(x.double(), y.double()).cka(estimator)
-    x, y = ((f - f.double().mean(0)).double() for f in (x, y))  # exact enough: then in float64
+    x, y = ((f - f.double().mean(0)).double() for f in (x, y))  # then in float64
     x, y = x - x.mean(0), y - y.mean(0)
 
     def squares_of(a, b):
@@ -124,7 +128,7 @@ def streamed(rounds):
 
 
 def packages(rounds):
-    """Yield rows for the packages that are installed: their time, and how far off ours they are."""
+    """Yield the time of installed packages, and their difference from ours."""
     x, y = pair(2000, 512)
     if find_spec("ckatorch"):
         yield from with_ckatorch(x, y, rounds)
@@ -171,7 +175,7 @@ def with_torch_cka(x, y, rounds):
 
     networks = [torch.nn.Sequential(torch.nn.Identity()) for _ in range(2)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that both networks have one name
+        warnings.simplefilter("ignore")  # about equal names of the networks
         peer = CKA(*networks, model1_layers=["0"], model2_layers=["0"])
     loaders = [DataLoader(TensorDataset(f), 250) for f in (x, y)]
     functions = {"ours": lambda: in_batches(x, y), "torch_cka": lambda: peer.compare(*loaders)}
@@ -181,7 +185,7 @@ def with_torch_cka(x, y, rounds):
 
 
 def wide(rounds):
-    """The metric on 1,000 images of 64 x 32 x 32 activations, and its null interval."""
+    """Time the metric on 1,000 images of 64 x 32 x 32 activations, and its null interval."""
     x = torch.randn(1000, 65_536, generator=torch.Generator().manual_seed(0))
     metric = LinearCKA()
 
@@ -211,44 +215,26 @@ def wide(rounds):
 
 
 def layer_matrix(rounds, images):
-    """All convolutions of two ResNet18: against the two forward passes and the bare products."""
+    """Compare all convolutions of two ResNet18 with their forward passes and bare products."""
     pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
     networks = [resnet18(10, 3), resnet18(10, 3)]
     names = layer_names(networks[0], ["convs"])
-    metric = LinearCKA(batch=256)
     size = images // -(-images // 256)
-    normalization = Normalization((0.5,) * 3, (0.25,) * 3)
+    normalization, cpu = Normalization((0.5,) * 3, (0.25,) * 3), torch.device("cpu")
 
-    def passes(receive, layers):
+    def forward(network, layers, receive):
+        observe(network, layers, pixels, size, normalization, cpu, receive)
+
+    def forward_all(layers, receive):
         for network in networks:
-            observe(network, layers, pixels, size, normalization, torch.device("cpu"), receive)
+            forward(network, layers, receive)
 
-    def bare():
-        def product(layer, answer):
-            rows = answer.permute(0, 2, 3, 1) if answer.ndim == 4 else answer
-            rows = rows.flatten(1)
-            rows @ rows.T
-
-        passes(product, names)
-
-    def ours():
-        kept = []
-        for network in networks:
-            parts = {layer: [] for layer in names}
-
-            def keep(layer, answer, parts=parts):
-                parts[layer].append(metric.represent(Activations(answer)))
-
-            observe(network, names, pixels, size, normalization, torch.device("cpu"), keep)
-            kept += [np.stack(rows) for rows in parts.values()]
-        matrix = np.array([[metric.compare(a, b) for b in kept] for a in kept[: len(names)]])
-        for i, a in enumerate(kept):
-            for b in kept[i + 1 :]:
-                metric.null_interval(a, b)
-        return matrix
-
-    ways = {"ours": ours, "passes and products": bare}
-    taken = alternate(ways | {"passes": lambda: passes(lambda *_: None, {})}, rounds)
+    ways = {
+        "ours": lambda: compare_layers(networks, names, forward),
+        "passes and products": lambda: forward_all(names, multiply),
+        "passes": lambda: forward_all({}, lambda *_: None),
+    }
+    taken = alternate(ways, rounds)
     median, low, high = ratio(taken["ours"], taken["passes and products"])
     yield {
         "case": f"{len(names)} x {len(names)} layers, {images} images",
@@ -257,6 +243,31 @@ def layer_matrix(rounds, images):
         "lowest": low,
         "highest": high,
     }
+
+
+def multiply(layer, output):
+    """Compute the Gram matrix of a batch and drop it."""
+    rows = output.permute(0, 2, 3, 1) if output.ndim == 4 else output
+    rows = rows.flatten(1)
+    rows @ rows.T
+
+
+def compare_layers(networks, names, forward):
+    """Return CKA of the layers of the first network with all layers, and compute null intervals."""
+    metric, represented = LinearCKA(batch=256), []
+    for network in networks:
+        parts = {layer: [] for layer in names}
+
+        def represent(layer, output, parts=parts):
+            parts[layer].append(metric.represent(Activations(output)))
+
+        forward(network, names, represent)
+        represented += [np.stack(rows) for rows in parts.values()]
+    first = represented[: len(names)]
+    matrix = np.array([[metric.compare(a, b) for b in represented] for a in first])
+    for a, b in itertools.combinations(represented, 2):
+        metric.null_interval(a, b)
+    return matrix
 
 
 def memory_of(d):

@@ -1,4 +1,4 @@
-"""The published ways of linear CKA that benchmarks/cka.py compares with."""
+"""Published implementations of linear CKA, for benchmarks/cka.py."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternating runs, peak memory of a process, the machine."""
+"""Functions of all benchmarks: alternating runs, peak memory of a process, the machine."""
 
 import argparse
 import ctypes
@@ -16,9 +16,9 @@ __all__ = ["alternate", "limits", "machine", "options", "peak_memory", "ratio", 
 
 
 def options(description, **numbers):
-    """Return the options that every benchmark has, and set the number of threads.
+    """Parse the common options and set the number of threads.
 
-    ``numbers`` are options of this benchmark, and their defaults.
+    ``numbers`` are further integer options with their defaults.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -34,7 +34,7 @@ def options(description, **numbers):
 
 
 def alternate(functions, rounds=5):
-    """Return name -> seconds of each round; the functions take turns, after one warm-up each."""
+    """Time functions in turn, after a warm-up of each. Return name -> seconds of each round."""
     for function in functions.values():
         function()
     taken = {name: [] for name in functions}
@@ -47,13 +47,13 @@ def alternate(functions, rounds=5):
 
 
 def ratio(peer, ours):
-    """Return median, lowest and highest of the rounds' ratios peer / ours."""
+    """Return the median, lowest and highest ratio peer / ours of the rounds."""
     ratios = sorted(a / b for a, b in zip(peer, ours, strict=True))
     return statistics.median(ratios), ratios[0], ratios[-1]
 
 
 def limits():
-    """Return what this machine reaches in large products (10**9 operations/s) and copies (GB/s)."""
+    """Return the peak rates of products (10**9 operations/s) and copies (GB/s)."""
     bytes_ = torch.randint(-128, 127, (2048, 2048), dtype=torch.int8)
     floats = bytes_.float()
     many = torch.zeros(2**28, dtype=torch.uint8)
@@ -70,10 +70,10 @@ def limits():
 
 
 def peak_memory(function, *arguments):
-    """Return how many MB a fresh process grew by at most while it ran ``function(*arguments)``.
+    """Return the peak growth in MB of a new process that runs ``function(*arguments)()``.
 
-    ``function`` first returns a function that does the work, so that neither its data nor what
-    libraries set up once counts.
+    Memory is compared after ``function(*arguments)``, so that neither its data nor the initial
+    memory of libraries counts.
     """
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -83,8 +83,8 @@ def peak_memory(function, *arguments):
 def _growth(function, arguments):
     work = function(*arguments)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed is not there to be used again
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    ctypes.CDLL(None).malloc_trim(0)  # freed memory cannot be reused
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = _memory("VmRSS")
     work()
     return _memory("VmHWM") - before
@@ -111,7 +111,7 @@ def machine():
 
 
 def report(rows, as_json):
-    """Print rows, each a mapping, with the machine."""
+    """Print the machine and the rows, each a mapping."""
     if as_json:
         print(json.dumps({"machine": machine(), "rows": rows}, indent=1))
         return

@@ -1,9 +1,10 @@
-"""Constants behind the estimates for work that does not fit one machine.
+"""Measure the constants for estimates of work beyond one machine, per core with one thread.
+
+What: 7x7 patch sums of 224x224 images, reading of 500x375 JPEG files, training steps of VGG11 and
+ResNet18, and the overhead of a task on a Dask scheduler with two workers on this machine.
+Against: nothing; the constants are used in docs/explanation/performance.md.
 
 Run: python benchmarks/past_one_machine.py [--json] [--rounds 5]
-
-Per core, with one thread: images whose patches are summed, JPEG files that are read, training
-steps; and what a task costs a real Dask scheduler with two workers on loopback.
 """
 
 import argparse
@@ -27,8 +28,8 @@ IMAGENET_21K = 14_197_122
 PATCH = (7, 7)
 
 
-def picture(height, width, seed=0):
-    """A random image with the power spectrum of natural ones, uint8 (h, w, 3)."""
+def random_image(height, width, seed=0):
+    """Return a random (h, w, 3) uint8 image with the power spectrum of natural images."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
     frequency[0, 0] = 1
@@ -45,7 +46,7 @@ def as_jpeg(pixels, quality=90):
 
 
 def read(content):
-    """The usual way to 224x224: the shorter side to 256, the middle cut out."""
+    """Scale the shorter side to 256 and crop the center to 224x224."""
     image = Image.open(io.BytesIO(content)).convert("RGB")
     scale = 256 / min(image.size)
     image = image.resize([round(side * scale) for side in image.size], Image.Resampling.BILINEAR)
@@ -54,7 +55,7 @@ def read(content):
 
 
 def images_per_second(rounds):
-    photos = [as_jpeg(picture(375, 500, seed)) for seed in range(20)]
+    photos = [as_jpeg(random_image(375, 500, seed)) for seed in range(20)]
     images = torch.from_numpy(np.stack([read(photo) for photo in photos] * 5)).permute(0, 3, 1, 2)
     taken = alternate(
         {
@@ -70,7 +71,7 @@ def images_per_second(rounds):
 
 
 def steps(model, batch, rounds):
-    pixels = torch.from_numpy(np.stack([picture(32, 32, seed) for seed in range(256)]))
+    pixels = torch.from_numpy(np.stack([random_image(32, 32, seed) for seed in range(256)]))
     images = ImageSet(
         pixels.permute(0, 3, 1, 2).contiguous(), torch.arange(256) % 10, tuple("0123456789"), "r"
     )
@@ -82,7 +83,7 @@ def steps(model, batch, rounds):
 
 
 def task_milliseconds(count=2000):
-    """Return what a task costs, submitted one by one and collected."""
+    """Return the time per task, with tasks submitted one by one."""
     from repsim_energy.scheduling.dask_client import connected
 
     address = "tcp://127.0.0.1:18786"

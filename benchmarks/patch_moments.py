@@ -1,9 +1,12 @@
-"""Patch moments against unfolding, the published code's way and scikit-learn.
+"""Time patch moments and their basis; measure memory, growth and the share of the machine's peak.
+
+Against: unfolding in float32, the published code (float64 patches and a low-rank solver) and
+scikit-learn. The ways alternate, and every ratio is of one round. A peer that needs more than 4 GB
+is timed on fewer images and its time is multiplied, marked (e).
+Sizes: 10,000 images of 32x32 and 500 of 224x224, patches of 3x3, 7x7 and 11x11; memory and growth
+up to 1,000,000 images.
 
 Run: python benchmarks/patch_moments.py [--json] [--threads 2] [--rounds 5]
-
-Every ratio is of runs that took turns. A peer that would need more than 4 GB is timed on fewer
-images and its time multiplied, marked (e).
 """
 
 import statistics
@@ -13,18 +16,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from measure import alternate, limits, options, peak_memory, ratio, report
-from pictures import pictures
+from smooth_images import smooth_images
 
 from repsim_energy.numerics import checked_products
 from repsim_energy.numerics.patches.moments import patch_moments
 
 SIZES = ((10_000, 32), (500, 224))
 KERNELS = (3, 7, 11)
-MOST_BYTES = 4 * 2**30
+MAX_PEER_BYTES = 4 * 2**30
 
 
 def unfolded(images, k):
-    """The usual way: unfold chunks in float32 and multiply."""
+    """Unfold chunks in float32 and multiply, the usual way."""
     second = 0
     for chunk in images.split(max(1, 250 * 1024 // images[0, 0].numel())):
         columns = F.unfold(chunk.float(), k).transpose(0, 1).flatten(1)
@@ -33,7 +36,7 @@ def unfolded(images, k):
 
 
 def published(images, k):
-    """As the paper's code: all patches in one float64 matrix, a low-rank solver."""
+    """Solve all patches in one float64 matrix by a low-rank solver, as the paper's code does."""
     patches = F.unfold(images.double() / 255, k).transpose(1, 2).flatten(0, 1)
     torch.pca_lowrank(patches, q=patches.shape[1], center=True)
 
@@ -48,8 +51,8 @@ def with_scikit(images, k):
 
 
 def compared(count, size, k, floats, peer, rounds, share=1):
-    """Return a row: ours on all images against a peer on a share of them."""
-    images = pictures(count, size, floats)
+    """Return a row that compares ours on all images with a peer on a part of them."""
+    images = smooth_images(count, size, floats)
     part = images[: max(1, count // share)]
     taken = alternate(
         {"ours": lambda: patch_moments(images, (k, k)).basis(), "peer": lambda: peer(part, k)},
@@ -69,13 +72,13 @@ def compared(count, size, k, floats, peer, rounds, share=1):
 
 
 def share_for(count, size, k, bytes_each):
-    """Return by how much the images have to be fewer for a peer's patches to fit."""
+    """Return the divisor of the number of images with which a peer's patches fit into memory."""
     needed = count * (size - k + 1) ** 2 * 3 * k * k * bytes_each
-    return max(1, -(-needed // MOST_BYTES))
+    return max(1, -(-needed // MAX_PEER_BYTES))
 
 
 def memory_of(count, k):
-    images = pictures(min(count, 10_000), 32)
+    images = smooth_images(min(count, 10_000), 32)
     repeats = count // len(images)
     patch_moments(images[:16], (k, k))
     return lambda: patch_moments((images for _ in range(repeats)), (k, k))
@@ -84,7 +87,7 @@ def memory_of(count, k):
 def growth(k=3):
     """Return the slope of log time over log images, from 1,000 to 100,000."""
     counts = (1_000, 10_000, 100_000)
-    base = pictures(1_000, 32)
+    base = smooth_images(1_000, 32)
     runs = {n: lambda n=n: patch_moments((base for _ in range(n // 1_000)), (k, k)) for n in counts}
     taken = alternate(runs)
     seconds = [min(taken[n]) for n in counts]
@@ -92,15 +95,15 @@ def growth(k=3):
 
 
 def band_operations(count, size, k):
-    """Return the operations of the products of rows with the rows up to k - 1 below."""
+    """Return the number of operations in products of rows with the rows up to k - 1 below."""
     return 2 * count * (3 * size) ** 2 * sum(min(k, size - y) for y in range(size))
 
 
 def shares_of_limit(rounds):
-    """Return which share of the int8 peak the products of rows run at, all other work included."""
+    """Yield the rate of the row products as a share of the int8 peak, including all other work."""
     peak = limits()
     yield {f"peak_{name}": value for name, value in peak.items()}
-    images = pictures(10_000, 32)
+    images = smooth_images(10_000, 32)
     runs = {k: lambda k=k: patch_moments(images, (k, k)) for k in KERNELS}
     for k, seconds in alternate(runs, rounds).items():
         rate = band_operations(10_000, 32, k) / statistics.median(seconds) / 1e9
@@ -108,7 +111,7 @@ def shares_of_limit(rounds):
 
 
 class Unchecked:
-    """Takes the place of the check of products: nothing is looked at, everything holds."""
+    """Replacement for the check of products, which accepts everything."""
 
     def __init__(self, *_):
         pass
@@ -121,9 +124,9 @@ class Unchecked:
 
 
 def costs_of_the_check(rounds):
-    """Return by how much checking the products makes patch moments slower."""
+    """Yield the ratio of the times with and without the check of products."""
     for floats in (False, True):
-        images = pictures(10_000, 32, floats)
+        images = smooth_images(10_000, 32, floats)
 
         def without(k, images=images):
             with mock.patch.object(checked_products, "_Projections", Unchecked):

@@ -1,4 +1,6 @@
-"""How long commands take to answer, as whole processes, side by side with a bare interpreter.
+"""Time the start of commands, as whole processes.
+
+Against: a bare interpreter, and `import torch`. The processes alternate, nine rounds.
 
 Run: python benchmarks/startup.py
 """
@@ -25,7 +27,7 @@ def seconds(arguments):
 
 def main():
     taken = {name: [] for name in COMMANDS}
-    for _ in range(ROUNDS):  # in turn, so that a drifting machine drifts for all
+    for _ in range(ROUNDS):  # in turn, so that a slow phase of the machine affects all
         for name, arguments in COMMANDS.items():
             taken[name].append(seconds(arguments))
     bare = statistics.median(taken["python -c pass"])

@@ -1,9 +1,11 @@
-"""What the energy profile finds among networks that other people trained.
+"""Measure energy profiles of networks trained by other people.
+
+What: the numbers of docs/explanation/networks-of-strangers.md: correlations by group and by fit,
+fits by family, random banks, other bases, folded batch norms, one training.
+Sizes: the networks in FOLDER/networks, with the images in FOLDER/cifar10-subset.npz and
+FOLDER/images.
 
 Run: REPSIM_TEST_IMAGES=FOLDER python benchmarks/strangers.py [--json] [--threads 1]
-
-FOLDER holds networks/, cifar10-subset.npz and images/. What is printed are the numbers of
-docs/explanation/networks-of-strangers.md.
 """
 
 import os
@@ -43,8 +45,8 @@ FACES = (
 BASES = ("CIFAR-10", "ImageNet", "Kyoto", "traffic signs")
 
 
-def of_files(folder, images):
-    """Say what was read and refused, and that a comparison reads what is measured here."""
+def file_rows(folder, images):
+    """Count the files read and refused, and compare their profiles with those measured here."""
     read, refused = read_or_refused(folder, images)
     off, whole, copies = 0.0, 0, 0
     by_name = {network.name: network for network in first_layers(folder)}
@@ -69,8 +71,8 @@ def of_files(folder, images):
         yield {"what": f"refused {path.name}", "because": line}
 
 
-def of_groups(pairs, title="pairs"):
-    """Sum up pairs group by group, and all of them."""
+def group_rows(pairs, title="pairs"):
+    """Summarize pairs by group, and all of them."""
     for group in GROUPS:
         yield {"what": f"{title}, {group}"} | summary([p for p in pairs if p.group == group])
     unrelated = [pair for pair in pairs if pair.group != "common weights"]
@@ -78,8 +80,8 @@ def of_groups(pairs, title="pairs"):
     yield {"what": f"{title}, all"} | summary(pairs)
 
 
-def of_patches(measured, pairs):
-    """Sum up pairs for each size of patches."""
+def patch_rows(measured, pairs):
+    """Summarize pairs by patch size."""
     for (c, rows, columns), some in measured.items():
         mine = [pair for pair in pairs if pair.patch == (c, rows, columns)]
         row = {"what": f"patches {rows}x{columns}x{c}", "networks": len(some.networks)}
@@ -87,15 +89,15 @@ def of_patches(measured, pairs):
         yield row | (summary(mine) if mine else {"pairs": 0})
 
 
-def of_fits(pairs):
-    """Sum up pairs by the lower of their two fits, those with common weights aside."""
+def fit_rows(pairs):
+    """Summarize pairs without common weights by the lower of their two fits."""
     for low, high in zip(FIT_BOUNDS, FIT_BOUNDS[1:], strict=False):
         some = [p for p in pairs if low <= p.fit < high and p.group != "common weights"]
         yield {"what": f"lower fit {low} to {high}"} | summary(some)
 
 
-def of_families(measured):
-    """Say how well the theory fits, family by family."""
+def family_rows(measured):
+    """Summarize the fits of the theory by family."""
     fits = defaultdict(list)
     for some in measured.values():
         for network, fit in zip(some.networks, some.fits, strict=True):
@@ -114,8 +116,8 @@ def of_families(measured):
         }
 
 
-def of_networks(measured):
-    """Describe each network: what it shares with others, and what its profile rests on."""
+def network_rows(measured):
+    """Describe each network: similarity to others, fit, filters, and agreement of two halves."""
     rng, halves = np.random.default_rng(0), []
     for some in measured.values():
         r, number = some.similarities, len(some.networks)
@@ -136,7 +138,7 @@ def of_networks(measured):
 
 
 def half_against_half(network, basis, rng):
-    """Return the mean r of a random half of a network's filters with the other half."""
+    """Return the mean correlation of two random halves of a network's filters."""
     half, found = len(network.filters) // 2, []
     for _ in range(HALVINGS):
         order = torch.from_numpy(rng.permutation(len(network.filters)))
@@ -145,8 +147,8 @@ def half_against_half(network, basis, rng):
     return np.mean(found)
 
 
-def of_random(some):
-    """Compare random banks, as layers are initialized with, among each other and with trained."""
+def random_rows(some):
+    """Compare random banks, of usual initializations, with each other and with trained ones."""
     networks, shapes = some.networks, [network.filters.shape for network in some.networks]
     rng = torch.Generator().manual_seed(0)
     blur = torch.tensor([1.0, 2.0, 1.0])
@@ -171,14 +173,14 @@ def of_random(some):
 
 
 def smooth(shape, blur, rng):
-    """Return random filters whose neighboring weights resemble each other."""
+    """Return random filters with correlated neighboring weights."""
     k, c, rows, columns = shape
     noise = torch.randn(k * c, 1, rows + 2, columns + 2, generator=rng)
     return F.conv2d(noise, blur).view(shape)
 
 
-def of_bases(folder, networks, lineage):
-    """Measure 3x3x3 banks on other images: groups, and how far single correlations move."""
+def basis_rows(folder, networks, lineage):
+    """Measure 3x3x3 banks on other images: medians of groups, and changes of each correlation."""
     some = [network for network in networks if network.patch == (3, 3, 3)]
     first = None
     for name in BASES:
@@ -197,8 +199,8 @@ def of_bases(folder, networks, lineage):
         yield row
 
 
-def of_digits(folder, networks):
-    """Measure 4x4x1 banks, which were trained on digits and clothes, on the digits of MNIST."""
+def digit_rows(folder, networks):
+    """Measure 4x4x1 banks, trained on digits and clothes, on the digits of MNIST."""
     some = [network for network in networks if network.patch == (1, 4, 4)]
     measured = measure(some, images_of(folder, "MNIST"))
     r = measured.similarities[np.triu_indices(len(some), 1)]
@@ -207,8 +209,8 @@ def of_digits(folder, networks):
     }
 
 
-def of_folding(raw, folded, lineage):
-    """Say how folding moves each network's own profile, and pairs with one or two norms beside."""
+def folding_rows(raw, folded, lineage):
+    """Summarize the effect of folding on profiles, and on pairs with one or two separate norms."""
     own, norm, changed = {}, {}, defaultdict(list)
     for patch, some in raw.items():
         after = folded[patch]
@@ -230,11 +232,11 @@ def of_folding(raw, folded, lineage):
         "median": np.median([*own.values()]),
         "lowest": min(own.values()),
     } | {name: np.median(values) for name, values in changed.items()}
-    yield from of_folded_pairs(raw, folded, lineage, norm)
+    yield from folded_pair_rows(raw, folded, lineage, norm)
 
 
-def of_folded_pairs(raw, folded, lineage, norm):
-    """Compare pairs, raw and folded, of networks with a norm beside; common weights aside."""
+def folded_pair_rows(raw, folded, lineage, norm):
+    """Compare raw and folded pairs of networks with a separate norm, without common weights."""
     kinds = {
         "both norms beside": ["beside", "beside"],
         "one beside, one folded": ["beside", "inside"],
@@ -252,8 +254,8 @@ def of_folded_pairs(raw, folded, lineage, norm):
         yield row
 
 
-def of_training(folder, images, networks):
-    """Follow one training: similarity to its end, fit, and the network that shares its start."""
+def training_rows(folder, images, networks):
+    """Describe the epochs of one training: fit, and similarity to its end and to a relative."""
     epochs = trajectory(folder)
     start = next(network for network in networks if network.name == "mini_xception_kdef")
     basis = rs.patch_moments(in_gray(images), (3, 3)).basis()
@@ -272,8 +274,8 @@ def of_training(folder, images, networks):
         }
 
 
-def of_sources(networks, lineage):
-    """Say where the networks come from, and how many of them are relatives."""
+def source_rows(networks, lineage):
+    """Summarize sources, lineages and licenses of the networks."""
     sources = Counter(network.source for network in networks)
     related = [count for count in Counter(lineage.values()).values() if count > 1]
     yield {
@@ -287,7 +289,7 @@ def of_sources(networks, lineage):
     yield {"what": "licenses"} | Counter(network.license for network in networks)
 
 
-def figures(folder):
+def all_rows(folder):
     """Return all rows."""
     images, networks = images_of(folder, "CIFAR-10"), first_layers(folder)
     lineage = lineages(networks)
@@ -295,20 +297,20 @@ def figures(folder):
     pairs = pairs_of(raw, lineage)
     efficientnets = [p for p in pairs if all(name.startswith("efficientnet") for name in p.names)]
     return [
-        *of_files(folder, images[:500]),
-        *of_sources(networks, lineage),
-        *of_patches(raw, pairs),
-        *of_groups(pairs),
+        *file_rows(folder, images[:500]),
+        *source_rows(networks, lineage),
+        *patch_rows(raw, pairs),
+        *group_rows(pairs),
         {"what": "pairs, EfficientNet-Lite"} | summary(efficientnets),
-        *of_fits(pairs),
-        *of_families(raw),
-        *of_random(raw[3, 3, 3]),
-        *of_bases(folder, networks, lineage),
-        *of_digits(folder, networks),
-        *of_groups(pairs_of(folded, lineage), "folded pairs"),
-        *of_folding(raw, folded, lineage),
-        *of_training(folder, images, networks),
-        *of_networks(raw),
+        *fit_rows(pairs),
+        *family_rows(raw),
+        *random_rows(raw[3, 3, 3]),
+        *basis_rows(folder, networks, lineage),
+        *digit_rows(folder, networks),
+        *group_rows(pairs_of(folded, lineage), "folded pairs"),
+        *folding_rows(raw, folded, lineage),
+        *training_rows(folder, images, networks),
+        *network_rows(raw),
     ]
 
 
@@ -317,7 +319,7 @@ def main():
     folder = os.environ.get("REPSIM_TEST_IMAGES")
     if not folder or not Path(folder, "networks").is_dir():
         sys.exit("got no networks, expected a folder with networks/; set REPSIM_TEST_IMAGES to it")
-    report(figures(folder), chosen.json)
+    report(all_rows(folder), chosen.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Networks that other people trained, as their cards describe them, and images to measure on."""
+"""Read networks trained by other people, described by their cards, and images, for strangers.py."""
 
 import gzip
 import json
@@ -90,7 +90,7 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Network:
-    """The first layer of a network, its input channels in the order red, green, blue."""
+    """First layer of a network, with input channels in the order red, green, blue."""
 
     name: str
     filters: torch.Tensor
@@ -104,18 +104,18 @@ class Network:
 
     @property
     def patch(self):
-        """The patches that it sees, (c, kh, kw)."""
+        """Shape (c, kh, kw) of its patches."""
         return tuple(self.filters.shape[1:])
 
 
 def effective_filters(bank):
-    """Return how many filters carry the energy: (sum of |w|^2)^2 / sum of |w|^4."""
+    """Return the effective number of filters, (sum of |w|^2)^2 / sum of |w|^4."""
     energy = bank.flatten(1).square().sum(1)
     return float(energy.sum() ** 2 / energy.square().sum())
 
 
 def read_network(path):
-    """Return the network of a file with one first layer, as its card describes it."""
+    """Read a network from a file with one first layer and its card."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -137,19 +137,19 @@ def read_network(path):
 
 
 def kind_of(text, table):
-    """Return the name of the first pattern of a table that is found in a text."""
+    """Return the name of the first pattern that matches a text."""
     return next((name for name, pattern in table.items() if re.search(pattern, text.lower())), None)
 
 
 def in_order(filters, tensors, card):
-    """Return filters of red, green and blue as they are in the image, which some scale first."""
+    """Return filters for unscaled red, green and blue, undoing the input scaling of a network."""
     if "input.scale" in tensors:
         filters = filters * tensors["input.scale"][:, None, None]
     return filters.flip(1) if card["channels"].startswith("BGR") else filters
 
 
 def norm_factors(tensors, card):
-    """Return what the batch norm beside a layer multiplies each filter with; None without one."""
+    """Return the factors of the batch norm after a layer; None without one."""
     if "affine.weight" in tensors:
         return tensors["affine.weight"]
     if "bn1.running_var" not in tensors:
@@ -159,13 +159,13 @@ def norm_factors(tensors, card):
 
 
 def first_layers(folder):
-    """Return all networks of the folder of first layers, by name."""
+    """Read all networks in the folder of first layers, sorted by name."""
     paths = sorted(Path(folder, "networks", "first-layers").rglob("*.safetensors"))
     return [read_network(path) for path in paths]
 
 
 def trajectory(folder):
-    """Return epoch -> filters of the one training that is kept epoch by epoch."""
+    """Read the training stored by epoch: epoch -> filters."""
     with safe_open(
         Path(folder, "networks/trajectories/fer2013_mini_xception.safetensors"), "pt"
     ) as f:
@@ -174,7 +174,7 @@ def trajectory(folder):
 
 
 def read_or_refused(folder, images):
-    """Return path -> filters' profile, as a comparison gives it, and path -> line of refusals."""
+    """Compare each file; return path -> profile, and path -> error message."""
     read, refused = {}, {}
     for path in sorted(Path(folder, "networks").rglob("*.safetensors")):
         with safe_open(path, "pt") as file:
@@ -194,30 +194,30 @@ def in_gray(images):
     return luminance.round().to(torch.uint8)[:, None]
 
 
-def pictures_of_tar(path):
-    """Return the pictures of one size in an archive."""
+def images_of_tar(path):
+    """Read the images of one size from an archive."""
     with tarfile.open(path) as archive:
         members = [archive.extractfile(member) for member in archive if member.isfile()]
         return np.stack([np.asarray(Image.open(member).convert("RGB")) for member in members])
 
 
-def pictures_of_npz(path):
-    """Return the training images of a file of arrays."""
+def images_of_npz(path):
+    """Read the training images from a file of arrays."""
     with np.load(path) as file:
         return file["train_images"]
 
 
 def images_of(folder, name):
-    """Return (n, c, h, w) bytes of an image set."""
+    """Read an image set as (n, c, h, w) bytes."""
     path = Path(folder, IMAGE_SETS[name])
     pixels = READERS[path.suffix](path)
     return torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C"))
 
 
 def digits(path):
-    """Return the (n, 28, 28, 1) images of a packed MNIST file."""
+    """Read the (n, 28, 28, 1) images of a compressed MNIST file."""
     with gzip.open(path) as file:
         return np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 28, 28, 1)
 
 
-READERS = {".tar": pictures_of_tar, ".npz": pictures_of_npz, ".gz": digits}
+READERS = {".tar": images_of_tar, ".npz": images_of_npz, ".gz": digits}

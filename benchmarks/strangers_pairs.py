@@ -1,4 +1,4 @@
-"""Energy profiles of many networks, and what pairs of them have in common."""
+"""Energy profiles of many networks, and pairs of these networks, for strangers.py."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -22,9 +22,10 @@ __all__ = [
     "summary",
 ]
 
-COMMON_WEIGHTS = 0.3
-"""Two banks of one shape whose weights, entry by entry, correlate more have a common ancestor or
-common initial weights: unrelated ones correlate with a standard deviation of 0.12 or less."""
+MIN_COMMON_CORRELATION = 0.3
+"""Correlation of weights from which two banks count as having a common ancestor or start.
+
+Correlations of unrelated banks have a standard deviation of at most 0.12."""
 
 GROUPS = {
     "common weights": None,
@@ -37,7 +38,7 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Profiles of networks that see patches of one shape, on the patch basis of an image set."""
+    """Profiles of networks with one patch shape, on the patch basis of an image set."""
 
     networks: list
     basis: rs.PatchBasis
@@ -53,7 +54,7 @@ class Measured:
 
     @cached_property
     def beside_theory(self):
-        """The correlations of what is left of the profiles when their fitted curves are out."""
+        """Correlations of the residuals of the profiles after removal of their fitted curves."""
         left = []
         for profile, fit in zip(self.profiles, self.fits, strict=True):
             curve = fit.profile - fit.profile.mean()
@@ -63,7 +64,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two networks, the group that they belong to and what was found of them."""
+    """Two networks, their group and their similarity."""
 
     names: tuple
     patch: tuple
@@ -76,7 +77,7 @@ class Pair:
 
 
 def measure(networks, images, *, folded=False):
-    """Return the profiles of networks of one patch shape on the basis of images."""
+    """Measure networks of one patch shape on the basis of images."""
     patch = networks[0].patch
     shown = images if patch[0] == images.shape[1] else in_gray(images)
     basis = rs.patch_moments(shown, patch[1:]).basis()
@@ -85,7 +86,7 @@ def measure(networks, images, *, folded=False):
 
 
 def measure_all(networks, images, **how):
-    """Return patch -> profiles of all networks that see such patches."""
+    """Measure all networks; return patch shape -> profiles."""
     by_patch = defaultdict(list)
     for network in networks:
         by_patch[network.patch].append(network)
@@ -93,16 +94,15 @@ def measure_all(networks, images, **how):
 
 
 def weights_correlate(one, other):
-    """Return whether two banks have one shape and weights that are not independent."""
+    """Return whether two banks have equal shapes and correlated weights."""
     if one.shape != other.shape:
         return False
-    return (
-        float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]) > COMMON_WEIGHTS
-    )
+    correlation = torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]
+    return float(correlation) > MIN_COMMON_CORRELATION
 
 
 def lineages(networks):
-    """Return name -> number; those of one number have weights in common, directly or by others."""
+    """Return name -> number of its lineage, the networks linked by common weights."""
     number = {network.name: index for index, network in enumerate(networks)}
     for one, other in combinations(networks, 2):
         if weights_correlate(one.filters, other.filters):
@@ -112,7 +112,7 @@ def lineages(networks):
 
 
 def group_of(one, other, lineage):
-    """Return the group that a pair of networks belongs to."""
+    """Return the group of a pair of networks."""
     if lineage[one.name] == lineage[other.name]:
         return "common weights"
     same = (one.family == other.family, one.task == other.task)
@@ -120,7 +120,7 @@ def group_of(one, other, lineage):
 
 
 def pairs_of(measured, lineage):
-    """Return all pairs of networks that see patches of one shape."""
+    """Return all pairs of networks with equal patch shapes."""
     found = []
     for patch, some in measured.items():
         r, fits = some.similarities, [fit.correlation for fit in some.fits]
@@ -134,7 +134,7 @@ def pairs_of(measured, lineage):
 
 
 def summary(pairs):
-    """Return how the correlations of pairs are distributed."""
+    """Return quantiles of the correlations of pairs."""
     r = np.array([pair.r for pair in pairs])
     low, median, high = np.quantile(r, [0.25, 0.5, 0.75])
     apart = [pair.r for pair in pairs if len(pair.sources) == 2]

@@ -1,9 +1,10 @@
-"""The training loop against the usual one, and seeds in processes against one after another.
+"""Time the training loop, and training of several seeds in processes.
+
+Against: the usual loop, with a DataLoader of three workers that normalizes each image, in float32,
+and the loss read after every step; for seeds, one after the other. All ways alternate.
+Sizes: VGG11 and ResNet18, 3 steps of 128 images of 32x32; sweeps of 4 seeds and 60 to 600 steps.
 
 Run: python benchmarks/training.py [--json] [--threads 2] [--rounds 5]
-
-The usual loop: a DataLoader with three workers that turns each image into a normalized tensor,
-float32, the loss fetched after every step. Both train from the same start on the same threads.
 """
 
 import os
@@ -15,7 +16,7 @@ import time
 
 import torch
 from measure import alternate, options, ratio, report
-from pictures import pictures
+from smooth_images import smooth_images
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -31,11 +32,11 @@ BATCH, STEPS = 128, 3
 MODELS = ("vgg11", "resnet18")
 SEEDS = 4
 SWEEPS = (("vgg11:width=0.5", 60), ("vgg11:width=0.25", 600), ("resnet18:width=0.25", 200))
-"""Model and steps of each network: a short sweep and two that take about a minute."""
+"""Models and numbers of steps: a short sweep, and two of about a minute."""
 
 
-class Pictures(Dataset):
-    """Images one by one, as torchvision's data sets give them."""
+class SingleImages(Dataset):
+    """Images one by one, as in torchvision's data sets."""
 
     def __init__(self, images, labels, normalization):
         self.images = [transforms.functional.to_pil_image(image) for image in images]
@@ -64,11 +65,11 @@ def usual(module, data):
 
 
 def rows(model, rounds):
-    images = pictures(BATCH * STEPS, 32)
+    images = smooth_images(BATCH * STEPS, 32)
     labels = torch.arange(len(images)) % 10
-    data = ImageSet(images, labels, tuple("0123456789"), "pictures")
+    data = ImageSet(images, labels, tuple("0123456789"), "smooth images")
     normalization = normalization_of(data)
-    one_by_one = Pictures(images, labels, normalization)
+    one_by_one = SingleImages(images, labels, normalization)
     build = resolve_model(load_registry(plugins=False), model).build
 
     def ours(precision):
@@ -99,7 +100,7 @@ def rows(model, rounds):
 
 
 def sweep(model, steps, jobs):
-    """Return the seconds of a sweep over seeds as a command with an empty cache."""
+    """Return the seconds of a sweep over seeds, run as a command with an empty cache."""
     cores = str(os.cpu_count())
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "REPSIM_CACHE": cache, "OMP_NUM_THREADS": cores}

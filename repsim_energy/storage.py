@@ -49,7 +49,7 @@ def cache_folder(*parts: str) -> Path:
     Raises
     ------
     UsageError
-        If it cannot be made or written.
+        If it cannot be created or written.
     """
     return make_folder(cache_path(*parts), "set REPSIM_CACHE to a folder that can be written")
 
@@ -81,13 +81,13 @@ def make_folder(folder: Path, remedy: str) -> Path:
     Raises
     ------
     UsageError
-        If it cannot be made or written.
+        If it cannot be created or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"the folder '{folder}' cannot be made ({error.strerror}); {remedy}"
+            f"the folder '{folder}' cannot be created ({error.strerror}); {remedy}"
         ) from error
     if not os.access(folder, os.W_OK):
         raise UsageError(f"the folder '{folder}' cannot be written; {remedy}")

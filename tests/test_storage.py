@@ -1,4 +1,4 @@
-"""Files are the old one or the whole new one, also when the writer is killed."""
+"""Files are the old or the complete new one, also after a kill."""
 
 import os
 import re
@@ -83,7 +83,7 @@ def test_a_writer_that_fails_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def left_behind(folder, target, *, days=2, prefix=".repsim-tmp-"):
-    """A folder with a file in a folder, as a writer that was killed so long ago leaves it."""
+    """Make the temporary folder of a writer that was killed some time ago."""
     path = folder / f"{prefix}{uuid.uuid4().hex}-{target}"
     inner = path / "tests"
     inner.mkdir(parents=True)
@@ -99,7 +99,7 @@ def write(target):
 
 
 def test_nothing_of_the_user_is_swept_away(tmp_path):
-    """Only what has our prefix, a UUID and the name of the file that is being written is ours."""
+    """Only names with the prefix, a UUID and the name of the target are removed."""
     foreign = [
         left_behind(tmp_path, "file", prefix=".tmp-"),
         left_behind(tmp_path, "other"),
@@ -158,7 +158,7 @@ def test_a_link_is_removed_and_not_what_it_points_to(tmp_path, fresh_cache):
 
 @pytest.mark.process
 def test_a_killed_writer_of_a_folder_leaves_what_the_next_one_knows(tmp_path):
-    """The name that a real process leaves is the one that is swept."""
+    """A real process leaves a name that is removed."""
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom repsim_energy.storage import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as path:\n"
@@ -215,7 +215,7 @@ needs_links = pytest.mark.skipif(os.name != "posix", reason="links and devices o
 
 @needs_links
 def test_a_link_is_followed_and_stays(tmp_path):
-    """To a file, to one that is not there yet, by a relative name, and over another link."""
+    """Links to a file, to a new one, by a relative name, and to another link."""
     (tmp_path / "real").mkdir()
     for name in ("there", "absent"):
         (tmp_path / name).symlink_to(f"real/{name}")
@@ -257,7 +257,7 @@ def test_what_is_no_regular_file_is_refused_and_stays(tmp_path):
 
 
 def test_a_protected_file_is_refused_and_stays(tmp_path):
-    """Also by a user who may do everything, as root may."""
+    """Root cannot write to it either."""
     path = tmp_path / "protected"
     path.write_text("precious")
     path.chmod(0o444)

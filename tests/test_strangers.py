@@ -96,9 +96,9 @@ def rows():
         pytest.skip("REPSIM_TEST_IMAGES names no folder with networks/")
     with pytest.MonkeyPatch.context() as session:
         session.syspath_prepend(str(ROOT / "benchmarks"))
-        from strangers import figures
+        from strangers import all_rows
 
-        return {row["what"]: row for row in figures(folder)}
+        return {row["what"]: row for row in all_rows(folder)}
 
 
 @pytest.mark.parametrize(("what", "name", "value", "tolerance"), HEADLINES)

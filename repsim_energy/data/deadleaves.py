@@ -40,7 +40,7 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
                 np.savez(file, images=rendered[0], labels=rendered[1])
         except RepsimError as error:
             warnings.warn(
-                f"the images of deadleaves are rendered anew each time, because they cannot be "
+                f"the images of deadleaves are rendered again each time, because they cannot be "
                 f"cached: {error}",
                 RepsimWarning,
                 stacklevel=2,

@@ -42,7 +42,7 @@ def npz(split: str, *, path: Path) -> ImageSet:
             arrays = {key: file[key] for key in file.files if key in wanted}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(
-            f"'{path}' cannot be read as .npz without pickle ({error}); write it anew with "
+            f"'{path}' cannot be read as .npz without pickle ({error}); save it again with "
             "numpy.savez"
         ) from error
     return _image_set(arrays, split, keys, path)

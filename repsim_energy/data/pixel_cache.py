@@ -108,7 +108,7 @@ def _in_memory(batches: Batches, whole: tuple[int, ...], reason: RepsimError) ->
     if math.prod(whole) > available_memory():
         raise reason
     warnings.warn(
-        f"{whole[0]} images are read anew each time, because they cannot be cached: {reason}",
+        f"{whole[0]} images are decoded again each time, because they cannot be cached: {reason}",
         RepsimWarning,
         stacklevel=4,
     )

@@ -50,13 +50,13 @@ def checks(device: torch.device) -> list[Check]:
         "from Gram matrices": (_from_grams, [NARROW, WIDE]),
     }
     expected = "its definition in float64"
-    found = []
+    listed = []
     for dtype, allowed in ((torch.float64, 1e-11), (torch.float32, 2e-7)):
         kind = str(dtype).removeprefix("torch.")
         for way, (compute, sizes) in ways.items():
             measure = partial(_measure, compute, sizes, dtype, device)
-            found.append(Check(f"CKA of {kind}, {way}", expected, allowed, measure))
-    found += [
+            listed.append(Check(f"CKA of {kind}, {way}", expected, allowed, measure))
+    listed += [
         Check(
             "CKA of repeated samples",
             "CKA of the samples once",
@@ -67,10 +67,10 @@ def checks(device: torch.device) -> list[Check]:
         Check("CKA metric, summed over batches", expected, 2e-7, partial(_metric, device)),
     ]
     if device.type == "cpu":
-        found.append(
+        listed.append(
             Check("null interval of CKA", "all permutations of 6 samples", 1e-4, _null_interval)
         )
-    return found
+    return listed
 
 
 def _measure(

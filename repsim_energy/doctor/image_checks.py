@@ -60,11 +60,11 @@ def _autocorrelation() -> Deviations:
     images = smooth_images(4, 3, 9, 14)
     maps = noise(3, 5, 10, 8).astype(np.float32) / 100
     for case, given, read in (("images", images, images / 255), ("maps", maps, maps)):
-        found = autocorrelation(torch.from_numpy(given), max_shift=4)
+        actual = autocorrelation(torch.from_numpy(given), max_shift=4)
         expected = references.autocorrelation(read.astype(float), 4)
-        yield case, max_difference(found.map, expected)
+        yield case, max_difference(actual.map, expected)
         mean = (expected[4, 4:] + expected[4:, 4]) / 2
-        yield f"{case}, mean of both axes", max_difference(found.curve, mean)
+        yield f"{case}, mean of both axes", max_difference(actual.curve, mean)
 
 
 def _small_lags() -> Deviations:
@@ -79,9 +79,9 @@ def _large_lags() -> Deviations:
 
 def _lags(images: NDArray[Any], patch: tuple[int, int], max_shift: int) -> float:
     read = images / 255 if images.dtype == np.uint8 else images
-    found = patch_autocovariance(torch.from_numpy(images), patch, max_shift=max_shift)
+    actual = patch_autocovariance(torch.from_numpy(images), patch, max_shift=max_shift)
     return relative_difference(
-        found.values, references.patch_autocovariance(read, patch, max_shift)
+        actual.values, references.patch_autocovariance(read, patch, max_shift)
     )
 
 
@@ -104,12 +104,12 @@ def _statistics() -> Deviations:
 
 def _classes() -> Deviations:
     values, labels = noise(60, 4) / 256, noise(60, seed=1) % 3
-    found = class_correlations(torch.from_numpy(values), torch.from_numpy(labels).long(), 3)
+    actual = class_correlations(torch.from_numpy(values), torch.from_numpy(labels).long(), 3)
     for label in range(3):
         member = (labels == label).astype(float).tolist()
         for column in range(4):
             expected = statistics.correlation(member, values[:, column].tolist())
-            yield f"class {label}", abs(float(found[label, column]) - expected)
+            yield f"class {label}", abs(float(actual[label, column]) - expected)
 
 
 def _tiles() -> Deviations:

@@ -52,15 +52,15 @@ def checks(device: torch.device) -> list[Check]:
         "many images": _many,
         "memory layouts": _layouts,
     }
-    found = []
+    listed = []
     for kind, allowed in (("bytes", 0.0), ("float32", 1e-6)):
         expected = f"sums of unfolded patches in {'int64' if kind == 'bytes' else 'float64'}"
         for name, cases in inputs.items():
             measure = partial(_measure, cases, kind, device)
             title = f"patch moments of {kind}, {name}"
-            found.append(Check(title, expected, allowed, measure, all_threads=cases is _many))
+            listed.append(Check(title, expected, allowed, measure, all_threads=cases is _many))
     return [
-        *found,
+        *listed,
         Check(
             "patch moments of float64",
             "sums of unfolded patches in float64",
@@ -85,11 +85,11 @@ def checks(device: torch.device) -> list[Check]:
 def _measure(inputs: Inputs, kind: str, device: torch.device) -> Deviations:
     """Compare the moments of each input with their definition."""
     for case, images, patch in inputs(partial(_make, kind)):
-        found = patch_moments(on_device(device, images), patch)
-        yield f"{case}, patch {_size(patch)}", _deviation(found, images, patch)
+        actual = patch_moments(on_device(device, images), patch)
+        yield f"{case}, patch {_size(patch)}", _deviation(actual, images, patch)
 
 
-def _deviation(found: PatchMoments, images: Images, patch: Patch) -> float:
+def _deviation(actual: PatchMoments, images: Images, patch: Patch) -> float:
     """Return the deviation of moments from their definition.
 
     It is absolute for bytes, whose moments are integers. Otherwise it is relative to the largest
@@ -98,8 +98,8 @@ def _deviation(found: PatchMoments, images: Images, patch: Patch) -> float:
     count, total, second = patch_sums(images, patch)
     largest = 1.0 if images.dtype == np.uint8 else float(second.max())
     largest_total = 1.0 if images.dtype == np.uint8 else math.sqrt(count * largest)
-    of_total, of_second = max_difference(found.total, total), max_difference(found.second, second)
-    return float(np.max([of_total / largest_total, of_second / largest, found.count != count]))
+    of_total, of_second = max_difference(actual.total, total), max_difference(actual.second, second)
+    return float(np.max([of_total / largest_total, of_second / largest, actual.count != count]))
 
 
 def _make(kind: str, count: int, channels: int, height: int, width: int) -> Images:
@@ -148,8 +148,8 @@ def _repeated(device: torch.device) -> Deviations:
     images, patch = smooth_images(30, 3, 17, 19), (3, 3)
     whole = on_device(device, images)
     for call in range(CALLS):
-        found = patch_moments(whole, patch)
-        yield f"call {call + 1}", _deviation(found, images, patch)
+        actual = patch_moments(whole, patch)
+        yield f"call {call + 1}", _deviation(actual, images, patch)
     parts = iter(whole.chunk(4))
     yield "in 4 batches", _deviation(patch_moments(parts, patch), images, patch)
 

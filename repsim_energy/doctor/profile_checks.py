@@ -82,16 +82,16 @@ def _profiles() -> Deviations:
         filters = noise(9, *kind).astype(np.float32) / 64 - 2
         responses = multiply(filters.reshape(9, -1).astype(float), basis.components.numpy().T)
         expected = np.sqrt((responses**2).mean(0))
-        found = energy_profile(torch.from_numpy(filters), basis)
-        yield f"of {'x'.join(map(str, kind))} filters", relative_difference(found, expected)
+        actual = energy_profile(torch.from_numpy(filters), basis)
+        yield f"of {'x'.join(map(str, kind))} filters", relative_difference(actual, expected)
 
 
 def _correlations() -> Deviations:
     profiles = noise(40, 27).astype(float) + 100 * np.geomspace(1, 9, 27)
-    found = profile_similarities(profiles)
+    actual = profile_similarities(profiles)
     for i, j in itertools.product(range(len(profiles)), repeat=2):
         expected = statistics.correlation(profiles[i].tolist(), profiles[j].tolist())
-        yield f"profiles {i} and {j}", abs(float(found[i, j]) - expected)
+        yield f"profiles {i} and {j}", abs(float(actual[i, j]) - expected)
 
 
 def _null_interval() -> Deviations:
@@ -116,8 +116,8 @@ def _theory() -> Deviations:
     eigenvalues = np.geomspace(3.0, 1e-4, 27)
     for steps in (1, 10, 1000):
         expected = theoretical_profile(eigenvalues, 0.2, steps)
-        found = theory.theoretical_profile(eigenvalues, step_size=0.2, steps=steps)
-        yield f"{steps} steps", float(np.max(np.abs(found / expected - 1)))
+        actual = theory.theoretical_profile(eigenvalues, step_size=0.2, steps=steps)
+        yield f"{steps} steps", float(np.max(np.abs(actual / expected - 1)))
 
 
 def _fits() -> Deviations:
@@ -134,8 +134,8 @@ def _linear_cnn() -> Deviations:
     targets = noise(50, seed=1) / 256
     filters = noise(5, 12, seed=2) / 2560
     expected = gradient_descent(filters, patches, targets, 0.05, 60)
-    found = simulate_linear_cnn(filters, patches, targets, step_size=0.05, steps=60)
-    yield "step by step", relative_difference(found, expected)
+    actual = simulate_linear_cnn(filters, patches, targets, step_size=0.05, steps=60)
+    yield "step by step", relative_difference(actual, expected)
     a, b = multiply(patches.T, patches) / 50, (patches * targets[:, None]).mean(0)
-    found = solve_linear_cnn(filters, a, b, step_size=0.05, steps=60)
-    yield "closed form", relative_difference(found, expected)
+    actual = solve_linear_cnn(filters, a, b, step_size=0.05, steps=60)
+    yield "closed form", relative_difference(actual, expected)

@@ -23,12 +23,12 @@ def versions() -> dict[str, str]:
 
     Optional dependencies are included if they are installed.
     """
-    found = {"python": platform.python_version(), OWN: version_of(OWN)}
+    installed = {"python": platform.python_version(), OWN: version_of(OWN)}
     for name, optional in required().items():
         version = version_of(name)
         if version != NOT_INSTALLED or not optional:
-            found[name] = version
-    return found | {"torch": str(torch.__version__)}  # includes the build, such as +cpu
+            installed[name] = version
+    return installed | {"torch": str(torch.__version__)}  # includes the build, such as +cpu
 
 
 def required() -> dict[str, bool]:
@@ -39,12 +39,12 @@ def required() -> dict[str, bool]:
     >>> required()["torch"]
     False
     """
-    found: dict[str, bool] = {}
+    dependencies: dict[str, bool] = {}
     for line in _declared():
         name = re.split(r"[^\w.-]", line)[0]
         if name != OWN:
-            found.setdefault(name, "extra ==" in line)
-    return found
+            dependencies.setdefault(name, "extra ==" in line)
+    return dependencies
 
 
 def _declared() -> list[str]:

@@ -39,18 +39,18 @@ def checks(device: torch.device) -> list[Check]:
     stored_result = "the stored result of the same steps in float64"
     alone, together = partial(_alone, RECIPE, device), partial(_together, device)
     reduced = partial(_alone, replace(RECIPE, precision="bfloat16"), device)
-    found = [
+    listed = [
         Check("ten training steps", stored_result, MAX_DEVIATION, alone),
         Check("ten training steps in bfloat16", stored_result, MAX_DEVIATION_BFLOAT16, reduced),
         Check("ten training steps, two seeds at once", stored_result, MAX_DEVIATION, together),
     ]
     if device.type == "cpu":
         shared = partial(_alone, RECIPE, device, SEEDS[:1])
-        found += [
+        listed += [
             Check("initial weights of a seed", "stored ones", 1e-6, _initial),
             Check("ten training steps, all threads", stored_result, MAX_DEVIATION, shared, True),
         ]
-    return found
+    return listed
 
 
 def _initial() -> Deviations:
@@ -76,8 +76,8 @@ def _filters(module: nn.Module) -> Tensor:
 def _alone(recipe: Recipe, device: torch.device, seeds: Sequence[int] = SEEDS) -> Deviations:
     for seed in seeds:
         run = Training(SPEC, data(), seed, recipe).run(device)
-        found = {"init": run.initial, "trained": run.trained, "loss": run.history.loss}
-        yield from _compare(seed, {**found, "test_loss": run.history.evaluations[0, 0]})
+        actual = {"init": run.initial, "trained": run.trained, "loss": run.history.loss}
+        yield from _compare(seed, {**actual, "test_loss": run.history.evaluations[0, 0]})
 
 
 def _together(device: torch.device) -> Deviations:
@@ -90,20 +90,20 @@ def _together(device: torch.device) -> Deviations:
     for seed, module, init, history in zip(SEEDS, modules, initial, histories, strict=True):
         if isinstance(history, Exception):
             raise history
-        found = {"init": init, "trained": _filters(module), "loss": history.loss}
-        yield from _compare(seed, {**found, "test_loss": history.evaluations[0, 0]})
+        actual = {"init": init, "trained": _filters(module), "loss": history.loss}
+        yield from _compare(seed, {**actual, "test_loss": history.evaluations[0, 0]})
 
 
-def _compare(seed: int, found: Mapping[str, Tensor]) -> Deviations:
+def _compare(seed: int, actual: Mapping[str, Tensor]) -> Deviations:
     """Compare the changes of the filters, relative to the largest one, and the losses."""
     expected = {name: np.array(values) for name, values in _stored(seed).items()}
-    change = found["trained"].double() - found["init"].double()
+    change = actual["trained"].double() - actual["init"].double()
     yield (
         f"filters, seed {seed}",
         relative_difference(change, expected["trained"] - expected["init"]),
     )
-    yield f"training loss, seed {seed}", relative_difference(found["loss"], expected["loss"])
+    yield f"training loss, seed {seed}", relative_difference(actual["loss"], expected["loss"])
     yield (
         f"loss on test images, seed {seed}",
-        relative_difference(found["test_loss"], expected["test_loss"]),
+        relative_difference(actual["test_loss"], expected["test_loss"]),
     )

@@ -169,8 +169,8 @@ class Setting:
         seeds: Sequence[int] | None = None,
     ) -> tuple[dict[Key, Network], list[str]]:
         """Train networks. Return them by their indices, and the errors of failed trainings."""
-        chosen = self.seeds if seeds is None else seeds
-        plan = make_plan(self.registry, models, datasets, chosen, self.recipe, self.device)
+        seeds = self.seeds if seeds is None else seeds
+        plan = make_plan(self.registry, models, datasets, seeds, self.recipe, self.device)
         return train_networks(plan, self.scheduler, self.reporter)
 
     def compare_each(

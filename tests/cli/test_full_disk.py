@@ -141,7 +141,7 @@ def test_images_that_cannot_be_kept_are_rendered(repsim, given, small_disk, fres
     images = ["--dataset", "deadleaves:count=60", "--quiet"]
     done = repsim(*given, *images, REPSIM_CACHE=str(small_disk))
     assert done.returncode == 0
-    assert any("rendered anew each time" in line for line in lines_of(done))
+    assert any("rendered again each time" in line for line in lines_of(done))
     assert done.stdout == repsim(*given, *images).stdout
 
 

@@ -46,7 +46,7 @@ def test_a_cache_that_cannot_be_made_is_said_in_a_line(repsim, arguments, tmp_pa
     found = repsim(*arguments, "--quiet", REPSIM_CACHE=str(tmp_path / "file"))
     assert found.returncode == 0, found.stderr
     lines = found.stderr.splitlines()
-    assert len([line for line in lines if "read anew each time" in line]) == 1
+    assert len([line for line in lines if "decoded again each time" in line]) == 1
     assert all(line.startswith("warning: ") for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""Images and labels in memory: one answer in every layout, or a line that lists what is meant."""
+"""Images and labels in memory: equal sets from every layout, or an error with all readings."""
 
 import numpy as np
 import pytest
@@ -213,7 +213,7 @@ def test_other_names_of_arrays(tmp_path):
 
 
 class Pictures(torch.utils.data.Dataset):
-    """Items as torchvision gives them without a transform."""
+    """Items of a torchvision data set without a transform."""
 
     classes = ("x", "y", "z")
 

@@ -1,4 +1,4 @@
-"""Images from files: what is read, and what is refused in one line."""
+"""Images from files, and errors in one line."""
 
 from urllib.error import URLError
 

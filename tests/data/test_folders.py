@@ -1,4 +1,4 @@
-"""Folders of pictures as people have them: splits, classes, strays."""
+"""Image folders of users: splits, classes, stray files."""
 
 import numpy as np
 import pytest

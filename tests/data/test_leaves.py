@@ -1,4 +1,4 @@
-"""Dead leaves: the statistics of photographs, from a seed, with labels that are shapes."""
+"""Dead leaves: statistics of photographs, reproducible from a seed, labeled by shapes."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ def test_another_seed_has_the_same_spectrum_and_other_images(sets):
 
 
 def test_equal_arguments_give_equal_bytes_and_numpy_has_not_changed_its_streams(sets):
-    """Fewer images are the first of many."""
+    """Fewer images are the first ones of a larger set."""
     for split, (images, labels) in sets.items():
         again = deadleaves(split, count=FEW)
         assert torch.equal(again.images, torch.from_numpy(images[:FEW]))
@@ -78,7 +78,7 @@ def test_train_and_test_share_no_image(sets):
 
 
 def test_the_label_is_no_second_order_statistic(sets):
-    """A linear read-out of an image's log patch energies: 10% is chance, shapes are seen by eye."""
+    """A linear classifier of log patch energies is hardly better than chance, 10%."""
     assert read_out(sets) <= 0.20
 
 
@@ -99,7 +99,7 @@ def test_a_small_network_learns_the_shapes():
 
 
 def read_out(sets):
-    """The share of test images whose class the log energies of their patches tell, linearly."""
+    """Return the test accuracy of a linear classifier of log patch energies."""
     basis = patch_moments(torch.from_numpy(sets["train"][0]), (3, 3)).basis()
     features = {}
     for split, (images, labels) in sets.items():
@@ -115,7 +115,7 @@ def read_out(sets):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_agree_in_area_and_in_length_of_outline(name):
-    """Crofton: a curve's length is pi / 2 times how often lines of all directions cross it."""
+    """Crofton's formula: length is pi / 2 times the mean number of crossings with lines."""
     figure, step = FIGURES[name], 1 / 128
     line = np.arange(-2 + step / 2, 2, step)
     crossings, turns = 0, 12
@@ -131,7 +131,7 @@ def test_shapes_agree_in_area_and_in_length_of_outline(name):
 
 
 def test_the_leaf_in_front_is_whole_and_of_the_label_s_shape(monkeypatch):
-    """White on black without texture and blur, it has the area that its radius gives."""
+    """White on black without texture and blur, its area follows from its radius."""
     for name, value in {
         "COLOR_SD": (0.0, 0.0, 0.0),
         "FRONT_SD": 0.0,

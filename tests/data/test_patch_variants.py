@@ -237,7 +237,7 @@ def strided_cnn(stride, padding):
 
 
 def answer(net, inputs, labels):
-    """Outputs, and the gradient of the loss with respect to every weight."""
+    """Return the outputs, and the gradient of the loss with respect to every weight."""
     outputs = net(inputs.double())
     F.cross_entropy(outputs, labels).backward()
     return [outputs.detach(), *(p.grad for p in net.parameters())]
@@ -252,7 +252,7 @@ def assert_close_to_largest(found, expected, relative=1e-6):
 def test_a_layer_that_sees_transformed_patches_is_a_strided_one_on_the_tiles(
     component, alpha, pictures, rng
 ):
-    """Outputs and all gradients; the stride and padding of the layer are replaced."""
+    """Outputs and gradients are equal; stride and padding of the layer are replaced."""
     images = scaled(pictures, alpha, component=component)
     tiles = scaled(pictures, alpha, component=component, tiles=True)
     normalization = normalization_of(images)

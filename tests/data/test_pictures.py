@@ -1,4 +1,4 @@
-"""Pictures in files: how they become images, kept once, mapped, never held in memory whole."""
+"""Image files: decoded once, cached, mapped, never completely in memory."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def read(path):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Twelve 8x6 pictures, in turn of three classes; the red of picture i is i everywhere."""
+    """Write twelve 8x6 images of three alternating classes; image i has i as its red."""
     rng = np.random.default_rng(0)
     files = [tmp_path / f"{i:02}.png" for i in range(12)]
     for i, path in enumerate(files):

@@ -1,4 +1,4 @@
-"""Pictures in folders are decoded once; what is mapped afterwards is what they hold now."""
+"""Images in folders are decoded once, and again after any change of a file."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The names of the pictures that are decoded, as they are."""
+    """Return a list that records the names of decoded images."""
     names, read = [], module.load_rgb
 
     def counted(path):
@@ -137,7 +137,7 @@ def test_what_is_damaged_in_the_cache_is_made_anew(photos, fresh_cache, decoded,
 def test_a_cache_that_cannot_be_written_costs_time_and_no_pictures(
     photos, fresh_cache, decoded, files_of_at_most, monkeypatch
 ):
-    expected, said = pixels_of(photos), "12 images are read anew each time, because they cannot"
+    expected, said = pixels_of(photos), "12 images are decoded again each time, because they cannot"
 
     def check(reason):
         decoded.clear()
@@ -158,7 +158,7 @@ def test_a_cache_that_cannot_be_written_costs_time_and_no_pictures(
             folder("train", path=photos)
     (fresh_cache.parent / "file").touch()
     monkeypatch.setenv("REPSIM_CACHE", str(fresh_cache.parent / "file"))
-    check("cannot be made .* set REPSIM_CACHE")
+    check("cannot be created .* set REPSIM_CACHE")
 
 
 def test_a_cache_for_reading_alone_serves_what_it_holds(photos, fresh_cache, decoded, monkeypatch):
@@ -171,7 +171,7 @@ def test_a_cache_for_reading_alone_serves_what_it_holds(photos, fresh_cache, dec
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not is_decoded_anew(photos, decoded)
-    with pytest.warns(RepsimWarning, match="read anew each time.* cannot be written"):
+    with pytest.warns(RepsimWarning, match="decoded again each time.* cannot be written"):
         folder("test", path=photos)
 
 

@@ -1,4 +1,4 @@
-"""The options of every data set: what is chosen, and that nothing else is copied."""
+"""Options of every data set select images, without copying others."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The known answers: a healthy machine has them, and a broken kernel is named."""
+"""Checks of the doctor: all pass on a healthy machine, and name a broken kernel."""
 
 import json
 import math
@@ -40,13 +40,13 @@ def _checked():
 
 @pytest.fixture
 def alone():
-    """One thread, also for what is large: several take long on a busy machine."""
+    """Use one thread, also for large inputs, because several are slow on a busy machine."""
     with one_thread():
         yield
 
 
 def named(start):
-    """The checks whose names begin so, on the CPU."""
+    """Return the CPU checks whose names start with a text."""
     found = [check for device, check in all_checks() if device == "cpu"]
     return [check for check in found if check.name.startswith(start)]
 
@@ -76,12 +76,12 @@ def test_a_healthy_machine_has_all_answers():
 
 
 def slightly(kernel):
-    """A kernel whose answer is off by a ten-thousandth."""
+    """Return a kernel with a relative error of 1e-4."""
     return lambda *args, **options: kernel(*args, **options) * (1 + 1e-4)
 
 
 def in_place(kernel):
-    """A kernel that writes its answer where it is told, its first row off by a thousandth."""
+    """Return a kernel with an output argument and an error of 1e-3 in its first row."""
 
     def wrong(*args, **options):
         answer = kernel(*args, **options)
@@ -93,7 +93,7 @@ def in_place(kernel):
 
 
 def off_by_one(kernel):
-    """Row products of which one entry is off by the least possible."""
+    """Return row products with an error of 1 in one entry."""
 
     def wrong(*args):
         sums, products, way = kernel(*args)
@@ -104,7 +104,7 @@ def off_by_one(kernel):
 
 
 def in_fewer_digits(kernel):
-    """A kernel that rounds its factors to the 11 digits of TF32."""
+    """Return a kernel that rounds its factors to the 11 digits of TF32."""
 
     def rounded(values):
         if not isinstance(values, torch.Tensor) or values.dtype != torch.float32:
@@ -116,7 +116,7 @@ def in_fewer_digits(kernel):
 
 
 def turned(kernel):
-    """Eigenvectors that are mixed a little."""
+    """Return a kernel with slightly mixed eigenvectors."""
 
     def wrong(matrix):
         values, vectors = kernel(matrix)
@@ -216,7 +216,7 @@ def test_arrays_of_other_shapes_or_unsigned_numbers_are_far_apart():
 
 
 def test_a_way_that_is_wrong_here_is_a_warning_where_the_numbers_are_right(monkeypatch):
-    """As products of bytes with one row are under torch 2.14.1; other ways give the same sums."""
+    """torch 2.14.1 has such a fault for products of bytes with one row."""
 
     def garbage(left, right, out):
         out.copy_(out + 1)
@@ -250,7 +250,7 @@ def test_the_references_and_inputs_do_without_torch():
 
 
 def test_the_inputs_are_the_same_everywhere():
-    """As they were when this was written: stored answers depend on them."""
+    """The stored answers depend on these inputs."""
     assert inputs.noise(3, seed=7).tolist() == [17, 42, 16]
     images = inputs.smooth_images(2, 3, 5, 4)
     assert images[0, :, 0, 0].tolist() == [57, 52, 117]
@@ -273,7 +273,7 @@ def test_references_equal_loops():
 
 
 def test_the_stored_answers_are_what_float64_gives(alone):
-    """Made on any machine, by the command that the module names."""
+    """Any machine computes the same with the module's command."""
     made = make_stored.answers()
     stored = json.loads(FILE.read_text())
     np.testing.assert_allclose(made["leaves"], stored["leaves"], atol=0.05)
@@ -284,9 +284,9 @@ def test_the_stored_answers_are_what_float64_gives(alone):
 
 
 def test_rounding_to_float32_decides_nothing_in_the_stored_training(monkeypatch, alone):
-    """No activation lies within 1e-5 of where ReLU turns, nor two within 1e-5 in pooling.
+    """No activation is within 1e-5 of the kink of ReLU, and no two maxima in pooling.
 
-    float32 is off by less, so that what it adds up to is rounding and never another branch.
+    Errors of float32 are smaller, so that it never takes another branch.
     """
     margins = []
 
@@ -309,7 +309,7 @@ def test_rounding_to_float32_decides_nothing_in_the_stored_training(monkeypatch,
 
 
 def test_every_gpu_is_examined(monkeypatch):
-    """Told that there are two, on a machine that has none, every kernel says why it cannot."""
+    """Each reported GPU gets the checks, also without one on this machine."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [str(d) for d in examination.devices()] == ["cpu", "cuda:0", "cuda:1"]
     names = [check.name for device, check in all_checks() if device == "cuda:1"]
@@ -318,7 +318,7 @@ def test_every_gpu_is_examined(monkeypatch):
 
 
 def test_what_is_computed_on_a_gpu_is_asked_for_there(monkeypatch):
-    """On a device without any numbers all answers are missing, and none is taken from the CPU."""
+    """No check passes on a device without numbers, so none is computed on the CPU instead."""
     meta = torch.device("meta")
     found = [
         run_check(check, "meta")

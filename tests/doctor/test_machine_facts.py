@@ -1,4 +1,4 @@
-"""What a report says of the machine, and how it looks."""
+"""Facts of a report, and its format."""
 
 import os
 import tomllib
@@ -99,7 +99,7 @@ def test_what_cannot_be_found_out_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(facts, "processor_name", lambda: 1 / 0)
     found = machine_facts()
-    assert "cannot be made" in found["cache"]["size"]
+    assert "cannot be created" in found["cache"]["size"]
     assert found["machine"]["processor"] == "unknown (ZeroDivisionError: division by zero)"
 
 

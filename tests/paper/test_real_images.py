@@ -1,4 +1,4 @@
-"""What needs no training, on real images, against the published numbers and the stated bars."""
+"""Experiments without training, on real images, against published numbers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""All tables and figures at the smallest scale, and what is said of them."""
+"""All experiments at the smallest scale, and their report."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def whole(repsim, tmp_path_factory, shared_cache):
-    """The folder that `reproduce all` wrote, its cache, and how the command ended."""
+    """Run `reproduce all`; return its folder, its cache and the finished command."""
     folder = tmp_path_factory.mktemp("reproduction")
     cache = folder / "cache"
     assert SCALES["smoke"].sources["cifar10"] == LEAVES
@@ -233,7 +233,7 @@ def test_nothing_measured_is_neither_within_nor_outside():
 
 
 def test_specs_of_a_scale_name_only_what_differs_from_the_published_network():
-    """Their text is part of the label of every network."""
+    """The spec is the label of every network."""
     full, cpu = SCALES["full"], SCALES["cpu"]
     assert full.model("vgg11") == "vgg11:filters=64"
     assert cpu.model("vgg11", 32, frozen=True) == "vgg11:width=0.25:filters=32:frozen=true"
@@ -365,7 +365,7 @@ def test_networks_whose_weights_cannot_be_had_are_named_and_random_ones_measured
 
 @pytest.mark.parametrize("module", [families, formula_fit, decorrelation, filter_images])
 def test_pretrained_networks_take_part(module, monkeypatch):
-    """Their weights are another initialization here: no test downloads any."""
+    """Random weights replace theirs, because tests do not download any."""
 
     def pretrained(setting, names, outcome):
         return {"resnet18": resolve_model(setting.registry, "torchvision/resnet18").build(1000, 3)}

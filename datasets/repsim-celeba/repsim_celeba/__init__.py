@@ -14,12 +14,12 @@ __all__ = ["celeba", "repsim_datasets"]
 
 @hookimpl
 def repsim_datasets() -> dict[str, str]:
-    """Offer the data set, not imported yet."""
+    """Return the data set: name -> ``module:function``, imported on first use."""
     return {"celeba": "repsim_celeba.images:celeba"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what reads images when it is first asked for: listing names takes no time."""
+    """Import the functions on first use, so that listing names is fast."""
     if name != "celeba":
         raise AttributeError(f"module 'repsim_celeba' has no attribute '{name}'")
     from repsim_celeba.images import celeba

@@ -1,4 +1,4 @@
-"""CelebA's pictures in two classes."""
+"""CelebA images in two classes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from repsim_celeba.tables import PARTITION, read_attribute, read_partition
 
 __all__ = ["celeba"]
 
-PICTURES = "img_align_celeba"
+IMAGES_FOLDER = "img_align_celeba"
 SPLITS = {"train": 0, "test": 2}
-"""Split -> its number in the official partition; 1 is for validation and not used."""
+"""Split -> its number in the official partition. Number 1, for validation, is not used."""
 
 
 def celeba(
@@ -33,36 +33,36 @@ def celeba(
     limit: int | None = None,
     download: bool = False,
 ) -> rs.ImageSet:
-    """Return CelebA's aligned faces (Liu et al., 2015) in two classes, by an attribute.
+    """Read CelebA's aligned faces (Liu et al., 2015) in two classes, by an attribute.
 
     Parameters
     ----------
-    root : the folder with img_align_celeba, list_attr_celeba.txt and list_eval_partition.txt, or
-        the one above its folder ``celeba``, as torchvision has it
-    attribute : one of the forty, such as Smiling; the classes are then not_Smiling and Smiling
+    root : folder with img_align_celeba, list_attr_celeba.txt and list_eval_partition.txt, or its
+        parent if it is called ``celeba``, as torchvision does
+    attribute : one of the forty, such as Smiling, with the classes not_Smiling and Smiling
     size : height and width in pixels
-    crop : side of the square in the middle that is scaled to ``size``; a picture is 178x218
-    classes : their order, or one of them
-    limit : at most so many images of each split, spread evenly over the classes
-    download : where the files are not there, have torchvision fetch them from Google Drive
+    crop : side in pixels of the central square that is scaled to ``size``; images are 178x218
+    classes : one or both classes, in the order of their labels
+    limit : maximum number of images in each split, spread evenly over the classes
+    download : let torchvision download missing files from Google Drive
 
     Raises
     ------
     UsageError
-        For files that are not there, an attribute that there is not, sizes below 1.
+        If files are missing, the attribute does not exist, or a size is below 1.
     FileError
-        For a damaged file, by its name.
+        If a file is damaged.
     """
     if split not in SPLITS:
         raise rs.UnknownNameError.among("split of celeba", split, SPLITS)
     if min(size, crop) < 1:
         raise rs.UsageError(f"celeba got size={size}, crop={crop}, expected pixels, at least 1")
     folder = _folder(Path(root).expanduser(), download)
-    has_it, partition = read_attribute(folder, attribute), read_partition(folder)
-    names = [name for name in has_it if _of(partition, name, folder) == SPLITS[split]]
+    labels, partition = read_attribute(folder, attribute), read_partition(folder)
+    names = [name for name in labels if _split_of(partition, name, folder) == SPLITS[split]]
     return rs.image_set_from_files(
-        [folder / PICTURES / name for name in names],
-        [has_it[name] for name in names],
+        [folder / IMAGES_FOLDER / name for name in names],
+        [labels[name] for name in names],
         (f"not_{attribute}", attribute),
         f"celeba {attribute}",
         partial(_read, size=size, crop=crop),
@@ -73,27 +73,27 @@ def celeba(
     )
 
 
-def _of(partition: dict[str, int], name: str, folder: Path) -> int:
+def _split_of(partition: dict[str, int], name: str, folder: Path) -> int:
     if name not in partition:
         raise rs.FileError(
-            f"'{folder / PARTITION}' has no split for '{name}', expected one for every picture; "
-            "take the file anew"
+            f"'{folder / PARTITION}' has no split for '{name}', expected one for every image; "
+            "get the file again"
         )
     return partition[name]
 
 
 def _folder(root: Path, download: bool) -> Path:
-    """Return where the files are: in ``root`` itself or in its folder ``celeba``."""
-    places = (root / "celeba", root)
-    for fetched in (False, True):
-        for folder in places:
-            if (folder / PICTURES).is_dir():
+    """Return the folder of the files: ``root`` or its subfolder ``celeba``."""
+    candidates = (root / "celeba", root)
+    for downloaded in (False, True):
+        for folder in candidates:
+            if (folder / IMAGES_FOLDER).is_dir():
                 return folder
-        if download and not fetched:
+        if download and not downloaded:
             _download(root)
     raise rs.UsageError(
-        f"no folder '{PICTURES}' in '{root}' or '{places[0]}', expected CelebA's files; unpack "
-        "them there, or fetch them with download=true"
+        f"no folder '{IMAGES_FOLDER}' in '{root}' or '{candidates[0]}', expected CelebA's files; "
+        "unpack them there, or download them with download=true"
     )
 
 
@@ -101,7 +101,7 @@ def _download(root: Path) -> None:
     try:
         with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
             datasets.CelebA(str(root), download=True)
-    except Exception as error:  # whatever the downloader and the network raise
+    except Exception as error:  # of the downloader or the network
         reason = " ".join(str(error).split())[:100]
         raise rs.RepsimError(
             f"CelebA cannot be downloaded to '{root}' ({type(error).__name__}: {reason}); "
@@ -110,11 +110,11 @@ def _download(root: Path) -> None:
 
 
 def _read(path: Path, size: int, crop: int) -> NDArray[np.uint8]:
-    picture = rs.load_rgb(path)
-    if min(picture.size) < crop:
+    image = rs.load_rgb(path)
+    if min(image.size) < crop:
         raise rs.DataError(
-            f"'{path}' is {picture.width}x{picture.height}, smaller than crop={crop}; "
+            f"'{path}' is {image.width}x{image.height}, smaller than crop={crop}; "
             "give a smaller crop="
         )
-    square = functional.resize(functional.center_crop(picture, [crop, crop]), [size, size])
+    square = functional.resize(functional.center_crop(image, [crop, crop]), [size, size])
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))

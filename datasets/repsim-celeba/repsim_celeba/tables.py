@@ -1,4 +1,4 @@
-"""The text files that come with CelebA: who has which attribute, and who is in which split."""
+"""The tables of CelebA: attributes and splits of the images."""
 
 from __future__ import annotations
 
@@ -13,65 +13,65 @@ PARTITION = "list_eval_partition.txt"
 
 
 def read_attribute(folder: Path, attribute: str) -> dict[str, int]:
-    """Return picture -> 1 where it has the attribute, else 0.
+    """Return image name -> 1 with the attribute, 0 without.
 
-    The file has the number of pictures in its first line and the attributes in its second; then
-    follows a line for each picture, its name and 1 or -1 for each attribute.
+    The first line of the file has the number of images, the second one the attributes. Then follows
+    a line per image: its name, and 1 or -1 for each attribute.
 
     Raises
     ------
     UsageError
-        For an attribute that there is not.
+        If the attribute does not exist.
     FileError
-        For a file of another layout, by its line.
+        If a line has another layout.
     """
     path = folder / ATTRIBUTES
     lines = _lines(path)
     if len(lines) < 2 or not lines[0].strip().isdigit():
         raise FileError(
             f"'{path}' begins with '{lines[0][:40] if lines else ''}', expected the number of "
-            "pictures and, in the second line, the attributes; take the file as it was published"
+            "images and, in the second line, the attributes; get the published file"
         )
     count, names, rows = int(lines[0]), lines[1].split(), lines[2:]
     if attribute not in names:
         raise UnknownNameError.among("attribute of CelebA", attribute, names)
     if len(rows) != count:
         raise FileError(
-            f"'{path}' lists {len(rows)} pictures but says {count} in its first line; "
-            "it was cut off, take it anew"
+            f"'{path}' lists {len(rows)} images, expected {count} as its first line says; "
+            "it is truncated, get it again"
         )
     column = 1 + names.index(attribute)
-    found = {}
+    table = {}
     for number, row in enumerate(rows, 3):
         fields = row.split()
         if len(fields) != 1 + len(names) or fields[column] not in ("-1", "1"):
             raise FileError(
-                f"line {number} of '{path}' is '{row[:40]}', expected a picture and "
-                f"{len(names)} times 1 or -1; take the file anew"
+                f"line {number} of '{path}' is '{row[:40]}', expected an image and "
+                f"{len(names)} times 1 or -1; get the file again"
             )
-        found[fields[0]] = int(fields[column] == "1")
-    return found
+        table[fields[0]] = int(fields[column] == "1")
+    return table
 
 
 def read_partition(folder: Path) -> dict[str, int]:
-    """Return picture -> 0 for training, 1 for validation, 2 for test.
+    """Return image name -> 0 for training, 1 for validation, 2 for test.
 
     Raises
     ------
     FileError
-        For a file of another layout, by its line.
+        If a line has another layout.
     """
     path = folder / PARTITION
-    found = {}
+    table = {}
     for number, row in enumerate(_lines(path), 1):
         fields = row.split()
         if len(fields) != 2 or fields[1] not in ("0", "1", "2"):
             raise FileError(
-                f"line {number} of '{path}' is '{row[:40]}', expected a picture and 0, 1 or 2; "
-                "take the file anew"
+                f"line {number} of '{path}' is '{row[:40]}', expected an image and 0, 1 or 2; "
+                "get the file again"
             )
-        found[fields[0]] = int(fields[1])
-    return found
+        table[fields[0]] = int(fields[1])
+    return table
 
 
 def _lines(path: Path) -> list[str]:
@@ -84,5 +84,5 @@ def _lines(path: Path) -> list[str]:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(
-            f"'{path}' cannot be read ({error}), expected text; take the file anew"
+            f"'{path}' cannot be read ({error}), expected text; get the file again"
         ) from error

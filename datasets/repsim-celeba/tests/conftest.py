@@ -1,4 +1,4 @@
-"""Fixtures: a small CelebA, a cache of each test's own, the command."""
+"""Fixtures: a small CelebA, a separate cache for each test, the command."""
 
 import os
 import subprocess
@@ -15,14 +15,14 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def published(tmp_path):
-    """The folder above ``celeba``."""
+    """Return the parent folder of ``celeba``."""
     write(tmp_path / "data")
     return tmp_path / "data"
 
 
 @pytest.fixture
 def repsim():
-    """The command, in a process of its own; gives exit code, output and errors."""
+    """Return a function that runs the command in a process: exit code, stdout, stderr."""
 
     def run(*arguments, **environment):
         found = subprocess.run(

@@ -1,4 +1,4 @@
-"""A small CelebA: pictures, tables and folders as they are published, with other faces.
+"""A small CelebA: published layout of images, tables and folders, with generated images.
 
 Run as a program, writes it into a folder and prints what to try.
 """
@@ -21,13 +21,13 @@ COUNT, SMILING = 60, 31
 
 
 def picture(generator):
-    """Smooth noise of 178x218 pixels, (218, 178, 3)."""
+    """Return smooth noise of 178x218 pixels, (218, 178, 3)."""
     coarse = generator.integers(0, 256, (12, 10, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((178, 218), Image.Resampling.BICUBIC)
 
 
 def write(root):
-    """Write ``celeba`` into a folder: 40 pictures to train, 6 to validate, 14 to test."""
+    """Write ``celeba`` into a folder: 40 training, 6 validation and 14 test images."""
     generator = np.random.default_rng(0)
     folder = root / "celeba"
     (folder / "img_align_celeba").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""CelebA as published is read as torchvision reads it; broken files are named in one line."""
+"""CelebA equals torchvision's reading of it; errors of broken files have one line."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ from repsim_celeba import celeba
 
 
 class AsTorchvision(datasets.CelebA):
-    """torchvision's own reader of the same files, which are not those of its checksums."""
+    """torchvision's reader without its check of MD5 sums."""
 
     def _check_integrity(self):
         return True
@@ -117,7 +117,7 @@ ATTR, PART = "list_attr_celeba.txt", "list_eval_partition.txt"
         (
             lambda d: rewrite(d / ATTR, lambda t: t[: len(t) // 2]),
             rs.FileError,
-            "says 60 in its first line; it was cut off",
+            "expected 60 as its first line says; it is truncated",
         ),
         (
             lambda d: rewrite(d / ATTR, lambda t: t[:-5] + "\n"),
@@ -133,12 +133,12 @@ ATTR, PART = "list_attr_celeba.txt", "list_eval_partition.txt"
         (
             lambda d: rewrite(d / PART, lambda t: t.replace(" 2", " 3")),
             rs.FileError,
-            "line 47 of .*'000047.jpg 3', expected a picture and 0, 1 or 2",
+            "line 47 of .*'000047.jpg 3', expected an image and 0, 1 or 2",
         ),
         (
             lambda d: rewrite(d / PART, lambda t: t[: len(t) // 13 * 5]),
             rs.FileError,
-            "has no split for '0000.*jpg'|line .* expected a picture",
+            "has no split for '0000.*jpg'|line .* expected an image",
         ),
         (
             lambda d: cut(d / "img_align_celeba" / "000003.jpg"),
@@ -216,7 +216,7 @@ def test_the_command_answers_mistakes_in_one_line(published, repsim):
 
 
 def test_a_download_that_fails_is_one_line(published, repsim, tmp_path):
-    """Where no proxy answers, the network cannot be reached; without gdown it is not tried."""
+    """The download goes through a proxy that does not exist; it is skipped without gdown."""
     closed = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     closed |= {name.upper(): value for name, value in closed.items()}
     spec = f"celeba:root={tmp_path / 'new'}:attribute=Male:download=true"

@@ -1,11 +1,10 @@
-"""Memory and time of the 7x7 patch basis of JPEG files, streamed and from the cache.
+"""Measure memory and time of the 7x7 patch basis of JPEG files, streamed and from the cache.
 
 Run: python measurements/memory.py [IMAGES_PER_CLASS] [--threads 2]
 
-Writes a train folder of ten classes of 500x375 pictures of 1/f noise (700 per class are 1.05 GB of
-224x224 pixels) into a temporary folder and deletes it. Each way runs in a process of its own; its
-peak is that of anonymous memory (RssAnon) above what is in use once everything is imported and a
-batch of eight images has been summed.
+Writes ten classes of 500x375 images of 1/f noise (700 per class are 1.05 GB of 224x224 pixels) into
+a temporary folder and deletes it. Each way runs in a new process. Memory is the peak of anonymous
+memory (RssAnon) above its value after all imports and the sum over a batch of eight images.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ import repsim_imagenet
 from repsim_imagenet.folders import TEN, names
 
 PATCH = (7, 7)
-SIDE = 1500
+SIDE_PIXELS = 1500
 
 
 def canvas(generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a wide picture with an amplitude spectrum of 1/f, (SIDE, SIDE, 3)."""
-    frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE))
+    """Return a large (side, side, 3) image with an amplitude spectrum of 1/f."""
+    frequency = np.hypot(np.fft.fftfreq(SIDE_PIXELS)[:, None], np.fft.rfftfreq(SIDE_PIXELS))
     frequency[0, 0] = 1
-    waves = np.fft.rfft2(generator.normal(size=(3, SIDE, SIDE))) / frequency
-    noise = np.fft.irfft2(waves, s=(SIDE, SIDE))
+    waves = np.fft.rfft2(generator.normal(size=(3, SIDE_PIXELS, SIDE_PIXELS))) / frequency
+    noise = np.fft.irfft2(waves, s=(SIDE_PIXELS, SIDE_PIXELS))
     mixed = noise[:1] + 0.3 * noise
     pixels = (mixed - mixed.mean()) / mixed.std() * 50 + 120
     return pixels.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
 def write(root: Path, per_class: int) -> None:
-    """Write windows of a canvas per class."""
+    """Write random windows of one canvas per class."""
     generator = np.random.default_rng(0)
     wnids = {name.replace(" ", "_"): wnid for wnid, name in names().items()}
     for name in TEN:
@@ -53,18 +52,21 @@ def write(root: Path, per_class: int) -> None:
         folder.mkdir(parents=True)
         wide = canvas(generator)
         for number in range(per_class):
-            y, x = generator.integers(0, SIDE - 375), generator.integers(0, SIDE - 500)
+            y, x = (
+                generator.integers(0, SIDE_PIXELS - 375),
+                generator.integers(0, SIDE_PIXELS - 500),
+            )
             window = Image.fromarray(wide[y : y + 375, x : x + 500])
             window.save(folder / f"{folder.name}_{number}.JPEG", quality=90)
 
 
 def streamed(root: Path) -> str:
-    """Return the id of the basis, summed straight from the files."""
+    """Compute the basis directly from the files; return its id."""
     return rs.patch_moments(repsim_imagenet.batches(root), PATCH).basis().basis_id
 
 
 def mapped(root: Path) -> str:
-    """Return the id of the basis of the set in the cache."""
+    """Compute the basis from the cache; return its id."""
     return (
         rs.patch_moments(repsim_imagenet.imagenet("train", root=root).images, PATCH)
         .basis()
@@ -73,13 +75,13 @@ def mapped(root: Path) -> str:
 
 
 def compared(root: Path) -> str:
-    """Return the id of the basis of a comparison of two untrained networks' filters."""
+    """Compare the filters of two untrained networks; return the id of the basis."""
     nets = {name: nn.Sequential(nn.Conv2d(3, 8, 7, stride=4)) for name in "ab"}
     return str(rs.compare(nets, f"imagenet:root={root}", stage="trained").basis_id.item())
 
 
 WAYS = {
-    "batches(), straight from the files": streamed,
+    "batches(), directly from the files": streamed,
     "imagenet:, first time, writes the cache": mapped,
     "imagenet:, mapped from the cache": mapped,
     "rs.compare of two networks, mapped": compared,
@@ -87,13 +89,13 @@ WAYS = {
 
 
 def anonymous() -> float:
-    """Return the MB of anonymous memory in use."""
+    """Return the anonymous memory in use, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(x.split()[1]) for x in lines if x.startswith("RssAnon")) / 1024
 
 
 def measure(way: str, root: Path, threads: int) -> None:
-    """Print seconds, peak in MB above rest, and the basis of one way, in this process."""
+    """Print seconds, peak memory in MB and the basis of one way, in this process."""
     torch.set_num_threads(threads)
     rs.patch_moments(torch.zeros(8, 3, 224, 224, dtype=torch.uint8), PATCH)
     rest, peak, done = anonymous(), [0.0], threading.Event()
@@ -113,7 +115,7 @@ def measure(way: str, root: Path, threads: int) -> None:
 
 
 def main() -> None:
-    """Write the pictures and measure each way in a process of its own."""
+    """Write the images and measure each way in a new process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("per_class", type=int, nargs="?", default=700)
     parser.add_argument("--threads", type=int, default=2)

@@ -1,4 +1,4 @@
-"""ImageNet for repsim-energy: ``imagenet:root=DIR``, and all of it straight from the files."""
+"""ImageNet for repsim-energy: ``imagenet:root=DIR``, and streams directly from the files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["batches", "chunks", "imagenet", "repsim_datasets"]
 
 @hookimpl
 def repsim_datasets() -> dict[str, str]:
-    """Offer the data set, not imported yet."""
+    """Return the data set: name -> ``module:function``, imported on first use."""
     return {"imagenet": "repsim_imagenet.images:imagenet"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what reads images when it is first asked for: listing names takes no time."""
+    """Import the functions on first use, so that listing names is fast."""
     if name not in ("batches", "chunks", "imagenet"):
         raise AttributeError(f"module 'repsim_imagenet' has no attribute '{name}'")
     return getattr(importlib.import_module("repsim_imagenet.images"), name)

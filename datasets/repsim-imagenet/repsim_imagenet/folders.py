@@ -1,4 +1,4 @@
-"""ImageNet as it is unpacked: a folder per class, named by its WordNet id, in train and val."""
+"""List the images of ImageNet: train and val, each with class folders named by WordNet ids."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from repsim_energy import DataError, UnknownNameError, UsageError
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.models import ResNet18_Weights
 
-__all__ = ["ALL", "FOLDERS", "TEN", "Pictures", "find_pictures"]
+__all__ = ["ALL", "FOLDERS", "TEN", "Listing", "list_images"]
 
 FOLDERS = {"train": "train", "test": "val"}
-"""Split -> the folder that holds it."""
+"""Split -> its folder."""
 
 ALL = "all"
 
@@ -33,14 +33,14 @@ TEN = (
     "golf_ball",
     "parachute",
 )
-"""The classes of Imagenette, which are easy to tell apart; as users type them."""
+"""The classes of Imagenette, which are easy to distinguish, as users type them."""
 
 WNID = re.compile(r"n\d{8}")
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Picture files, for each an index into the names of the classes."""
+class Listing:
+    """Image files, their labels (indices into ``classes``) and the names of the classes."""
 
     files: Sequence[Path]
     labels: Sequence[int]
@@ -49,26 +49,26 @@ class Pictures:
 
 @cache
 def names() -> dict[str, str]:
-    """Return WordNet id -> name of the thousand classes of ILSVRC2012, named as by torchvision."""
+    """Return WordNet id -> torchvision's name, for the thousand classes of ILSVRC2012."""
     wnids = (files(__package__) / "wnids.txt").read_text(encoding="utf-8").split()
     return dict(zip(wnids, ResNet18_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
 
 
-def find_pictures(root: Path, split: str, classes: Sequence[str]) -> Pictures:
-    """Return the pictures of some classes, class after class, each in the order of its files.
+def list_images(root: Path, split: str, classes: Sequence[str]) -> Listing:
+    """List the images of some classes, sorted by class and file name.
 
     Parameters
     ----------
-    root : with ``train`` and, for the test split, ``val``
-    classes : names or WordNet ids, numbered in this order; ``["all"]`` for all there are, in the
+    root : folder with ``train`` and, for the test split, ``val``
+    classes : names or WordNet ids, numbered in this order; ``["all"]`` for all folders, in the
         order of their ids
 
     Raises
     ------
     UsageError
-        For folders or classes that there are not.
+        If a folder or class does not exist.
     DataError
-        For a class without pictures.
+        If a class has no images.
     """
     folder = _folder(root, split)
     present = sorted(entry.name for entry in os.scandir(folder) if WNID.fullmatch(entry.name))
@@ -78,10 +78,10 @@ def find_pictures(root: Path, split: str, classes: Sequence[str]) -> Pictures:
             "images into one folder per class"
         )
     wanted = present if tuple(classes) == (ALL,) else _wnids(classes, present, folder)
-    found = [_images_in(folder / wnid) for wnid in wanted]
-    return Pictures(
-        [path for paths in found for path in paths],
-        [number for number, paths in enumerate(found) for _ in paths],
+    images = [_images_in(folder / wnid) for wnid in wanted]
+    return Listing(
+        [path for paths in images for path in paths],
+        [number for number, paths in enumerate(images) for _ in paths],
         [names().get(wnid, wnid) for wnid in wanted],
     )
 
@@ -99,12 +99,13 @@ def _folder(root: Path, split: str) -> Path:
 
 
 def _wnids(classes: Sequence[str], present: Collection[str], folder: Path) -> list[str]:
-    known = {_folded(name): wnid for wnid, name in names().items()}
-    known |= {name: wnid for wnid, name in names().items()}  # a cardigan is no Cardigan
+    known = {_normalized(name): wnid for wnid, name in names().items()}
+    # Exact spelling first: a cardigan is a garment, a Cardigan is a dog.
+    known |= {name: wnid for wnid, name in names().items()}
     known |= {wnid: wnid for wnid in present}
     wanted = []
     for name in classes:
-        wnid = known.get(name) or known.get(_folded(name))
+        wnid = known.get(name) or known.get(_normalized(name))
         if wnid is None:
             raise UnknownNameError.among(
                 "class", name, [names().get(wnid, wnid) for wnid in present]
@@ -115,12 +116,12 @@ def _wnids(classes: Sequence[str], present: Collection[str], folder: Path) -> li
                 f"classes= of the {len(present)} that are there, or classes={ALL}"
             )
         if wnid in wanted:
-            raise UsageError(f"class '{name}' stands twice in classes=, expected it once")
+            raise UsageError(f"class '{name}' is given twice in classes=, expected it once")
         wanted.append(wnid)
     return wanted
 
 
-def _folded(name: str) -> str:
+def _normalized(name: str) -> str:
     return name.replace("_", " ").lower()
 
 
@@ -132,7 +133,7 @@ def _images_in(folder: Path) -> list[Path]:
     ]
     if not paths:
         raise DataError(
-            f"'{folder}' holds no images ({', '.join(IMG_EXTENSIONS)}), expected those of its "
+            f"'{folder}' has no images ({', '.join(IMG_EXTENSIONS)}), expected those of its "
             "class; fill it, or leave the class out with classes="
         )
     return sorted(paths)

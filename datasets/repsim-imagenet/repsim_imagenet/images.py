@@ -1,4 +1,4 @@
-"""ImageNet's pictures: as a set that is mapped from the cache, or straight from the files."""
+"""ImageNet images: mapped from the cache, or directly from the files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import functional
 
-from repsim_imagenet.folders import FOLDERS, TEN, Pictures, find_pictures
+from repsim_imagenet.folders import FOLDERS, TEN, Listing, list_images
 
 __all__ = ["batches", "chunks", "imagenet"]
 
@@ -27,33 +27,33 @@ def imagenet(
     resize: int | None = None,
     limit: int | None = None,
 ) -> rs.ImageSet:
-    """Return ImageNet images (Deng et al., 2009) from a folder per class, mapped from the cache.
+    """Read ImageNet (Deng et al., 2009) from one folder per class, mapped from the cache.
 
     Parameters
     ----------
-    root : the folder with ``train`` and ``val``, in each a folder per class, named by WordNet id
-    classes : names or WordNet ids, ``all`` for all there are; by default the ten of Imagenette
-    size : height and width of the middle that is cut out, in pixels
-    resize : the shorter side before that; by default 8/7 of ``size``, 256 for 224
-    limit : at most so many images of each split, spread evenly over the classes
+    root : folder with ``train`` and ``val``, each with one folder per class, named by WordNet id
+    classes : names or WordNet ids, ``all`` for all folders; by default the ten of Imagenette
+    size : height and width in pixels of the central crop
+    resize : shorter side in pixels before the crop; by default 8/7 of ``size``, 256 for 224
+    limit : maximum number of images in each split, spread evenly over the classes
 
     Raises
     ------
     UsageError
-        For folders or classes that there are not, and where the cache has no room.
+        If a folder or class does not exist, or the cache has no space.
     FileError
-        For a damaged file, by its name.
+        If a file is damaged.
     """
     folder = Path(root).expanduser()
     if split == "test" and not (folder / FOLDERS[split]).is_dir():
-        found = Pictures([], [], find_pictures(folder, "train", classes).classes)
+        listing = Listing([], [], list_images(folder, "train", classes).classes)
     else:
-        found = find_pictures(folder, split, classes)
+        listing = list_images(folder, split, classes)
     shorter = _shorter(size, resize)
     return rs.image_set_from_files(
-        found.files,
-        found.labels,
-        found.classes,
+        listing.files,
+        listing.labels,
+        listing.classes,
         "imagenet",
         partial(_read, size=size, shorter=shorter),
         shape=(3, size, size),
@@ -69,22 +69,22 @@ def batches(
     classes: Sequence[str] = TEN,
     size: int = 224,
     resize: int | None = None,
-    at_once: int = 128,
+    batch_size: int = 128,
 ) -> Iterator[Tensor]:
-    """Yield images straight from the files: nothing is kept, in memory or on the disk.
+    """Read batches directly from the files, without a cache.
 
     Parameters
     ----------
-    root, split, classes, size, resize : as of :func:`imagenet`
-    at_once : images in a batch
+    root, split, classes, size, resize : as in :func:`imagenet`
+    batch_size : number of images in a batch
 
-    Returns
-    -------
+    Yields
+    ------
     Batches (n, 3, size, size) uint8, for :func:`repsim_energy.patch_moments`
     """
-    found = find_pictures(Path(root).expanduser(), split, classes)
+    listing = list_images(Path(root).expanduser(), split, classes)
     read = partial(_read, size=size, shorter=_shorter(size, resize))
-    return rs.iter_image_batches(found.files, read, at_once)
+    return rs.iter_image_batches(listing.files, read, batch_size)
 
 
 def chunks(
@@ -94,29 +94,29 @@ def chunks(
     classes: Sequence[str] = TEN,
     size: int = 224,
     resize: int | None = None,
-    at_once: int = 256,
+    chunk_size: int = 256,
 ) -> list[Callable[[], Tensor]]:
-    """Return functions that each read some images, for other processes and machines to call.
+    """Return functions that each read some images, for other processes and machines.
 
-    They hold the names of files only. On a cluster, ``root`` has to be the same everywhere.
+    The functions contain only names of files. On a cluster, ``root`` must be the same everywhere.
 
     Parameters
     ----------
-    root, split, classes, size, resize : as of :func:`imagenet`
-    at_once : images that a function reads
+    root, split, classes, size, resize : as in :func:`imagenet`
+    chunk_size : number of images per function
 
     Returns
     -------
     Functions without arguments that return (n, 3, size, size) uint8, for
     :func:`repsim_energy.patch_moments_of_chunks`
     """
-    if at_once < 1:
-        raise rs.UsageError(f"got {at_once} images at once, expected at least 1")
-    files = find_pictures(Path(root).expanduser().absolute(), split, classes).files
+    if chunk_size < 1:
+        raise rs.UsageError(f"got chunk_size={chunk_size}, expected images, at least 1")
+    files = list_images(Path(root).expanduser().absolute(), split, classes).files
     read = partial(_read, size=size, shorter=_shorter(size, resize))
     return [
-        partial(_stack, files[start : start + at_once], read)
-        for start in range(0, len(files), at_once)
+        partial(_stack, files[start : start + chunk_size], read)
+        for start in range(0, len(files), chunk_size)
     ]
 
 
@@ -135,5 +135,5 @@ def _shorter(size: int, resize: int | None) -> int:
 
 def _read(path: Path, size: int, shorter: int) -> NDArray[np.uint8]:
     scaled = functional.resize(rs.load_rgb(path), [shorter])
-    middle = functional.center_crop(scaled, [size, size])
-    return np.ascontiguousarray(np.asarray(middle).transpose(2, 0, 1))
+    crop = functional.center_crop(scaled, [size, size])
+    return np.ascontiguousarray(np.asarray(crop).transpose(2, 0, 1))

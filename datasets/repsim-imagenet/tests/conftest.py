@@ -1,4 +1,4 @@
-"""Fixtures: a small ImageNet, a cache of each test's own, the command."""
+"""Fixtures: a small ImageNet, a separate cache for each test, the command."""
 
 import os
 import subprocess
@@ -15,14 +15,14 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def unpacked(tmp_path):
-    """The folder above ``train`` and ``val``."""
+    """Return the parent folder of ``train`` and ``val``."""
     write(tmp_path / "ILSVRC2012")
     return tmp_path / "ILSVRC2012"
 
 
 @pytest.fixture
 def repsim():
-    """The command, in a process of its own; gives exit code, output and errors."""
+    """Return a function that runs the command in a process: exit code, stdout, stderr."""
 
     def run(*arguments):
         found = subprocess.run(

@@ -1,4 +1,4 @@
-"""A small ImageNet: folders and files named as they are unpacked, with other pictures.
+"""A small ImageNet: published names of folders and files, with generated images.
 
 Run as a program, writes it into a folder and prints what to try.
 """
@@ -27,13 +27,13 @@ SIZES = ((50, 40), (40, 40), (36, 60), (75, 50))
 
 
 def picture(generator, size):
-    """Smooth noise."""
+    """Return smooth noise."""
     coarse = generator.integers(0, 256, (6, 7, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
 def write(root):
-    """Write twelve classes of four pictures to train and one for validation."""
+    """Write twelve classes of four training images and one validation image."""
     generator = np.random.default_rng(0)
     for number, wnid in enumerate([*WNIDS, OTHER, LATER]):
         for split in ("train", "val"):

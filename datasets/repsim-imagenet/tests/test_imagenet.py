@@ -1,4 +1,4 @@
-"""Folders as ILSVRC2012 unpacks: what becomes of the pictures, which classes, what is refused."""
+"""ImageNet in the folders of ILSVRC2012: pixels, classes, errors."""
 
 import shutil
 import subprocess
@@ -123,7 +123,7 @@ def test_it_keeps_the_rules_of_data_sets(unpacked):
 
 
 def test_odd_files_among_the_pictures(unpacked):
-    """ImageNet's own: a PNG and CMYK files called JPEG, gray ones; and what unpacking leaves."""
+    """Files like those in ImageNet: PNG and CMYK named JPEG, gray images, other files."""
     folder = unpacked / "train" / WNIDS[0]
     flat = np.full((40, 50, 3), (200, 30, 10), np.uint8)
     with_alpha = np.dstack([flat, np.full((40, 50), 255, np.uint8)])
@@ -184,7 +184,7 @@ def truncate(path):
             "train",
             lambda r: empty(r / "train" / WNIDS[4]),
             rs.DataError,
-            "n03028079' holds no images",
+            "n03028079' has no images",
         ),
         (
             "train",
@@ -205,7 +205,7 @@ def test_what_is_missing_or_broken_is_named_in_one_line(unpacked, split, harm, e
     ("options", "words"),
     [
         ({"classes": ("tensh",)}, "unknown class 'tensh'; did you mean 'tench'"),
-        ({"classes": ("tench", "n01440764")}, "class 'n01440764' stands twice"),
+        ({"classes": ("tench", "n01440764")}, "class 'n01440764' is given twice"),
         ({"size": 0}, "size=0, resize=0, expected 1 <= size <= resize"),
         ({"size": 28, "resize": 20}, "size=28, resize=20"),
         ({"limit": 0}, "at least 1"),
@@ -228,8 +228,8 @@ def test_a_thousand_known_classes_are_not_all_listed(unpacked):
 
 def test_streams_give_the_moments_of_the_set_bit_for_bit(unpacked):
     expected = rs.patch_moments(load(unpacked).images, (7, 7))
-    batches = repsim_imagenet.batches(unpacked, size=28, at_once=7)
-    chunks = repsim_imagenet.chunks(unpacked, size=28, at_once=9)
+    batches = repsim_imagenet.batches(unpacked, size=28, batch_size=7)
+    chunks = repsim_imagenet.chunks(unpacked, size=28, chunk_size=9)
     assert len(chunks) == 5
     for found in (
         rs.patch_moments(batches, (7, 7)),
@@ -244,9 +244,10 @@ def test_streams_give_the_moments_of_the_set_bit_for_bit(unpacked):
 def test_streams_take_all_classes_and_the_test_split(unpacked):
     every = torch.cat(list(repsim_imagenet.batches(unpacked, "test", classes=["all"], size=28)))
     assert torch.equal(every, load(unpacked, "test", classes=("all",)).images)
-    for stream in (repsim_imagenet.batches, repsim_imagenet.chunks):
+    streams = {"batch_size": repsim_imagenet.batches, "chunk_size": repsim_imagenet.chunks}
+    for option, stream in streams.items():
         with pytest.raises(rs.UsageError, match="at least 1"):
-            list(stream(unpacked, size=28, at_once=0))
+            list(stream(unpacked, size=28, **{option: 0}))
         with pytest.raises(rs.UsageError, match="no folder at"):
             stream(unpacked / "elsewhere")
 

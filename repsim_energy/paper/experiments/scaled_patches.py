@@ -62,8 +62,8 @@ def run(setting: Setting) -> Outcome:
 
 def _draw(axes: Axes, component: int, result: xr.Dataset) -> None:
     change: NDArray[np.float64] = result.energy.isel(model=0).sel(stage="change").values
-    shown = {"true labels": change[0], "random labels": change[1]}
+    curves = {"true labels": change[0], "random labels": change[1]}
     if np.isfinite(change[0, 0]).all():
         fit = fit_profile(change[0, 0], result.eigenvalue.isel(dataset=0).values)
-        shown[f"formula, t = {fit.steps:.3g}"] = fit.profile[None]
-    draw_profiles(axes, shown, f"component {component}, α = {ALPHA}")
+        curves[f"formula, t = {fit.steps:.3g}"] = fit.profile[None]
+    draw_profiles(axes, curves, f"component {component}, α = {ALPHA}")

@@ -247,9 +247,9 @@ def _over_images(
     enough = 2 * net.patches.shape[1]
     correlations = {}
     for count in [len(order) // part for part in (8, 4, 2, 1) if len(order) // part >= enough]:
-        chosen = order[:count]
-        part = _linear_cnn(torch.from_numpy(net.patches[chosen]))
-        targets = labelings[:, chosen] - labelings[:, chosen].mean(1, keepdims=True)
+        subset = order[:count]
+        part = _linear_cnn(torch.from_numpy(net.patches[subset]))
+        targets = labelings[:, subset] - labelings[:, subset].mean(1, keepdims=True)
         correlations[count] = [
             profile_similarity(profile, part.formula()) for profile in part.profiles(targets)
         ]
