@@ -183,7 +183,7 @@ def filter_dilation(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
 
 
 def _spacing(indices: Tensor) -> int:
-    """Return the distance between equally spaced indices that start at 0; 1 for others."""
+    """Return the distance between equally spaced indices that start at 0, and 1 for others."""
     steps = indices.diff()
     regular = len(steps) > 0 and int(indices[0]) == 0 and bool((steps == steps[0]).all())
     return int(steps[0]) if regular else 1
