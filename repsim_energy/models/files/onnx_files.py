@@ -180,7 +180,7 @@ class _Graph:
         return str(name or next(iter(node.output), node.op_type)).replace(".", "_")
 
     def _filters_name(self, node: Any) -> str:
-        """Return the name of the filters' tensor, or of the operation if an exporter numbered it."""
+        """Return the name of the filters' tensor, or of the operation if that is a number."""
         name = str(node.input[1])
         numbered = "::" in name or name.isdigit() or name not in self._tensors.by_name
         return self._node_name(node) if numbered else name
