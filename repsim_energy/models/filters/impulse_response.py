@@ -57,7 +57,7 @@ def impulse_response(
 ) -> Tensor:
     """Return the (k, c, kh, kw) filters that a layer applies, read from its impulse response.
 
-    It is computed in float64 on the CPU if that works, else in its own dtype. Its state is restored.
+    It is computed in float64 on the CPU if that works, else in its dtype. Its state is restored.
 
     Parameters
     ----------
