@@ -20,7 +20,7 @@ NAMES = ("auto", "none", *PUBLISHED, "dataset")
 
 
 def parse_normalization(text: str, channels: int) -> Normalization | Literal["dataset"] | None:
-    """Parse the normalization of images with pixels from 0 to 1; ``None`` for ``auto``.
+    """Parse the normalization of images with pixels from 0 to 1, ``None`` for ``auto``.
 
     Parameters
     ----------

@@ -16,11 +16,11 @@ CONTAINERS = {"Autocorrelation", "ProfileFit"}
 """Public names of numerics that hold numbers and compute none."""
 
 
-def as_it_is(values):
+def as_is(values):
     return values
 
 
-def numbers(name, layout=as_it_is):
+def numbers(name, layout=as_is):
     """What a call returns, as arrays."""
     return [
         part.double().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part, float)

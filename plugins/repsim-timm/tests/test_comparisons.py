@@ -68,13 +68,13 @@ def test_a_pretrained_network_is_shown_what_it_was_trained_on(images, tmp_path):
     path = tmp_path / "w.safetensors"
     save_file(net.state_dict(), path)
     config = timm.get_pretrained_cfg("test_resnet")
-    as_it_is = rs.Normalization((0.0,) * 3, (1.0,) * 3)
+    as_is = rs.Normalization((0.0,) * 3, (1.0,) * 3)
     models = {
         "named": f"timm/test_resnet:weights={path}",
         "by hand": lambda *_: rs.TrainedModel(
-            Normalizing(net, config.mean, config.std), normalization=as_it_is
+            Normalizing(net, config.mean, config.std), normalization=as_is
         ),
-        "unnormalized": lambda *_: rs.TrainedModel(net, normalization=as_it_is),
+        "unnormalized": lambda *_: rs.TrainedModel(net, normalization=as_is),
     }
     result = rs.compare(models, images, metric="cka", layers=["output"], seeds=1, images=64)
     similarity = result.similarity.squeeze().to_numpy()

@@ -93,7 +93,7 @@ def _prefixes(content: Mapping[Any, Any]) -> set[str]:
 
 
 def _containers(content: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
-    """Return the entries of a mapping that hold weights; none of a state dict."""
+    """Return the entries of a mapping that hold weights, none if it is a state dict itself."""
     if _is_state_dict(content):
         return {}
     mappings = {str(key): value for key, value in content.items() if isinstance(value, Mapping)}

@@ -36,7 +36,7 @@ KERNEL_NAME = re.compile(r"(?P<before>(?:.*/)?)(?:kernel|(?P<layer>\w+)_W(?P<num
 """Names of kernels in the legacy layout; those with a W are of files from Keras 1."""
 
 OTHER_GROUPS = re.compile(r"(.*/)?(depthwise_conv2d|separable_conv2d|conv2d_transpose)(_\d+)?")
-"""Groups of layers whose kernels have four axes in another order."""
+"""Groups of other layers with kernels of four axes."""
 
 
 def is_keras_archive(file: IO[bytes]) -> bool:

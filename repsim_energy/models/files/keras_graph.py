@@ -71,7 +71,7 @@ class Layer:
 
 
 def list_layers(model: Any) -> list[Layer]:
-    """Return all layers of a network and of nested ones; none for a class of the user."""
+    """Return all layers of a network and of nested ones, none for a class of the user."""
     return list(_layers(model, (), ())) if _is_model(model) else []
 
 

@@ -175,12 +175,12 @@ class _Graph:
         )
 
     def _node_name(self, node: Any) -> str:
-        """Return the name of an operation; of one whose name is not unique, that of its output."""
+        """Return the name of an operation, or of its output if the name is not unique."""
         name = node.name if self._name_counts[node.name] == 1 else ""
         return str(name or next(iter(node.output), node.op_type)).replace(".", "_")
 
     def _filters_name(self, node: Any) -> str:
-        """Return the name of the filters' tensor; of a numbered one, that of the operation."""
+        """Return the name of the filters' tensor, or of the operation if that is a number."""
         name = str(node.input[1])
         numbered = "::" in name or name.isdigit() or name not in self._tensors.by_name
         return self._node_name(node) if numbered else name

@@ -37,7 +37,7 @@ __all__ = ["Content", "read_file"]
 SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.\w+)")
 """Names of the files of a network that is stored in several."""
 
-PLAIN = (
+PLAIN_CLASSES = (
     argparse.Namespace,
     types.SimpleNamespace,
     pathlib.PosixPath,
@@ -126,7 +126,7 @@ def _read_safetensors(file: IO[bytes]) -> Content:
 
 def _read_pytorch(file: IO[bytes], path: Path) -> Content:
     try:
-        with warnings.catch_warnings(), safe_globals([*PLAIN, *_numpy_globals()]):
+        with warnings.catch_warnings(), safe_globals([*PLAIN_CLASSES, *_numpy_globals()]):
             warnings.simplefilter("ignore")  # about pickles that are then refused
             content = torch.load(file, map_location="cpu", weights_only=True)
             return Content(_arrays_to_tensors(content), True)

@@ -10,7 +10,7 @@ __all__ = ["Kind", "foreign_kind", "pickled_kind"]
 
 
 class Kind(NamedTuple):
-    """What a file is instead of one of weights, and a remedy."""
+    """Description of a file that is not one of weights, and a remedy."""
 
     description: str
     remedy: str

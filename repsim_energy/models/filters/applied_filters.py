@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.models.filters.impulse_response import as_it_is
+from repsim_energy.models.filters.impulse_response import as_is
 from repsim_energy.models.filters.layers import (
     applies_its_weight,
     find_first_conv,
@@ -101,7 +101,7 @@ def mixes_channels(module: nn.Module, name: str, image: Sequence[int]) -> bool:
     layer = module.get_submodule(name)
     with own_settings(), preserve_state(module), run_eagerly(module):
         try:
-            network = as_it_is(module)
+            network = as_is(module)
             inputs = [
                 layer_inputs(layer, network, one, 0)[0].double().cpu() for one in images.split(1)
             ]
@@ -183,7 +183,7 @@ def filter_dilation(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
 
 
 def _spacing(indices: Tensor) -> int:
-    """Return the distance between equally spaced indices that start at 0; 1 for others."""
+    """Return the distance between equally spaced indices that start at 0, and 1 for others."""
     steps = indices.diff()
     regular = len(steps) > 0 and int(indices[0]) == 0 and bool((steps == steps[0]).all())
     return int(steps[0]) if regular else 1

@@ -31,7 +31,7 @@ __all__ = [
     "TOLERANCE",
     "Call",
     "as_float64",
-    "as_it_is",
+    "as_is",
     "first_that_runs",
     "impulse_response",
     "response_of",
@@ -46,7 +46,7 @@ MAX_BATCH_NUMBERS = 2**24
 """Maximum number of pixels times channels in a batch of impulses."""
 
 MAX_FILTER_INPUTS = 2**15
-"""Maximum number of inputs of a filter; a patch basis of more would not fit into memory either."""
+"""Maximum number of inputs of a filter. A larger patch basis would not fit into memory either."""
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 """Maximum error of superposition relative to the largest output; 0.03 for shorter types."""
@@ -57,7 +57,7 @@ def impulse_response(
 ) -> Tensor:
     """Return the (k, c, kh, kw) filters that a layer applies, read from its impulse response.
 
-    The layer is computed in float64 on the CPU if that works, else as it is. Its state is restored.
+    It is computed in float64 on the CPU if that works, else in its dtype. Its state is restored.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ def impulse_response(
         return _Probe(call, (channels, *size), conv_geometry(layer), f"'{name}'").filters()
 
     with own_settings(), preserve_state(layer):
-        result = first_that_runs(probe, (as_float64, as_it_is))
+        result = first_that_runs(probe, (as_float64, as_is))
     if isinstance(result, Tensor):
         return result
     raise UsageError(
         f"'{name}' ({type(layer).__name__}) fails on images of {channels} channels ({result}), "
-        "expected a layer whose filters can be read; name another one with layer="
+        "expected a layer that can be run on them; name another one with layer="
     )
 
 
@@ -163,7 +163,7 @@ def as_float64(layer: nn.Module, without: Sequence[str] = ()) -> Callable[[Tenso
     return lambda images: functional_call(layer, state, (images,))
 
 
-def as_it_is(layer: nn.Module) -> Callable[[Tensor], object]:
+def as_is(layer: nn.Module) -> Callable[[Tensor], object]:
     """Return a layer or network as a function computed in its own dtype on its own device."""
     tensors = [t for t in (*layer.parameters(), *layer.buffers()) if t.is_floating_point()]
     own = tensors[0] if tensors else torch.zeros(0, dtype=torch.float32)

@@ -67,7 +67,7 @@ def _restore_container(container: Any, entries: Any) -> None:
 
 
 def _restore_tensor(tensor: Tensor, values: Tensor) -> None:
-    """Write the values back if they have changed; otherwise leave the tensor's version counter."""
+    """Write the values back if they have changed, which raises the tensor's version counter."""
     now = tensor.detach()
     if now.shape != values.shape or now.dtype != values.dtype or now.device != values.device:
         tensor.data = values

@@ -17,7 +17,7 @@ from repsim_energy.models.filters.impulse_response import (
     TOLERANCE,
     Call,
     as_float64,
-    as_it_is,
+    as_is,
     first_that_runs,
     response_of,
 )
@@ -57,12 +57,12 @@ def response_through(module: nn.Module, name: str, image: Sequence[int]) -> Tens
         return _response(layer, network, (c, h, w), what).float().contiguous()
 
     with own_settings(), preserve_state(module), run_eagerly(module):
-        result = first_that_runs(probe, (as_float64(module, others), as_it_is(module)))
+        result = first_that_runs(probe, (as_float64(module, others), as_is(module)))
     if isinstance(result, Tensor):
         return result
     raise FailedForwardPass(
         f"'{name}' ({type(layer).__name__}) receives no {h}x{w}x{c} images ({result}), expected a "
-        "layer whose filters can be read; use images of the size and channels that the network "
+        "layer that does; use images of the size and channels that the network "
         "is made for, or name another layer with layer="
     )
 

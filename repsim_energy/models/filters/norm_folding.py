@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.errors import UsageError
-from repsim_energy.models.filters.impulse_response import as_float64, as_it_is
+from repsim_energy.models.filters.impulse_response import as_float64, as_is
 from repsim_energy.models.filters.module_state import preserve_state
 from repsim_energy.numerics.settings import own_settings
 
@@ -136,7 +136,7 @@ def _measured_scale(norm: nn.Module, shape: Shape) -> Tensor | None:
     A module that scales channels and then calls one of its children, such as an activation, is
     measured up to that call.
     """
-    for way, stop_at_child in product((as_float64, as_it_is), (False, True)):
+    for way, stop_at_child in product((as_float64, as_is), (False, True)):
         call = partial(_output, norm, way(norm), stop_at_child)
         with contextlib.suppress(Exception):  # a module's own code may raise anything
             scale = _slopes(call, shape)

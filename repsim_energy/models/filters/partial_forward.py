@@ -16,7 +16,7 @@ Network = Callable[[Tensor], object]
 
 
 class _Stop(BaseException):
-    """Ends a forward pass; a BaseException, which ``except Exception`` does not catch."""
+    """Ends a forward pass. It is a BaseException, which ``except Exception`` does not catch."""
 
     def __init__(self, value: Any) -> None:
         self.value = value

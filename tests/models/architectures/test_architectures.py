@@ -23,7 +23,7 @@ def parameters(net):
 
 @pytest.mark.parametrize("build", BUILDERS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_networks_answer_with_one_number_per_class(build, channels):
+def test_networks_have_one_output_per_class(build, channels):
     net = build(7, channels, width=0.25)
     assert net.eval()(torch.rand(2, channels, 32, 32)).shape == (2, 7)
     kernel = 5 if build is lenet5 else 3
@@ -46,7 +46,7 @@ def test_sizes_are_the_published_ones():
 
 @pytest.mark.parametrize(("before", "after", "stride"), [(6, 6, 1), (6, 10, 1), (6, 6, 2)])
 def test_a_block_is_that_of_torchvision(before, after, stride):
-    """The same weights from a seed, under the same names, with the same answers and gradients."""
+    """The same weights from a seed, under the same names, with the same outputs and gradients."""
     torch.manual_seed(0)
     ours, project = Block(before, after, stride), None
     torch.manual_seed(0)
@@ -86,7 +86,7 @@ def test_batch_normalization_can_be_left_out():
 
 
 def test_the_linear_cnn_is_its_formula():
-    """Mean over positions of the summed responses; filter k votes for class k mod C."""
+    """Mean over positions of the summed responses. Filter k adds to class k mod C."""
     images = torch.rand(5, 3, 9, 8).double()
     net = linear_cnn(3, 3, filters=7, sigma=1.0).double()
     responses = torch.einsum("ndj,kd->nk", F.unfold(images, 3), net.conv.weight.flatten(1)) / 42
@@ -109,7 +109,7 @@ def test_the_first_layer_is_found_by_order_or_by_name():
         find_first_conv(nn.Linear(3, 4))
 
 
-def test_the_zoo_refuses_what_it_cannot_build(tmp_path, monkeypatch):
+def test_the_zoo_refuses_unknown_names_and_other_channels(tmp_path, monkeypatch):
     with pytest.raises(ShapeError, match="expected 3 for torchvision/"):
         zoo("resnet18", 10, 1)
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):

@@ -1,4 +1,4 @@
-"""Weights are found under the keys and prefixes that people save them with."""
+"""Weights under the keys and prefixes that training scripts use."""
 
 import argparse
 import collections
@@ -87,7 +87,7 @@ def test_arrays_in_place_of_tensors_are_weights(tmp_path):
 
 
 def test_numpys_names_before_and_since_its_second_version_are_read(tmp_path):
-    """Files say which of both they were written by; either opens them."""
+    """Files name the version that wrote them, and either version opens them."""
     path = saved({"state_dict": network().state_dict(), "best": np.float64(0.5)}, tmp_path / "w.pt")
     for core in ("core", "_core"):
         changed = tmp_path / f"{core}.pt"
@@ -112,7 +112,7 @@ def test_numpys_names_before_and_since_its_second_version_are_read(tmp_path):
         ("mine", "yours"),
     ],
 )
-def test_one_of_several_is_chosen_or_they_are_listed(one, other, tmp_path):
+def test_one_of_several_containers_is_chosen_or_all_are_listed(one, other, tmp_path):
     nets = {one: network(1), other: network(2)}
     content = {key: net.state_dict() for key, net in nets.items()}
     flat = {f"{key}.{n}": t for key, state in content.items() for n, t in state.items()}
@@ -152,7 +152,7 @@ PREFIXES = [
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
-def test_prefixes_are_taken_off_where_the_rest_fits(prefix, ending, tmp_path):
+def test_a_prefix_is_removed_if_the_rest_fits(prefix, ending, tmp_path):
     net, path = network(), tmp_path / f"w.{ending}"
     state = {prefix + key: tensor for key, tensor in net.state_dict().items()}
     state |= {"loss.weight": torch.ones(7), "n_averaged": torch.tensor(3)}
@@ -161,7 +161,7 @@ def test_prefixes_are_taken_off_where_the_rest_fits(prefix, ending, tmp_path):
     assert torch.equal(answers(path, init=path), net(IMAGES))
 
 
-def test_wrappers_within_names_are_taken_off(tmp_path):
+def test_wrappers_within_names_are_removed(tmp_path):
     net = network()
     state = {k.replace(".", "._orig_mod.module."): t for k, t in net.state_dict().items()}
     assert torch.equal(answers(saved(state, tmp_path / "w.pt")), net(IMAGES))
@@ -174,7 +174,7 @@ def test_mappings_of_layers_are_one_network():
 
 
 @pytest.mark.parametrize("content", [torch.ones(3), [torch.ones(3)], {"epoch": 3}, {}, 5, None])
-def test_what_holds_no_named_tensors_is_refused(content, tmp_path):
+def test_files_without_named_tensors_are_refused(content, tmp_path):
     with pytest.raises(FileError, match="expected") as caught:
         checkpoint(10, 3, path=saved(content, tmp_path / "w.pt"))
     assert "\n" not in str(caught.value)
@@ -190,14 +190,14 @@ def test_the_number_of_outputs_is_that_of_the_file_unless_it_is_given(tmp_path):
         checkpoint(10, 3, path=path, num_classes=7)
 
 
-def test_weights_that_lack_a_part_are_refused(tmp_path):
+def test_weights_without_all_tensors_are_refused(tmp_path):
     state = network().state_dict()
     del state["3.bias"]
     with pytest.raises(RepsimError, match=r"3\.bias"):
         answers(saved(state, tmp_path / "w.pt"))
 
 
-def test_a_pruned_network_is_loaded_as_it_answers(tmp_path):
+def test_a_pruned_network_is_loaded_with_the_same_outputs(tmp_path):
     from torch.nn.utils import prune
 
     net = network()
@@ -208,7 +208,7 @@ def test_a_pruned_network_is_loaded_as_it_answers(tmp_path):
     assert torch.equal(answers(path), net(IMAGES))
 
 
-def test_an_architecture_with_parametrizations_of_its_own_is_loaded_as_it_is(tmp_path):
+def test_an_architecture_with_its_own_parametrizations_is_loaded(tmp_path):
     from torch.nn.utils import parametrizations
 
     def own(num_classes, in_channels):

@@ -1,4 +1,4 @@
-"""The batch norm that follows a layer in a file of weights, by names and shapes."""
+"""The batch norm that follows a layer in a file, by names and shapes."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ BESIDE = [
 
 
 @pytest.mark.parametrize(("layer", "follows"), BESIDE)
-def test_the_batch_norm_beside_a_layer_is_taken(layer, follows):
+def test_the_batch_norm_after_a_layer_is_found_by_name(layer, follows):
     parts = ("weight", "bias") if follows in ("affine", "scale") else TORCH
     others = {**bank("layer1.0.conv1"), **norm("layer1.0.bn1"), **norm("layer1.0.bn2")}
     tensors = {**bank(layer), **norm(follows, parts=parts), **others}
@@ -76,7 +76,7 @@ def test_the_batch_norm_beside_a_layer_is_taken(layer, follows):
     torch.testing.assert_close(scale, expected)
 
 
-def test_factors_are_those_of_torchs_own_fusion():
+def test_factors_are_those_of_fuse_conv_bn():
     tensors = {**bank("conv1"), **norm("bn1")}
     _, scale = taken(tensors, "conv1.weight")
     weight, bias, mean, variance = (tensors[f"bn1.{part}"] for part in TORCH)
@@ -96,7 +96,7 @@ NOT_BESIDE = {
 
 
 @pytest.mark.parametrize("name", NOT_BESIDE)
-def test_what_does_not_follow_is_refused_and_listed(name):
+def test_other_batch_norms_are_refused_and_listed(name):
     layer = (
         "features.conv1" if name in ("of the second convolution", "a layer norm") else "features.0"
     )
@@ -118,7 +118,7 @@ def test_what_does_not_follow_is_refused_and_listed(name):
         assert "holds no batch norm of 6 channels" in message
 
 
-def test_several_that_may_follow_are_listed_and_one_is_named():
+def test_several_candidates_are_listed_and_one_is_named():
     tensors = {**bank("stem.conv1"), **norm("stem.bn1"), **norm("stem.norm1")}
     with pytest.raises(
         UsageError, match=r"by name it may be stem\.bn1, stem\.norm1: choose with fold=st"
@@ -133,8 +133,8 @@ def test_several_that_may_follow_are_listed_and_one_is_named():
         taken(tensors, "stem.conv1.weight", "bn3")
 
 
-def test_variances_and_factors_in_a_layer_each_are_one_batch_norm():
-    """Caffe's BatchNorm and Scale."""
+def test_variances_and_factors_in_two_layers_are_one_batch_norm():
+    """Caffe's BatchNorm and Scale layers."""
     tensors = {
         **bank("conv1"),
         **norm("bn_conv1", parts=("running_mean", "running_var")),
@@ -148,7 +148,7 @@ def test_variances_and_factors_in_a_layer_each_are_one_batch_norm():
         taken({**tensors, **norm("bn1")}, "conv1.weight")
 
 
-def test_epsilon_is_said_or_of_the_metadata_or_the_frameworks(tmp_path):
+def test_epsilon_is_given_or_of_the_metadata_or_the_default_of_the_framework(tmp_path):
     tensors = {**bank("conv1"), **norm("bn1")}
     tensors["bn1.running_var"][:] = 0.001
     keras = {**bank("conv2d", ending="kernel"), **norm("batch_normalization", parts=KERAS)}
@@ -164,6 +164,6 @@ def test_epsilon_is_said_or_of_the_metadata_or_the_frameworks(tmp_path):
 
 
 @pytest.mark.parametrize("word", ["bn/", "bn/0", "bn/x", "/0.001", "bn/nan", "bn/2"])
-def test_words_that_say_nothing_are_refused(word):
+def test_invalid_values_of_fold_are_refused(word):
     with pytest.raises(UsageError, match=f"got fold={word}, expected bn"):
         parse_fold(word)

@@ -1,4 +1,4 @@
-"""The first layer of a file alone: what sees the image, or a refusal that lists several."""
+"""The first layer among the tensors of a file, or an error that lists the candidates."""
 
 import os
 import warnings
@@ -31,7 +31,7 @@ def bank(*shape):
 
 
 def taken(tensors, channels=3, ordered=False, first_layer=None):
-    """The name that is taken of tensors, or of names and shapes."""
+    """The name of the first layer among tensors, or among names and shapes."""
     tensors = {n: t if isinstance(t, torch.Tensor) else bank(*t) for n, t in tensors.items()}
     if not ordered:
         tensors = dict(sorted(tensors.items()))
@@ -105,7 +105,7 @@ def test_a_decoder_is_not_the_first_layer(ordered, upper, bias):
 
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_generator_has_no_first_layer_that_sees_images(ordered, bias):
+def test_a_generator_has_no_first_layer(ordered, bias):
     widths = (100, 32, 16, 8, 3)
     layers = [
         nn.ConvTranspose2d(a, b, 4, bias=bias) for a, b in zip(widths, widths[1:], strict=False)
@@ -143,7 +143,7 @@ def test_a_generator_has_no_first_layer_that_sees_images(ordered, bias):
 )
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("own", ["strange.name.weight", "conv1.weight"])
-def test_what_is_no_filters_is_passed_over(name, tensor, ordered, own):
+def test_tensors_that_are_no_filters_are_ignored(name, tensor, ordered, own):
     tensors = {name: tensor, own: bank(8, 3, 5, 5)}
     assert taken(tensors, ordered=ordered) == own
     if name not in ("a.skip.weight", "ema.conv1.weight"):
@@ -183,7 +183,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_names_that_first_layers_are_known_by_decide(name):
+def test_usual_names_of_first_layers_decide(name):
     others = {"a.branch.weight": (8, 3, 3, 3), "zz.branch.weight": (8, 3, 5, 5)}
     assert taken({**others, name: (16, 3, 3, 3)}) == name
 
@@ -218,7 +218,7 @@ def test_depthwise_filters_are_not_taken_for_a_gray_network(ordered):
     assert taken(gray, channels=1, ordered=ordered) == "first.0.weight"
 
 
-def test_the_file_itself_may_say_which_layer_is_first(tmp_path):
+def test_metadata_may_name_the_first_layer(tmp_path):
     tensors = {"a.weight": bank(8, 3, 3, 3), "b.weight": bank(8, 3, 3, 3)}
     save_file(tensors, tmp_path / "w.safetensors", {"first_layer": "b.weight"})
     taken_of_file = checkpoint(2, 3, path=tmp_path / "w.safetensors")
@@ -228,7 +228,7 @@ def test_the_file_itself_may_say_which_layer_is_first(tmp_path):
         checkpoint(2, 3, path=tmp_path / "w.safetensors")
 
 
-def test_a_layer_is_named_with_or_without_what_it_stands_in():
+def test_a_layer_is_named_with_or_without_its_prefix():
     names = ["module.conv1.weight", "module.blocks.0.conv1.weight", "module.blocks.0.conv2.weight"]
     weights = Weights(PLACE, {name: bank(4, 3, 3, 3) for name in names}, True)
     assert named_filters(weights, "conv1")[0] == names[0]
@@ -250,7 +250,7 @@ def test_layers_may_have_any_name(name, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int8, torch.float8_e5m2, torch.bool])
-def test_a_layer_of_other_numbers_is_refused_even_by_name(dtype):
+def test_a_layer_without_floating_point_numbers_is_refused_even_by_name(dtype):
     weights = Weights(PLACE, {"conv1.weight": bank(4, 3, 3, 3).to(dtype)}, True)
     kind = str(dtype).removeprefix("torch.")
     with pytest.raises(FileError, match=f"{kind}, expected floating-point filters"):
@@ -315,7 +315,7 @@ def test_every_network_of_strangers_is_read_or_refused():
         ("input.mean", [1.0, -1.0, 1.0], False),
     ],
 )
-def test_factors_of_the_image_that_differ_much_are_said(name, factors, said, tmp_path):
+def test_factors_of_the_image_that_differ_much_give_a_warning(name, factors, said, tmp_path):
     state = {"conv1.weight": torch.randn(8, 3, 3, 3), name: torch.tensor(factors)}
     save_file(state, tmp_path / "w.safetensors")
     with warnings.catch_warnings(record=True) as warned:

@@ -33,7 +33,7 @@ KERNELS = {"DepthwiseConv2D": "depthwise_kernel"}
 
 
 def kernel(h=3, w=2, c=3, k=4, seed=0):
-    """A kernel as Keras keeps it: (h, w, in, out)."""
+    """A kernel in the layout of Keras: (h, w, in, out)."""
     return np.random.default_rng(seed).standard_normal((h, w, c, k)).astype(np.float32)
 
 
@@ -109,7 +109,7 @@ def within(net, *sources):
 
 
 def write_new(group, net, named):
-    """As saving_lib does: a group for each layer, numbered within its class."""
+    """Write the layout of saving_lib: a group for each layer, numbered within its class."""
     before = Counter()
     for entry in net.layers:
         kind = entry.kind if isinstance(entry, Net) else entry[0]
@@ -141,7 +141,7 @@ def weights_of(net, version):
 
 
 def write_old(root, net, version, split=False):
-    """As legacy_h5_format does: a group for each layer of the outermost network."""
+    """Write the layout of legacy_h5_format: a group for each layer of the outermost network."""
     names = []
     for entry in net.layers:
         name = entry.name if isinstance(entry, Net) else entry[1]
@@ -212,7 +212,7 @@ def sequential(*before, first=None, image=IMAGE):
 
 
 def functional():
-    """Registered in another order than the image runs; the image also takes a shortcut."""
+    """Layers registered in another order than they are called, with a shortcut."""
     return Net(
         "Functional",
         IMAGE,
@@ -253,7 +253,7 @@ NETS = {
 
 @pytest.mark.parametrize("form", WHOLE)
 @pytest.mark.parametrize("name", NETS)
-def test_the_filters_are_those_of_the_layer_that_gets_the_image(name, form, tmp_path):
+def test_the_filters_are_those_of_the_first_layer(name, form, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = checkpoint(10, 3, path=written(NETS[name], tmp_path, form))
@@ -264,7 +264,7 @@ def test_the_filters_are_those_of_the_layer_that_gets_the_image(name, form, tmp_
 
 @pytest.mark.parametrize("form", WEIGHTS)
 @pytest.mark.parametrize("name", ["sequential", "nested"])
-def test_of_weights_alone_the_first_layer_is_found_by_names_and_shapes(name, form, tmp_path):
+def test_without_a_configuration_the_first_layer_is_found_by_names_and_shapes(name, form, tmp_path):
     found = checkpoint(10, 3, path=written(NETS[name], tmp_path, form))
     np.testing.assert_array_equal(filters(found), turned(K))
 
@@ -287,7 +287,7 @@ def test_the_order_of_axes_of_the_images_changes_nothing(form, tmp_path):
 
 
 @pytest.mark.parametrize("form", WHOLE)
-def test_groups_and_holes_are_those_of_the_configuration(form, tmp_path):
+def test_groups_and_dilation_are_those_of_the_configuration(form, tmp_path):
     weights = kernel(3, 2, 1, 6)
     first = layer("Conv2D", "first", weights, groups=3, dilation_rate=[2, 1])
     found = checkpoint(10, 3, path=written(sequential(first=first), tmp_path, form))
@@ -366,7 +366,7 @@ NOT_KNOWN = {
 
 @pytest.mark.parametrize("form", ["keras 3", "h5 2"])
 @pytest.mark.parametrize("words", NOT_KNOWN)
-def test_where_the_configuration_does_not_say_it_the_layers_are_listed(words, form, tmp_path):
+def test_without_one_first_layer_in_the_configuration_all_layers_are_listed(words, form, tmp_path):
     path = written(NOT_KNOWN[words], tmp_path, form)
     with pytest.raises(UsageError, match=f"is not known .*{words}.*choose with layer=") as caught:
         checkpoint(10, 3, path=path)
@@ -377,7 +377,7 @@ def test_where_the_configuration_does_not_say_it_the_layers_are_listed(words, fo
     )
 
 
-def test_a_class_of_the_users_own_is_not_taken_for_one_of_keras(tmp_path):
+def test_a_class_of_the_user_is_not_treated_as_one_of_keras(tmp_path):
     net = sequential()
     path = written(net, tmp_path, "keras 3")
     config = net.config(3)
@@ -391,7 +391,7 @@ def test_a_class_of_the_users_own_is_not_taken_for_one_of_keras(tmp_path):
         checkpoint(10, 3, path=path)
 
 
-def test_a_network_whose_code_alone_says_how_it_is_connected_is_read_by_names(tmp_path):
+def test_a_network_connected_by_its_code_is_read_by_names(tmp_path):
     path = tmp_path / "net.keras"
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:  # a subclass of Model with attributes stem and body
@@ -414,7 +414,7 @@ def test_a_network_whose_code_alone_says_how_it_is_connected_is_read_by_names(tm
     np.testing.assert_array_equal(filters(checkpoint(10, 3, path=path)), turned(K))
 
 
-def test_kernels_of_theano_are_turned_around(tmp_path):
+def test_kernels_of_theano_are_flipped(tmp_path):
     path = written(sequential(), tmp_path, "h5 2")
     with h5py.File(path, "a") as file:
         file["model_weights"].attrs["backend"] = b"theano"
@@ -423,8 +423,8 @@ def test_kernels_of_theano_are_turned_around(tmp_path):
 
 
 @pytest.mark.parametrize("order", ["tf", "th"])
-def test_kernels_called_w_are_read_where_their_biases_show_the_order_of_axes(order, tmp_path):
-    """As in the files that Keras itself hands out for VGG16, tf_kernels and th_kernels."""
+def test_kernels_called_w_are_read_if_their_biases_show_the_order_of_axes(order, tmp_path):
+    """As in the files of VGG16 that Keras publishes, tf_kernels and th_kernels."""
     with h5py.File(tmp_path / "w.h5", "w") as file:
         names = []
         for name, array in (("block1_conv1", K), ("block1_conv2", SECOND)):
@@ -454,7 +454,7 @@ def test_kernels_of_any_precision_are_read(dtype, form, tmp_path):
 
 
 @pytest.mark.parametrize("form", WHOLE)
-def test_a_kernel_that_is_not_what_the_configuration_says_is_refused(form, tmp_path):
+def test_a_kernel_that_does_not_fit_the_configuration_is_refused(form, tmp_path):
     net = sequential()
     other = sequential(first=layer("Conv2D", "zfirst", kernel(5, 5)))
     wrong = written(other, tmp_path, form, config=net.config(2 if "2" in form else 3)["config"])
@@ -467,7 +467,7 @@ def test_a_kernel_that_is_not_what_the_configuration_says_is_refused(form, tmp_p
 
 @pytest.mark.parametrize("way", ["link", "storage", "virtual"])
 @pytest.mark.parametrize("form", ["h5 2", "keras 3"])
-def test_parts_in_other_files_are_refused_unread(way, form, tmp_path):
+def test_data_in_other_files_is_refused_unread(way, form, tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["k"] = K
     (tmp_path / "raw").write_bytes(K.tobytes())
@@ -532,7 +532,7 @@ WRONG = {
 
 @pytest.mark.parametrize("words", WRONG)
 @pytest.mark.parametrize("name", ["w.h5", "w.keras", "w.pt", "w.onnx"])
-def test_what_holds_no_kernels_is_named_for_what_it_is(words, name, tmp_path):
+def test_files_without_kernels_are_described(words, name, tmp_path):
     (tmp_path / name).write_bytes(WRONG[words])
     with pytest.raises(FileError, match=words) as caught:
         checkpoint(10, 3, path=tmp_path / name)
@@ -540,7 +540,7 @@ def test_what_holds_no_kernels_is_named_for_what_it_is(words, name, tmp_path):
 
 
 @pytest.mark.parametrize("form", WHOLE)
-def test_a_file_cut_off_anywhere_is_refused_in_one_line(form, tmp_path):
+def test_a_truncated_file_is_refused_in_one_line(form, tmp_path):
     path = written(sequential(), tmp_path, form)
     data = path.read_bytes()
     for part in (0.05, 0.3, 0.6, 0.9, 0.99):
@@ -551,7 +551,7 @@ def test_a_file_cut_off_anywhere_is_refused_in_one_line(form, tmp_path):
 
 
 @pytest.mark.parametrize("form", [*WHOLE, *WEIGHTS])
-def test_what_is_packed_with_gzip_is_read(form, tmp_path):
+def test_files_compressed_with_gzip_are_read(form, tmp_path):
     path = written(sequential(), tmp_path, form)
     packed = tmp_path / f"packed{path.suffix}.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
@@ -590,14 +590,14 @@ def test_a_configuration_that_keras_does_not_write_gives_one_line_or_the_filters
 
 
 @pytest.mark.parametrize("form", ["keras 3", "h5 3"])
-def test_without_the_package_one_line_says_how_to_get_it(form, tmp_path, monkeypatch):
+def test_a_missing_package_is_named_with_its_installation(form, tmp_path, monkeypatch):
     path = written(sequential(), tmp_path, form)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(UsageError, match="pip install 'repsim-energy.keras.'"):
         checkpoint(10, 3, path=path)
 
 
-def test_no_architecture_is_asked_for(tmp_path):
+def test_an_architecture_is_refused(tmp_path):
     from repsim_energy.models.architectures.lenet import lenet5
 
     with pytest.raises(UsageError, match="is a Keras file, of which only filters are read"):

@@ -1,4 +1,4 @@
-"""Filters of ONNX files: those that the graph shows the image to, and no others."""
+"""Filters of ONNX files: those of the operation that receives the image."""
 
 import contextlib
 import gzip
@@ -61,7 +61,7 @@ SECOND_W = stored("second.weight", bank(5, 4, 3, 3, seed=1))
 
 
 def chain(*before, tensors=(), last="image"):
-    """A network of two convolutions behind some operations on the image."""
+    """A network of two convolutions after some operations on the image."""
     nodes = [*before, node("Conv", f"{last} stem.conv.weight", "a", name="/stem/Conv"), *SECOND]
     return model(nodes, [SECOND_W, *tensors, stored("stem.conv.weight", W)])
 
@@ -101,7 +101,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_the_filters_are_those_that_get_the_image(name, tmp_path):
+def test_the_filters_are_those_of_the_first_operation(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = taken(SAME[name], tmp_path)
@@ -171,7 +171,7 @@ NOT_KNOWN = {
 
 
 @pytest.mark.parametrize("words", NOT_KNOWN)
-def test_where_the_graph_does_not_say_it_the_layers_are_listed(words, tmp_path):
+def test_without_one_first_layer_in_the_graph_all_layers_are_listed(words, tmp_path):
     with pytest.raises(UsageError, match=f"first layer of .* is not known .*{words}") as caught:
         taken(NOT_KNOWN[words], tmp_path)
     message = str(caught.value)
@@ -183,14 +183,14 @@ def test_where_the_graph_does_not_say_it_the_layers_are_listed(words, tmp_path):
         np.testing.assert_array_equal(filters(found), numpy_helper.to_array(stored_arrays[name]))
 
 
-def test_two_operations_of_one_name_are_told_apart(tmp_path):
+def test_two_operations_of_one_name_are_distinguished(tmp_path):
     nodes = [node("Conv", "image 12", "a", name="conv"), node("Conv", "a 13", "out", name="conv")]
     content = model(nodes, [stored("13", bank(5, 4, 3, 3)), stored("12", W)])
     np.testing.assert_array_equal(filters(taken(content, tmp_path)), W)
 
 
 @pytest.mark.parametrize("way", ["constant", "identity", "input", "cast", "numbered"])
-def test_filters_may_stand_in_several_places(way, tmp_path):
+def test_filters_are_read_wherever_a_graph_stores_them(way, tmp_path):
     tensors, before, name, values = [stored("w", W)], [], "w", []
     if way == "constant":
         tensors, before, name = [], [node("Constant", "", "c", value=stored("", W))], "c"
@@ -220,7 +220,7 @@ def test_filters_of_any_precision_are_read(kind, tmp_path):
     assert np.abs(filters(found)).min() > 0
 
 
-def test_groups_and_holes_are_those_of_the_graph(tmp_path):
+def test_groups_and_dilation_are_those_of_the_graph(tmp_path):
     weights = bank(6, 1, 3, 3)
     conv = node("Conv", "image w", "out", group=3, dilations=[2, 1])
     found = taken(model([conv], [stored("w", weights)]), tmp_path)
@@ -234,7 +234,7 @@ def test_groups_and_holes_are_those_of_the_graph(tmp_path):
 
 
 def external(folder, location, content=None, **said):
-    """A network whose filters stand in another file."""
+    """A network whose filters are in another file."""
     tensor = stored("w", W)
     data = tensor.raw_data
     tensor.ClearField("raw_data")
@@ -248,7 +248,7 @@ def external(folder, location, content=None, **said):
     return written(model([node("Conv", "image w", "out")], [tensor]), folder / "net.onnx")
 
 
-def test_a_packed_file_finds_its_data_too(tmp_path):
+def test_a_compressed_file_finds_its_external_data(tmp_path):
     path = external(tmp_path / "net", "w.bin", tmp_path / "net" / "w.bin")
     packed = path.with_name("packed.onnx.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
@@ -306,7 +306,7 @@ def test_a_link_that_leads_outside_is_refused_and_one_inside_is_followed(through
         ({"offset": "x"}, "expected a valid ONNX file"),
     ],
 )
-def test_data_that_is_cut_off_or_missing_is_said(said, words, tmp_path):
+def test_truncated_or_missing_data_is_refused(said, words, tmp_path):
     path = external(tmp_path / "net", "w.bin", tmp_path / "net" / "w.bin", **said)
     with pytest.raises(FileError, match=words):
         checkpoint(10, 3, path=path)
@@ -335,7 +335,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_what_holds_no_filters_is_refused_in_one_line(words, tmp_path):
+def test_files_without_filters_are_refused_in_one_line(words, tmp_path):
     (tmp_path / "net.onnx").write_bytes(WRONG[words])
     with pytest.raises(FileError, match=words) as caught:
         checkpoint(10, 3, path=tmp_path / "net.onnx")
@@ -357,7 +357,7 @@ def test_a_damaged_file_gives_one_line_or_filters(tmp_path):
             checkpoint(10, 3, path=tmp_path / "net.onnx")
 
 
-def test_the_content_says_what_a_file_is_not_its_name(tmp_path):
+def test_the_format_is_detected_by_the_content_not_the_name(tmp_path):
     for name in ("net.onnx", "net.bin", "net.pt", "net"):
         found = checkpoint(10, 3, path=written(chain(), tmp_path / name))
         np.testing.assert_array_equal(filters(found), W)
@@ -368,14 +368,14 @@ def test_the_content_says_what_a_file_is_not_its_name(tmp_path):
     np.testing.assert_array_equal(filters(checkpoint(10, 3, path=tmp_path / "torch.onnx")), W)
 
 
-def test_no_architecture_is_asked_for(tmp_path):
+def test_an_architecture_is_refused(tmp_path):
     from repsim_energy.models.architectures.lenet import lenet5
 
     with pytest.raises(UsageError, match="is an ONNX file, of which only filters are read"):
         taken(chain(), tmp_path, arch=lenet5)
 
 
-def test_without_the_package_one_line_says_how_to_get_it(tmp_path, monkeypatch):
+def test_a_missing_package_is_named_with_its_installation(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(RepsimError, match="pip install 'repsim-energy.onnx.'") as caught:
         taken(chain(), tmp_path)
@@ -392,7 +392,7 @@ def test_networks_of_onnx_files_are_compared(pictures, tmp_path):
     assert len(set(result.filters_sha256.values.ravel())) == 1
 
 
-def test_an_export_of_torch_holds_the_filters_with_the_batch_norm_folded_in(tmp_path):
+def test_an_export_of_torch_has_the_batch_norm_folded_into_its_filters(tmp_path):
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 3))
     generator = torch.Generator().manual_seed(0)
     norm = net[1]

@@ -18,7 +18,7 @@ def convolution(kind=nn.Conv2d):
 
 
 def old_weight_norm(layer, dim=0):
-    """Old-style weight norm by its definition, which torch warns of and may drop."""
+    """Old-style weight norm by its definition, because torch deprecates its own."""
     weight = layer.weight.detach()
     del layer._parameters["weight"]
     axes = [a for a in range(4) if a != dim]
@@ -72,7 +72,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
-def test_parts_in_a_file_give_the_weights_that_the_network_applies(change, kind, ending, tmp_path):
+def test_the_weights_that_the_network_applies_are_computed(change, kind, ending, tmp_path):
     net = convolution(kind)
     CHANGES[change](net[1])
     images = torch.rand(2, 3, 8, 8)
@@ -120,7 +120,7 @@ def own_after_spectral(layer):
 
 
 @pytest.mark.parametrize("change", [orthogonal, own, own_after_spectral])
-def test_what_the_file_does_not_define_is_refused_by_name(change):
+def test_other_parametrizations_are_refused_by_name(change):
     net = convolution()
     change(net[1])
     found = effective_weights(net.state_dict())
@@ -140,7 +140,7 @@ def test_what_the_file_does_not_define_is_refused_by_name(change):
         {"1.base_layer.weight": torch.ones(6, 3, 3, 3), "1.lora_A.x.weight": torch.ones(2, 27)},
     ],
 )
-def test_parts_without_the_others_are_refused_by_name(parts):
+def test_incomplete_parametrizations_are_refused_by_name(parts):
     found = effective_weights(parts)
     name = next(name for name in found.tensors if found.tensors[name].ndim == 4)
     with pytest.raises(FileError, match="cannot be computed") as caught:

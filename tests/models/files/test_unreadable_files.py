@@ -1,4 +1,4 @@
-"""Files that hold no weights to be read are named for what they are, in one line with a way out."""
+"""Files that cannot be read as weights are described in one line with a remedy."""
 
 import gzip
 import io
@@ -89,7 +89,7 @@ FILES = {
 
 @pytest.mark.parametrize("words", FILES)
 @pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.ckpt", "w.bin", "w.th", "w.safetensors"])
-def test_what_is_no_checkpoint_is_named_for_what_it_is(words, name, tmp_path):
+def test_files_of_other_formats_are_described(words, name, tmp_path):
     path = tmp_path / name
     path.write_bytes(FILES[words])
     with pytest.raises(FileError, match=words) as caught:
@@ -116,7 +116,7 @@ ENDINGS = ["pt", "pth", "th", "ckpt", "bin", "safetensors", "weights", "pt.gz"]
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
-def test_the_content_says_what_a_file_is_not_its_name(ending, packed, kind, tmp_path):
+def test_the_format_is_detected_by_the_content_not_the_name(ending, packed, kind, tmp_path):
     content = {
         "zip": pytorch,
         "legacy": lambda: pytorch(_use_new_zipfile_serialization=False),
@@ -156,7 +156,7 @@ def test_a_network_in_several_files_is_read_by_its_index(ending, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "bin"])
-def test_a_part_of_a_network_and_an_index_without_its_parts_are_refused(ending, tmp_path):
+def test_a_shard_alone_and_an_index_without_its_shards_are_refused(ending, tmp_path):
     index = shards(tmp_path, ending)
     part = tmp_path / f"model-00001-of-00002.{ending}"
     with pytest.raises(FileError, match=f"one of 2 files.*model.{ending}.index.json"):
@@ -175,7 +175,7 @@ def test_a_part_of_a_network_and_an_index_without_its_parts_are_refused(ending, 
             checkpoint(10, 3, path=outside)
 
 
-def test_an_index_that_names_tensors_which_are_not_there_is_refused(tmp_path):
+def test_an_index_of_missing_tensors_is_refused(tmp_path):
     index = shards(tmp_path, "bin")
     content = json.loads(index.read_text())
     content["weight_map"]["conv3.weight"] = "model-00001-of-00002.bin"

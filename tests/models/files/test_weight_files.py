@@ -1,4 +1,4 @@
-"""Weights from files: every layout that people save, and nothing that a file wants to run."""
+"""Weights from files of every layout, without running code in them."""
 
 import ast
 import pickle
@@ -46,7 +46,7 @@ def test_filters_are_read_from_every_layout(net, layout, tmp_path):
         assert torch.equal(banks[0], net.conv1.weight)
 
 
-def test_initial_weights_make_the_change_known(net, tmp_path):
+def test_initial_weights_give_the_stage_change(net, tmp_path):
     torch.save(net.state_dict(), tmp_path / "w.pt")
     torch.save(resnet20(10, 3, width=0.25).state_dict(), tmp_path / "init.pt")
     taken = checkpoint(10, 3, path=tmp_path / "w.pt", init=tmp_path / "init.pt", layer="conv1")
@@ -64,7 +64,7 @@ class Malicious:
         return (Path.touch, (self.marker,))
 
 
-def test_files_that_bring_code_or_damage_are_refused_unopened(net, tmp_path):
+def test_files_with_code_or_damage_are_refused_unopened(net, tmp_path):
     marker = tmp_path / "executed"
     whole, evil, raw = tmp_path / "whole.pt", tmp_path / "evil.pt", tmp_path / "raw.pt"
     torch.save(net, whole)

@@ -1,4 +1,4 @@
-"""Filters of layers that are no convolution of the image, read through their network."""
+"""Filters of layers of any class, read through the operations before them in their network."""
 
 import itertools
 
@@ -74,7 +74,7 @@ class PatchMatrix(nn.Module):
 
 
 class Embedded(nn.Module):
-    """A vision transformer's beginning: a class token and learned places behind the patches."""
+    """The first layers of a vision transformer: a class token and positions after the patches."""
 
     def __init__(self):
         super().__init__()
@@ -237,7 +237,7 @@ STEMS = {
         lambda m: channels_first(m.fc.weight, 3, 12, 12),
     ),
 }
-"""Name -> how to build a network, its first layer, and the filters, from its numbers by loops."""
+"""Name -> function that builds a network, its first layer, and its filters computed by loops."""
 
 
 IMAGE = (3, 12, 12)
@@ -262,8 +262,8 @@ def test_the_filters_are_those_of_the_weights_of_the_layer(stem):
     assert filter_dilation(found.layer, bank) == (1, 1)
 
 
-def test_places_answer_with_the_filters_times_their_patch(stem):
-    """Patch by patch in float64, however the network lays its answers out."""
+def test_outputs_are_filters_times_patches(stem):
+    """Patch by patch in float64, for every layout of the output."""
     net, name, _ = stem
     bank = applied_filters(net, name, IMAGE).double()
     dtype = next(net.parameters()).dtype
@@ -286,7 +286,7 @@ def test_places_answer_with_the_filters_times_their_patch(stem):
 
 
 def seen(net, name, image):
-    """What a layer answers, call after call."""
+    """The outputs of a layer in all calls."""
     found = []
     hook = net.get_submodule(name).register_forward_hook(lambda *args: found.append(args[2]))
     with torch.no_grad():
@@ -393,11 +393,11 @@ REFUSED = {
         "complex",
     ),
 }
-"""Name -> how to build a network, a layer without filters, and what is said of it."""
+"""Name -> function that builds a network, a layer without filters, and the error."""
 
 
 @pytest.mark.parametrize(("build", "layer", "problem"), REFUSED.values(), ids=REFUSED)
-def test_what_has_no_filters_is_refused_in_one_line(build, layer, problem):
+def test_layers_without_filters_are_refused_in_one_line(build, layer, problem):
     torch.manual_seed(0)
     with pytest.raises(UsageError, match=problem) as error:
         applied_filters(build(), layer, IMAGE)
@@ -425,7 +425,7 @@ class Counting(nn.Module):
         return self.pruned(self.drop(self.embed(patches_last(self.norm(images), 4)).relu()))
 
 
-def test_a_network_is_left_as_it_was():
+def test_the_state_of_a_network_is_restored():
     torch.manual_seed(0)
     net = Counting().train()
     net.drop.eval()
@@ -448,14 +448,14 @@ def test_a_network_is_left_as_it_was():
     torch.testing.assert_close(bank, expected.float(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_convolution_behind_a_fixed_repeat_is_seen_from_the_gray_image():
+def test_filters_after_repeated_channels_are_those_of_the_gray_image():
     net = Net(lambda n, x: n.conv(x.repeat(1, 3, 1, 1)), conv=nn.Conv2d(3, 4, 3))
     found = applied_filters(net, "conv", (1, 12, 12))
     torch.testing.assert_close(found, net.conv.weight.detach().sum(1, keepdim=True))
 
 
-def test_a_convolution_of_other_channels_is_read_by_itself_where_no_image_gets_there():
-    """Its channels are then refused with those of the images."""
+def test_a_convolution_of_other_channels_is_read_without_the_network():
+    """The comparison then refuses its channels."""
     net = small_cnn(2, 1)
     assert torch.equal(applied_filters(net, "0", IMAGE), read_filters(net[0]))
 
@@ -502,12 +502,12 @@ COLORS = {
     of_each_image: torch.eye(3),
     F.relu: torch.eye(3),
 }
-"""What a network does to an image -> the matrix of each pixel that its filters are turned by."""
+"""Operation on the image before the layer -> its matrix for the channels of a pixel."""
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("change", COLORS, ids=lambda change: change.__name__)
-def test_a_plain_convolution_is_seen_from_the_colors_of_the_image(change, dtype):
+def test_filters_after_a_change_of_colors_are_those_of_red_green_and_blue(change, dtype):
     net = Net(lambda n, x: n.conv(change(x)), conv=nn.Conv2d(3, 4, 3)).to(dtype)
     weight = net.conv.weight.detach().float()
     expected = torch.einsum("kihw,ij->kjhw", weight, COLORS[change])

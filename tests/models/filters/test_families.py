@@ -1,4 +1,4 @@
-"""Probing and reading agree over the networks that people take from torchvision and timm."""
+"""Impulse responses agree with weights for the networks of torchvision and timm."""
 
 import collections
 import warnings
@@ -17,7 +17,7 @@ from repsim_energy.models.filters.layers import applies_its_weight, find_first_c
 from repsim_energy.models.filters.network_response import response_through
 
 CLOSE = 1e-6
-"""How far filters that are probed may be from those that are read, of the largest weight."""
+"""Maximum error of an impulse response relative to the largest weight."""
 
 SWIN = {
     "patch_size": [4, 4],
@@ -53,12 +53,12 @@ FAMILIES = {
 
 
 def agree(found, weight):
-    """Whether probed filters are those that were read."""
+    """Return whether an impulse response agrees with the weights."""
     return float((found - weight).abs().max()) <= CLOSE * float(weight.abs().max())
 
 
 def families(names):
-    """The modules of torchvision that define classification models, without their package."""
+    """The modules of torchvision that define classification models, without the package name."""
     return {models.get_model_builder(name).__module__.rpartition(".")[2] for name in names}
 
 
@@ -68,7 +68,7 @@ def test_every_family_of_torchvision_is_there():
 
 
 @pytest.mark.parametrize("build", FAMILIES.values(), ids=FAMILIES)
-def test_the_first_layer_of_a_family_is_probed_through_its_network(build):
+def test_the_impulse_response_of_a_familys_first_layer_is_its_weights(build):
     torch.manual_seed(0)
     net = build()
     found = first_layer(net, (3, 32, 32))
@@ -78,7 +78,7 @@ def test_the_first_layer_of_a_family_is_probed_through_its_network(build):
 
 
 def built(build, device="meta"):
-    """A network, by default without memory for its numbers."""
+    """A network, by default on the meta device."""
     with warnings.catch_warnings(), torch.device(device):
         warnings.simplefilter("ignore")  # of the libraries
         return build()
@@ -99,7 +99,7 @@ def first_of(build):
 
 
 def counted(builders):
-    """How many first layers agree, how many are no plain convolutions of colors, and the rest."""
+    """Numbers of layers that agree and that are no plain convolutions of colors, and the rest."""
     counts, others = collections.Counter(), {}
     torch.manual_seed(0)
     for name, build in builders.items():
@@ -118,7 +118,7 @@ def counted(builders):
 
 
 @pytest.mark.slow
-def test_every_network_of_torchvision_is_probed_as_it_is_read():
+def test_impulse_responses_of_torchvisions_networks_are_their_weights():
     names = models.list_models(module=models)
     options = dict.fromkeys(("googlenet", "inception_v3"), {"init_weights": False})
     counts, others = counted(
@@ -146,20 +146,20 @@ SMALL = (
     "_t",
     "_s",
 )
-"""What small members of families are called, the smallest first."""
+"""Words in the names of small members of families, the smallest first."""
 
 MOST = 15_000_000
-"""Numbers of a network that is still run in this test."""
+"""Maximum number of parameters of a network that is run in this test."""
 
 
 def small_one(names):
-    """Return the network whose name says that it is the smallest."""
+    """Return the network with the name of the smallest size."""
     return min(names, key=lambda n: next((i for i, s in enumerate(SMALL) if s in n), len(SMALL)))
 
 
 @pytest.mark.slow
-def test_the_families_of_timm_are_probed_through_their_networks():
-    """Those whose first layer is a plain convolution of the image; of the others it is said why."""
+def test_impulse_responses_of_timms_families_are_their_weights():
+    """Others than plain convolutions of the image are printed with a reason."""
     timm = pytest.importorskip("timm", reason="timm is not installed, so its networks are not read")
     counts, others = collections.Counter(), {}
     modules = {module: timm.list_models(module=module) for module in timm.list_modules()}

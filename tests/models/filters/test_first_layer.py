@@ -1,4 +1,4 @@
-"""The first layer is the one that first gets the image, wherever it is registered."""
+"""The first layer is the one that receives the image, wherever it is registered."""
 
 import copy
 
@@ -128,7 +128,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize(("build", "name"), FOUND.values(), ids=FOUND)
-def test_the_layer_that_first_gets_the_image_is_found(build, name):
+def test_the_layer_that_receives_the_image_is_found(build, name):
     torch.manual_seed(0)
     net = build()
     found, layer, *problems = first_layer(net, IMAGE)
@@ -170,7 +170,7 @@ SEVERAL = {
 
 
 @pytest.mark.parametrize(("build", "found"), SEVERAL.values(), ids=SEVERAL)
-def test_several_layers_that_get_the_image_are_named(build, found):
+def test_several_layers_that_receive_the_image_are_named(build, found):
     name, _, problem, several = first_layer(build(), IMAGE)
     assert (name, several, problem) == (*found, "")
 
@@ -199,7 +199,7 @@ FOUND_ELSE = {
 
 
 @pytest.mark.parametrize(("build", "name"), FOUND_ELSE.values(), ids=FOUND_ELSE)
-def test_a_layer_of_any_kind_that_gets_the_image_is_found(build, name):
+def test_a_layer_of_any_class_that_receives_the_image_is_found(build, name):
     net = build()
     assert first_layer(net, IMAGE) == (name, net.get_submodule(name), "", "")
 
@@ -225,7 +225,7 @@ OWN_MATRICES = {
 
 @pytest.mark.parametrize("build", OWN_MATRICES.values(), ids=OWN_MATRICES)
 def test_a_network_that_multiplies_the_image_itself_is_refused_with_its_tensor(build):
-    """The layer behind would be read as if it got the image."""
+    """The next layer would be read as if it received the image."""
     torch.manual_seed(0)
     net = build()
     state = copy.deepcopy(net.state_dict())
@@ -242,7 +242,7 @@ def test_a_network_that_multiplies_the_image_itself_is_refused_with_its_tensor(b
         (Net(lambda n, x: n.fc(x.view(-1, 5)), fc=nn.Linear(5, 4)), "invalid for input of size"),
     ],
 )
-def test_a_network_in_which_no_layer_gets_the_image_is_refused(net, problem):
+def test_a_network_without_a_layer_that_receives_the_image_is_refused(net, problem):
     with pytest.raises(
         UsageError, match=f"no layer that receives 12x12x3 images.*{problem}"
     ) as error:
@@ -262,7 +262,7 @@ def test_layers_are_innermost_modules_that_hold_matrices():
     assert list(layers_with_weights(net)) == ["2.0", "4", "5"]
 
 
-def test_a_network_that_images_were_sent_through_is_as_it_was():
+def test_the_state_of_a_network_is_restored_after_the_search():
     class Noisy(nn.Module):
         def __init__(self):
             super().__init__()
@@ -296,7 +296,7 @@ def test_a_network_that_images_were_sent_through_is_as_it_was():
     assert not any(m._forward_hooks for m in net.modules())
 
 
-def test_a_comparison_takes_it_and_says_so(pictures):
+def test_a_comparison_uses_that_layer_and_records_its_name(pictures):
     net = FOUND["decoder registered first"][0]()
     result = rs.compare({"ae": net}, pictures, stage="trained", seeds=1)
     assert result.first_layer.values.tolist() == ["encoder"]
@@ -315,7 +315,7 @@ def two_stems(num_classes, in_channels):
     )
 
 
-def test_one_of_several_stems_is_asked_for(pictures):
+def test_with_several_stems_one_has_to_be_named(pictures):
     net = two_stems(3, 3)
     with pytest.raises(UsageError, match="'left'.*'right'"):
         rs.compare({"net": net}, pictures, seeds=1)
@@ -327,14 +327,14 @@ def test_one_of_several_stems_is_asked_for(pictures):
     assert result.first_layer.values.tolist() == ["right"]
 
 
-def test_a_network_that_cannot_be_run_gets_its_first_registered_layer_and_a_warning(pictures):
+def test_of_a_network_that_fails_the_first_registered_layer_is_used_with_a_warning(pictures):
     net = Net(lambda n, x: n.a(x.view(-1, 5)), b=conv(3, 3), a=conv(3, 3))
     with pytest.warns(RepsimWarning, match=r"cannot be run.*registers, 'b'.*layer="):
         result = rs.compare({"net": net}, pictures, stage="trained", seeds=1)
     assert result.first_layer.values.tolist() == ["b"]
 
 
-def test_architectures_are_trained_with_the_layer_that_gets_the_image(pictures):
+def test_architectures_are_trained_with_the_layer_that_receives_the_image(pictures):
     def network(num_classes, in_channels):
         return Net(
             lambda n, x: n.head(n.late(n.early(x)).mean((2, 3))),

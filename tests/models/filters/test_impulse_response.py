@@ -1,4 +1,4 @@
-"""The filters of a layer are what it applies to an image, whatever class it has."""
+"""The filters of a layer are those that it applies to an image, for every class of layers."""
 
 import copy
 import random
@@ -32,7 +32,7 @@ class Standardized(nn.Conv2d):
 
 
 class Masked(nn.Conv2d):
-    """Sees the pixels above and to the left alone, as PixelCNN."""
+    """Sees the pixels above and to the left only, as in PixelCNN."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -70,7 +70,7 @@ class Constrained(nn.Conv2d):
 
 
 class Coordinates(nn.Conv2d):
-    """Adds what depends on the place alone, which does not depend on the image."""
+    """Adds a number for each position, which does not depend on the image."""
 
     def forward(self, images):
         answer = super().forward(images)
@@ -192,7 +192,7 @@ STEMS = {
     "double": (lambda: Standardized(3, 5, 3).double(), lambda m: m.applied()),
     "all zero": (lambda: Masked(3, 5, 3).requires_grad_(False).apply(zero), holed),
 }
-"""Name -> how to build a layer, and the filters that it applies, computed from its numbers."""
+"""Name -> function that builds a layer, and its filters computed from its weights."""
 
 
 def zero(layer):
@@ -216,8 +216,8 @@ def test_filters_are_those_that_the_layer_applies(stem):
     torch.testing.assert_close(found, expected, rtol=2e-6, atol=1e-7)
 
 
-def test_filters_give_the_answers_of_the_layer(stem):
-    """Away from the borders, and up to what it answers to zeros."""
+def test_filters_give_the_outputs_of_the_layer(stem):
+    """Away from the borders, and minus the output for zeros."""
     layer, _ = stem
     bank = read_filters(layer)
     rows, columns = bank.shape[2:]
@@ -232,8 +232,8 @@ def test_filters_give_the_answers_of_the_layer(stem):
     assert float(away.min()) <= 16 * off * float(windows.abs().max() + 1)
 
 
-def test_weights_that_were_loaded_count_not_those_before():
-    """The hooks of pruning write ``weight`` at the next use alone."""
+def test_filters_are_those_of_the_loaded_weights():
+    """The hooks of pruning only write ``weight`` when the layer is called."""
     torch.manual_seed(0)
     trained, fresh = (small_cnn(2, 3) for _ in range(2))
     for net in (trained, fresh):
@@ -256,7 +256,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("layer", PLAIN, ids=str)
-def test_probing_a_plain_convolution_is_reading_it(layer):
+def test_the_impulse_response_of_a_plain_convolution_is_its_weight(layer):
     assert applies_its_weight(layer)
     k, s = layer.kernel_size, layer.stride
     found = impulse_response(layer, layer.in_channels, (k[0] + 2 * s[0], k[1] + 2 * s[1]))
@@ -266,7 +266,7 @@ def test_probing_a_plain_convolution_is_reading_it(layer):
 @pytest.mark.parametrize(
     "name", ["alexnet", "resnet18", "squeezenet1_0", "mobilenet_v3_small", "densenet121", "vgg11"]
 )
-def test_probing_agrees_with_reading_over_families(name):
+def test_impulse_responses_agree_with_weights_over_families(name):
     net = vgg11(10, 3, width=0.25) if name == "vgg11" else zoo(name, 10, 3)
     layer = rs.find_first_conv(net).module
     k, s = layer.kernel_size, layer.stride
@@ -280,7 +280,7 @@ class Rectified(nn.Conv2d):
 
 
 class Local(nn.Conv2d):
-    """Scales its answers by the place."""
+    """Scales its outputs by the position."""
 
     def forward(self, images):
         answer = super().forward(images)
@@ -321,14 +321,14 @@ class Complex(nn.Conv2d):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
-def test_what_has_no_filters_is_refused_in_one_line(layer, problem):
+def test_layers_without_filters_are_refused_in_one_line(layer, problem):
     with pytest.raises(UsageError, match=problem) as error:
         read_filters(layer, "conv1")
     assert "\n" not in str(error.value)
 
 
 def snapshot(module):
-    """Everything of a module that probing could change."""
+    """The whole state of a module."""
     found = {}
     for name, part in module.named_modules():
         for key, value in vars(part).items():
@@ -359,7 +359,7 @@ def random_states():
         lambda: with_hook(2),
     ],
 )
-def test_probing_leaves_the_layer_as_it_was(make):
+def test_the_state_of_a_layer_is_restored(make):
     torch.manual_seed(0)
     layer = make().train()
     answer = layer(torch.rand(1, 3, 8, 8).to(next(layer.parameters()).dtype))
@@ -381,7 +381,7 @@ def test_probing_leaves_the_layer_as_it_was(make):
 
 
 def test_the_profile_of_a_dilated_layer_is_on_the_patches_that_it_sees(pictures):
-    """Against patches that are unfolded one by one, in float64."""
+    """Compared with patches that are unfolded one by one, in float64."""
     torch.manual_seed(0)
     layer = nn.Conv2d(3, 8, 3, dilation=(2, 1))
     result = rs.compare({"dilated": nn.Sequential(layer)}, pictures, stage="trained", seeds=1)
@@ -410,7 +410,7 @@ def test_dilated_layers_are_trained_and_compared_with_their_like(pictures):
         rs.compare([small_cnn, dilated], pictures, recipe=recipe, seeds=1)
 
 
-def test_a_step_is_a_dilation_that_leaves_holes():
+def test_dilation_is_found_only_if_pixels_between_are_zero():
     layer = nn.Conv2d(3, 4, 3, dilation=2)
     assert step_of(layer, read_filters(layer)) == (2, 2)
     assert step_of(nn.Conv2d(3, 4, 3), torch.rand(4, 3, 3, 3)) == (1, 1)
@@ -419,7 +419,7 @@ def test_a_step_is_a_dilation_that_leaves_holes():
 
 @pytest.mark.parametrize("build", [old_weight_norm, lambda: Standardized(3, 5, 3)])
 def test_architectures_with_such_layers_are_trained(build, pictures):
-    """What is stored at the start is what the layer applies, and training changes it."""
+    """The stored initial filters are those that the layer applies, and training changes them."""
 
     def network(num_classes, in_channels):
         net = small_cnn(num_classes, in_channels, widths=(5,))

@@ -1,4 +1,4 @@
-"""Weights before training become the filters that their layer applied then."""
+"""Initial weights are converted to the filters that the layer applied before training."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ BEFORE = {
     ),
     "plain": (lambda: nn.Conv2d(3, 6, 3), (6, 3, 3, 3)),
 }
-"""Name -> how to build a layer, and the shape of the filters that it applies."""
+"""Name -> function that builds a layer, and the shape of the filters that it applies."""
 
 
 @pytest.mark.parametrize(("layer", "shape"), BEFORE.values(), ids=BEFORE)
@@ -95,14 +95,14 @@ def test_initial_weights_become_filters_through_the_network(build, name, picture
     assert result.attrs["stage"] == "change"
 
 
-def test_a_file_of_filters_of_groups_needs_the_architecture(pictures, tmp_path):
+def test_a_file_of_grouped_filters_needs_the_architecture(pictures, tmp_path):
     torch.save(nn.Conv2d(3, 6, 3, groups=3).state_dict(), tmp_path / "w.pt")
     with pytest.raises(UsageError, match="see 1; .*arch= where it has groups"):
         rs.compare(tmp_path / "w.pt", pictures, seeds=1)
 
 
 class DecoderFirst(nn.Module):
-    """Registers another convolution of the same shape before the one that gets the image."""
+    """Registers another convolution of the same shape before the first layer."""
 
     def __init__(self, num_classes, in_channels):
         super().__init__()
@@ -123,9 +123,7 @@ def mlp_of_patches(num_classes, in_channels):
 @pytest.mark.parametrize(
     ("build", "name"), [(DecoderFirst, "encoder"), (mlp_of_patches, "0.linear")]
 )
-def test_whole_networks_before_training_are_read_where_the_image_gets_in(
-    build, name, pictures, tmp_path
-):
+def test_of_networks_before_training_the_first_layer_is_read(build, name, pictures, tmp_path):
     torch.manual_seed(0)
     before, after = build(3, 3), build(3, 3)
     for word, net in (("init", before), ("trained", after)):

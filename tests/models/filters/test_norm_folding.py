@@ -1,4 +1,4 @@
-"""The batch norm that follows a layer: found by sending an image through, folded into filters."""
+"""The batch norm that follows a layer, found by forward passes and folded into filters."""
 
 import copy
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MAPS = (6, 4, 5)
 
 
 def with_statistics(norm, seed=0):
-    """A batch norm that has seen data: other numbers in every channel, some of them negative."""
+    """A batch norm with other statistics and factors in every channel, some of them negative."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in [*norm.named_parameters(), *norm.named_buffers()]:
         if tensor.is_floating_point():
@@ -46,7 +46,7 @@ class Affine(nn.Module):
 
 
 class WithActivation(nn.BatchNorm2d):
-    """A batch norm that applies an activation of its own."""
+    """A batch norm with an activation."""
 
     def __init__(self, channels, **options):
         super().__init__(channels, **options)
@@ -57,7 +57,7 @@ class WithActivation(nn.BatchNorm2d):
 
 
 class Subclass(nn.BatchNorm2d):
-    """Does what a batch norm does; that has to be seen from its answers."""
+    """A subclass of a batch norm, whose factors are measured."""
 
 
 def doubled(norm):
@@ -81,7 +81,7 @@ NORMS = {
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_folded_filters_are_those_of_torchs_own_fusion(name):
+def test_folded_filters_are_those_of_fuse_conv_bn(name):
     norm = with_statistics(copy.deepcopy(NORMS[name])).eval()
     conv = nn.Conv2d(3, 6, 3, dtype=norm.running_var.dtype).eval()
     found = scale_filters(read_filters(conv), Norm("norm", norm, MAPS).scale())
@@ -103,11 +103,11 @@ def stated(norm):
     ],
     ids=["affine", "frozen", "parametrized"],
 )
-def test_factors_are_seen_from_answers(norm, expected):
+def test_factors_are_measured_from_outputs(norm, expected):
     torch.testing.assert_close(Norm("norm", norm, MAPS).scale(), expected(norm).double())
 
 
-def test_a_batch_norm_in_training_is_folded_as_in_evaluation_and_left_as_it_was():
+def test_a_batch_norm_in_training_mode_is_folded_as_in_evaluation_mode_and_restored():
     for norm in (with_statistics(nn.BatchNorm2d(6)), with_statistics(Subclass(6))):
         before = copy.deepcopy(norm.state_dict())
         state = torch.get_rng_state()
@@ -119,14 +119,14 @@ def test_a_batch_norm_in_training_is_folded_as_in_evaluation_and_left_as_it_was(
         torch.testing.assert_close(found.float(), expected.detach())
 
 
-def test_what_has_ceased_to_be_affine_is_nan():
+def test_a_module_that_is_no_longer_affine_has_nan_factors():
     norm = with_statistics(Subclass(6))
     norm.weight.data.fill_(torch.nan)
     assert Norm("norm", norm, MAPS).scale_or_nan().isnan().all()
 
 
 class Block(nn.Module):
-    """A convolution and a batch norm that stand apart, registered in the other order."""
+    """A convolution and a batch norm in modules of their own, registered in the other order."""
 
     def __init__(self, shortcut=False):
         super().__init__()
@@ -157,7 +157,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_the_batch_norm_that_gets_the_answers_is_found(name):
+def test_the_batch_norm_that_follows_is_found(name):
     build, expected = FOUND[name]
     net = build()
     before = {n: t.clone() for n, t in net.state_dict().items()}
@@ -171,14 +171,14 @@ def test_the_batch_norm_that_gets_the_answers_is_found(name):
 
 
 class Ends(nn.Module):
-    """Fails behind its batch norm."""
+    """Fails after the batch norm."""
 
     def forward(self, maps):
         raise RuntimeError("too small")
 
 
 class ByFunction(nn.Module):
-    """Applies its activation by a function."""
+    """Applies its activation as a function."""
 
     def __init__(self):
         super().__init__()
@@ -209,7 +209,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_folded_is_refused_in_one_line(name):
+def test_other_modules_are_refused_in_one_line(name):
     net, message = REFUSED[name]
     with pytest.raises(UsageError, match=message) as caught:
         following_norm(net, first_layer(net, IMAGE).name, IMAGE)
@@ -219,13 +219,13 @@ def test_what_cannot_be_folded_is_refused_in_one_line(name):
 
 @dataclass(slots=True)
 class Answer:
-    """What some networks answer."""
+    """Output of some networks."""
 
     scores: torch.Tensor
 
 
 @pytest.mark.parametrize("answered", [Answer, lambda s: {"a": [s, 1]}, lambda s: (None, (s,))])
-def test_answers_of_any_kind_show_a_shortcut(answered):
+def test_a_shortcut_is_found_in_outputs_of_any_class(answered):
     for shortcut in (False, True):
         net = Block(shortcut)
         net.register_forward_hook(lambda _, __, given: answered(given["scores"]))
@@ -236,7 +236,7 @@ def test_answers_of_any_kind_show_a_shortcut(answered):
             assert following_norm(net, "conv.0", IMAGE).name == "norm.0"
 
 
-def test_two_layers_that_get_the_answers_are_named():
+def test_two_modules_that_follow_are_named():
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
