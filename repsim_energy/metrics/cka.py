@@ -25,15 +25,18 @@ Array = NDArray[np.float64]
 
 
 class LinearCKA:
-    """Linear CKA of the activations of two networks on the same images.
+    r"""Linear CKA of the activations of two networks on the same images.
 
-    With ``batch``, HSIC is estimated in batches of equally many images and summed before the one
-    ratio is taken, so that memory grows with images times batch, not with images squared.
+    .. math:: \mathrm{CKA}(X, Y) = \frac{\mathrm{HSIC}(XX^\top, YY^\top)}
+        {\sqrt{\mathrm{HSIC}(XX^\top, XX^\top)\,\mathrm{HSIC}(YY^\top, YY^\top)}}
+
+    With ``batch``, each HSIC is estimated in batches of equal size and summed before the ratio is
+    taken, so that memory grows with images times batch, not with images squared.
 
     Parameters
     ----------
-    estimator : debiased, or biased (inflated where there are more features than images)
-    batch : at most so many images at once; none for all
+    estimator : ``debiased``, or ``biased`` (too large if there are more features than images)
+    batch : maximum number of images per batch; ``none`` for all images at once
 
     Source: Kornblith et al. (2019), Equation 4; Song et al. (2012), Equation 5; for batches Nguyen
     et al. (2021).
@@ -57,27 +60,27 @@ class LinearCKA:
         self.bounds = (0.0, 1.0) if estimator == "biased" else (-np.inf, np.inf)
 
     def represent(self, subject: Activations) -> Array:
-        """Return what shuffling leaves of the Gram matrix of (n, ...) activations, and the matrix.
+        """Return the HSIC matrix of (n, ...) activations, preceded by its permutation invariants.
 
-        One row of 4 + n² numbers; the rows of several batches are stacked.
+        It is one row of 4 + n² numbers. The rows of several batches are stacked.
         """
         matrix = hsic_matrix(centered_gram(_rows(subject.values)), self.estimator)
         row: Array = torch.cat((permutation_invariants(matrix), matrix.flatten())).cpu().numpy()
         return row
 
     def representation_bytes(self, images: int) -> int:
-        """Return how large a representation of so many activations of one layer is."""
+        """Return the size in bytes of the representation of one layer's activations."""
         batch = min(images, self.batch or images)
         return 8 * -(-images // batch) * (INVARIANTS + batch * batch)
 
     def compare(self, a: Array, b: Array) -> float:
-        """Return the CKA of two representations; NaN where one has no variance."""
+        """Return the CKA of two representations. It is NaN for constant activations."""
         a, b = _same_images(a, b)
         xy = sum(np.vdot(*pair) for pair in zip(a[:, INVARIANTS:], b[:, INVARIANTS:], strict=True))
         return ratio(float(xy), a[:, 1].sum(), b[:, 1].sum())
 
     def null_interval(self, a: Array, b: Array) -> tuple[float, float]:
-        """Return the central 95% over shufflings of one network's examples (of each batch)."""
+        """Return the central 95% over permutations of one network's images (within each batch)."""
         a, b = _same_images(a, b)
         if self.estimator == "debiased":
             return permutation_band(a[:, :INVARIANTS], b[:, :INVARIANTS])
@@ -87,7 +90,7 @@ class LinearCKA:
 
 @takes_arrays
 def _rows(activations: Tensor) -> Tensor:
-    """Return (n, d) features in the order of memory, which CKA does not depend on."""
+    """Return (n, d) features in memory order, since CKA does not depend on their order."""
     if activations.ndim == 4 and activations.is_contiguous(memory_format=torch.channels_last):
         activations = activations.permute(0, 2, 3, 1)
     return activations.reshape(len(activations), -1)
