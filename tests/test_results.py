@@ -16,6 +16,7 @@ import xarray as xr
 from samples import noise_images, small_cnn
 
 import repsim_energy as rs
+from repsim_energy.cli.tables import print_result
 from repsim_energy.errors import FileError, RepsimError, UsageError
 from repsim_energy.results import (
     Variable,
@@ -321,3 +322,10 @@ def test_a_summary_is_of_a_square_of_networks():
             summarize(result.isel(wrong))
     with pytest.raises(UsageError, match="without 'similarity'"):
         summarize(result.drop_vars("similarity"))
+
+
+def test_a_file_of_version_1_is_printed_as_it_was(tmp_path, capsys):
+    print_result(open_result(version1("energy", tmp_path)))
+    lines = capsys.readouterr().out.splitlines()
+    assert "filters of layer 0 of given, 0 of trained" in lines
+    assert "folded into them: 1 (BatchNorm2d) of given" in lines

@@ -37,8 +37,8 @@ WORDS = ("normalize", "answer", "fold", "channels")
     "--stage",
     default="auto",
     show_default=True,
-    help="init, trained, change, or auto: change where every initialization is known, "
-    "else trained. For metrics on filters.",
+    help="init, trained, change (trained minus init), or auto: change if all initial weights are "
+    "known, else trained. For metrics on filters.",
 )
 @click.option(
     "--layer",
@@ -54,18 +54,18 @@ WORDS = ("normalize", "answer", "fold", "channels")
     default=1000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Test images that networks are shown. For metrics on activations.",
+    help="Maximum number of test images that networks are shown. For metrics on activations.",
 )
 @click.option(
     "--normalize",
     metavar="WORD|MODEL=WORD,...",
-    help="How images become the input of given networks: auto, none, dataset, imagenet, cifar or "
+    help="Normalization of images for given networks: auto, none, dataset, imagenet, cifar or "
     "MEAN/STD. For metrics on activations.",
 )
 @click.option(
     "--answer",
     metavar="ENTRY|MODEL=ENTRY,...",
-    help="Which of several tensors is a network's answer, such as logits.",
+    help="For networks with several outputs: which one to use, such as logits.",
 )
 @click.option(
     "--fold",
@@ -76,7 +76,7 @@ WORDS = ("normalize", "answer", "fold", "channels")
 @click.option(
     "--channels",
     metavar="bgr|MODEL=bgr,...",
-    help="The order in which given networks take colors: rgb, or bgr of Caffe and OpenCV.",
+    help="Order of the color channels of given networks: rgb, or bgr (Caffe, OpenCV).",
 )
 @click.option(
     "--output",
@@ -100,7 +100,7 @@ def compare(
     scheduler: str | None,
     **options: Any,
 ) -> int:
-    """Compare networks by what they represent; train those that are not in the cache.
+    """Compare what networks represent. Architectures that are not in the cache are trained.
 
     Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
     """
@@ -125,7 +125,7 @@ def compare(
 
 
 def _report(ctx: click.Context, result: xr.Dataset, output: Path | None, as_json: bool) -> int:
-    """Write and print a result; return the exit code.
+    """Write and print a result, and return the exit code.
 
     A result that cannot be written, for example on a full disk, is printed before the error.
     """

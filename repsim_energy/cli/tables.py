@@ -1,4 +1,4 @@
-"""Results and lists as tables on stdout."""
+"""Tables of results and lists, printed on stdout."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["print_json", "print_result", "print_rows", "print_runs"]
 
-MOST_COLUMNS = 8
-"""Groups up to which a table of all pairs has a column for each, with its spread."""
+MAX_COLUMNS = 8
+"""Maximum number of columns of the table of all pairs. Larger tables are printed as one half."""
 
 
 def _console() -> Console:
@@ -35,14 +35,19 @@ def _console() -> Console:
 def print_rows(
     header: list[str], rows: list[list[str]], title: str | None = None, *, numbers: bool = False
 ) -> None:
-    """Print a table below its title; with ``numbers``, the first column alone is ever folded."""
+    """Print a table below its title.
+
+    Parameters
+    ----------
+    numbers : whether all columns but the first hold numbers, which are never broken into lines
+    """
     if title is not None:
         _print_line(title)
     _console().print(_table(header, rows, numbers))
 
 
 def _table(header: list[str], rows: list[list[str]], numbers: bool) -> Table:
-    """Return a table whose texts are shown as they are, without rich's markup."""
+    """Return a table that shows its texts literally, without rich's markup."""
     table = Table()
     for number, name in enumerate(header):
         table.add_column(Text(visible(name)), overflow="fold", no_wrap=numbers and number > 0)
@@ -63,9 +68,9 @@ def print_json(result: xr.Dataset) -> None:
 
 
 def print_result(result: xr.Dataset) -> None:
-    """Print the similarity between models, within each on the diagonal, and the runs behind it.
+    """Print the similarities between models (of one model across seeds on the diagonal), and runs.
 
-    Of one model, which has no other to be compared with, the profile is printed too.
+    For a single model the energy profile is printed too.
     """
     summary = rs.summarize(result).dropna("group", how="all", subset=["mean"])
     summary = summary.sel(group_ref=summary.group.values)  # no layers that only other models have
@@ -95,7 +100,7 @@ def print_result(result: xr.Dataset) -> None:
 
 
 def _print_alone(result: xr.Dataset, *, compared: bool) -> None:
-    """Print the profile of the one model that there is, and that it has no other beside it."""
+    """Print the energy profile of a single model, and that it has none to be compared with."""
     model = str(result.model.values[0])
     if _has_energy(result):
         profile = result.energy.sel(stage=result.attrs["stage"]).mean("seed").values.ravel()
@@ -109,7 +114,7 @@ def _print_alone(result: xr.Dataset, *, compared: bool) -> None:
 
 
 def _averaged(result: xr.Dataset) -> str:
-    """Return what a number of the table is the mean of; networks that are given have no seeds."""
+    """Return over what the numbers of the table are averaged. Given networks have no seeds."""
     given = [str(model) for model in result.model.values if _is_given(result.sel(model=model))]
     if len(given) == result.sizes["model"]:
         return "every network is given, so that there are no seeds to average over"
@@ -118,12 +123,12 @@ def _averaged(result: xr.Dataset) -> str:
 
 
 def _is_given(model: xr.Dataset) -> bool:
-    """Return whether a model is one that is given, which results of earlier versions do not say."""
+    """Return whether a model is given. Results of early versions do not say so: False."""
     return "given" in model and bool(model.given.all())
 
 
 def _of_models(result: xr.Dataset, coordinate: str) -> str:
-    """Return the fact of each model as text; models without it are left out."""
+    """Return the fact of each model as text, without models that have none."""
     if coordinate not in result.coords:
         return ""
     pairs = zip(result[coordinate].values, result.model.values, strict=True)
@@ -133,10 +138,10 @@ def _of_models(result: xr.Dataset, coordinate: str) -> str:
 def _print_similarities(
     groups: list[str], means: NDArray[np.float64], spreads: NDArray[np.float64], title: str
 ) -> None:
-    """Print the table of all pairs in the first form that is not wider than the terminal.
+    """Print the table of all pairs in the first form that fits the terminal.
 
-    Columns have the names of the groups, or numbers that a legend explains; else one half of the
-    table is printed, without spreads.
+    The forms are: columns titled by the groups; columns titled by numbers with a legend; one half
+    of the table without spreads.
     """
     console = _console()
     cells = [
@@ -144,7 +149,7 @@ def _print_similarities(
         for pair in zip(means, spreads, strict=True)
     ]
     names = [str(number) for number in range(1, len(groups) + 1)]
-    for labels in (groups, names) if len(groups) <= MOST_COLUMNS else ():
+    for labels in (groups, names) if len(groups) <= MAX_COLUMNS else ():
         rows = [[label, *row] for label, row in zip(labels, cells, strict=True)]
         table = _table(["", *labels], rows, numbers=True)
         if console.measure(table, options=_unlimited(console)).maximum <= console.width:
@@ -166,9 +171,12 @@ def _unlimited(console: Console) -> ConsoleOptions:
 def _print_triangle(
     groups: list[str], values: NDArray[np.float64], title: str, most: int | None
 ) -> None:
-    """Print one half of a symmetric table, its columns numbered as the rows are.
+    """Print one half of a symmetric table with numbered rows and columns.
 
-    Where ``most`` columns of the terminal have no room for the names of the rows, they stand below.
+    Parameters
+    ----------
+    most : width of the terminal in characters, if it is one; names of rows that do not fit are
+        printed below the table
     """
     groups = [visible(group) for group in groups]
     longest = max(len(group) for group in groups)
@@ -214,7 +222,7 @@ def _fit(run: xr.Dataset) -> float:
 
 
 def print_runs(result: xr.Dataset) -> None:
-    """Print a line per run."""
+    """Print one line per run."""
     columns = [column for column in COLUMNS if column.needs in result]
     rows = []
     for d, data in enumerate(result.dataset.values):

@@ -12,7 +12,7 @@ from repsim_energy.comparison.which_weights import weight_coords
 from repsim_energy.results import Variable
 
 __all__ = [
-    "SUBJECT",
+    "NETWORK_DIMS",
     "Coords",
     "Measured",
     "Variables",
@@ -22,7 +22,7 @@ __all__ = [
     "paired",
 ]
 
-SUBJECT = ("dataset", "model", "seed")
+NETWORK_DIMS = ("dataset", "model", "seed")
 """Dimensions of a value per network."""
 
 Variables = dict[str, Variable]

@@ -1,4 +1,4 @@
-"""How much memory a comparison of activations takes, said before it starts."""
+"""Memory estimates of a comparison, checked before it starts."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from repsim_energy.numerics.memory import available_memory
 
 __all__ = ["check_memory", "check_pairs", "needed_memory"]
 
-WORTH_SAYING = 2 * 2**30
-"""Bytes from which on the memory that a comparison needs is said beforehand."""
+MIN_ANNOUNCED_BYTES = 2 * 2**30
+"""A comparison that needs more memory than this warns of it beforehand."""
 
-WORK = 5
-"""Arrays as large as the part of a representation at hand that making it takes."""
+WORK_ARRAYS = 5
+"""Number of temporary arrays, each as large as a representation (of one batch), that computing it
+takes."""
 
-
-PAIRED = 3
-"""Numbers of a pair in a result: its similarity and both ends of its null interval."""
+NUMBERS_PER_PAIR = 3
+"""Similarity and both ends of the null interval."""
 
 
 def check_pairs(plan: Plan, layers: int = 1) -> None:
-    """Refuse a comparison of so many networks that their pairs have no room in memory.
+    """Check that the similarities of all pairs fit into memory.
+
+    Parameters
+    ----------
+    layers : number of layers of each network
 
     Raises
     ------
     UsageError
-        Where they have none.
+        If they do not fit.
     """
     count, free = math.prod(plan.shape) * layers, available_memory()
-    needed = 8 * PAIRED * count**2
+    needed = 8 * NUMBERS_PER_PAIR * count**2
     if needed > free:
         raise UsageError(
             f"{count} networks and layers make {count**2} pairs, which take {_gigabytes(needed)} "
@@ -44,16 +48,16 @@ def check_pairs(plan: Plan, layers: int = 1) -> None:
 
 
 def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[int]) -> None:
-    """Say how much memory a comparison needs where it is much, and refuse more than there is.
+    """Check that activations and representations fit into memory, and warn if they are large.
 
     Parameters
     ----------
-    images : for each data set, how many images the networks are shown
+    images : number of images of each data set that the networks are shown
 
     Raises
     ------
     UsageError
-        Where it does not fit.
+        If they do not fit.
     """
     needed, free = needed_memory(plan, metric, layers, images), available_memory()
     size = f"{max(images)} images and {len(layers.labels)} layers take {_gigabytes(needed)}"
@@ -67,28 +71,33 @@ def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[in
             f"{size} of memory, expected at most the {_gigabytes(free)} that are free; show fewer "
             f"images, name fewer layers{remedy}"
         )
-    if needed > WORTH_SAYING:
+    if needed > MIN_ANNOUNCED_BYTES:
         warnings.warn(f"{size} of memory", RepsimWarning, stacklevel=3)
 
 
 def needed_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[int]) -> int:
-    """Return about how many bytes are in use at the height of a comparison.
+    """Return the approximate peak memory of a comparison in bytes.
 
-    All representations, what it takes to make one, and the activations that are kept meanwhile. A
-    metric that does not say how large its representations are counts with its activations alone.
+    It is the sum of all representations, of the temporary arrays of one, and of the activations
+    that are in memory at the same time. Representations of metrics without
+    ``representation_bytes`` are counted as 0.
+
+    Parameters
+    ----------
+    images : number of images of each data set that the networks are shown
     """
     batch = getattr(metric, "batch", None)
     size_of = getattr(metric, "representation_bytes", lambda images: 0)
-    kept = sum(size_of(images[d]) * len(layers.names[m]) for d, m, _ in plan.keys)
+    stored = sum(size_of(images[d]) * len(layers.names[m]) for d, m, _ in plan.keys)
     work = activations = 0
     for n in images:
         count, at_once = batches_of(n, n if batch is None else batch)
-        work = max(work, WORK * size_of(n) // count)
+        work = max(work, WORK_ARRAYS * size_of(n) // count)
         for sizes in layers.sizes:
             groups = [[layer] for layer in sizes] if batch else groups_of(sizes, n)
             totals = (4 * at_once * sum(sizes[layer] for layer in group) for group in groups)
             activations = max(activations, *totals)
-    return int(kept + work + activations)
+    return int(stored + work + activations)
 
 
 def _gigabytes(size: float) -> str:

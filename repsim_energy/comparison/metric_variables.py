@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,26 +40,26 @@ def with_metric_variables(
         If what the metric returns is no variable, uses the name of another one, or differs in its
         dimensions from network to network.
     """
-    if not hasattr(metric, "variables"):
+    if not callable(getattr(metric, "variables", None)):
         return measured
     shape = np.shape(measured.variables["similarity"].values)[: len(dims)]
     added: Variables = {}
     for index, representation in representations.items():
-        described = metric.variables(representation)
+        described = metric.variables(representation)  # type: ignore[attr-defined]
         if not isinstance(described, Mapping):
             raise _wrong(metric, f"variables gave {type(described).__name__}", "a mapping")
         for name, variable in described.items():
             values = _numbers_of(metric, name, variable)
+            empty = np.full((*shape, *values.shape), np.nan)
+            new = variable._replace(dims=(*dims, *variable.dims), values=empty)
             if name not in added:
-                _check_names(
-                    metric, measured, name, (*dims, *variable.dims), (*shape, *values.shape)
-                )
-                empty = np.full((*shape, *values.shape), np.nan)
-                added[name] = variable._replace(dims=(*dims, *variable.dims), values=empty)
-            if added[name].values[index].shape != values.shape:
-                got = f"variable '{name}' has shape {values.shape} for one network"
-                raise _wrong(metric, got, f"{added[name].values[index].shape} as for another")
-            added[name].values[index] = values
+                _check_names(metric, {**measured.variables, **added}, measured.coords, name, new)
+                added[name] = new
+            known = added[name]
+            if (known.dims, known.values.shape) != (new.dims, empty.shape):
+                got = f"variable '{name}' {new.dims} of shape {empty.shape} for one network"
+                raise _wrong(metric, got, f"{known.dims} of {known.values.shape} as for another")
+            known.values[index] = values
     return replace(measured, variables={**measured.variables, **added})
 
 
@@ -76,19 +76,19 @@ def _numbers_of(metric: Metric, name: Any, variable: Any) -> Numbers:
 
 
 def _check_names(
-    metric: Metric, measured: Measured, name: str, dims: tuple[str, ...], shape: tuple[int, ...]
+    metric: Metric, variables: Variables, coords: Collection[str], name: str, new: Variable
 ) -> None:
     """Refuse names that are in use, except dimensions of the same size."""
     sizes = {
         dim: size
-        for variable in measured.variables.values()
+        for variable in variables.values()
         for dim, size in zip(variable.dims, np.shape(variable.values), strict=True)
     }
-    used = {*measured.variables, *measured.coords} - set(sizes)
+    used = {*variables, *coords} - set(sizes)
     if name in used or name in sizes:
         raise _wrong(metric, f"a variable called '{name}', which the result has", "another name")
-    for dim, size in zip(dims, shape, strict=True):
-        if dim in used or dims.count(dim) > 1 or sizes.get(dim, size) != size:
+    for dim, size in zip(new.dims, new.values.shape, strict=True):
+        if dim in used or list(new.dims).count(dim) > 1 or sizes.get(dim, size) != size:
             got = f"variable '{name}' has a dimension '{dim}' of size {size}, which is in use"
             raise _wrong(metric, got, "another name")
 

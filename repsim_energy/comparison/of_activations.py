@@ -1,4 +1,4 @@
-"""Comparisons of what layers answer to images."""
+"""Comparison of activations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from repsim_energy.comparison.layers import (
 )
 from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.measured import (
-    SUBJECT,
+    NETWORK_DIMS,
     Coords,
     Measured,
     dataset_coord,
@@ -29,7 +29,7 @@ from repsim_energy.comparison.measured import (
 from repsim_energy.comparison.memory import check_memory, check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.pairs import compare_pairs, pair_variables, say_what_is_undefined
+from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.interfaces import ImageSet, Metric
@@ -39,13 +39,13 @@ __all__ = ["ActivationComparison"]
 
 @dataclass(frozen=True, eq=False)
 class ActivationComparison:
-    """What a comparison of activations knows before any network is trained.
+    """Comparison by a metric on activations, prepared before any network is trained.
 
     Parameters
     ----------
-    layers : that are compared
-    images : that networks are shown, of each data set
-    splits : ``test`` or ``train``, of each data set
+    layers : layers of each model that are compared
+    images : images of each data set that the networks are shown
+    splits : the split of these images, ``test`` or ``train``
     """
 
     plan: Plan
@@ -63,22 +63,22 @@ class ActivationComparison:
         images: int,
         asked: Mapping[str, Any],
     ) -> ActivationComparison:
-        """Choose layers and images; refuse what cannot be compared.
+        """Choose layers and images, and check that the comparison is possible.
 
         Parameters
         ----------
         images : maximum number of images of each data set
         asked : arguments that the user gave, by name
         """
-        found = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
-        check_pairs(plan, len(found.labels))
+        planned = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
+        check_pairs(plan, len(planned.labels))
         shown = choose_images(plan, images, metric)
         splits = say_what_is_shown(plan, asked.get("images"))
-        check_memory(plan, metric, found, [len(chosen) for chosen in shown])
-        return cls(plan, metric, found, shown, splits)
+        check_memory(plan, metric, planned, [len(chosen) for chosen in shown])
+        return cls(plan, metric, planned, shown, splits)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
-        """Show images to the networks and compare what their layers answer."""
+        """Show images to the networks and compare the activations of their layers."""
         plan, labels = self.plan, self.layers.labels
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
         failures: list[str] = []
@@ -104,8 +104,8 @@ class ActivationComparison:
             (d, m, s, at): f"layer '{labels[at]}' of '{plan.label(Key(d, m, s))}'"
             for d, m, s, at in representations
         }
-        say_what_is_undefined(pairs, called)
-        dims = (*SUBJECT, "layer")
+        warn_undefined(pairs, called)
+        dims = (*NETWORK_DIMS, "layer")
         variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
         measured = Measured(variables, self._coords(networks), {}, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, dims)

@@ -1,4 +1,4 @@
-"""Comparisons of the filters of first layers."""
+"""Comparison of first-layer filters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.measured import (
-    SUBJECT,
+    NETWORK_DIMS,
     Coords,
     Measured,
     Variables,
@@ -25,7 +25,7 @@ from repsim_energy.comparison.measured import (
 from repsim_energy.comparison.memory import check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.pairs import compare_pairs, pair_variables, say_what_is_undefined
+from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan, patch_bases
 from repsim_energy.comparison.profiles import (
     STAGES,
@@ -33,9 +33,9 @@ from repsim_energy.comparison.profiles import (
     choose_stage,
     measure_profiles,
     profile_variables,
-    say_what_begins_alike,
-    say_what_is_initialization,
     snapshot_variables,
+    warn_equal_starts,
+    warn_near_initialization,
 )
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning
@@ -48,12 +48,12 @@ __all__ = ["FilterComparison"]
 
 @dataclass(frozen=True, eq=False)
 class FilterComparison:
-    """What a comparison of filters knows before any network is trained.
+    """Comparison by a metric on filters, prepared before any network is trained.
 
     Parameters
     ----------
-    stage : at which filters are compared
-    bases : of the patches of each data set
+    stage : ``init``, ``trained`` or ``change``, at which filters are compared
+    bases : patch basis of each data set
     """
 
     plan: Plan
@@ -65,7 +65,7 @@ class FilterComparison:
     def prepare(
         cls, plan: Plan, metric: Metric, scheduler: Scheduler, stage: str
     ) -> FilterComparison:
-        """Choose the stage and compute the bases; refuse what cannot be compared."""
+        """Choose the stage, compute the patch bases, and check that the comparison is possible."""
         check_pairs(plan)
         stage = choose_stage(stage, plan)
         return cls(plan, metric, stage, patch_bases(plan, partial(moments_of_images, scheduler)))
@@ -90,24 +90,24 @@ class FilterComparison:
                 stacklevel=4,
             )
         pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
-        say_what_is_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
+        warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
         variables: Variables = {
-            **pair_variables(pairs, paired(SUBJECT)),
+            **pair_variables(pairs, paired(NETWORK_DIMS)),
             **profile_variables(plan, profiles, bases, self.stage),
             **snapshot_variables(plan, networks, bases, self.stage),
             **basis_variables(bases),
             **run_variables(plan, networks),
         }
-        say_what_begins_alike(plan, networks)
-        say_what_is_initialization(plan, networks, variables["init_similarity"].values, self.stage)
+        warn_equal_starts(plan, networks)
+        warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
         attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}
         measured = Measured(variables, self._coords(networks), attributes, failures)
-        return with_metric_variables(measured, self.metric, representations, SUBJECT)
+        return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
 
     def _finite_filters(
         self, networks: Mapping[Key, Network]
     ) -> tuple[dict[Key, Tensor], tuple[str, ...]]:
-        """Return the filters that are numbers, and a line for each network of the others."""
+        """Return the finite filters, and a line for each network whose filters are not finite."""
         finite, failures = {}, []
         for key, network in networks.items():
             filters = network.at(self.stage)

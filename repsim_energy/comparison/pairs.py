@@ -1,4 +1,4 @@
-"""Every pair of representations once."""
+"""Similarities of all pairs of representations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from repsim_energy.errors import UndefinedSimilarityWarning, first_few
 from repsim_energy.interfaces import Metric
 from repsim_energy.results import Variable
 
-__all__ = ["Pairs", "compare_pairs", "pair_variables", "say_what_is_undefined"]
+__all__ = ["Pairs", "compare_pairs", "pair_variables", "warn_undefined"]
 
-MOST_NAMED = 5
-"""Networks that a warning names."""
+MAX_NAMED = 5
+"""Maximum number of networks that a warning names."""
 
 Index = tuple[int, ...]
 Pairs = dict[str, NDArray[np.float64]]
@@ -35,14 +35,15 @@ def compare_pairs(
 
     Parameters
     ----------
-    representations : index -> what ``metric.represent`` gave
-    shape : the sizes of the dimensions that an index runs over
-    group : of an index; pairs across groups stay NaN
+    representations : index of a network -> what ``metric.represent`` returned
+    shape : sizes of the dimensions of these indices
+    group : index -> key of its group; pairs of different groups are NaN
 
     Returns
     -------
-    Arrays of shape ``shape + shape``, symmetric; NaN where there is nothing to compare. A network
-    with itself has no null interval.
+    dict
+        Symmetric arrays of shape ``shape + shape``, NaN for missing representations. The null
+        interval of a network with itself is NaN.
     """
     size = math.prod(shape)
     out = np.full((3, size, size), np.nan)
@@ -67,18 +68,18 @@ def pair_variables(pairs: Pairs, dims: tuple[str, ...]) -> Variables:
     return {name: Variable(dims, pairs[name], meaning) for name, meaning in meanings.items()}
 
 
-def say_what_is_undefined(pairs: Pairs, called: Mapping[Any, str]) -> None:
-    """Warn of what has no similarity, not even with itself.
+def warn_undefined(pairs: Pairs, labels: Mapping[Any, str]) -> None:
+    """Warn of networks whose similarity with themselves is undefined.
 
     Parameters
     ----------
-    called : index of what was compared -> what to call it
+    labels : index of a network (or of a layer of it) -> its label
     """
     similarity = pairs["similarity"]
-    names = [name for at, name in called.items() if np.isnan(similarity[(*at, *at)])]
+    names = [name for at, name in labels.items() if np.isnan(similarity[(*at, *at)])]
     if names:
         warnings.warn(
-            f"the similarity of {first_few(names, MOST_NAMED)} is undefined, with itself "
+            f"the similarity of {first_few(names, MAX_NAMED)} is undefined, with itself "
             "too; all pairs of it are NaN",
             UndefinedSimilarityWarning,
             stacklevel=5,
@@ -86,12 +87,12 @@ def say_what_is_undefined(pairs: Pairs, called: Mapping[Any, str]) -> None:
 
 
 def _all(metric: Metric, members: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the (3, m, m) similarities and null intervals, at once where the metric can."""
+    """Return the (3, m, m) similarities and ends of null intervals."""
     if hasattr(metric, "compare_all"):
         return np.stack(metric.compare_all(np.stack(members)))
-    found = np.full((3, len(members), len(members)), np.nan)
+    values = np.full((3, len(members), len(members)), np.nan)
     for i, j in combinations_with_replacement(range(len(members)), 2):
         a, b = members[i], members[j]
-        band = metric.null_interval(a, b) if i != j else (np.nan, np.nan)
-        found[:, i, j] = found[:, j, i] = (metric.compare(a, b), *band)
-    return found
+        interval = metric.null_interval(a, b) if i != j else (np.nan, np.nan)
+        values[:, i, j] = values[:, j, i] = (metric.compare(a, b), *interval)
+    return values

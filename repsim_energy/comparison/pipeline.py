@@ -1,4 +1,4 @@
-"""Represent every network once, compare all pairs."""
+"""The comparison of networks, from names to a result."""
 
 from __future__ import annotations
 
@@ -54,61 +54,91 @@ def compare(
     reporter: Reporter = SILENT,
     registry: Registry | None = None,
 ) -> xr.Dataset:
-    """Compare networks; those that are named by architecture are trained or read from the cache.
+    """Compare neural networks pair by pair.
+
+    Architectures are trained, or read from the cache of trained runs; networks that are trained
+    already are compared as they are.
 
     Parameters
     ----------
-    models : specs such as ``"vgg11"``, ``"vgg11,resnet18"`` or ``"mine=checkpoint:path=a.pt"``,
-        where ``mine`` is the label; files of weights such as ``"a.pt"``; trained ``nn.Module`` s;
-        filters
-        (k, c, kh, kw); functions ``(num_classes, in_channels) -> Module``; one, a list, or a
-        mapping from label to such
-    dataset : a spec such as ``"cifar10+random_labels"``, an ``ImageSet``, images or the pair
-        (images, labels), tensors or arrays in any layout that can mean but one thing, a torch
-        ``Dataset`` or ``DataLoader``; or a list or tuple of such
-    metric : a spec such as ``"energy"`` or ``"cka:estimator=biased"``, or a ``Metric``
-    seeds : how many (0, 1, ...), or which
+    models : what to compare: one of the following, a list, or a mapping from labels to them
+
+        - a spec: an architecture such as ``"vgg11:width=0.5"``, or a file of weights such as
+          ``"a.pt"`` or ``"mine=checkpoint:path=a.pt"``, where ``mine`` is the label. A text may
+          hold several, separated by commas: ``"vgg11,resnet18"``
+        - a trained ``nn.Module`` or a ``TrainedModel``
+        - filters (k, c, kh, kw), as tensor or array
+        - a function ``(num_classes, in_channels) -> Module``, whose networks are trained
+    dataset : one of the following, or a list or tuple of them
+
+        - a spec such as ``"cifar10+random_labels"``
+        - an ``ImageSet`` or a ``Dataset`` of this package
+        - images, or a pair (images, labels): tensors or arrays in any layout that is not ambiguous
+        - a ``Dataset`` or ``DataLoader`` of torch
+    metric : a spec such as ``"energy"`` or ``"cka:estimator=biased"``, or a :class:`Metric`
+    seeds : number of trainings of each architecture (their seeds are 0, 1, ...), or a list of seeds
     recipe : how to train, such as ``"quick:epochs=20"``
-    stage : for metrics on filters: init, trained, change, or auto (change where every
-        initialization is known, else trained)
+    stage : for metrics on filters: ``init``, ``trained``, ``change`` (trained minus init), or
+        ``auto``: ``change`` if the initial weights of all networks are known, else ``trained``
     layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
-        for all convolutions. ``:first``, ``:output`` and ``:convs`` in a network that has
-        submodules of these names; ``NAME[ENTRY]`` where a layer answers several tensors
-    images : for metrics on activations: how many test images the networks are shown
-    normalize : for metrics on activations: how images become the input of networks that are given,
-        for all or label by label: ``none`` (as they are, 0 to 1), ``imagenet``, ``cifar``,
-        ``dataset`` (the mean and standard deviation of the training images), ``MEAN/STD``, or
-        ``auto``: ``none`` for a network that normalizes inside, else ``dataset``
-    answer : which entry of its answer is a network's answer, such as ``logits``, for all or label
-        by label; for networks that answer several tensors
-    fold : ``bn`` folds the batch norm that follows the first layer into its filters, at every
-        stage, w * gamma / sqrt(running_var + eps), for all or label by label; what it adds is no
-        part of an energy profile. For files of weights alone also the name of a batch norm, or
-        either with its epsilon: ``bn/0.001``. For metrics on filters
-    channels : the order in which given networks take red, green and blue, for all or label by
-        label: ``rgb`` (default), or ``bgr`` of Caffe and OpenCV. Their filters are put in the order
-        of the images; images are shown to them normalized, then blue first
-    device : auto, cpu or cuda
-    jobs : processes that train at once, on the CPU and with one thread each; 1 trains here, with
-        all threads. Called from a script, more than 1 needs ``if __name__ == "__main__":``
-    scheduler : who trains. Without one, ``jobs`` processes, or this process alone; ``local`` is
-        ``jobs`` processes, or one per usable core; ``local:N`` is N; ``tcp://HOST:PORT`` is the
-        Dask cluster there
-    reporter : is told how long a long sweep will take, and how far it is; see :class:`Reporter`
-    registry : what is installed, from ``load_registry()``; by default that is called
+        for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
+        submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several
+    images : for metrics on activations: maximum number of test images that networks are shown
+    normalize : for metrics on activations: normalization of the images that are shown to given
+        networks, one word for all or a mapping from labels: ``none`` (pixels from 0 to 1),
+        ``imagenet``, ``cifar``, ``dataset`` (mean and standard deviation of the training images),
+        ``MEAN/STD``, or ``auto``: ``none`` for networks that normalize images themselves, else
+        ``dataset``
+    answer : for networks with several outputs: the name of the one to use, such as ``logits``,
+        for all or as a mapping from labels
+    fold : for metrics on filters: ``bn`` folds the batch norm that follows the first layer into its
+        filters at every stage, w * gamma / sqrt(running_var + eps), for all or as a mapping from
+        labels. Its shift is no part of an energy profile. For files of weights without architecture
+        also the name of a batch norm, its epsilon, or both: ``bn/0.001``
+    channels : order of the color channels that given networks take, for all or as a mapping from
+        labels: ``rgb`` (default) or ``bgr`` (Caffe, OpenCV). Their filters are put in the order of
+        the images; images are normalized and then reversed for them
+    device : ``auto``, ``cpu`` or ``cuda``
+    jobs : number of processes that train at the same time on the CPU, one thread each; with 1, this
+        process trains with all threads. In a script, more than 1 needs
+        ``if __name__ == "__main__":``
+    scheduler : where to train: ``local`` (``jobs`` processes, or one per usable core), ``local:N``,
+        ``tcp://HOST:PORT`` (a Dask cluster), or a ``Scheduler``. By default ``jobs`` processes,
+        without ``jobs`` this process
+    reporter : receives an estimate of the duration and the progress; see :class:`Reporter`
+    registry : the plugins to use, of ``load_registry()``; by default all that are installed
 
     Returns
     -------
     xarray.Dataset
         ``similarity(dataset, model, seed, dataset_ref, model_ref, seed_ref)`` with its null
-        interval, and with filters ``energy(dataset, model, seed, stage, component)``; see the
-        schema in the documentation. The attribute ``failures`` names trainings that failed;
-        theirs is NaN.
+        interval ``null_low``, ``null_high``; of metrics on filters also
+        ``energy(dataset, model, seed, stage, component)`` in weight units. Metrics on activations
+        have ``layer`` and ``layer_ref`` too. The attribute ``failures`` has a line for each
+        training that failed; its values are NaN. All variables are described in the
+        documentation of the result schema.
 
     Raises
     ------
-    RepsimError
-        In one line: what was got, what was expected, what to do.
+    UsageError
+        For names, options and input that are unknown, ambiguous or do not go together.
+    ShapeError, DataError, FileError
+        For networks that do not fit the images, and for unusable images and files.
+    TrainingError
+        If every training failed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import repsim_energy as rs
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> images = torch.rand(50, 3, 8, 8, generator=generator)
+    >>> banks = {name: torch.randn(16, 3, 3, 3, generator=generator) for name in ("a", "b")}
+    >>> result = rs.compare(banks, images)
+    >>> result.sizes["component"], result.energy.attrs["units"]
+    (27, 'weight units')
+    >>> rs.summarize(result)["mean"].shape
+    (2, 2)
     """
     self_check()
     asked = asked_for(compare, locals())

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repsim_energy.comparison.measured import SUBJECT, Variables
+from repsim_energy.comparison.measured import NETWORK_DIMS, Variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError, first_few
@@ -25,25 +25,33 @@ __all__ = [
     "choose_stage",
     "measure_profiles",
     "profile_variables",
-    "say_what_begins_alike",
-    "say_what_is_initialization",
     "snapshot_variables",
+    "warn_equal_starts",
+    "warn_near_initialization",
 ]
 
 STAGES = ("init", "trained", "change")
 
-NEAR = 0.95
-"""Correlation with the initial profile above which a network has hardly left it."""
+MAX_INIT_CORRELATION = 0.95
+"""Correlation with the initial profile above which a warning says that it has hardly changed."""
 
-MOST_NAMED = 3
-"""Networks that a warning names."""
+MAX_NAMED = 3
+"""Maximum number of networks that a warning names."""
 
 Profiles = Mapping[Key, Mapping[str, NDArray[np.float64]]]
 """Network -> stage -> its energy profile; stages whose filters are not known are left out."""
 
 
 def choose_stage(stage: str, plan: Plan) -> str:
-    """Return the stage to compare: ``auto`` is ``change`` where every initialization is known."""
+    """Return the stage to compare.
+
+    ``auto`` is ``change`` if the initial filters of all networks are known, else ``trained``.
+
+    Raises
+    ------
+    UsageError
+        For an unknown stage, and for one that needs initial filters that are not known.
+    """
     if stage not in ("auto", *STAGES):
         raise UsageError(f"unknown stage '{stage}'; known: auto, {', '.join(STAGES)}")
     without = [model for model, taken in plan.trained.items() if taken.initial is None]
@@ -86,7 +94,7 @@ def basis_variables(bases: list[PatchBasis]) -> Variables:
 
 
 def _padded(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return (..., r) values with NaN for the components that a basis leaves out, (..., size)."""
+    """Return (..., r) values as (..., size), NaN for the components that a basis leaves out."""
     padded = np.full((*values.shape[:-1], size), np.nan)
     padded[..., : values.shape[-1]] = values
     return padded
@@ -126,11 +134,11 @@ def profile_variables(
             )
     return {
         "energy": Variable(
-            (*SUBJECT, "stage", "component"), energy, "energy profile", "weight units"
+            (*NETWORK_DIMS, "stage", "component"), energy, "energy profile", "weight units"
         ),
         **_fit_variables(energy, bases),
         "init_similarity": Variable(
-            SUBJECT, to_init, "correlation with the network's own initial profile"
+            NETWORK_DIMS, to_init, "correlation with the network's own initial profile"
         ),
     }
 
@@ -151,13 +159,15 @@ def snapshot_variables(
             steps[(*key, number)] = step
     return {
         "snapshot_energy": Variable(
-            (*SUBJECT, "snapshot", "component"),
+            (*NETWORK_DIMS, "snapshot", "component"),
             energy,
             "energy profile along training, at the stage compared",
             "weight units",
         ),
         "snapshot_step": Variable(
-            (*SUBJECT, "snapshot"), steps, "gradient step of the snapshot, -1 where there is none"
+            (*NETWORK_DIMS, "snapshot"),
+            steps,
+            "gradient step of the snapshot, -1 where there is none",
         ),
     }
 
@@ -178,27 +188,30 @@ def _fit_variables(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Vari
             fits = fit_profiles(profiles[varies], basis.eigenvalues.numpy())
             found[:, d, varies] = [[getattr(fit, field) for fit in fits] for field in meanings]
     return {
-        f"fit_{field}": Variable((*SUBJECT, "stage"), values, meanings[field])
+        f"fit_{field}": Variable((*NETWORK_DIMS, "stage"), values, meanings[field])
         for field, values in zip(meanings, found, strict=True)
     }
 
 
-def say_what_is_initialization(
+def warn_near_initialization(
     plan: Plan, networks: Iterable[Key], to_init: NDArray[np.float64], stage: str
 ) -> None:
-    """Warn of networks whose compared profile is that of their initialization.
+    """Warn of networks whose compared profile is nearly that of their initialization.
 
     Parameters
     ----------
     to_init : (dataset, model, seed) correlation of the compared profile with the initial one
+    stage : that is compared
     """
-    near = [key for key in networks if to_init[key] > NEAR] if stage != "init" else []
+    near = (
+        [key for key in networks if to_init[key] > MAX_INIT_CORRELATION] if stage != "init" else []
+    )
     if not near:
         return
-    names = first_few([f"'{plan.label(key)}'" for key in near], MOST_NAMED)
+    names = first_few([f"'{plan.label(key)}'" for key in near], MAX_NAMED)
     lowest = min(to_init[key] for key in near)
     why = {
-        "trained": "their first layers have hardly left it, and their similarities say little of "
+        "trained": "their first layers have hardly changed, and their similarities say little of "
         "what was learned; train longer, or compare the stage change where it is known",
         "change": "their first layers have grown or shrunk as a whole, and learned little else",
     }[stage]
@@ -210,10 +223,10 @@ def say_what_is_initialization(
     )
 
 
-def say_what_begins_alike(plan: Plan, networks: Mapping[Key, Network]) -> None:
-    """Warn of models that begin with the same filters at several seeds.
+def warn_equal_starts(plan: Plan, networks: Mapping[Key, Network]) -> None:
+    """Warn of models whose initial filters are the same for several seeds.
 
-    Their seeds say little of how much a training depends on its start.
+    The spread over such seeds underestimates how much a training depends on its initialization.
     """
     alike = set()
     seen: dict[tuple[int, int], Network] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from repsim_energy.comparison.measured import SUBJECT, Variables
+from repsim_energy.comparison.measured import NETWORK_DIMS, Variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.results import Variable
@@ -28,13 +28,13 @@ def run_variables(plan: Plan, networks: Mapping[Key, Network]) -> Variables:
     for place in plan.trained:
         given[place] = 1
     return {
-        "train_accuracy": Variable(SUBJECT, train, "accuracy on training images, last epoch"),
-        "test_accuracy": Variable(SUBJECT, test, "accuracy on test images after training"),
-        "steps": Variable(SUBJECT, steps, "gradient steps taken, -1 where unknown"),
+        "train_accuracy": Variable(NETWORK_DIMS, train, "accuracy on training images, last epoch"),
+        "test_accuracy": Variable(NETWORK_DIMS, test, "accuracy on test images after training"),
+        "steps": Variable(NETWORK_DIMS, steps, "gradient steps taken, -1 where unknown"),
         "run_id": Variable(
-            SUBJECT, run_id, "identifier of the cached run, empty where there is none", ""
+            NETWORK_DIMS, run_id, "identifier of the cached run, empty where there is none", ""
         ),
         "given": Variable(
-            SUBJECT[:2], given, "1 where the network is given, 0 where it is trained here"
+            NETWORK_DIMS[:2], given, "1 where the network is given, 0 where it is trained here"
         ),
     }

@@ -1,4 +1,4 @@
-"""The built-in metrics, registered through the same hook as everybody else's."""
+"""Built-in metrics, registered through the same hook as those of plugins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from repsim_energy.hookspecs import hookimpl
 
 @hookimpl
 def repsim_metrics() -> dict[str, str]:
-    """Return the built-in metrics, none of them imported yet."""
+    """Return name -> place of each built-in metric. A metric is imported when it is used."""
     here = "repsim_energy.metrics"
     return {
         "energy": f"{here}.energy:EnergyProfileCorrelation",

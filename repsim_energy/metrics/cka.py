@@ -24,15 +24,18 @@ Array = NDArray[np.float64]
 
 
 class LinearCKA:
-    """Linear CKA of the activations of two networks on the same images.
+    r"""Linear CKA of the activations of two networks on the same images.
 
-    With ``batch``, HSIC is estimated in batches of equally many images and summed, and CKA is the
-    ratio of the sums. Memory then grows with images times batch, not with images squared.
+    .. math:: \mathrm{CKA}(X, Y) = \frac{\mathrm{HSIC}(XX^\top, YY^\top)}
+        {\sqrt{\mathrm{HSIC}(XX^\top, XX^\top)\,\mathrm{HSIC}(YY^\top, YY^\top)}}
+
+    With ``batch``, each HSIC is estimated in batches of equal size and summed before the ratio is
+    taken, so that memory grows with images times batch, not with images squared.
 
     Parameters
     ----------
-    estimator : debiased, or biased (inflated where there are more features than images)
-    batch : the maximum number of images in a batch; none for all at once
+    estimator : ``debiased``, or ``biased`` (too large if there are more features than images)
+    batch : maximum number of images per batch; ``none`` for all images at once
 
     Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations
     Revisited", Equation 4; arXiv:1905.00414.
@@ -77,12 +80,12 @@ class LinearCKA:
         return row
 
     def representation_bytes(self, images: int) -> int:
-        """Return the size in bytes of the representation of a layer on so many images."""
+        """Return the size in bytes of the representation of one layer's activations."""
         batch = min(images, self.batch or images)
         return 8 * -(-images // batch) * (INVARIANTS + batch * batch)
 
     def compare(self, a: Array, b: Array) -> float:
-        """Return the CKA of two representations, NaN where one has no variance."""
+        """Return the CKA of two representations. It is NaN for constant activations."""
         a, b = _same_images(a, b)
         xy = sum(np.vdot(*pair) for pair in zip(a[:, INVARIANTS:], b[:, INVARIANTS:], strict=True))
         return cka_from_hsic(float(xy), a[:, 1].sum(), b[:, 1].sum())

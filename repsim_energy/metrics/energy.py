@@ -1,4 +1,4 @@
-"""The correlation of energy profiles."""
+"""Correlation of energy profiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ __all__ = ["EnergyProfileCorrelation"]
 
 
 class EnergyProfileCorrelation:
-    """Pearson correlation of two filter banks' energy profiles on one patch basis.
+    r"""Pearson correlation of the energy profiles of two filter banks on one patch basis.
+
+    .. math:: S(W, V) = \operatorname{corr}(e(W), e(V)), \qquad
+        e_i(W) = \sqrt{\textstyle\frac{1}{K} \sum_k (w_k^\top u_i)^2}
 
     Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
     Systems Perspective", section 2; arXiv:2206.02454.
@@ -30,21 +33,21 @@ class EnergyProfileCorrelation:
     invariances = frozenset({"permutation", "scale", "orthogonal"})
 
     def represent(self, subject: FilterBank) -> NDArray[np.float64]:
-        """Return the (d,) energy profile of a filter bank."""
+        """Return the (r,) energy profile of a filter bank, in weight units."""
         if subject.profile is not None:
             return subject.profile
         return energy_profile(subject.filters, subject.basis)
 
     def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        """Return the correlation of two profiles; NaN where one is flat."""
+        """Return the correlation of two profiles. It is NaN if one of them is constant."""
         return profile_similarity(a, b)
 
     def null_interval(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
-        """Return the central 95% for independent random banks."""
+        """Return the central 95% of the correlation of independent random banks."""
         return pearson_null_interval(len(a))
 
     def compare_all(self, stack: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        """Return (m, m) correlations of (m, d) profiles, and the ends of their null intervals."""
+        """Return the (m, m) correlations of (m, r) profiles and the ends of null intervals."""
         similarities = profile_similarities(stack)
-        band = pearson_null_interval(stack.shape[1])
-        return similarities, *(np.full_like(similarities, end) for end in band)
+        interval = pearson_null_interval(stack.shape[1])
+        return similarities, *(np.full_like(similarities, end) for end in interval)

@@ -211,7 +211,7 @@ def _unsealed(path: Path) -> bytes:
 
 
 def to_json(result: xr.Dataset) -> str:
-    """Return a result as JSON text; undefined and infinite numbers are null."""
+    """Return a result as JSON text, with null for undefined and infinite numbers."""
     return json.dumps(_plain(result.to_dict()), indent=1)
 
 

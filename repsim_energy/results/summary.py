@@ -85,7 +85,7 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
 
 
 def _check_pairs(result: xr.Dataset) -> list[str]:
-    """Return the dimensions whose labels name a group; refuse what is no square of networks."""
+    """Return the dimensions of groups, after checking that both sides have the same networks."""
     if "similarity" not in getattr(result, "data_vars", ()):
         raise UsageError(
             f"got a {type(result).__name__} without 'similarity', expected a result of compare"

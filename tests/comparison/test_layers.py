@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(data, monkeypat
 
 
 def test_much_memory_is_said_beforehand(data, monkeypatch):
-    monkeypatch.setattr(memory, "WORTH_SAYING", 1000)
+    monkeypatch.setattr(memory, "MIN_ANNOUNCED_BYTES", 1000)
     with pytest.warns(RepsimWarning, match="60 images and 1 layers take 0.0 GB of memory"):
         rs.compare([net(5, 6)], data, "cka")
 

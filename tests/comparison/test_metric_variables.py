@@ -80,6 +80,14 @@ WRONG = {
     "twice": (lambda p: {"x": rs.Variable(("seed",), [1.0], "")}, "'seed' of size 1, which is"),
     "size": (lambda p: {"x": rs.Variable(("component",), p[:2], "")}, "'component' of size 2"),
     "of a coordinate": (lambda p: {"x": rs.Variable(("folded",), p, "")}, "'folded' of size 9"),
+    "two sizes": (
+        lambda p: {n: rs.Variable(("y",), [1.0] * k, "") for n, k in (("x", 2), ("z", 3))},
+        "'y' of size 3, which is in use",
+    ),
+    "two dimensions": (
+        lambda p: {"x": rs.Variable(("y" if (p > 9).any() else "z",), [1.0], "")},
+        "expected .* another",
+    ),
     "ragged": (
         lambda p: {"x": rs.Variable(("y",), [1.0] * (2 + (p > 9).any()), "")},
         "expected .* another",
