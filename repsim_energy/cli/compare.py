@@ -10,12 +10,14 @@ from typing import Any
 
 import rich_click as click
 
+import repsim_energy as rs
+from repsim_energy.cli import lazy
 from repsim_energy.cli.app import in_options, registry_of, say
-from repsim_energy.cli.options import parse_seeds, parse_words, refuse_inputs, training_options
+from repsim_energy.cli.options import refuse_inputs, training_options
+from repsim_energy.cli.parameters import LIST, WORDS
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_result
 from repsim_energy.errors import RepsimError, visible
-from repsim_energy.specs import split_list
 from repsim_energy.storage import check_writable
 
 __all__ = ["compare"]
@@ -38,6 +40,7 @@ __all__ = ["compare"]
     "layers",
     default="first",
     show_default=True,
+    type=LIST,
     metavar="NAME,...",
     help="first, output, names of submodules, or convs for all convolutions. For metrics on "
     "activations.",
@@ -51,23 +54,31 @@ __all__ = ["compare"]
 )
 @click.option(
     "--normalize",
+    default="auto",
+    type=WORDS,
     metavar="WORD|MODEL=WORD,...",
     help="How images become the input of given networks: auto, none, dataset, imagenet, cifar or "
     "MEAN/STD. For metrics on activations.",
 )
 @click.option(
     "--answer",
+    default="",
+    type=WORDS,
     metavar="ENTRY|MODEL=ENTRY,...",
     help="Which of several tensors is a network's answer, such as logits.",
 )
 @click.option(
     "--fold",
+    default="",
+    type=WORDS,
     metavar="bn|MODEL=bn,...",
     help="Fold the batch norm that follows the first layer into its filters. For metrics on "
     "filters.",
 )
 @click.option(
     "--channels",
+    default="",
+    type=WORDS,
     metavar="bgr|MODEL=bgr,...",
     help="The order in which given networks take colors: rgb, or bgr of Caffe and OpenCV.",
 )
@@ -83,18 +94,12 @@ __all__ = ["compare"]
 def compare(
     ctx: click.Context,
     /,
-    models: str,
-    dataset: str,
+    models: list[str],
+    dataset: list[str],
     output: Path | None,
     as_json: bool,
     quiet: bool,
-    layers: str,
-    seeds: str,
     scheduler: str | None,
-    normalize: str | None,
-    answer: str | None,
-    fold: str | None,
-    channels: str | None,
     **options: Any,
 ) -> int:
     """Compare networks by what they represent; train those that are not in the cache.
@@ -102,20 +107,12 @@ def compare(
     Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
     """
     if output is not None:
-        refuse_inputs(output, split_list(models), split_list(dataset))
+        refuse_inputs(output, models, dataset)
         check_writable(output)
-    said = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
-    for name, text in said.items():
-        options |= parse_words(name, text)
-    from repsim_energy.comparison import compare as compare_networks
-    from repsim_energy.results import save_result, to_json
-
     with reporter_on_stderr(quiet) as reporter, redirect_stdout(sys.stderr):  # networks may print
-        result = compare_networks(
-            split_list(models),
-            split_list(dataset),
-            layers=split_list(layers),
-            seeds=parse_seeds(seeds),
+        result = rs.compare(
+            models,
+            dataset,
             reporter=reporter,
             registry=registry_of(ctx),
             scheduler=scheduler or "local",
@@ -125,10 +122,10 @@ def compare(
     unsaved = None
     try:
         if output is not None:
-            save_result(result, output)
+            rs.save_result(result, output)
     except RepsimError as error:  # such as a full disk: what was computed is shown all the same
         unsaved = error
-    click.echo(to_json(result)) if as_json else print_result(result)
+    click.echo(lazy.results.to_json(result)) if as_json else print_result(result)
     code = report_failures(ctx, result.attrs["failures"].splitlines())
     if unsaved is not None:
         raise unsaved

@@ -7,6 +7,7 @@ import json
 
 import rich_click as click
 
+from repsim_energy.cli import lazy
 from repsim_energy.cli.app import registry_of
 
 __all__ = ["doctor"]
@@ -23,9 +24,7 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
     """
     if not faulthandler.is_enabled():
         faulthandler.enable()  # should a kernel end the process, stderr says which
-    from repsim_energy.doctor import examine
-
-    found = examine(
+    found = lazy.doctor.examine(
         registry_of(ctx, strict=False, warn=False), show=None if as_json else click.echo
     )
     if as_json:

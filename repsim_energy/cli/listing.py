@@ -7,7 +7,7 @@ import rich_click as click
 from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.options import Option
-from repsim_energy.registry.plugins import Kind
+from repsim_energy.registry import Kind, describe
 
 __all__ = ["datasets", "metrics", "models", "variants"]
 
@@ -31,8 +31,6 @@ def _list_command(kind: Kind, example: str) -> click.Command:
             ]
             print_rows([kind, "from"], rows)
             return
-        from repsim_energy.registry import describe
-
         summary, options = describe(registry, kind, name)
         click.echo(f"{name}: {summary}")
         if options:

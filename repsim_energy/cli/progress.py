@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from repsim_energy.cli import lazy
 from repsim_energy.cli.app import say
 from repsim_energy.errors import visible
 from repsim_energy.progress import Progress, Reporter
@@ -26,10 +27,8 @@ def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
     if quiet:
         yield Reporter()
         return
-    from repsim_energy.data.pictures import watched
-
     if not console.is_terminal:
-        with watched(_pictures_line):
+        with lazy.pictures.watched(_pictures_line):
             yield _Lines()
     else:
         columns = (
@@ -42,7 +41,7 @@ def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
         )
         with Bars(*columns, console=console) as bars:
             shown = _Bars(bars)
-            with watched(shown.pictures):
+            with lazy.pictures.watched(shown.pictures):
                 yield shown
 
 
