@@ -25,15 +25,19 @@ __all__ = ["compare"]
 
 @click.command()
 @click.option(
-    "--metric", default="energy", show_default=True, metavar="SPEC", help="See: repsim metrics."
+    "--metric",
+    default="energy",
+    show_default=True,
+    metavar="SPEC",
+    help="Metric to compare by, see repsim metrics.",
 )
 @training_options
 @click.option(
     "--stage",
     default="auto",
     show_default=True,
-    help="init, trained, change, or auto: change where every initialization is known, "
-    "else trained. For metrics on filters.",
+    help="Filters to compare: init, trained, change (trained - init), or auto: change if every "
+    "initialization is known, else trained. For metrics on filters.",
 )
 @click.option(
     "--layer",
@@ -42,30 +46,30 @@ __all__ = ["compare"]
     show_default=True,
     type=LIST,
     metavar="NAME,...",
-    help="first, output, names of submodules, or convs for all convolutions. For metrics on "
-    "activations.",
+    help="Layers to compare: first, output, convs (all convolutions), or names of submodules. For "
+    "metrics on activations.",
 )
 @click.option(
     "--images",
     default=1000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Test images that networks are shown. For metrics on activations.",
+    help="Number of test images passed through the networks. For metrics on activations.",
 )
 @click.option(
     "--normalize",
     default="auto",
     type=WORDS,
     metavar="WORD|MODEL=WORD,...",
-    help="How images become the input of given networks: auto, none, dataset, imagenet, cifar or "
-    "MEAN/STD. For metrics on activations.",
+    help="Normalization of the input of pretrained networks: auto, none, dataset, imagenet, cifar "
+    "or MEAN/STD. For metrics on activations.",
 )
 @click.option(
     "--answer",
     default="",
     type=WORDS,
     metavar="ENTRY|MODEL=ENTRY,...",
-    help="Which of several tensors is a network's answer, such as logits.",
+    help="Entry of the output to use if a network returns several tensors, such as logits.",
 )
 @click.option(
     "--fold",
@@ -80,7 +84,8 @@ __all__ = ["compare"]
     default="",
     type=WORDS,
     metavar="bgr|MODEL=bgr,...",
-    help="The order in which given networks take colors: rgb, or bgr of Caffe and OpenCV.",
+    help="Order of the color channels that pretrained networks expect: rgb, or bgr (Caffe, "
+    "OpenCV).",
 )
 @click.option(
     "--output",
@@ -102,7 +107,7 @@ def compare(
     scheduler: str | None,
     **options: Any,
 ) -> int:
-    """Compare networks by what they represent; train those that are not in the cache.
+    """Compare networks. Those that are not in the cache are trained first.
 
     Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
     """

@@ -12,13 +12,13 @@ from repsim_energy.registry import Kind, describe
 __all__ = ["datasets", "metrics", "models", "variants"]
 
 NO_MEANING = "(not described)"
-"""What is shown of an option that the docstring of its author does not describe."""
+"""Description of an option that the docstring does not describe."""
 
 
 def _list_command(kind: Kind, example: str) -> click.Command:
     @click.command(
         name=f"{kind}s",
-        help=f"List the {kind}s, those that match a pattern, or the options of one.\n\n"
+        help=f"List all {kind}s, those that match a pattern, or the options of one {kind}.\n\n"
         f"Examples: repsim {kind}s; repsim {kind}s {example}",
     )
     @click.argument("name", default="*")

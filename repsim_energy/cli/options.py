@@ -42,7 +42,7 @@ SCHEDULER = (
         "in the main process using all threads.",
     ),
 )
-"""Options that decide where networks are trained; results do not depend on them."""
+"""Options that decide where networks are trained. Results do not depend on them."""
 
 
 DEVICE = click.option(
@@ -103,12 +103,11 @@ def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> 
 
 
 def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) -> None:
-    """Refuse to write over a file that is read, such as a picture in a folder that is read.
+    """Refuse an output file that the command also reads, such as an image of the data set.
 
     Parameters
     ----------
-    models, datasets : specs; a value in them that is the name of a file or folder is one that is
-        read
+    models, datasets : specs. A value in them that is the path of a file or folder is read
     """
     if str(output) == "-":
         raise UsageError(
@@ -122,7 +121,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
     written = output.resolve()
     places = (written,) if written.suffix == ".nc" else (written, *written.parents)
     for value in {value for spec in specs for value in spec.options.values()}:
-        with contextlib.suppress(OSError, ValueError):  # no name of a file
+        with contextlib.suppress(OSError, ValueError):  # not the path of a file
             source = path_of(value)
             if source.exists() and any(place.samefile(source) for place in places):
                 raise UsageError(
@@ -132,7 +131,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
 
 
 def _refuse_streams(output: Path) -> None:
-    """Refuse the file into which standard output or error is led: its lines would be lost."""
+    """Refuse the file that standard output or error is redirected to; lines would be lost."""
     for stream, number in (("output", 1), ("error", 2)):
         with contextlib.suppress(OSError):  # a closed stream
             if output.is_file() and os.path.samestat(output.stat(), os.fstat(number)):

@@ -124,7 +124,10 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
 
 
 def _with_plugin(ctx: click.Context, name: str) -> tuple[Registry, str]:
-    """Return a registry with a plugin, and its name there; that of a file is without its folder."""
+    """Return a registry that contains a plugin, and the plugin's name in it.
+
+    A file is loaded, and its name in the registry is the last part of its path.
+    """
     registry = registry_of(ctx, strict=False)
     if not name.endswith(".py"):
         return registry, name

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with the time left on a terminal, a line per run elsewhere."""
+"""Progress on stderr: a bar on a terminal, a line per training elsewhere."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ __all__ = ["reporter_on_stderr"]
 
 @contextlib.contextmanager
 def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
-    """Give what shows how far a comparison is, unless it is to be quiet.
+    """Provide a reporter that shows the progress of training and of reading images.
 
-    Pictures that are read meanwhile are shown too.
+    Parameters
+    ----------
+    quiet : shows nothing
     """
     console = Console(stderr=True)
     if quiet:
@@ -46,7 +48,7 @@ def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
 
 
 class _Lines(Reporter):
-    """A line for each training."""
+    """Reporter that prints a line per training."""
 
     def announce(self, text: str) -> None:
         say(text)
@@ -63,7 +65,7 @@ def _pictures_line(done: int, pictures: int) -> None:
 
 
 class _Bars(_Lines):
-    """One bar for the run at hand and one for all runs; before them one for pictures."""
+    """Reporter with a bar for the images, for the current training, and for all trainings."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
@@ -72,7 +74,7 @@ class _Bars(_Lines):
         self._reading: list[TaskID] = []
 
     def pictures(self, done: int, pictures: int) -> None:
-        """Show how many of so many pictures have been read."""
+        """Show the number of images that were read."""
         if not self._reading:
             self._reading.append(self._bars.add_task("pictures"))
         self._bars.update(self._reading[0], total=pictures, completed=done)

@@ -81,14 +81,14 @@ def reproduce(
     if names == ("list",):
         _refuse_unused(options, names, ())
         rows = [[" ".join(experiment.names), experiment.title] for experiment in EXPERIMENTS]
-        print_rows(["name", "what it shows"], rows)
+        print_rows(["name", "content"], rows)
         return 0
     chosen = chosen_experiments(names)
     _refuse_unused(options, names, chosen)
     lazy.figures.check_matplotlib()
     setting = _setting(ctx, **options)
     make_folder(output, "choose another one with -o")
-    lazy.report.read_rows(output)  # a file in the way is refused before the work
+    lazy.report.read_rows(output)  # refuses foreign files before the work
     incomplete, unsaved = False, None
     for number, experiment in enumerate(chosen, 1):
         if not quiet:
@@ -99,7 +99,7 @@ def reproduce(
             )
         incomplete |= _show(ctx, experiment.name, row)
         unsaved = unsaved or problem
-    if unsaved is not None:  # such as a full disk: what was computed has been shown
+    if unsaved is not None:  # such as on a full disk; the numbers have been printed
         raise unsaved
     click.echo(f"written: {output / lazy.report.MARKDOWN}")
     return 3 if incomplete else 0
@@ -108,7 +108,7 @@ def reproduce(
 def _refuse_unused(
     options: Mapping[str, Any], names: Sequence[str], chosen: Sequence[Experiment]
 ) -> None:
-    """Refuse an option that makes no difference to any of the rows that are asked for."""
+    """Refuse an option that none of the selected experiments uses."""
     known = {option for experiment in EXPERIMENTS for option in experiment.uses}
     for option in sorted(known):
         if options[option] in (None, "auto") or any(option in one.uses for one in chosen):
@@ -121,7 +121,7 @@ def _refuse_unused(
 
 
 def _show(ctx: click.Context, name: str, row: dict[str, Any]) -> bool:
-    """Print a row, and return whether a part of it is missing or failed."""
+    """Print a row and return whether a part of it is missing or failed."""
     report = lazy.report
     print_rows(list(report.HEADER), report.table(row), ", ".join(row["names"]))
     for kind in ("missing", "failures"):

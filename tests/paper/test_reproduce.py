@@ -168,7 +168,10 @@ def test_the_list_names_every_row(repsim):
             ["fig8a", "--components", "0-99999999"],
             "got --components '0-99999999' with 100000000 numbers",
         ),
-        (["fig8a", "--seeds", "5-20000"], "got 19996 seeds '5-20000', expected at most 10000"),
+        (
+            ["fig8a", "--seeds", "5-20000"],
+            "got --seeds '5-20000' with 19996 numbers, expected at most 10000",
+        ),
         (["table1", "--recipe", "quick:epoch=2"], "epoch"),
         (["table1", "--dataset", "nothing"], "unknown dataset 'nothing'"),
         (["table1", "--seeds", "0"], "expected a number above 0"),
