@@ -1,4 +1,4 @@
-"""An architecture for repsim-energy: two convolutions and a linear read-out."""
+"""An architecture for repsim-energy: two convolutions and a linear classifier."""
 
 from __future__ import annotations
 

@@ -97,10 +97,10 @@ def _add_file(registry: Registry, file: PluginFile) -> None:
 
 
 def _add(registry: Registry, plugin: Plugin, load: Callable[[], Any]) -> None:
-    """Load a plugin and register its components; record all that fails as its problems.
+    """Load a plugin and register its components. Failures are recorded as its problems.
 
-    Each plugin has a plugin manager of its own: pluggy validates and calls its hooks, and no
-    plugin can change what another one offers.
+    Each plugin has a plugin manager of its own. pluggy validates and calls its hooks, and no
+    plugin can change the components of another one.
     """
     registry.plugins.append(plugin)
     module = _guarded(plugin, "cannot be loaded", load)

@@ -1,4 +1,4 @@
-"""A plugin's metric, whose failures are said in a line that names where it comes from."""
+"""Metrics of plugins, with checks of what they return."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["PluginMetric", "origins_of", "unchecked"]
 
 
 class PluginMetric:
-    """A metric as it is, except that what it raises and gives is checked.
+    """Metric of a plugin whose exceptions and return values are checked.
 
     Parameters
     ----------
-    metric : of a plugin; what else it has, such as ``batch``, is passed on
-    entry : where it comes from
+    metric : of a plugin. Its further attributes, such as ``batch``, are passed on
+    entry : of the metric, for error messages
     """
 
     name: str
@@ -44,14 +44,14 @@ class PluginMetric:
         self._remedy = f"see {entry.plugin.check_command}"
 
     def __getattr__(self, name: str) -> Any:
-        """Pass on what the metric declares, and what it may have beyond its interface."""
-        if name == "plain":  # not there yet, such as in a copy under way
+        """Return an attribute of the metric; methods are called with checks."""
+        if name == "plain":  # not set yet, such as while it is copied
             raise AttributeError(name)
         value = getattr(self.plain, name)
         return partial(self._call, name, value) if callable(value) else value
 
     def represent(self, subject: Any) -> Array:
-        """Return the metric's representation, which has to be an array of numbers."""
+        """Return the representation, after checking that it is an array of numbers."""
         import numpy as np  # here, so that listing names stays fast
 
         found = self._call("represent", self.plain.represent, subject)
@@ -60,9 +60,9 @@ class PluginMetric:
         return found
 
     def compare(self, a: Array, b: Array) -> float:
-        """Return the metric's value, which has to be a number.
+        """Return the value, after checking that it is a number.
 
-        NaN is worth a warning, unless a representation has said already that it is undefined.
+        NaN gives a warning, unless a representation contains NaN already.
         """
         import numpy as np
 
@@ -70,12 +70,12 @@ class PluginMetric:
         if not isinstance(found, float | int | np.floating):
             raise self._wrong("compare", found, "a float")
         if math.isnan(found) and not (np.isnan(a).any() or np.isnan(b).any()):
-            message = f"{self._what} gives NaN where it is undefined; {self._remedy}"
+            message = f"{self._what} returns NaN: the value is undefined; {self._remedy}"
             warnings.warn(message, UndefinedSimilarityWarning, stacklevel=2)
         return float(found)
 
     def null_interval(self, a: Array, b: Array) -> tuple[float, float]:
-        """Return the metric's null interval, which has to be two numbers."""
+        """Return the null interval, after checking that it is two numbers."""
         found = self._call("null_interval", self.plain.null_interval, a, b)
         if not isinstance(found, tuple) or len(found) != 2:
             raise self._wrong("null_interval", found, "two numbers")
@@ -93,7 +93,9 @@ class PluginMetric:
 
     def _wrong(self, name: str, found: Any, expected: str) -> PluginError:
         got = type(found).__name__
-        return PluginError(f"{self._what}: {name} gave {got}, expected {expected}; {self._remedy}")
+        return PluginError(
+            f"{self._what}: {name} returned {got}, expected {expected}; {self._remedy}"
+        )
 
 
 def unchecked(metric: Metric) -> Metric:
