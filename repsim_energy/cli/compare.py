@@ -35,8 +35,9 @@ __all__ = ["compare"]
 @click.option(
     "--stage",
     default="auto",
+    metavar="auto|init|trained|change",
     show_default=True,
-    help="Filters to compare: init, trained, change (trained - init), or auto: change if every "
+    help="Filters to compare: before training, after, or their difference. auto: change if every "
     "initialization is known, else trained. For metrics on filters.",
 )
 @click.option(

@@ -46,7 +46,11 @@ SCHEDULER = (
 
 
 DEVICE = click.option(
-    "--device", default="auto", show_default=True, help="Device to train on: auto, cpu or cuda."
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda",
+    help="Device to compute on.",
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Do not show progress on stderr.")
 
