@@ -111,7 +111,7 @@ def _add(registry: Registry, plugin: Plugin, load: Callable[[], Any]) -> None:
     register = partial(manager.register, module)
     if _guarded(plugin, "does not keep to the hooks", register) is FAILED:
         return
-    callers = manager.get_hookcallers(module) or []
+    callers = list(dict.fromkeys(manager.get_hookcallers(module) or []))  # each once
     if not callers:
         plugin.problems.append(f"has no hook, expected at least one of {', '.join(HOOKS)}")
     try:
