@@ -1,4 +1,4 @@
-"""The errors of repsim-energy. Every message says what it got, what it expected and what to do."""
+"""Errors and warnings. Every message gives the value found, the value expected and a remedy."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ class RepsimError(Exception):
 
 
 class UsageError(RepsimError):
-    """A name, key, option or argument that cannot be used as given."""
+    """Invalid name, key, option or argument."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError):
-    """A name that is not known, such as that of a metric or an option."""
+    """Unknown name, such as of a metric, a model or an option."""
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-        """Return the error for a name that is not among the known ones; suggest the closest.
+        """Return the error for a name that is not known, with the closest known name.
 
         Parameters
         ----------
-        kind : of the thing that has the name
-        name : that is not known
-        known : the names that are; at most 50 are listed
+        kind : such as ``metric``
+        name : unknown name
+        known : known names, of which at most 50 are listed
 
         Examples
         --------
@@ -72,53 +72,53 @@ class UnknownNameError(UsageError):
 
 
 class ShapeError(UsageError):
-    """Arrays whose shapes do not fit together."""
+    """Arrays of incompatible shapes."""
 
 
 class DataError(UsageError):
-    """Images or features without a defined answer: empty, constant, not finite, too few."""
+    """Images or features that are empty, constant, not finite or too few for a defined result."""
 
 
 class FileError(RepsimError):
-    """A file that is missing its content, corrupt, foreign or not to be trusted."""
+    """File that is incomplete, corrupt, of another format or untrusted."""
 
     exit_code = 4
 
 
 class TrainingError(RepsimError):
-    """A training that could not be brought to its end."""
+    """Training that failed."""
 
 
 class PluginError(RepsimError):
-    """A plugin that cannot be loaded or does not keep to its hook."""
+    """Plugin that cannot be loaded, fails, or violates the rules of its hook."""
 
 
 class RepsimWarning(UserWarning):
-    """The root of all warnings of this package."""
+    """Base class of all warnings of this package."""
 
 
 class UndefinedSimilarityWarning(RepsimWarning):
-    """A similarity is undefined and returned as NaN."""
+    """Similarity that is undefined and returned as NaN."""
 
 
 class FlatProfileWarning(UndefinedSimilarityWarning):
-    """A constant profile has no Pearson correlation."""
+    """Constant profile, which has no Pearson correlation."""
 
 
 class InitializationWarning(RepsimWarning):
-    """A network that is compared after training has hardly left its initialization."""
+    """First layer that training has hardly changed."""
 
 
 class UndescribedOptionWarning(RepsimWarning):
-    """The docstring of something that a plugin offers does not describe an option."""
+    """Option of a plugin's component that its docstring does not describe."""
 
 
 class PluginWarning(RepsimWarning):
-    """A plugin was left out, wholly or in part."""
+    """Plugin that was left out, wholly or in part."""
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what went wrong, in one short line; of an error that is not ours with its type.
+    """Return the message of an error in one short line, with the type if it is not ours.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def first_few(names: Sequence[str], most: int) -> str:
-    """Return names with commas between them, and how many more there are.
+    """Return the first names, separated by commas, and the number of the others.
 
     Examples
     --------
@@ -148,10 +148,9 @@ unknown_name = UnknownNameError.among
 
 
 def visible(text: str) -> str:
-    r"""Return a text in which every character can be seen, printed and stored.
+    r"""Return a text whose characters can all be printed and stored.
 
-    File names are bytes: those that are not UTF-8, and control characters, are written with a
-    backslash.
+    Control characters, and bytes of file names that are not UTF-8, become backslash escapes.
 
     Examples
     --------

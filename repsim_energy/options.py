@@ -1,6 +1,6 @@
-"""The options of a callable: its keyword arguments, by name, type and default.
+"""Options of a component: the keyword arguments of its signature.
 
-They come from its signature, and what a user types for them is checked before anything runs.
+The text that a user types for them is converted and checked before anything runs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ __all__ = ["Option", "as_typed", "bind_options", "options_of", "path_of", "takes
 
 @dataclass(frozen=True)
 class Option:
-    """One keyword argument of a callable, in words.
+    """Description of one keyword argument of a callable.
 
     Parameters
     ----------
-    default : the value that it has where none is given
-    required : whether it has no default
-    meaning : what it does; empty where its docstring does not say
+    name : of the argument
+    type : in words
+    default : as a user would type it; empty if the option is required
+    required : whether there is no default
+    meaning : from the docstring; empty if it is not described
     """
 
     name: str
@@ -54,7 +56,7 @@ def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
 
 
 def takes_train(variant: Callable[..., Any]) -> bool:
-    """Return whether a variant asks for the training split, in a second parameter ``train``."""
+    """Return whether the second parameter of a variant is ``train``, the training split."""
     return list(_parameters(variant, 1))[:1] == ["train"]
 
 
@@ -78,7 +80,7 @@ def bind_options(
     target : the callable whose keyword arguments are the options
     options : as text from a spec, or as values from Python
     skip : how many leading parameters are not options
-    what : what to call the thing in an error, such as ``model 'vgg11'``
+    what : name of the component for errors, such as ``model 'vgg11'``
     converters : for annotations beyond bool, int, float, str, Path, Literal and tuple[str, ...]
 
     Raises
@@ -120,7 +122,7 @@ def _parameters(target: Callable[..., Any], skip: int) -> dict[str, inspect.Para
 
 
 def _names_around(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the names of the module that a function, class or callable object is written in."""
+    """Return the global names of the module that defines a function, class or callable object."""
     while isinstance(target, partial):
         target = target.func
     if inspect.isclass(target):
@@ -132,7 +134,7 @@ def _names_around(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
-    """Return an annotation; text that only a type checker can read stays text."""
+    """Return an annotation as an object, or as text if it cannot be evaluated."""
     if not isinstance(annotation, str):
         return annotation
     try:

@@ -1,8 +1,8 @@
-"""What a user types: ``NAME[:key=value]...``, chained with ``+``, listed with ``,``.
+"""Specs of users: ``NAME[:key=value]...``, chained by ``+`` and listed by ``,``.
 
-A value in quotes, ``path='a+b,c'``, is taken as it is; a quote in it is written twice.
+A quoted value, ``path='a+b,c'``, may contain separators. A quote inside it is doubled.
 
-Options are the keyword arguments of the callable behind the name (:mod:`repsim_energy.options`).
+Options are the keyword arguments of the component with that name (:mod:`repsim_energy.options`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 MOST_SEEDS = 10_000
-"""How many seeds may be asked for: by their number, a range or a list, on all ways."""
+"""Maximum number of seeds of a comparison."""
 
-MOST_JOINED = 8
-"""Separators that the name of a file is looked for with."""
+MAX_SEPARATORS = 8
+"""Maximum number of separators in an unquoted path that is looked for."""
 
 _OPTION = re.compile(r":(?=[A-Za-z_]\w*=)")
 _NAME = re.compile(r"[A-Za-z0-9_][\w./-]*")
@@ -41,7 +41,7 @@ _LIST, _CHAIN = re.compile(","), re.compile(r"\+")
 
 @dataclass(frozen=True)
 class Spec:
-    """A name and the options given with it, still as text."""
+    """Name and options of a spec, as text."""
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
@@ -160,7 +160,7 @@ def _unquoted(value: str, text: str) -> str:
 
 
 def _split(separator: re.Pattern[str], text: str) -> list[str]:
-    """Return the parts between separators, of which those in quotes are none."""
+    """Return the parts between separators that are not in quotes."""
     quoted = [match.span() for match in _QUOTED.finditer(text)]
     parts, start = [], 0
     for match in separator.finditer(text):
@@ -171,12 +171,16 @@ def _split(separator: re.Pattern[str], text: str) -> list[str]:
 
 
 def _check_path(text: str, pair: str, separator: str, following: list[str]) -> None:
-    """Refuse a value without quotes that names another file with blanks, or with what follows."""
+    """Refuse an ambiguous path without quotes.
+
+    The path is ambiguous if it is also the beginning of the path of another existing file, which
+    contains the separator and following text, or blanks at the end.
+    """
     key, _, value = pair.partition("=")
     taken = value if following and separator == ":" else value.rstrip()
     if value[:1] in ("'", '"'):
         return
-    for count in range(min(len(following), MOST_JOINED) + 1):
+    for count in range(min(len(following), MAX_SEPARATORS) + 1):
         whole = separator.join([value, *following[:count]])
         for path in (whole, whole.rstrip()):
             if path not in (taken, value.rstrip()) and _is_another(path, taken):
@@ -185,11 +189,11 @@ def _check_path(text: str, pair: str, separator: str, following: list[str]) -> N
 
 
 def _paths_joined(parts: list[str]) -> list[str]:
-    """Return the parts of a chain; those that together name the only file that is there are one."""
+    """Return the parts of a chain, after joining those that together are an existing path."""
     first, *rest = parts
     head, equals, value = first.rpartition("=")
     found = []
-    for count in range(min(len(rest), MOST_JOINED), 0, -1) if equals else ():
+    for count in range(min(len(rest), MAX_SEPARATORS), 0, -1) if equals else ():
         name, *options = _split(_OPTION, rest[count - 1])
         begun = [value, *rest[: count - 1]]
         wholes = {"+".join([*begun, rest[count - 1]]): "", "+".join([*begun, name]): ""}
@@ -221,7 +225,7 @@ def is_there(path: str) -> bool:
 
 
 def _is_another(path: str, taken: str) -> bool:
-    """Return whether a path is there, and not another way to write the one that is taken."""
+    """Return whether a path exists and is not the same file as another path."""
     if not is_there(path):
         return False
     return not is_there(taken) or not path_of(path).samefile(path_of(taken))

@@ -1,4 +1,4 @@
-"""The command ``repsim``: one module per command; parse, call, print."""
+"""The command ``repsim``, with one module per subcommand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command group, and what becomes of errors, warnings and interruptions."""
+"""The command group ``repsim``, with its handling of errors, warnings and interruptions."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from repsim_energy.versions import OWN, version_of
 
 __all__ = ["main", "registry_of", "repsim", "say"]
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What the system says where a file, into which output is led, cannot grow."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Error numbers of output that is redirected to a file on a full disk."""
 
 COMMANDS = {
     "compare": "compare:compare",
@@ -47,7 +47,7 @@ FORMER = {"plugin": "plugins:moved"}
 
 class _Commands(click.RichGroup):
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; its errors name the options of the command line."""
+        """Run the command, and let its errors name options of the command line."""
         try:
             return super().invoke(ctx)
         except RepsimError as error:
@@ -115,10 +115,10 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 )
 @click.pass_context
 def repsim(ctx: click.Context, files: tuple[str, ...], no_plugins: bool) -> None:
-    """Compare what neural networks represent.
+    """Compare neural networks by their first-layer filters or by their activations.
 
-    Lists are separated by commas. A spec is NAME[:key=value]..., a variant of a data set is
-    chained with +, such as cifar10:classes=cat/dog+random_labels.
+    Lists are separated by commas. A spec is a name with options, NAME[:key=value]... Variants of
+    a data set follow after +, as in cifar10:classes=cat/dog+random_labels.
     """
     if ctx.get_parameter_source("files") is ParameterSource.ENVIRONMENT:
         files = tuple(file for file in files if file)  # a separator at an end separates nothing
@@ -126,15 +126,16 @@ def repsim(ctx: click.Context, files: tuple[str, ...], no_plugins: bool) -> None
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command and leave with its exit code.
+    """Run the command and exit.
 
-    0 ok, 1 failed, 2 usage, 3 partial, 4 corrupt or untrusted file, 130 interrupted.
+    The exit code is 0 for success, 1 for a failure, 2 for wrong usage, 3 if a part of the work
+    failed, 4 for a corrupt or untrusted file, and 130 for an interruption.
     """
     _show_warnings_in_one_line()
     _write_every_character()
     try:
         code = repsim.main(args, standalone_mode=False)
-        if sys.stdout is not None:  # which is closed otherwise
+        if sys.stdout is not None:  # None if it is closed
             sys.stdout.flush()
     except Exit as stop:
         code = stop.exit_code
@@ -145,7 +146,7 @@ def main(args: Sequence[str] | None = None) -> None:
         say(f"error: {' '.join(str(error).split())}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted: finished runs are kept, the same command goes on there")
+        say("interrupted: finished runs are kept, the same command continues from there")
         code = 130
     except (
         BrokenPipeError,
@@ -156,7 +157,7 @@ def main(args: Sequence[str] | None = None) -> None:
         _mute(sys.stdout)
         code = 0
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
         _mute(sys.stdout)
         say(f"error: the output could not be written ({error.strerror}); free some space")
@@ -164,28 +165,28 @@ def main(args: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-PLAIN = {"±": "+-", "–": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "*"}
-"""What stands for a character in output that cannot hold it; others are written as escapes."""
+REPLACEMENTS = {"±": "+-", "–": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "*"}
+"""Character -> text for output whose encoding lacks the character. Others become escapes."""
 
 
 def say(text: str) -> None:
-    """Print a line on stderr; where a full disk does not take it, the command goes on silently."""
+    """Print a line on stderr. On a full disk the line is lost and the command continues."""
     try:
         click.echo(text, err=True)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
         _mute(sys.stderr)
 
 
 def _mute(stream: TextIO) -> None:
-    """Let nothing come of what is written from now on, what waits to be written included."""
+    """Discard all further output of a stream, including buffered output."""
     with contextlib.suppress(OSError, ValueError):  # a stream without a file behind it
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write_every_character() -> None:
-    """Let no character end a command: output may be ASCII, and a file name need not be UTF-8."""
+    """Replace characters that the output cannot encode, such as of file names, by escapes."""
     codecs.register_error("repsim_plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -196,12 +197,12 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    escaped = (PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in text)
+    escaped = (REPLACEMENTS.get(c) or c.encode("ascii", "backslashreplace").decode() for c in text)
     return "".join(escaped), error.end
 
 
 def _show_warnings_in_one_line() -> None:
-    if not sys.warnoptions:  # what the user asked of Python goes first
+    if not sys.warnoptions:  # options of Python itself take precedence
         warnings.simplefilter("ignore")
         warnings.simplefilter("default", RepsimWarning)
     shown = warnings.showwarning
@@ -218,7 +219,7 @@ def _show_warnings_in_one_line() -> None:
         if issubclass(category, RepsimWarning):
             line = " ".join(str(message).split())
             text = in_options(line, click.get_current_context(silent=True))
-            if text not in said:  # Python itself tells apart from where in the code it comes
+            if text not in said:  # Python distinguishes warnings by their place in the code
                 said.add(text)
                 say(f"warning: {text}")
         else:
@@ -275,7 +276,7 @@ def registry_of(
     """
     selected = ctx.find_object(Plugins)
     assert selected is not None
-    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():  # plugins may print
         if not warn:
             warnings.simplefilter("ignore", PluginWarning)
         return load_registry([*selected.files, *files], installed=selected.installed, strict=strict)

@@ -12,11 +12,11 @@ import rich_click as click
 
 import repsim_energy as rs
 from repsim_energy.cli.app import in_options, registry_of, say
-from repsim_energy.cli.options import parse_seeds, parse_words, refuse_inputs, training_options
+from repsim_energy.cli.options import refuse_inputs, training_options
+from repsim_energy.cli.parameters import LIST, WORDS
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_json, print_result
 from repsim_energy.errors import RepsimError, visible
-from repsim_energy.specs import split_list
 from repsim_energy.storage import check_writable
 
 if TYPE_CHECKING:
@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "report_failures"]
 
-WORDS = ("normalize", "answer", "fold", "channels")
-"""Options that take one word for all models, or a word for each model."""
-
 
 @click.command()
 @click.option(
-    "--metric", default="energy", show_default=True, metavar="SPEC", help="See: repsim metrics."
+    "--metric",
+    default="energy",
+    show_default=True,
+    metavar="SPEC",
+    help="Metric to compare by, see repsim metrics.",
 )
 @training_options
 @click.option(
     "--stage",
     default="auto",
+    metavar="auto|init|trained|change",
     show_default=True,
     help="init, trained, change (trained minus init), or auto: change if all initial weights are "
     "known, else trained. For metrics on filters.",
@@ -45,9 +47,10 @@ WORDS = ("normalize", "answer", "fold", "channels")
     "layers",
     default="first",
     show_default=True,
+    type=LIST,
     metavar="NAME,...",
-    help="first, output, names of submodules, or convs for all convolutions. For metrics on "
-    "activations.",
+    help="Layers to compare: first, output, convs (all convolutions), or names of submodules. For "
+    "metrics on activations.",
 )
 @click.option(
     "--images",
@@ -58,23 +61,31 @@ WORDS = ("normalize", "answer", "fold", "channels")
 )
 @click.option(
     "--normalize",
+    default="auto",
+    type=WORDS,
     metavar="WORD|MODEL=WORD,...",
     help="Normalization of images for given networks: auto, none, dataset, imagenet, cifar or "
     "MEAN/STD. For metrics on activations.",
 )
 @click.option(
     "--answer",
+    default="",
+    type=WORDS,
     metavar="ENTRY|MODEL=ENTRY,...",
     help="For networks with several outputs: which one to use, such as logits.",
 )
 @click.option(
     "--fold",
+    default="",
+    type=WORDS,
     metavar="bn|MODEL=bn,...",
     help="Fold the batch norm that follows the first layer into its filters. For metrics on "
     "filters.",
 )
 @click.option(
     "--channels",
+    default="",
+    type=WORDS,
     metavar="bgr|MODEL=bgr,...",
     help="Order of the color channels of given networks: rgb, or bgr (Caffe, OpenCV).",
 )
@@ -90,13 +101,11 @@ WORDS = ("normalize", "answer", "fold", "channels")
 def compare(
     ctx: click.Context,
     /,
-    models: str,
-    dataset: str,
+    models: list[str],
+    dataset: list[str],
     output: Path | None,
     as_json: bool,
     quiet: bool,
-    layers: str,
-    seeds: str,
     scheduler: str | None,
     **options: Any,
 ) -> int:
@@ -105,16 +114,12 @@ def compare(
     Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
     """
     if output is not None:
-        refuse_inputs(output, split_list(models), split_list(dataset))
+        refuse_inputs(output, models, dataset)
         check_writable(output)
-    for name in WORDS:
-        options |= parse_words(name, options.pop(name))
     with reporter_on_stderr(quiet) as reporter, redirect_stdout(sys.stderr):  # networks may print
         result = rs.compare(
-            split_list(models),
-            split_list(dataset),
-            layers=split_list(layers),
-            seeds=parse_seeds(seeds),
+            models,
+            dataset,
             reporter=reporter,
             registry=registry_of(ctx),
             scheduler=scheduler or "local",

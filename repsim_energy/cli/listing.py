@@ -7,18 +7,18 @@ import rich_click as click
 from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.options import Option
-from repsim_energy.registry.plugins import Kind
+from repsim_energy.registry import Kind, describe
 
 __all__ = ["datasets", "metrics", "models", "variants"]
 
 NO_MEANING = "(not described)"
-"""What is shown of an option that the docstring of its author does not describe."""
+"""Description of an option that the docstring does not describe."""
 
 
 def _list_command(kind: Kind, example: str) -> click.Command:
     @click.command(
         name=f"{kind}s",
-        help=f"List the {kind}s, those that match a pattern, or the options of one.\n\n"
+        help=f"List all {kind}s, those that match a pattern, or the options of one {kind}.\n\n"
         f"Examples: repsim {kind}s; repsim {kind}s {example}",
     )
     @click.argument("name", default="*")
@@ -31,8 +31,6 @@ def _list_command(kind: Kind, example: str) -> click.Command:
             ]
             print_rows([kind, "from"], rows)
             return
-        from repsim_energy.registry import describe
-
         summary, options = describe(registry, kind, name)
         click.echo(f"{name}: {summary}")
         if options:

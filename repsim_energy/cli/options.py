@@ -1,26 +1,25 @@
-"""Options that several commands have, and how their text is read."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
+from repsim_energy.cli.parameters import LIST, SEEDS
 from repsim_energy.errors import UsageError
 from repsim_energy.options import path_of
 from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.model_names import label_and_spec
-from repsim_energy.specs import MOST_SEEDS, parse_chain, parse_spec, split_list
+from repsim_energy.specs import parse_chain, parse_spec
 
 __all__ = [
-    "parse_numbers",
-    "parse_seeds",
-    "parse_words",
+    "DEVICE",
+    "QUIET",
     "refuse_inputs",
     "scheduler_options",
     "training_options",
@@ -32,58 +31,72 @@ SCHEDULER = (
     click.option(
         "--scheduler",
         metavar="local[:N]|tcp://HOST:PORT",
-        help="Who trains: N processes of this machine, or the Dask cluster there. "
+        help="Where to train: local[:N] worker processes, or a Dask cluster (tcp://HOST:PORT). "
         "[default: local, one process per usable core]",
     ),
     click.option(
         "--jobs",
         "-j",
         type=click.IntRange(min=1),
-        help="As local:N. One thread a process; 1 trains in this process with all threads.",
+        help="Number of worker processes (= --scheduler local:N), one thread each. With 1, train "
+        "in the main process using all threads.",
     ),
 )
-"""Options that decide where runs are trained, and never what comes out."""
+"""Options that decide where networks are trained. Results do not depend on them."""
+
+
+DEVICE = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda",
+    help="Device to compute on.",
+)
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Do not show progress on stderr.")
 
 
 def training_options(command: Command) -> Command:
-    """Add the options that decide a training."""
+    """Add the options of commands that train networks."""
     options = [
         click.option(
             "--models",
             required=True,
+            type=LIST,
             metavar="[LABEL=]SPEC|FILE,...",
-            help="See: repsim models. A file of weights is one too.",
+            help="Models to compare or train, see repsim models; or files of weights.",
         ),
         click.option(
             "--dataset",
             default="deadleaves",
             show_default=True,
+            type=LIST,
             metavar="SPEC[+VARIANT],...",
-            help="See: repsim datasets and repsim variants.",
+            help="Data sets, see repsim datasets and repsim variants; or paths of images.",
         ),
         click.option(
             "--seeds",
             default="2",
             show_default=True,
+            type=SEEDS,
             metavar="N|A-B|A,B,...",
-            help="How many, a range, or which.",
+            help="Seeds: a count (3), a range (0-4) or a list (0,3,7).",
         ),
         click.option(
             "--recipe",
             default="quick",
             show_default=True,
             metavar="SPEC",
-            help="quick or paper, with changes: quick:epochs=20:batch=64:lr=0.05.",
+            help="Training recipe: quick or paper, with changes such as quick:epochs=20:lr=0.05.",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+        DEVICE,
         *SCHEDULER,
-        click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
+        QUIET,
     ]
     return _with(options, command)
 
 
 def scheduler_options(command: Command) -> Command:
-    """Add the options that decide where runs are trained."""
+    """Add the options that decide where networks are trained."""
     return _with(SCHEDULER, command)
 
 
@@ -94,12 +107,11 @@ def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> 
 
 
 def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) -> None:
-    """Refuse to write over a file that is read, such as a picture in a folder that is read.
+    """Refuse an output file that the command also reads, such as an image of the data set.
 
     Parameters
     ----------
-    models, datasets : specs; a value in them that is the name of a file or folder is one that is
-        read
+    models, datasets : specs. A value in them that is the path of a file or folder is read
     """
     if str(output) == "-":
         raise UsageError(
@@ -113,7 +125,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
     written = output.resolve()
     places = (written,) if written.suffix == ".nc" else (written, *written.parents)
     for value in {value for spec in specs for value in spec.options.values()}:
-        with contextlib.suppress(OSError, ValueError):  # no name of a file
+        with contextlib.suppress(OSError, ValueError):  # not the path of a file
             source = path_of(value)
             if source.exists() and any(place.samefile(source) for place in places):
                 raise UsageError(
@@ -123,7 +135,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
 
 
 def _refuse_streams(output: Path) -> None:
-    """Refuse the file into which standard output or error is led: its lines would be lost."""
+    """Refuse the file that standard output or error is redirected to; lines would be lost."""
     for stream, number in (("output", 1), ("error", 2)):
         with contextlib.suppress(OSError):  # a closed stream
             if output.is_file() and os.path.samestat(output.stat(), os.fstat(number)):
@@ -134,83 +146,3 @@ def _refuse_streams(output: Path) -> None:
 
 def _no_name(_: str) -> bool:
     return False
-
-
-def parse_seeds(text: str) -> int | list[int]:
-    """Return a number of seeds, or the seeds themselves.
-
-    Examples
-    --------
-    >>> parse_seeds("3"), parse_seeds("2-4"), parse_seeds("0,7")
-    (3, [2, 3, 4], [0, 7])
-    """
-    if re.fullmatch(r"\d{1,20}", text):
-        if int(text) > MOST_SEEDS:
-            raise UsageError(
-                f"got {text} seeds, expected at most {MOST_SEEDS}; the one seed {text} is written "
-                f"--seeds {text}-{text}"
-            )
-        if int(text) > 0:
-            return int(text)
-    elif numbers := parse_numbers(text, "seeds"):
-        return numbers
-    raise UsageError(
-        f"got seeds '{text[:40]}', expected a number above 0, a range 0-4 or a list 0,3,7"
-    )
-
-
-def parse_words(option: str, text: str | None) -> dict[str, Any]:
-    """Return an option of ``compare``: one word for all models, or a word for each that is named.
-
-    Parameters
-    ----------
-    option : its name
-    text : as typed; ``None`` where it was not, which leaves it out
-
-    Examples
-    --------
-    >>> parse_words("fold", "bn"), parse_words("fold", "a=bn,vgg11:width=0.5=bn")
-    ({'fold': 'bn'}, {'fold': {'a': 'bn', 'vgg11:width=0.5': 'bn'}})
-    """
-    if text is None:
-        return {}
-    parts = [part.rpartition("=") for part in split_list(text)]
-    words = {label: word for label, equals, word in parts if equals}
-    if not words and len(parts) == 1:
-        return {option: text}
-    if len(words) < len(parts) or not all(words) or not all(words.values()):
-        raise UsageError(
-            f"got --{option} {text}, expected one word for all models, or MODEL=WORD,..., each "
-            "model once"
-        )
-    return {option: words}
-
-
-def parse_numbers(text: str, what: str) -> list[int]:
-    """Return the numbers of a range or a list; nothing where the text is neither.
-
-    Raises
-    ------
-    UsageError
-        For more of them than seeds may be asked for; the list is not made.
-
-    Examples
-    --------
-    >>> parse_numbers("2-4", "seeds"), parse_numbers("0,7", "seeds"), parse_numbers("4-2", "seeds")
-    ([2, 3, 4], [0, 7], [])
-    """
-    if match := re.fullmatch(r"(\d{1,20})-(\d{1,20})", text):
-        first, last = int(match[1]), int(match[2])
-        _check_count(last - first + 1, text, what)
-        return list(range(first, last + 1))
-    if re.fullmatch(r"\d{1,20}(,\d{1,20})*", text):
-        _check_count(text.count(",") + 1, text, what)
-        return [int(part) for part in text.split(",")]
-    return []
-
-
-def _check_count(count: int, text: str, what: str) -> None:
-    if count > MOST_SEEDS:
-        raise UsageError(
-            f"got {count} {what} '{text[:40]}', expected at most {MOST_SEEDS}; take fewer at a time"
-        )

@@ -10,6 +10,7 @@ from typing import get_args
 
 import rich_click as click
 
+from repsim_energy.cli import lazy
 from repsim_energy.cli.app import in_options, registry_of
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
@@ -101,11 +102,9 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
     NAME is the name of an installed distribution, or the path of a single file. The exit code is 1
     if a rule is broken.
     """
-    from repsim_energy.testing.distribution import check_plugin
-
     reports = []
     registry, name = _with_plugin(ctx, name)
-    for report in check_plugin(registry, name, specs):
+    for report in lazy.distribution.check_plugin(registry, name, specs):
         reports.append(report)
         if as_json:
             continue
@@ -125,7 +124,10 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
 
 
 def _with_plugin(ctx: click.Context, name: str) -> tuple[Registry, str]:
-    """Return a registry with a plugin, and its name there; that of a file is without its folder."""
+    """Return a registry that contains a plugin, and the plugin's name in it.
+
+    A file is loaded, and its name in the registry is the last part of its path.
+    """
     registry = registry_of(ctx, strict=False)
     if not name.endswith(".py"):
         return registry, name

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with the time left on a terminal, a line per run elsewhere."""
+"""Progress on stderr: a bar on a terminal, a line per training elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from repsim_energy.cli import lazy
 from repsim_energy.cli.app import say
 from repsim_energy.errors import visible
 from repsim_energy.progress import Progress, Reporter
@@ -18,18 +19,18 @@ __all__ = ["reporter_on_stderr"]
 
 @contextlib.contextmanager
 def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
-    """Give what shows how far a comparison is, unless it is to be quiet.
+    """Provide a reporter that shows the progress of training and of reading images.
 
-    Pictures that are read meanwhile are shown too.
+    Parameters
+    ----------
+    quiet : shows nothing
     """
     console = Console(stderr=True)
     if quiet:
         yield Reporter()
         return
-    from repsim_energy.data.pictures import watched
-
     if not console.is_terminal:
-        with watched(_pictures_line):
+        with lazy.pictures.watched(_pictures_line):
             yield _Lines()
     else:
         columns = (
@@ -42,12 +43,12 @@ def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
         )
         with Bars(*columns, console=console) as bars:
             shown = _Bars(bars)
-            with watched(shown.pictures):
+            with lazy.pictures.watched(shown.pictures):
                 yield shown
 
 
 class _Lines(Reporter):
-    """A line for each training."""
+    """Reporter that prints a line per training."""
 
     def announce(self, text: str) -> None:
         say(text)
@@ -64,7 +65,7 @@ def _pictures_line(done: int, pictures: int) -> None:
 
 
 class _Bars(_Lines):
-    """One bar for the run at hand and one for all runs; before them one for pictures."""
+    """Reporter with a bar for the images, for the current training, and for all trainings."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
@@ -73,7 +74,7 @@ class _Bars(_Lines):
         self._reading: list[TaskID] = []
 
     def pictures(self, done: int, pictures: int) -> None:
-        """Show how many of so many pictures have been read."""
+        """Show the number of images that were read."""
         if not self._reading:
             self._reading.append(self._bars.add_task("pictures"))
         self._bars.update(self._reading[0], total=pictures, completed=done)

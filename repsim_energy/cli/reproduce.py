@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from repsim_energy.cli import lazy
 from repsim_energy.cli.app import in_options, registry_of, say
-from repsim_energy.cli.options import parse_numbers, parse_seeds, scheduler_options
+from repsim_energy.cli.options import DEVICE, QUIET, scheduler_options
+from repsim_energy.cli.parameters import NUMBERS, SEEDS
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
@@ -28,22 +30,37 @@ __all__ = ["reproduce"]
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="list|all|NAME...")
-@click.option("--dataset", metavar="SPEC", help="The CIFAR-10 images. [default: by --scale]")
-@click.option("--cifar100", metavar="SPEC", help="The CIFAR-100 images.")
+@click.option("--dataset", metavar="SPEC", help="CIFAR-10 images. [default: by --scale]")
+@click.option("--cifar100", metavar="SPEC", help="CIFAR-100 images.")
 @click.option("--celeba", metavar="SPEC", help="CelebA images in two classes.")
-@click.option("--imagenet", metavar="SPEC", help="ImageNet images; also fetches weights.")
+@click.option(
+    "--imagenet", metavar="SPEC", help="ImageNet images. Pretrained weights are then downloaded."
+)
 @click.option(
     "--scale",
     type=click.Choice(list(SCALES)),
     default="cpu",
     show_default=True,
-    help="smoke tries the plumbing, cpu is for a desk computer, full has the paper's sizes.",
+    help="Problem size: smoke (tiny, under a minute), cpu (about 75 min on 4 cores), full (the "
+    "paper's sizes, GPU).",
 )
-@click.option("--seeds", metavar="N|A-B|A,B,...", help="[default: by --scale]")
-@click.option("--recipe", metavar="SPEC", help="[default: by --scale]")
-@click.option("--components", metavar="A-B|A,B,...", help="For fig8a and fig8b.")
+@click.option(
+    "--seeds",
+    type=SEEDS,
+    metavar="N|A-B|A,B,...",
+    help="Seeds: a count (3), a range (0-4) or a list (0,3,7). [default: by --scale]",
+)
+@click.option(
+    "--recipe", metavar="SPEC", help="Training recipe, such as paper. [default: by --scale]"
+)
+@click.option(
+    "--components",
+    type=NUMBERS,
+    metavar="A-B|A,B,...",
+    help="Components of fig8a and fig8b. [default: by --scale]",
+)
 @scheduler_options
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@DEVICE
 @click.option(
     "--output",
     "-o",
@@ -51,8 +68,9 @@ __all__ = ["reproduce"]
     default=Path("reproduction"),
     show_default=True,
     metavar="DIR",
+    help="Directory for tables, figures and results.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
+@QUIET
 @click.pass_context
 def reproduce(
     ctx: click.Context, /, names: tuple[str, ...], output: Path, quiet: bool, **options: Any
@@ -64,37 +82,34 @@ def reproduce(
     if names == ("list",):
         _refuse_unused(options, names, ())
         rows = [[" ".join(experiment.names), experiment.title] for experiment in EXPERIMENTS]
-        print_rows(["name", "what it shows"], rows)
+        print_rows(["name", "content"], rows)
         return 0
     chosen = select_experiments(names)
     _refuse_unused(options, names, chosen)
-    from repsim_energy.paper.figures import check_matplotlib
-
-    check_matplotlib()
+    lazy.figures.check_matplotlib()
     setting = _setting(ctx, **options)
-    from repsim_energy.paper import report
-    from repsim_energy.paper.run import reproduce as run_one
-
     make_folder(output, "choose another one with -o")
-    report.read_rows(output)  # a file in the way is refused before the work
+    lazy.report.read_rows(output)  # refuses foreign files before the work
     incomplete, unsaved = False, None
     for number, experiment in enumerate(chosen, 1):
         if not quiet:
             say(f"{experiment.name}, {number} of {len(chosen)}")
         with reporter_on_stderr(quiet) as reporter:
-            row, problem = run_one(experiment, replace(setting, reporter=reporter), output)
+            row, problem = lazy.run.reproduce(
+                experiment, replace(setting, reporter=reporter), output
+            )
         incomplete |= _show(ctx, experiment.name, row)
         unsaved = unsaved or problem
-    if unsaved is not None:  # such as a full disk: what was computed has been shown
+    if unsaved is not None:  # such as on a full disk; the numbers have been printed
         raise unsaved
-    click.echo(f"written: {output / report.MARKDOWN}")
+    click.echo(f"written: {output / lazy.report.MARKDOWN}")
     return 3 if incomplete else 0
 
 
 def _refuse_unused(
     options: Mapping[str, Any], names: Sequence[str], chosen: Sequence[Experiment]
 ) -> None:
-    """Refuse an option that makes no difference to any of the rows that are asked for."""
+    """Refuse an option that none of the selected experiments uses."""
     known = {option for experiment in EXPERIMENTS for option in experiment.uses}
     for option in sorted(known):
         if options[option] in (None, "auto") or any(option in one.uses for one in chosen):
@@ -107,9 +122,8 @@ def _refuse_unused(
 
 
 def _show(ctx: click.Context, name: str, row: Row) -> bool:
-    """Print a row; return whether a part of it is missing or failed."""
-    from repsim_energy.paper import report
-
+    """Print a row and return whether a part of it is missing or failed."""
+    report = lazy.report
     print_rows(list(report.HEADER), report.table(row), ", ".join(row["names"]))
     for part in row["missing"]:
         say(in_options(f"missing: {name}: {part}", ctx))
@@ -121,9 +135,9 @@ def _show(ctx: click.Context, name: str, row: Row) -> bool:
 def _setting(
     ctx: click.Context,
     scale: str,
-    seeds: str | None,
+    seeds: int | list[int] | None,
     recipe: str | None,
-    components: str | None,
+    components: list[int] | None,
     scheduler: str | None,
     jobs: int | None,
     device: str,
@@ -134,22 +148,18 @@ def _setting(
 ) -> Setting:
     """Build the setting, with defaults from the scale."""
     size = SCALES[scale]
-    chosen = parse_seeds(seeds) if seeds else size.seeds
-    numbers = parse_numbers(components, "components") if components else list(size.components)
-    if not numbers:
-        raise UsageError(f"got components '{components}', expected a range 0-26 or a list 0,15")
+    seeds = seeds or size.seeds
     sources = {"cifar10": dataset, "cifar100": cifar100, "celeba": celeba, "imagenet": imagenet}
     given = {name: spec for name, spec in sources.items() if spec}
-    from repsim_energy.paper.setting import make_setting
-    from repsim_energy.scheduling import scheduler_of
-
-    return make_setting(
+    return lazy.setting.make_setting(
         registry_of(ctx),
         size,
         {**size.sources, **given},
-        seeds=list(range(chosen)) if isinstance(chosen, int) else chosen,
+        seeds=list(range(seeds)) if isinstance(seeds, int) else seeds,
         recipe=recipe or size.recipe,
-        components=numbers,
+        components=components or list(size.components),
         device=device,
-        scheduler=scheduler_of(scheduler or (None if scale == "smoke" else "local"), jobs),
+        scheduler=lazy.scheduling.scheduler_of(
+            scheduler or (None if scale == "smoke" else "local"), jobs
+        ),
     )

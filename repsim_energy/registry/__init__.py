@@ -1,4 +1,4 @@
-"""From what a user types to the things behind it."""
+"""Registry of metrics, models, data sets and variants, by the specs of users."""
 
 from __future__ import annotations
 

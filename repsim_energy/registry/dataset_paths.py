@@ -1,4 +1,4 @@
-"""What a user types for a data set: its name, or the path of its images."""
+"""Data sets that are given by the path of their images."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from repsim_energy.specs import write_spec
 __all__ = ["with_kind"]
 
 _END = re.compile(r":(?=[A-Za-z_]\w*=)|\+")
-"""What may follow a name or path: an option, or a variant."""
+"""Beginning of an option or of a variant, which may follow a name or path."""
 
 
 def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
-    """Return the spec of a chain, whose first part may be the path of a folder or ``.npz`` file.
+    """Return the spec of a chain whose first part may be the path of a folder or ``.npz`` file.
 
     Parameters
     ----------
-    is_name : of a text, whether a data set is called so, which then is meant
+    text : name or path, with options and variants
+    is_name : whether a text is the name of a data set; a name takes precedence over a path
 
     Raises
     ------
     UsageError
-        For a path where no data set is.
+        For a path that does not exist, and for files of other types.
 
     Examples
     --------
@@ -37,7 +38,7 @@ def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
     heads = [text[:end] for end in (*ends, len(text))]
     if is_name(heads[0]):
         return text
-    for head in reversed(heads):  # the longest path that is there
+    for head in reversed(heads):  # the longest existing path
         path = path_of(head)
         if head and path.is_dir():
             return write_spec("folder", path=path) + text[len(head) :]

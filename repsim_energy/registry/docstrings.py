@@ -1,4 +1,4 @@
-"""What the options of a callable mean, by the section ``Parameters`` of its docstring."""
+"""Descriptions of options, read from the section ``Parameters`` of docstrings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEADING = re.compile(r"^(\S.*)\n(-{3,}|={3,})\s*$", re.MULTILINE)
 _ENTRY = re.compile(r"(?P<names>\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)(?:\s+:(?:\s+(?P<rest>.*))?)?\s*")
 _ROLE = re.compile(r":[\w:]+:`~?(?:[\w.]*\.)?([^`]*)`")
 _LATER = re.compile(r",?\s*\b(?:optional|default|shape)\b|\s=\s")
-"""What follows a type in the standard form of numpydoc."""
+"""End of a type in numpydoc's form ``name : type, optional``."""
 
 _NAMES_OF_TYPES = """
 any array array_like array-like bool boolean bytes callable complex dict file float floats function
@@ -22,19 +22,18 @@ int integer integers ints iterable list literal mapping none ndarray np number n
 path path-like pathlib sequence set str string strings tensor torch tuple typing union
 """
 TYPES = frozenset(_NAMES_OF_TYPES.split())
-"""Words that a type consists of, where the standard form of numpydoc has it behind the name."""
+"""Words of a type in numpydoc's form ``name : type``."""
 
 
 def meanings_of(thing: Any) -> dict[str, str]:
-    """Return option -> what it means, in one line; options that are not described are missing.
+    """Return option -> description in one line, for the options that are described.
 
-    Entries may have the form of numpydoc, a type behind the name and the description below, or
-    the description behind the name.
+    An entry is ``name : type`` with the description below (numpydoc), or ``name : description``.
 
     Parameters
     ----------
-    thing : a function, a class, or a callable object; of a class its own docstring and that of
-        ``__init__``
+    thing : function, class or callable object. For a class, the docstrings of the class and of
+        ``__init__`` are read
 
     Examples
     --------
@@ -87,7 +86,7 @@ def _section(text: str) -> str:
 
 
 def _entries(section: str) -> Iterator[tuple[str, str]]:
-    """Give the names of each entry, and its description."""
+    """Yield the names and the description of each entry."""
     names, rest, body = "", "", [""]
     for line in [*section.splitlines(), "."]:  # the last ends the last entry
         if not line.strip() or line[0].isspace():
@@ -101,7 +100,7 @@ def _entries(section: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_type(text: str) -> bool:
-    """Return whether what stands behind a name is a type, and no description."""
+    """Return whether the text after a name is a type instead of a description."""
     kind = _LATER.split(text)[0].strip()
     if not kind:
         return text.strip() in ("", "optional")
@@ -110,5 +109,5 @@ def _is_type(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return a text without the marks of reStructuredText."""
+    """Return a text without the markup of reStructuredText."""
     return _ROLE.sub(r"\1", text).replace("``", "").replace("\\ ", "")

@@ -97,10 +97,10 @@ def _add_file(registry: Registry, file: PluginFile) -> None:
 
 
 def _add(registry: Registry, plugin: Plugin, load: Callable[[], Any]) -> None:
-    """Load a plugin and register its components; record all that fails as its problems.
+    """Load a plugin and register its components. Failures are recorded as its problems.
 
-    Each plugin has a plugin manager of its own: pluggy validates and calls its hooks, and no
-    plugin can change what another one offers.
+    Each plugin has a plugin manager of its own. pluggy validates and calls its hooks, and no
+    plugin can change the components of another one.
     """
     registry.plugins.append(plugin)
     module = _guarded(plugin, "cannot be loaded", load)
@@ -111,7 +111,7 @@ def _add(registry: Registry, plugin: Plugin, load: Callable[[], Any]) -> None:
     register = partial(manager.register, module)
     if _guarded(plugin, "does not keep to the hooks", register) is FAILED:
         return
-    callers = manager.get_hookcallers(module) or []
+    callers = list(dict.fromkeys(manager.get_hookcallers(module) or []))  # each once
     if not callers:
         plugin.problems.append(f"has no hook, expected at least one of {', '.join(HOOKS)}")
     try:

@@ -1,4 +1,4 @@
-"""What a user types for a model: ``[LABEL=]NAME[:key=value]...``, or a file of weights."""
+"""Models as users write them: ``[LABEL=]NAME[:key=value]...``, or a file of weights."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ __all__ = ["label_and_spec"]
 
 _LABEL = re.compile(r"([^=:]*)=(.*)", re.DOTALL)
 _PLACE = re.compile(r"[./~\\]|[A-Za-z]:[/\\]")
-"""What begins as a path does."""
+"""Beginning of a path."""
 
 
 def label_and_spec(text: str, is_model: Callable[[str], bool]) -> tuple[str | None, str]:
     """Return the label before the first equals sign, if any, and the spec of a model.
 
-    A file of weights stands for ``checkpoint:path=FILE``; options may follow it.
+    A file of weights means ``checkpoint:path=FILE``; options may follow it.
 
     Parameters
     ----------
-    is_model : of a name, whether there is a model called so, which then is meant
+    text : label, name or path, and options
+    is_model : whether a text is the name of a model; a name takes precedence over a path
 
     Raises
     ------
     UsageError
-        For a file that is not there, and an empty or ambiguous label.
+        For a missing file, and an empty or ambiguous label.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def _spec(text: str, is_model: Callable[[str], bool]) -> str:
 
 
 def _file_of(text: str) -> str | None:
-    """Return the path at the beginning of a text where that is a file of weights, or a folder."""
+    """Return the path of an existing file or folder at the beginning of a text, or ``None``."""
     head = split_options(text)[0]
     for path in dict.fromkeys((text, head)):
         with suppress(OSError):  # a text that is too long for a name

@@ -45,10 +45,10 @@ class PluginFile:
         return Origin(visible(Path(self.path).name), f"sha256:{digest}", is_file=True)
 
     def load(self) -> ModuleType:
-        """Return the module of this content; run it if this process has not run it yet.
+        """Return the module with this content, which runs once in a process.
 
-        The module's name contains the SHA-256. Functions and classes of the file can therefore be
-        pickled, and a changed file is a new module.
+        The name of the module contains the SHA-256. Functions and classes of the file can
+        therefore be pickled, and a changed file is a new module.
         """
         digest = self.origin.version.removeprefix("sha256:")
         name = re.sub(r"\W", "_", f"repsim_plugin_{self.name}_{digest}")

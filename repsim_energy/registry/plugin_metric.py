@@ -44,12 +44,12 @@ class ResolvedMetric:
 
 
 class PluginMetric:
-    """A metric as it is, except that what it raises and gives is checked.
+    """Metric of a plugin whose exceptions and return values are checked.
 
     Parameters
     ----------
-    metric : of a plugin; what else it has, such as ``batch``, is passed on
-    entry : where it comes from
+    metric : of a plugin. Its further attributes, such as ``batch``, are passed on
+    entry : of the metric, for error messages
     """
 
     name: str
@@ -71,7 +71,7 @@ class PluginMetric:
         return partial(self._call, name, value) if callable(value) else value
 
     def represent(self, subject: Any) -> Array:
-        """Return the metric's representation, which has to be an array of numbers."""
+        """Return the representation, after checking that it is an array of numbers."""
         import numpy as np  # here, so that listing names stays fast
 
         found = self._call("represent", self._metric.represent, subject)
@@ -80,9 +80,9 @@ class PluginMetric:
         return found
 
     def compare(self, a: Array, b: Array) -> float:
-        """Return the metric's value, which has to be a number.
+        """Return the value, after checking that it is a number.
 
-        NaN is worth a warning, unless a representation has said already that it is undefined.
+        NaN gives a warning, unless a representation contains NaN already.
         """
         import numpy as np
 
@@ -90,7 +90,7 @@ class PluginMetric:
         if not isinstance(found, float | int | np.floating):
             raise self._wrong("compare", found, "a float")
         if math.isnan(found) and not (np.isnan(a).any() or np.isnan(b).any()):
-            message = f"{self._what} gives NaN where it is undefined; {self._remedy}"
+            message = f"{self._what} returns NaN: the value is undefined; {self._remedy}"
             warnings.warn(message, UndefinedSimilarityWarning, stacklevel=2)
         return float(found)
 
@@ -113,4 +113,6 @@ class PluginMetric:
 
     def _wrong(self, name: str, found: Any, expected: str) -> PluginError:
         got = type(found).__name__
-        return PluginError(f"{self._what}: {name} gave {got}, expected {expected}; {self._remedy}")
+        return PluginError(
+            f"{self._what}: {name} returned {got}, expected {expected}; {self._remedy}"
+        )

@@ -86,7 +86,7 @@ class Entry:
     ----------
     kind : of the component
     name : as users type it; a family of models has a name that ends in ``/*``
-    thing : the component itself, or a ``"module:attribute"`` string that is imported on demand
+    thing : component, or a ``"module:attribute"`` string that is imported on demand
     plugin : that offers it
     """
 
@@ -106,7 +106,7 @@ class Entry:
         return f"{self.kind} '{self.name}' of {self.plugin.distribution}"
 
     def load(self) -> Any:
-        """Return the component; a ``"module:attribute"`` string is imported now."""
+        """Return the component, importing it if it is a ``"module:attribute"`` string."""
         if not isinstance(self.thing, str):
             return self.thing
         module, _, attribute = self.thing.partition(":")
@@ -151,7 +151,7 @@ class Registry:
         self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in HOOKS.values()}
 
     def add(self, kind: Kind, name: str, thing: Any, plugin: Plugin) -> None:
-        """Register a component; the first plugin that offers a name keeps it."""
+        """Register a component under a name, unless an earlier plugin offers that name."""
         if not isinstance(name, str) or not name:
             plugin.problems.append(f"{kind} name {name!r} is not a string; use a non-empty one")
         elif not (callable(thing) or kind == "metric" or _is_lazy(thing)):

@@ -1,4 +1,4 @@
-"""Specs to things: names looked up, options checked, data sets loaded."""
+"""Resolve specs: look up names, check options, load data sets."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from repsim_energy.specs import Spec, parse_chain, parse_spec
 __all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model", "resolve_variant"]
 
 GIVEN: dict[Kind, int] = {"metric": 0, "model": 2, "dataset": 1, "variant": 1}
-"""How many leading parameters of a callable are not options."""
+"""Kind -> number of leading parameters that are not options."""
 
 COMMON = ("classes", "limit", "size", "gray")
-"""Options of every data set; one that a data set declares itself goes to it."""
+"""Options of all data sets. A data set that declares one of them itself receives it."""
 
 
 def resolve_metric(registry: Registry, text: str) -> ResolvedMetric:
@@ -94,12 +94,12 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
 def _built(
     entry: Entry, name: str, options: Mapping[str, Any], num_classes: int, in_channels: int
 ) -> Any:
-    """Call a builder; a function of a module, so that it can be pickled."""
+    """Call a builder. This is a function of a module, so that a partial of it is picklable."""
     return _member(entry, name)(num_classes, in_channels, **options)
 
 
 def _member(entry: Entry, name: str) -> Any:
-    """Return the thing behind a name; that of a family ``prefix/*`` is bound to its member."""
+    """Return the component of a name. A family ``prefix/*`` is bound to the member."""
     thing = entry.load()
     if entry.name.endswith("/*"):
         thing = partial(thing, name.removeprefix(entry.name[:-1]))
@@ -116,7 +116,7 @@ def _code_version(entry: Entry) -> str:
 
 
 class _Named:
-    """A builder for an option that names an architecture, such as ``arch=resnet20``."""
+    """Builder of the architecture that an option names, such as ``arch=resnet20``."""
 
     def __init__(self, registry: Registry, name: str) -> None:
         self._registry, self._name = registry, name
@@ -127,14 +127,14 @@ class _Named:
         spec = _model(self._registry, self._name, self._name, options)
         return spec.build(num_classes, in_channels)
 
-    def __str__(self) -> str:  # what a run's key and a result hold of it
+    def __str__(self) -> str:  # for the keys of runs, and for results
         return self._name
 
 
 def load_dataset(registry: Registry, text: str) -> Dataset:
     """Return both splits of a chain such as ``cifar10:classes=cat/dog+random_labels``.
 
-    The path of a folder or of an ``.npz`` file stands for ``folder:path=`` or ``npz:path=``.
+    The path of a folder or of an ``.npz`` file means ``folder:path=`` or ``npz:path=``.
     """
     base, *variants = parse_chain(with_kind(text, partial(_is_known, registry)))
     entry = registry.entry("dataset", base.name)
@@ -165,7 +165,7 @@ def _is_known(registry: Registry, name: str) -> bool:
 
 
 def resolve_variant(registry: Registry, text: str) -> Callable[[ImageSet, ImageSet], ImageSet]:
-    """Return the change ``(images, train) -> ImageSet`` of a spec such as ``random_labels``."""
+    """Return the function ``(images, train) -> ImageSet`` of a spec such as ``random_labels``."""
     return _variant(registry, parse_spec(text))
 
 
@@ -183,12 +183,12 @@ def _variant(registry: Registry, spec: Spec) -> Callable[[ImageSet, ImageSet], I
 
 
 def _given(entry: Entry, thing: Any) -> int:
-    """Return how many leading parameters are not options; a variant may ask for ``train``."""
+    """Return the number of leading parameters that are not options."""
     return GIVEN[entry.kind] + (entry.kind == "variant" and takes_train(thing))
 
 
 def _select() -> Callable[..., ImageSet]:
-    """Return the selection of images, which imports torch, only when it is needed."""
+    """Return the function that selects images. It imports torch, and is imported on demand."""
     from repsim_energy.data.selection import select
 
     return select
@@ -199,7 +199,7 @@ def _image_set(entry: Entry, found: Any) -> ImageSet:
         got = type(found).__name__
         raise PluginError(f"{entry.called} returned {got}, expected an ImageSet")
     problem = found.problem()
-    if problem and entry.built_in:  # which give what is in the user's files
+    if problem and entry.built_in:  # the problem is in the user's files
         raise DataError(f"{entry.kind} '{entry.name}': {problem}; mend the file")
     if problem:
         raise PluginError(f"{entry.called}: {problem}; see {entry.plugin.check_command}")
@@ -207,7 +207,7 @@ def _image_set(entry: Entry, found: Any) -> ImageSet:
 
 
 def _call(entry: Entry, call: Callable[[], Any]) -> Any:
-    """Call into a plugin; its own exceptions become one line that names it."""
+    """Call code of a plugin and convert its exceptions to errors that name the plugin."""
     try:
         return call()
     except MemoryError:
@@ -221,7 +221,7 @@ def _call(entry: Entry, call: Callable[[], Any]) -> Any:
 
 
 def describe(registry: Registry, kind: Kind, name: str) -> tuple[str, list[Option]]:
-    """Return the summary of a name and its options with what they mean, loading it."""
+    """Return the summary of a component and its options with descriptions, after loading it."""
     entry = registry.entry(kind, name)
     thing = _member(entry, name)
     if kind == "metric" and not (inspect.isclass(thing) or inspect.isroutine(thing)):

@@ -1,4 +1,4 @@
-"""A new plugin, written as a complete distribution."""
+"""Create new plugins as complete distributions."""
 
 from __future__ import annotations
 

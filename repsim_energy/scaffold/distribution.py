@@ -1,4 +1,4 @@
-"""Write a distribution from its templates."""
+"""Write a distribution from templates."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ FILES = {
     "$module.py": "$kind.py",
     "tests/test_$module.py": "test_$kind.py",
 }
-"""Where each file goes, and which template it is written from."""
+"""Path of each file -> its template."""
 
 
 def write_plugin(name: str, kind: str, into: Path = Path()) -> list[Path]:
-    """Write a plugin with one thing of a kind, and return its files.
+    """Write a plugin with one component and return the paths of its files.
 
     Parameters
     ----------
-    name : of the distribution, such as ``my-plugin``; its folder has the same. A ``repsim-`` in
-        front is left out of what users type
+    name : of the distribution and its folder, such as ``my-plugin``. The component has the same
+        name without the prefix ``repsim-``
     kind : model, metric, dataset or variant
-    into : the folder that the distribution's own is made in
+    into : parent directory of the new folder
 
     Raises
     ------
     UsageError
-        For names that Python or pip cannot take, or that are taken.
+        For names that are taken, or invalid for Python or pip.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise UsageError(
@@ -52,7 +52,7 @@ def write_plugin(name: str, kind: str, into: Path = Path()) -> list[Path]:
     folder = into / name
     if folder.exists():
         raise UsageError(
-            f"'{folder}' is there already; choose another name, or another folder with into="
+            f"'{folder}' exists already; choose another name, or another folder with into="
         )
     unusable = keyword.iskeyword(words["thing"]) or not words["thing"].isidentifier()
     if unusable or importlib.util.find_spec(words["module"]) is not None:

@@ -141,6 +141,7 @@ def _begin(begun: Event, told: Path) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     begun.set()
     torch.set_num_threads(1)
+    sys.stdout = sys.stderr  # networks may print, and the output belongs to the command
     _trainings.update(pickle.loads(told.read_bytes()))  # noqa: S301 (our own bytes, from our parent)
 
 

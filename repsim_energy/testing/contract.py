@@ -54,7 +54,7 @@ class Finding:
 
 
 class RuleViolation(PluginError):
-    """A component of a plugin breaks rules of its kind.
+    """Component of a plugin that breaks rules of its kind.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class RuleViolation(PluginError):
 
 
 def display_name(kind: str, thing: object, name: str | None) -> str:
-    """Return the kind and name of a component for messages; the default is its own name."""
+    """Return the kind and name of a component; the default name is its own."""
     return f"{kind} '{name or getattr(thing, '__name__', type(thing).__name__)}'"
 
 
@@ -76,7 +76,7 @@ def require(condition: bool, problem: str) -> None:
 
 
 def warn_of_undescribed_options(what: str, thing: Any, given: int) -> None:
-    """Warn of options that the docstring does not describe; this breaks no rule.
+    """Warn of options that the docstring does not describe. This breaks no rule.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The rules that a data set keeps to."""
+"""Rules for data sets."""
 
 from __future__ import annotations
 
@@ -23,18 +23,33 @@ __all__ = ["Splits", "check_dataset", "check_splits"]
 def check_dataset(
     load: Callable[..., ImageSet], *, name: str | None = None, **options: Any
 ) -> list[Finding]:
-    """Hold a data set to what training and comparing need of it; both splits are loaded twice.
+    """Check a data set against the rules. Both splits are loaded twice.
 
     Parameters
     ----------
     load : ``callable(split, **options)``
-    name : what to call it; by default the callable's own name
-    options : as a user would give them, such as where the files are
+    name : of the data set in messages; by default the name of the callable
+    options : of the callable, such as the folder of the files
+
+    Returns
+    -------
+    list of Finding
+        One for each rule.
 
     Raises
     ------
     RuleViolation
-        Which rules are broken, and what to do about each.
+        If a rule is broken; the message names each broken rule with a remedy.
+
+    Examples
+    --------
+    >>> import torch
+    >>> def noise(split: str) -> ImageSet:
+    ...     generator = torch.Generator().manual_seed(len(split))
+    ...     images = torch.rand(8, 3, 16, 16, generator=generator)
+    ...     return ImageSet(images, torch.arange(8) % 2, ("a", "b"), "noise")
+    >>> all(finding.problem is None for finding in check_dataset(noise))
+    True
     """
 
     def splits() -> list[ImageSet]:
@@ -47,26 +62,26 @@ def check_dataset(
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """What loads the training and the test split, and what it gave first."""
+    """Function that loads both splits, with the result of its first call."""
 
     load: Callable[[], list[ImageSet]]
 
     @cached_property
     def first(self) -> list[ImageSet]:
-        """Both splits, loaded once."""
+        """Training and test split of the first call."""
         return self.load()
 
 
 def check_splits(what: str, splits: Splits) -> list[Finding]:
-    """Do what :func:`check_dataset` does with splits that come together."""
-    both = check_rules(what, {"loads a training and a test split": _gives_both}, splits)
+    """Check splits that are loaded together, as :func:`check_dataset` does."""
+    both = check_rules(what, {"loads a training and a test split": _loads_both}, splits)
     return both + check_rules(what, RULES, splits)
 
 
-def _gives_both(splits: Splits) -> None:
-    for split, found in zip(("train", "test"), splits.first, strict=True):
-        got = type(found).__name__
-        require(isinstance(found, ImageSet), f"gives {got} for '{split}', expected an ImageSet")
+def _loads_both(splits: Splits) -> None:
+    for split, images in zip(("train", "test"), splits.first, strict=True):
+        got = type(images).__name__
+        require(isinstance(images, ImageSet), f"returns {got} for '{split}', expected an ImageSet")
 
 
 def _has_images(splits: Splits) -> None:
@@ -94,16 +109,19 @@ def _has_classes(splits: Splits) -> None:
     )
 
 
-def _is_the_same_again(splits: Splits) -> None:
+def _loads_the_same_again(splits: Splits) -> None:
     pairs = zip(splits.first, splits.load(), strict=True)
     same = all(a.fingerprint == b.fingerprint for a, b in pairs)
-    require(same, "gives other images, labels or order when asked again; sort and seed it")
+    require(
+        same,
+        "loads other images, labels or another order the second time; sort files and fix the seed",
+    )
 
 
 def _splits_differ(splits: Splits) -> None:
     train, test = splits.first
     same = train.image_fingerprint == test.image_fingerprint
-    require(not same, "the test images are the training images; give none for no test split")
+    require(not same, "the test images are the training images; return an empty test split instead")
 
 
 RULES: Rules = {
@@ -111,5 +129,5 @@ RULES: Rules = {
     "class names are unique and not empty": _has_classes,
     "both splits have the same classes and image shape": _splits_agree,
     "test images differ from the training images": _splits_differ,
-    "loading twice gives the same images, labels and order": _is_the_same_again,
+    "loading twice gives the same images, labels and order": _loads_the_same_again,
 }

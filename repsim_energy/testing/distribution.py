@@ -1,4 +1,4 @@
-"""Hold everything that an installed plugin offers to the rules of its kind."""
+"""Check all components of a plugin against the rules of their kinds."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ __all__ = ["Report", "check_plugin"]
 
 @dataclass(frozen=True)
 class Report:
-    """What was found about one thing.
+    """Results of checking one component.
 
     Parameters
     ----------
-    distribution : that it comes from
-    hook : that offers it; ``entry point`` for what stands in the way of all
-    spec : its name, with the options that it was tried with
-    findings : each rule and what became of it
-    advice : what to do about options that are not described; empty where all are
+    distribution : that offers it
+    hook : that returns it; ``entry point`` for problems of the whole plugin
+    spec : its name with the options that it was checked with
+    findings : one for each rule
+    advice : on options without a description; empty if all are described
     """
 
     distribution: str
@@ -54,36 +54,38 @@ class Report:
 
     @property
     def broken(self) -> list[Finding]:
-        """The rules that do not hold."""
+        """Findings of broken rules."""
         return [finding for finding in self.findings if finding.problem]
 
 
 def check_plugin(registry: Registry, name: str, specs: Sequence[str] = ()) -> Iterator[Report]:
-    """Check a plugin, named by its distribution or its entry point, one thing after another.
+    """Check the components of a plugin and yield a report for each.
 
     Parameters
     ----------
-    specs : what to try in place of a bare name, such as ``"imagenet:root=photos"`` where an
-        option has no default, or a member of a family
+    registry : that contains the plugin
+    name : of its distribution, its entry point or its file
+    specs : components to check with options, such as ``"imagenet:root=photos"`` if an option has
+        no default, or members of a family; others are checked by their bare name
 
     Raises
     ------
     UsageError
-        For plugins and things that are not there.
+        For unknown plugins and components.
     """
     plugins = registry.plugins_called(name)
     entries = [entry for entry in registry.all_entries() if entry.plugin in plugins]
     chosen = {spec: _entry_of(spec, entries) for spec in specs}
     for plugin in plugins:
         if plugin.problems:
-            findings = [Finding("is loaded whole", problem) for problem in plugin.problems]
+            findings = [Finding("can be loaded as a whole", problem) for problem in plugin.problems]
             yield Report(plugin.distribution, "entry point", plugin.name, tuple(findings))
     hooks = {kind: hook for hook, kind in HOOKS.items()}
     for entry in entries:
         given = [spec for spec, of in chosen.items() if of is entry]
         for spec in given or [_first(entry)]:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UndescribedOptionWarning)  # it is in the report
+                warnings.simplefilter("ignore", UndescribedOptionWarning)  # the report contains it
                 found = _findings(registry, entry, spec)
             advice = _advice(registry, entry, spec)
             yield Report(entry.plugin.distribution, hooks[entry.kind], spec, tuple(found), advice)
@@ -98,7 +100,7 @@ def _entry_of(spec: str, entries: Sequence[Entry]) -> Entry:
 
 
 def _first(entry: Entry) -> str:
-    """Return a spec to try where none is given; for a family its example, or its first member."""
+    """Return the spec to check by default: the name, or the example or first member of a family."""
     if not entry.name.endswith("/*"):
         return entry.name
     try:
@@ -106,7 +108,7 @@ def _first(entry: Entry) -> str:
         member = getattr(family, "example", None) or min(family.names())
         return f"{entry.name[:-1]}{member}"
     except RepsimError:
-        return entry.name  # which is then tried, and says why it cannot be loaded
+        return entry.name  # the check then reports why it cannot be loaded
 
 
 def _findings(registry: Registry, entry: Entry, spec: str) -> Sequence[Finding]:
@@ -125,7 +127,7 @@ def _advice(registry: Registry, entry: Entry, spec: str) -> str:
     try:
         _, options = describe(registry, entry.kind, parse_spec(spec).name)
     except RepsimError:
-        return ""  # a finding says what stands in the way
+        return ""  # reported as a finding
     names = [option.name for option in options if not option.meaning]
     return advice_on(entry.called, names) if names else ""
 
@@ -144,7 +146,7 @@ def _check_dataset(registry: Registry, spec: str) -> list[Finding]:
         return [loaded.train, loaded.test]
 
     splits = Splits(load)
-    _ = splits.first  # what is wrong with the options is said by itself
+    _ = splits.first  # errors of the options are reported separately
     return check_splits(f"data set '{spec}'", splits)
 
 

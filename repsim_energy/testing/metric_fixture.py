@@ -1,4 +1,4 @@
-"""A metric and some networks to try it on."""
+"""Random filter banks and activations that metrics are checked on."""
 
 from __future__ import annotations
 
@@ -18,39 +18,45 @@ __all__ = ["CHANGES", "IMAGES", "MetricFixture"]
 
 Array = NDArray[np.float64]
 
-IMAGES, UNITS = 60, 12
-"""What networks are shown, and how many filters or features they have."""
+IMAGES, FEATURES = 60, 12
+"""Number of images, and of filters or features of a network."""
 
 
-def _turned(units: Tensor) -> Tensor:
-    square = torch.randn(len(units), len(units), generator=_generator(5), dtype=torch.float64)
-    turn: Tensor = torch.linalg.qr(square)[0]
-    return turn.to(units) @ units
+def _rotated(features: Tensor) -> Tensor:
+    square = torch.randn(len(features), len(features), generator=_generator(5), dtype=torch.float64)
+    rotation: Tensor = torch.linalg.qr(square)[0]
+    return rotation.to(features) @ features
 
 
-def _stretched(units: Tensor) -> Tensor:
-    return units * torch.linspace(0.1, 9, len(units)).to(units)[:, None]
+def _rescaled(features: Tensor) -> Tensor:
+    return features * torch.linspace(0.1, 9, len(features)).to(features)[:, None]
 
 
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
-    "permutation": lambda units: units.flip(0),
-    "scale": lambda units: 3 * units,
-    "orthogonal": _turned,
-    "translation": lambda units: units + torch.arange(1.0, len(units) + 1).to(units)[:, None],
-    "linear": _stretched,
+    "permutation": lambda features: features.flip(0),
+    "scale": lambda features: 3 * features,
+    "orthogonal": _rotated,
+    "translation": lambda features: (
+        features + torch.arange(1.0, len(features) + 1).to(features)[:, None]
+    ),
+    "linear": _rescaled,
 }
-"""Invariances, as changes of units (filters or features, a row each)."""
+"""Invariance -> change of a matrix whose rows are filters or features."""
 
 
 @dataclass(frozen=True, eq=False)
 class MetricFixture:
-    """A metric and three pairs of alike units to try it on."""
+    """Metric with three pairs of similar networks.
+
+    A network is a matrix: (filters, inputs) for a metric on filters, (features, images) for a
+    metric on activations.
+    """
 
     metric: Metric
 
     @cached_property
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
-        """Return networks that are somewhat alike, as (units, inputs or images)."""
+        """Three pairs of similar networks."""
         return [_pair(seed, self._width) for seed in range(3)]
 
     @cached_property
@@ -62,22 +68,22 @@ class MetricFixture:
     def _width(self) -> int:
         return 27 if self.metric.operates_on == "filters" else IMAGES
 
-    def subject(self, units: Tensor) -> FilterBank | Activations:
-        """Return what shows (units, inputs) filters or (units, images) features to the metric."""
+    def subject(self, features: Tensor) -> FilterBank | Activations:
+        """Return a network as input of the metric."""
         if self.metric.operates_on == "filters":
-            return FilterBank(units, self._basis)
-        return Activations(units.T.contiguous())
+            return FilterBank(features, self._basis)
+        return Activations(features.T.contiguous())
 
-    def represent(self, units: Tensor) -> Array:
-        """Return a representation, stacked of two batches where the metric wants batches."""
+    def represent(self, features: Tensor) -> Array:
+        """Return a representation; a metric with batches gets two of them."""
         batch = getattr(self.metric, "batch", None)
         if batch is None:
-            return self.metric.represent(self.subject(units))
-        parts = [self.metric.represent(self.subject(part)) for part in units.chunk(2, dim=1)]
+            return self.metric.represent(self.subject(features))
+        parts = [self.metric.represent(self.subject(part)) for part in features.chunk(2, dim=1)]
         return np.stack(parts)
 
     def value(self, a: Tensor, b: Tensor) -> float:
-        """Return what the metric says of two networks."""
+        """Return the value of the metric for two networks."""
         return float(self.metric.compare(self.represent(a), self.represent(b)))
 
 
@@ -86,6 +92,6 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _pair(seed: int, width: int) -> tuple[Tensor, Tensor]:
-    a, noise = torch.randn(2, UNITS, width, generator=_generator(seed), dtype=torch.float64)
+    a, noise = torch.randn(2, FEATURES, width, generator=_generator(seed), dtype=torch.float64)
     scale = torch.linspace(2, 0.1, width).double()
     return (a * scale).float(), ((0.5 * a + noise) * scale).float()

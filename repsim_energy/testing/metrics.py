@@ -1,4 +1,4 @@
-"""The rules that a metric keeps to."""
+"""Rules for metrics."""
 
 from __future__ import annotations
 
@@ -23,20 +23,29 @@ from repsim_energy.testing.metric_fixture import CHANGES, IMAGES, MetricFixture
 
 __all__ = ["check_metric"]
 
-CLOSE, FAR = 1e-5, 1e-3
-"""How far values may lie apart under what a metric ignores, and how far they must otherwise."""
+MAX_INVARIANT, MIN_VARIANT = 1e-5, 1e-3
+"""Largest difference under a declared invariance, and smallest under an undeclared one."""
 
 
 def check_metric(metric: Metric) -> list[Finding]:
-    """Hold a metric to its interface, to what it declares, and to good manners.
+    """Check a metric against the rules.
 
-    Declared invariances have to hold and undeclared ones to fail, on random filter banks over the
-    basis of generated images or on random activations, as the metric asks for.
+    Declared invariances have to hold, and undeclared ones have to fail. The input is random filter
+    banks on the basis of generated images, or random activations.
+
+    Parameters
+    ----------
+    metric : instance to check
+
+    Returns
+    -------
+    list of Finding
+        One for each rule.
 
     Raises
     ------
     RuleViolation
-        Which rules are broken, and what to do about each.
+        If a rule is broken; the message names each broken rule with a remedy.
 
     Examples
     --------
@@ -73,154 +82,154 @@ def _interface(metric: Metric) -> None:
     require(not unknown, f"invariances {unknown} are unknown, expected some of {list(CHANGES)}")
 
 
-def _represents(trial: MetricFixture) -> None:
-    for a, _ in trial.pairs:
-        found = trial.represent(a)
+def _represents(fixture: MetricFixture) -> None:
+    for a, _ in fixture.pairs:
+        found = fixture.represent(a)
         kind = f"{type(found).__name__} of {getattr(found, 'dtype', 'no type')}"
         numbers = isinstance(found, np.ndarray) and found.dtype.kind in "fiu" and found.size > 0
-        require(numbers, f"represent gives {kind}, expected a NumPy array of numbers")
+        require(numbers, f"represent returns {kind}, expected a NumPy array of numbers")
         finite = bool(np.isfinite(found).all())
-        require(finite, "represent gives NaN or infinite numbers of finite ones")
+        require(finite, "represent returns NaN or infinite numbers for finite input")
 
 
-def _compares(trial: MetricFixture) -> None:
-    low, high = trial.metric.bounds
-    for a, b in trial.pairs:
-        found = trial.metric.compare(trial.represent(a), trial.represent(b))
+def _compares(fixture: MetricFixture) -> None:
+    low, high = fixture.metric.bounds
+    for a, b in fixture.pairs:
+        found = fixture.metric.compare(fixture.represent(a), fixture.represent(b))
         number = isinstance(found, float | int | np.floating)
-        require(number, f"compare gives {type(found).__name__}, expected a float")
+        require(number, f"compare returns {type(found).__name__}, expected a float")
         require(
-            low - CLOSE <= found <= high + CLOSE,
-            f"compare gives {found:.6g}, expected a number from {low} to {high}; mend the value "
-            "or the declared bounds",
+            low - MAX_INVARIANT <= found <= high + MAX_INVARIANT,
+            f"compare returns {found:.6g}, expected a number from {low} to {high}; correct the "
+            "value or the declared bounds",
         )
 
 
-def _symmetric(trial: MetricFixture) -> None:
-    for a, b in trial.pairs:
-        one, other = trial.value(a, b), trial.value(b, a)
+def _symmetric(fixture: MetricFixture) -> None:
+    for a, b in fixture.pairs:
+        one, other = fixture.value(a, b), fixture.value(b, a)
         require(
-            abs(one - other) <= CLOSE,
-            f"compare(a, b) is {one:.6g} and compare(b, a) {other:.6g}, expected the same; take "
+            abs(one - other) <= MAX_INVARIANT,
+            f"compare(a, b) is {one:.6g} and compare(b, a) {other:.6g}, expected the same; return "
             "the mean of both",
         )
 
 
-def _knows_itself(trial: MetricFixture) -> None:
-    similarity = trial.metric.direction == "similarity"
-    best = trial.metric.bounds[similarity]
-    for a, b in trial.pairs:
-        itself, other = trial.value(a, a), trial.value(a, b)
+def _self_comparison_is_optimal(fixture: MetricFixture) -> None:
+    similarity = fixture.metric.direction == "similarity"
+    best = fixture.metric.bounds[similarity]
+    for a, b in fixture.pairs:
+        itself, other = fixture.value(a, a), fixture.value(a, b)
         require(
             itself > other if similarity else itself < other,
-            f"gives {itself:.6g} for a network and itself and {other:.6g} for two networks but "
-            f"declares a {trial.metric.direction}; mend the value or the direction",
+            f"returns {itself:.6g} for a network and itself and {other:.6g} for two networks, but "
+            f"declares a {fixture.metric.direction}; correct the value or the direction",
         )
         require(
-            not math.isfinite(best) or abs(itself - best) <= CLOSE,
-            f"gives {itself:.6g} for a network and itself, expected the bound {best}",
+            not math.isfinite(best) or abs(itself - best) <= MAX_INVARIANT,
+            f"returns {itself:.6g} for a network and itself, expected the bound {best}",
         )
 
 
-def _deterministic(trial: MetricFixture) -> None:
-    a, b = trial.pairs[0]
+def _deterministic(fixture: MetricFixture) -> None:
+    a, b = fixture.pairs[0]
     found = []
     for seed in (1, 2):
         with other_randomness(seed):
-            x, y = trial.represent(a), trial.represent(b)
-            found.append((float(trial.metric.compare(x, y)), *trial.metric.null_interval(x, y)))
+            x, y = fixture.represent(a), fixture.represent(b)
+            found.append((float(fixture.metric.compare(x, y)), *fixture.metric.null_interval(x, y)))
     same = np.array_equal(found[0], found[1], equal_nan=True)
-    require(same, f"gives {found[0]} and then {found[1]}; use a generator with a fixed seed")
+    require(same, f"returns {found[0]} and then {found[1]}; use a generator with a fixed seed")
 
 
-def _leaves_inputs(trial: MetricFixture) -> None:
-    a, b = trial.pairs[0]
+def _leaves_inputs(fixture: MetricFixture) -> None:
+    a, b = fixture.pairs[0]
     shown = a.clone()
-    trial.metric.represent(trial.subject(shown))
-    require(same_bits(shown, a), "represent changes its subject; work on a copy")
-    x, y = trial.represent(a), trial.represent(b)
+    fixture.metric.represent(fixture.subject(shown))
+    require(same_bits(shown, a), "represent modifies its input; work on a copy")
+    x, y = fixture.represent(a), fixture.represent(b)
     kept = x.copy(), y.copy()
-    trial.metric.compare(x, y)
-    trial.metric.null_interval(x, y)
+    fixture.metric.compare(x, y)
+    fixture.metric.null_interval(x, y)
     unchanged = all(map(np.array_equal, (x, y), kept))
-    require(unchanged, "compare or null_interval changes a representation; work on a copy")
+    require(unchanged, "compare or null_interval modifies a representation; work on a copy")
 
 
-def _null_interval(trial: MetricFixture) -> None:
-    a, b = trial.pairs[0]
-    low, high = trial.metric.null_interval(trial.represent(a), trial.represent(b))
+def _null_interval(fixture: MetricFixture) -> None:
+    a, b = fixture.pairs[0]
+    low, high = fixture.metric.null_interval(fixture.represent(a), fixture.represent(b))
     unknown = math.isnan(low) and math.isnan(high)
     require(
         unknown or low < high,
-        f"null_interval gives ({low}, {high}), expected a lower and a higher number; (nan, nan) "
-        "says that none is known",
+        f"null_interval returns ({low}, {high}), expected a lower and a higher number, or "
+        "(nan, nan) if it is unknown",
     )
 
 
-def _all_at_once(trial: MetricFixture) -> None:
-    if not hasattr(trial.metric, "compare_all"):
+def _compare_all_agrees(fixture: MetricFixture) -> None:
+    if not hasattr(fixture.metric, "compare_all"):
         return
-    stack = [trial.represent(units) for pair in trial.pairs for units in pair]
-    found = np.array(trial.metric.compare_all(np.stack(stack)))
+    stack = [fixture.represent(features) for pair in fixture.pairs for features in pair]
+    found = np.array(fixture.metric.compare_all(np.stack(stack)))
     for i, a in enumerate(stack):
         for j, b in enumerate(stack):
-            one = (trial.metric.compare(a, b), *trial.metric.null_interval(a, b))
-            same = np.allclose(found[:, i, j], one, atol=CLOSE, equal_nan=True)
+            one = (fixture.metric.compare(a, b), *fixture.metric.null_interval(a, b))
+            same = np.allclose(found[:, i, j], one, atol=MAX_INVARIANT, equal_nan=True)
             require(
-                same, "compare_all differs from compare and null_interval; leave it out or mend it"
+                same, "compare_all differs from compare and null_interval; correct or remove it"
             )
 
 
-def _says_its_size(trial: MetricFixture) -> None:
-    if not hasattr(trial.metric, "representation_bytes"):
+def _size_is_right(fixture: MetricFixture) -> None:
+    if not hasattr(fixture.metric, "representation_bytes"):
         return
-    stated = trial.metric.representation_bytes(IMAGES)
-    actual = trial.represent(trial.pairs[0][0]).nbytes
+    stated = fixture.metric.representation_bytes(IMAGES)
+    actual = fixture.represent(fixture.pairs[0][0]).nbytes
     require(
         actual / 2 <= stated <= 2 * actual,
-        f"representation_bytes({IMAGES}) gives {stated}, expected about {actual}",
+        f"representation_bytes({IMAGES}) returns {stated}, expected about {actual}",
     )
 
 
-def _spoilt(value: float, trial: MetricFixture) -> None:
-    a, b = trial.pairs[0]
-    spoilt = a * 0 if value == 0 else a.clone()
-    spoilt[0, 0] = value
-    found = _attempt(trial, spoilt, b)
+def _undefined_input(value: float, fixture: MetricFixture) -> None:
+    a, b = fixture.pairs[0]
+    changed = a * 0 if value == 0 else a.clone()
+    changed[0, 0] = value
+    found = _attempt(fixture, changed, b)
     require(
         found is None or math.isnan(found),
-        f"gives {found}, expected NaN (and a warning) or a RepsimError",
+        f"returns {found}, expected NaN (and a warning) or a RepsimError",
     )
 
 
-def _refuses_what_does_not_fit(trial: MetricFixture) -> None:
-    if trial.metric.operates_on == "filters":
-        return  # one comparison has one basis
-    a, b = trial.pairs[0]
-    found = _attempt(trial, a, b[:, : IMAGES // 2])
-    require(found is None, f"gives {found}, expected a RepsimError")
+def _refuses_other_images(fixture: MetricFixture) -> None:
+    if fixture.metric.operates_on == "filters":
+        return  # filters of one comparison have one basis
+    a, b = fixture.pairs[0]
+    found = _attempt(fixture, a, b[:, : IMAGES // 2])
+    require(found is None, f"returns {found}, expected a RepsimError")
 
 
-def _attempt(trial: MetricFixture, a: Tensor, b: Tensor) -> float | None:
-    """Return the value of two networks, or ``None`` where it is refused."""
+def _attempt(fixture: MetricFixture, a: Tensor, b: Tensor) -> float | None:
+    """Return the value of two networks, or ``None`` if they are refused."""
     try:
-        return trial.value(a, b)
+        return fixture.value(a, b)
     except RepsimError:
         return None
 
 
-def _invariance(name: str, trial: MetricFixture) -> None:
+def _invariance(name: str, fixture: MetricFixture) -> None:
     change = CHANGES[name]
-    apart = max(abs(trial.value(a, change(b)) - trial.value(a, b)) for a, b in trial.pairs)
-    if name in trial.metric.invariances:
+    apart = max(abs(fixture.value(a, change(b)) - fixture.value(a, b)) for a, b in fixture.pairs)
+    if name in fixture.metric.invariances:
         require(
-            apart <= CLOSE,
-            f"declares the invariance '{name}' but changes by {apart:.2g}; mend the value or do "
-            "not declare it",
+            apart <= MAX_INVARIANT,
+            f"declares the invariance '{name}' but changes by {apart:.2g}; correct the value or "
+            "do not declare it",
         )
     else:
         require(
-            apart > FAR,
+            apart > MIN_VARIANT,
             f"does not declare the invariance '{name}' but changes by {apart:.2g} at most; "
             "declare it",
         )
@@ -230,13 +239,13 @@ RULES: Rules = {
     "represent returns a NumPy array of finite numbers": _represents,
     "compare returns one number within the bounds": _compares,
     "compare is symmetric": _symmetric,
-    "self-comparison is optimal": _knows_itself,
+    "self-comparison is optimal": _self_comparison_is_optimal,
     "repeated calls agree, whatever the global random states": _deterministic,
     "inputs are not modified": _leaves_inputs,
     "null_interval returns an interval, or (nan, nan) if it is unknown": _null_interval,
-    "compare_all, if defined, agrees with compare and null_interval": _all_at_once,
-    "representation_bytes, if defined, is right within a factor of 2": _says_its_size,
-    "NaN input gives NaN or an error": partial(_spoilt, math.nan),
-    "all-zero input gives NaN or an error": partial(_spoilt, 0.0),
-    "different numbers of images give an error": _refuses_what_does_not_fit,
+    "compare_all, if defined, agrees with compare and null_interval": _compare_all_agrees,
+    "representation_bytes, if defined, is right within a factor of 2": _size_is_right,
+    "NaN input gives NaN or an error": partial(_undefined_input, math.nan),
+    "all-zero input gives NaN or an error": partial(_undefined_input, 0.0),
+    "different numbers of images give an error": _refuses_other_images,
 }

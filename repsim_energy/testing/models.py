@@ -1,4 +1,4 @@
-"""The rules that an architecture keeps to."""
+"""Rules for architectures and trained models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from repsim_energy.testing.contract import (
 __all__ = ["check_model"]
 
 CASES = ((10, 3), (2, 1))
-"""Numbers of classes and of channels that a network is built for."""
+"""Numbers of classes and channels that networks are built from."""
 
 
 def check_model(
@@ -40,19 +40,30 @@ def check_model(
     size: int = 32,
     **options: Any,
 ) -> list[Finding]:
-    """Hold an architecture to what training, comparing and processes need of it.
+    """Check an architecture against the rules; a trained model against fewer.
 
     Parameters
     ----------
     build : ``callable(num_classes, in_channels, **options)``
-    name : what to call it; by default the callable's own name
-    size : rows and columns of the images it is tried on
-    options : as a user would give them
+    name : of the model in messages; by default the name of the callable
+    size : height and width of the images that are passed through the network
+    options : of the callable
+
+    Returns
+    -------
+    list of Finding
+        One for each rule.
 
     Raises
     ------
     RuleViolation
-        Which rules are broken, and what to do about each.
+        If a rule is broken; the message names each broken rule with a remedy.
+
+    Examples
+    --------
+    >>> from repsim_energy.models.lenet import lenet5
+    >>> all(finding.problem is None for finding in check_model(lenet5))
+    True
     """
     model = _Model(partial(build, **options), size)
     what = display_name("model", build, name)
@@ -69,12 +80,12 @@ class _Model:
 
     @cached_property
     def cases(self) -> list[tuple[int, int]]:
-        """The classes and channels that it is built for; it may refuse all but color images."""
-        taken = [CASES[0]]
+        """Numbers of classes and channels; gray images may be refused."""
+        cases = [CASES[0]]
         with suppress(RepsimError):
             self.build(*CASES[1])
-            taken.append(CASES[1])
-        return taken
+            cases.append(CASES[1])
+        return cases
 
     def new(self, seed: int, classes: int, channels: int) -> nn.Module:
         """Return a network whose initial weights are drawn from a seed."""
@@ -98,25 +109,32 @@ def _built(model: _Model) -> None:
     )
 
 
-def _answers(model: _Model) -> None:
+def _returns_class_scores(model: _Model) -> None:
     for classes, channels in model.cases:
         net, images = model.new(0, classes, channels), model.images(channels)
         for mode in (True, False):
-            answer = net.train(mode)(images)
-            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            output = net.train(mode)(images)
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             require(
                 got == (4, classes),
-                f"answers 4 images of {channels} channels with {got}, expected (4, {classes}): one "
-                "number per class",
+                f"returns {got} for 4 images of {channels} channels, expected (4, {classes}): one "
+                "number per image and class",
             )
-            require(bool(answer.isfinite().all()), "answers with NaN or infinite numbers")
+            require(
+                bool(output.isfinite().all()),
+                "returns NaN or infinite numbers, expected finite ones",
+            )
 
 
-def _answers_alike(model: _Model) -> None:
+def _is_deterministic(model: _Model) -> None:
     net, images = model.new(0, *CASES[0]).eval(), model.images(CASES[0][1])
     with torch.no_grad():
         same = same_bits(net(images), net(images))
-    require(same, "answers the same images differently in evaluation; draw nothing at random there")
+    require(
+        same,
+        "returns other numbers for the same images in evaluation mode; draw random numbers in "
+        "training mode only",
+    )
 
 
 def _has_a_first_layer(model: _Model) -> None:
@@ -130,8 +148,8 @@ def _has_a_first_layer(model: _Model) -> None:
             raise RuleViolation(str(error)) from error
         require(
             seen == channels,
-            f"the layer '{name}' sees {seen} channels of images of {channels}; "
-            f"let one get the image ({problem})",
+            f"the layer '{name}' receives {seen} channels of images of {channels}; "
+            f"pass the image to a layer directly ({problem})",
         )
 
 
@@ -149,42 +167,41 @@ def _shares_nothing(model: _Model) -> None:
     require(not places[0] & places[1], "two networks share weights; build new layers in each call")
 
 
-def _learns(model: _Model) -> None:
+def _receives_a_gradient(model: _Model) -> None:
     net = model.new(0, *CASES[0]).train()
     loss = nn.functional.cross_entropy(net(model.images(CASES[0][1])), torch.arange(4))
     loss.backward()
     moved = [p for p in net.parameters() if p.grad is not None and bool(p.grad.any())]
-    require(bool(moved), "no gradient reaches any weight; keep the answer attached to the weights")
+    require(bool(moved), "no gradient reaches any weight; do not detach the output")
 
 
-def _can_be_told(model: _Model) -> None:
+def _can_be_pickled(model: _Model) -> None:
     try:
         pickle.dumps(model.build)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise RuleViolation(
-            f"cannot be handed to another process ({error}); define the function at the top of "
-            "a module"
+            f"cannot be pickled ({error}); define the function at the top level of a module"
         ) from error
 
 
-def _is_the_same_again(model: _Model) -> None:
+def _has_the_same_weights(model: _Model) -> None:
     one, again = (model.new(seed, *CASES[0]).state_dict() for seed in (1, 2))
     same = one.keys() == again.keys() and all(same_bits(one[key], again[key]) for key in one)
-    require(same, "has other weights in another call; a TrainedModel is taken as it is")
+    require(same, "has other weights in the second call; load them from a file, or fix the seed")
 
 
 RULES: Rules = {
-    "returns one finite number per image and class": _answers,
-    "is deterministic in evaluation mode": _answers_alike,
+    "returns one finite number per image and class": _returns_class_scores,
+    "is deterministic in evaluation mode": _is_deterministic,
     "has a first layer that receives the image": _has_a_first_layer,
     "draws its initial weights from torch's global generator": _starts_from_the_seed,
     "shares no weights with a second network": _shares_nothing,
-    "receives a gradient in its weights": _learns,
-    "can be pickled for another process": _can_be_told,
+    "receives a gradient in its weights": _receives_a_gradient,
+    "can be pickled for another process": _can_be_pickled,
 }
 
 GIVEN_RULES: Rules = {
-    "has the same weights in every call": _is_the_same_again,
-    "can be pickled for another process": _can_be_told,
+    "has the same weights in every call": _has_the_same_weights,
+    "can be pickled for another process": _can_be_pickled,
 }
-"""For networks that were trained elsewhere."""
+"""Rules for a TrainedModel."""

@@ -64,11 +64,11 @@ def lines_of(done):
 def test_runs_that_cannot_be_kept_are_shown(repsim, arguments, small_disk):
     done = repsim("train", *arguments, "--jobs", "1", REPSIM_CACHE=str(small_disk))
     assert done.returncode == 1
-    assert done.stdout.count("memory alone") == 2
+    assert done.stdout.count("in memory only") == 2
     warning, error = lines_of(done)
     assert warning.startswith("warning: runs cannot be kept in ")
     assert "(No space left on device)" in warning
-    assert error == "error: none of 2 runs could be kept; make room for the cache"
+    assert error == "error: none of 2 runs could be stored; make room for the cache"
     assert not any((small_disk / "runs").iterdir())
 
 

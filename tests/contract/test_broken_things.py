@@ -111,17 +111,17 @@ class Nothing:
 
 
 METRICS = {
-    Distance: {"self-comparison": "declares a distance; mend the value or the direction"},
+    Distance: {"self-comparison": "declares a distance; correct the value or the direction"},
     Lower: {"invariant to translation": "declares the invariance 'translation' but changes by"},
     Modest: {"not invariant to orthogonal": "does not declare the invariance 'orthogonal'"},
-    Wider: {"within the bounds": "mend the value or the declared bounds"},
-    Lopsided: {"symmetric": "expected the same; take the mean of both"},
+    Wider: {"within the bounds": "the value or the declared bounds"},
+    Lopsided: {"symmetric": "expected the same; return the mean of both"},
     Drawn: {"repeated calls": "draws from global random numbers"},
-    Spoils: {"not modified": "represent changes its subject; work on a copy"},
-    SpoilsInComparing: {"not modified": "changes a representation; work on a copy"},
-    Lists: {"array of finite numbers": "represent gives list of no type"},
+    Spoils: {"not modified": "represent modifies its input; work on a copy"},
+    SpoilsInComparing: {"not modified": "modifies a representation; work on a copy"},
+    Lists: {"array of finite numbers": "represent returns list of no type"},
     Invents: {"NaN": "expected NaN", "all-zero": "expected NaN"},
-    Backwards: {"null_interval returns": "gives (1.0, -1.0)"},
+    Backwards: {"null_interval returns": "returns (1.0, -1.0)"},
     Other: {"compare_all, if defined": "compare_all differs"},
     Boasts: {"representation_bytes": "expected about 216"},
     Raises: {"within the bounds": "raises KeyError: 'oops'"},
@@ -239,7 +239,10 @@ def noisy(classes, channels):
 
 
 MODELS = {
-    always_ten: ("number per image and class", "(4, 10), expected (4, 2)"),
+    always_ten: (
+        "number per image and class",
+        "returns (4, 10) for 4 images of 1 channels, expected (4, 2)",
+    ),
     always_color: ("number per image and class", "raises RuntimeError"),
     Bent: ("receives the image", "'first' (Linear), with the operations before it, is not linear"),
     normed: ("receives the image", "'2' (Linear), with the operations before it, is not linear"),
@@ -247,7 +250,7 @@ MODELS = {
     own_numbers: ("initial weights", "other weights from the same seed"),
     shared: ("shares no weights", "build new layers in each call"),
     detached: ("receives a gradient in its weights", "no gradient reaches any weight"),
-    noisy: ("evaluation mode", "differently in evaluation"),
+    noisy: ("evaluation mode", "other numbers for the same images"),
 }
 
 
@@ -268,7 +271,7 @@ def test_models_that_are_none_or_stay_in_their_process_are_found():
     local = broken(check_model, lambda classes, channels: small_cnn(classes, channels))
     assert list(local) == ["can be pickled for another process"]
     drawn = broken(check_model, lambda c, k: rs.TrainedModel(small_cnn(c, k)))
-    assert "taken as it is" in drawn["has the same weights in every call"]
+    assert "in the second call" in drawn["has the same weights in every call"]
 
 
 def pictures(split, **changes):
@@ -276,7 +279,7 @@ def pictures(split, **changes):
 
 
 DATASETS = {
-    "list": (lambda split: [1], "gives list for 'train'"),
+    "list": (lambda split: [1], "returns list for 'train'"),
     "labels": (lambda s: pictures(s, labels=torch.arange(6)), "labels go from 0 to 5, expected 0"),
     "kind": (lambda s: pictures(s, labels=torch.zeros(6)), "labels are torch.float32"),
     "ints": (lambda s: pictures(s, images=torch.zeros(6, 3, 8, 8).int()), "expected uint8"),
@@ -288,7 +291,7 @@ DATASETS = {
         "no image",
     ),
     "shapes": (lambda s: pictures(s, images=torch.zeros(6, 3, len(s), 8)), "in the two splits"),
-    "drawn": (lambda s: pictures(s, images=torch.rand(6, 3, 8, 8)), "sort and seed it"),
+    "drawn": (lambda s: pictures(s, images=torch.rand(6, 3, 8, 8)), "sort files and fix the seed"),
     "same": (lambda s: pictures("train"), "the test images are the training images"),
 }
 
@@ -310,12 +313,12 @@ def narrow(images, train):
 
 
 VARIANTS = {
-    "list": (lambda images: [], "gives list"),
-    "nothing": (lambda images: images, "changes nothing"),
+    "list": (lambda images: [], "returns list"),
+    "nothing": (lambda images: images, "changes none of 80"),
     "spoils": (spoil, "work on a copy"),
     "drawn": (lambda i: replace(i, labels=i.labels[torch.randperm(80)]), "global random numbers"),
-    "narrow": (narrow, "gives the splits images of"),
-    "gone": (lambda i: replace(i, images=i.images[:0], labels=i.labels[:0]), "leaves no image"),
+    "narrow": (narrow, "for the two splits"),
+    "gone": (lambda i: replace(i, images=i.images[:0], labels=i.labels[:0]), "returns no image"),
     "beyond": (lambda i: replace(i, labels=i.labels + 1), "labels go from 1 to 4"),
     "bytes": (lambda i: replace(i, images=i.images ^ 255), "not implemented for 'Float'"),
 }

@@ -88,8 +88,8 @@ KINDS = {"metric": METRIC, "model": MODEL, "dataset": DATASET, "variant": VARIAN
 
 LIARS = {
     "lies": ("metric", "invariances = frozenset({'translation'})", "but changes by 0.1", None),
-    "lists": ("metric", "represent = lambda self, subject: [1.0]", "gives list", "gave list"),
-    "nan": ("metric", "compare = lambda self, a, b: float('nan')", "gives nan", "gives NaN"),
+    "lists": ("metric", "represent = lambda self, subject: [1.0]", "returns list", "returned list"),
+    "nan": ("metric", "compare = lambda self, a, b: float('nan')", "returns nan", "returns NaN"),
     "spoils": (
         "metric",
         "represent = lambda self, s: Lengths.represent(self, "
@@ -113,8 +113,8 @@ LIARS = {
     "text": (
         "metric",
         "compare = lambda self, a, b: 'alike'",
-        "compare gives str",
-        "compare gave str",
+        "compare returns str",
+        "compare returned str",
     ),
     "shape": (
         "model",
@@ -145,7 +145,7 @@ LIARS = {
     "drawn": (
         "dataset",
         "images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)",
-        "asked again",
+        "the second time",
         None,
     ),
     "none": ("variant", "return None", "NoneType", "NoneType"),

@@ -173,8 +173,14 @@ def test_the_list_names_every_row(repsim):
         (["tabel1"], "unknown table or figure 'tabel1'"),
         (["fig8a", "--components", "27"], "expected 0 to 26"),
         (["fig8a", "--components", "a"], "expected a range 0-26"),
-        (["fig8a", "--components", "0-99999999"], "got 100000000 components '0-99999999'"),
-        (["fig8a", "--seeds", "5-20000"], "got 19996 seeds '5-20000', expected at most 10000"),
+        (
+            ["fig8a", "--components", "0-99999999"],
+            "got --components '0-99999999' with 100000000 numbers",
+        ),
+        (
+            ["fig8a", "--seeds", "5-20000"],
+            "got --seeds '5-20000' with 19996 numbers, expected at most 10000",
+        ),
         (["table1", "--recipe", "quick:epoch=2"], "epoch"),
         (["table1", "--dataset", "nothing"], "unknown dataset 'nothing'"),
         (["table1", "--seeds", "0"], "expected a number above 0"),

@@ -176,8 +176,12 @@ def test_the_report_of_a_machine_names_the_file(file, repsim, monkeypatch):
 
 
 @pytest.mark.process
-def test_other_processes_train_a_network_of_a_file_as_this_one_does(file, monkeypatch, tmp_path):
+def test_other_processes_train_a_network_of_a_file_as_this_one_does(
+    file, monkeypatch, tmp_path, capfd
+):
+    file.write_text(FILE + "print('loaded')\n")
     registry = load_registry(file)
+    assert capfd.readouterr().out == "loaded\n"
     file.unlink()  # its content is what is sent
     found = {}
     for jobs in (1, 2):
@@ -194,6 +198,8 @@ def test_other_processes_train_a_network_of_a_file_as_this_one_does(file, monkey
         assert len(heard.ended) == 4
         assert bool(heard.watched) == (jobs == 1)
     assert found[1].identical(found[2])
+    printed = capfd.readouterr()
+    assert (printed.out, set(printed.err.split())) == ("", {"loaded"})
 
 
 def test_a_changed_file_trains_anew_and_an_unchanged_one_does_not(file, fresh_cache):

@@ -120,7 +120,7 @@ def test_names_that_cannot_be_are_refused(name, words, tmp_path):
 def test_nothing_is_written_over(tmp_path):
     write_plugin("my-plugin", "model", tmp_path)
     before = written(tmp_path)
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         write_plugin("my-plugin", "metric", tmp_path)
     assert written(tmp_path) == before
 

@@ -1,0 +1,51 @@
+"""Modules that import torch, each imported when a command first uses it.
+
+Help and lists start fast for this reason. Write ``lazy.comparison.make_plan``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from repsim_energy import comparison as comparison
+    from repsim_energy import doctor as doctor
+    from repsim_energy import results as results
+    from repsim_energy import scheduling as scheduling
+    from repsim_energy.data import pictures as pictures
+    from repsim_energy.paper import figures as figures
+    from repsim_energy.paper import report as report
+    from repsim_energy.paper import run as run
+    from repsim_energy.paper import setting as setting
+    from repsim_energy.testing import distribution as distribution
+
+__all__ = [
+    "comparison",
+    "distribution",
+    "doctor",
+    "figures",
+    "pictures",
+    "report",
+    "results",
+    "run",
+    "scheduling",
+    "setting",
+]
+
+_FOLDERS = {
+    "distribution": "testing.",
+    "figures": "paper.",
+    "pictures": "data.",
+    "report": "paper.",
+    "run": "paper.",
+    "setting": "paper.",
+}
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a module of ``__all__``."""
+    if name not in __all__:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return importlib.import_module(f"repsim_energy.{_FOLDERS.get(name, '')}{name}")
