@@ -61,8 +61,9 @@ def check_model(
 
     Examples
     --------
-    >>> from repsim_energy.models.lenet import lenet5
-    >>> all(finding.problem is None for finding in check_model(lenet5))
+    >>> from repsim_energy.registry import load_registry, resolve_model
+    >>> spec = resolve_model(load_registry(installed=False), "lenet5")
+    >>> all(finding.problem is None for finding in check_model(spec.build))
     True
     """
     model = _Model(partial(build, **options), size)
