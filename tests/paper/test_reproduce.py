@@ -369,6 +369,15 @@ def test_networks_whose_weights_cannot_be_had_are_named_and_random_ones_measured
     assert all(len(quantity.values) for quantity in outcome.quantities)
 
 
+def test_random_networks_are_the_same_in_every_reproduction():
+    first, second = (
+        imagenet_models.untrained(small_setting(), ["squeezenet1_1"]) for _ in range(2)
+    )
+    for a, b in zip(first.values(), second.values(), strict=True):
+        for one, other in zip(a.parameters(), b.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("module", [families, formula_fit, decorrelation, filter_images])
 def test_pretrained_networks_take_part(module, monkeypatch):
     """Random weights replace theirs, because tests do not download any."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from repsim_energy.paper.outcome import Outcome
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from repsim_energy.paper.setting import Setting
@@ -24,14 +22,13 @@ __all__ = ["run"]
 VGG = ("vgg19", "vgg16", "vgg13", "vgg11")
 
 
-@dataclass(frozen=True, eq=False)
-class Family:
-    """Networks with the same patch shape on the same images, compared with each other.
+class Family(NamedTuple):
+    """Networks with one patch shape on the same images, compared with each other.
 
     Parameters
     ----------
-    labels : their names in the figure
-    trained : number of trained networks; the others, after these, are random
+    labels : names of the networks in the figure
+    trained : number of trained networks; the ones after these are random
     """
 
     name: str
@@ -39,71 +36,59 @@ class Family:
     labels: Sequence[str]
     trained: int
 
-    def similarity(self) -> NDArray[np.float64]:
-        """Return the (n, n) similarities."""
-        block = self.result.similarity.isel(dataset=0, seed=0, dataset_ref=0, seed_ref=0)
-        matrix: NDArray[np.float64] = block.values
-        return matrix
-
-    def compared_stage(self, variable: str) -> NDArray[np.float64]:
-        """Return the values of a variable at the stage compared, one or one row per network."""
-        stage = self.result.attrs["stage"]
-        values = self.result[variable].isel(dataset=0, seed=0).sel(stage=stage).values
-        array: NDArray[np.float64] = values
-        return array
-
 
 def run(setting: Setting) -> Outcome:
     """Compare the VGG and ResNet families, and torchvision's networks by patch shape."""
     outcome = Outcome()
-    families = _trained(setting, outcome) + _imagenet(setting, outcome)
+    families = list(_families(setting, outcome))
     panels = iter(outcome.panels(2 * len(families), columns=2))
     for family in families:
-        outcome.keep(family.name, family.result)
+        name, result, labels, _ = family
+        outcome.keep(name, result)
         _add(outcome, family)
-        _draw(next(panels), next(panels), family)
+        profiles = dict(zip(labels, _at_stage(result, "energy"), strict=True))
+        draw_profiles(next(panels), profiles, name)
+        draw_matrix(next(panels), labels, _matrix(result), name)
     return outcome
 
 
-def _trained(setting: Setting, outcome: Outcome) -> list[Family]:
+def _families(setting: Setting, outcome: Outcome) -> Iterator[Family]:
     names = (*setting.scale.resnets, *VGG)
     models = [setting.scale.model(name) for name in names]
-    seeds = setting.seeds[:1]
-    families = []
     for source in setting.available(outcome, "cifar10", "cifar100"):
-        result = setting.compare(models, [setting.data(source)], seeds=seeds)
-        families.append(Family(source, result, names, len(names)))
-    return families
-
-
-def _imagenet(setting: Setting, outcome: Outcome) -> list[Family]:
-    families = []
+        result = setting.compare(models, [setting.data(source)], seeds=setting.seeds[:1])
+        yield Family(source, result, names, len(names))
     if setting.available(outcome, "imagenet"):
         for kernel, names in KERNELS.items():
             trained = pretrained(setting, names, outcome)
             networks = {**trained, **untrained(setting, names)}
             result = setting.compare_given(networks, setting.data("imagenet"))
-            name = f"imagenet_{kernel}x{kernel}"
-            families.append(Family(name, result, list(networks), len(trained)))
-    return families
+            yield Family(f"imagenet_{kernel}x{kernel}", result, list(networks), len(trained))
+
+
+def _matrix(result: xr.Dataset) -> NDArray[np.float64]:
+    block = result.similarity.isel(dataset=0, seed=0, dataset_ref=0, seed_ref=0)
+    matrix: NDArray[np.float64] = block.values
+    return matrix
+
+
+def _at_stage(result: xr.Dataset, variable: str) -> NDArray[np.float64]:
+    """Return a variable of each network at the stage compared."""
+    one = result[variable].isel(dataset=0, seed=0).sel(stage=result.attrs["stage"])
+    values: NDArray[np.float64] = one.values
+    return values
 
 
 def _add(outcome: Outcome, family: Family) -> None:
     """Add the correlations between different trained networks, and those with random ones."""
-    name, n, matrix = family.name, family.trained, family.similarity()
+    name, n, matrix = family.name, family.trained, _matrix(family.result)
     between = matrix[:n, :n][np.triu_indices(n, 1)]
     if len(between):
         outcome.add(f"{name}: between {n} architectures", between, over="1 seed")
         outcome.add(f"{name}: lowest of them", np.nanmin(between))
-    if n and n < len(matrix):
+    if 0 < n < len(matrix):
         outcome.add(f"{name}: trained vs random", matrix[:n, n:])
-    fit = family.compared_stage("fit_correlation")
+    fit = _at_stage(family.result, "fit_correlation")
     for kind, values in (("trained", fit[:n]), ("random", fit[n:])):
         if len(values):
             outcome.add(f"{name}: fit of the formula, {kind}", values)
-
-
-def _draw(profiles: Axes, matrix: Axes, family: Family) -> None:
-    energy = family.compared_stage("energy")
-    draw_profiles(profiles, dict(zip(family.labels, energy, strict=True)), family.name)
-    draw_matrix(matrix, family.labels, family.similarity(), family.name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from repsim_energy.errors import RepsimError
 from repsim_energy.interfaces import TrainedModel
+from repsim_energy.numerics.generators import seeded
 from repsim_energy.registry import resolve_model
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def pretrained(setting: Setting, names: Iterable[str], outcome: Outcome) -> dict
 
 
 def untrained(setting: Setting, names: Iterable[str]) -> dict[str, nn.Module]:
-    """Return networks with random weights, named ``NAME (random)``."""
+    """Return networks with the random weights of seed 0, named ``NAME (random)``."""
     return {f"{name} (random)": _network(setting, name) for name in names}
 
 
 def _network(setting: Setting, spec: str) -> nn.Module:
-    built = resolve_model(setting.registry, f"torchvision/{spec}").build(1000, 3)
+    with seeded(0):
+        built = resolve_model(setting.registry, f"torchvision/{spec}").build(1000, 3)
     return built.module if isinstance(built, TrainedModel) else built
