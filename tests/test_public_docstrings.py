@@ -16,7 +16,8 @@ public, and for their public methods:
 - **example**: one that ``pytest --doctest-modules`` collects and runs.
 
 A method needs a summary and parameters alone, an error or a warning a summary alone. ``EXEMPT``
-lists what else does not apply, and why. ``python tests/test_public_docstrings.py`` prints all problems.
+lists what else does not apply, and why. ``python tests/test_public_docstrings.py`` prints all
+problems.
 """
 
 import ast
