@@ -30,10 +30,7 @@ MOST = 50
 
 
 class RepsimError(Exception):
-    """Base class of all errors of this package.
-
-    A command prints the message in one line and ends with :attr:`exit_code`.
-    """
+    """Something failed; the command ends with :attr:`exit_code` and this message in one line."""
 
     exit_code = 1
 
