@@ -31,10 +31,7 @@ MAX_LISTED_NAMES = 50
 
 
 class RepsimError(Exception):
-    """Base class of all errors of this package.
-
-    A command prints the message in one line and ends with :attr:`exit_code`.
-    """
+    """Something failed; the command ends with :attr:`exit_code` and this message in one line."""
 
     exit_code = 1
 

@@ -116,16 +116,7 @@ def parse_chain(text: str) -> list[Spec]:
 
 
 def write_spec(name: str, **options: Any) -> str:
-    """Write the spec of a name and options, with quotes where values need them.
-
-    Parameters
-    ----------
-    name : of a metric, model, data set or variant
-    options : its options, of any type that a spec can express
-
-    Returns
-    -------
-    Text such as ``name:key=value``, which reads as the same name and options
+    """Return the spec of a name and options, with values of any characters.
 
     Examples
     --------

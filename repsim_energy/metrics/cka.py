@@ -11,7 +11,7 @@ from repsim_energy.interfaces import Activations, Direction, OperatesOn
 from repsim_energy.numerics.cka.hsic import Estimator, centered_gram, cka_from_hsic, hsic_matrix
 from repsim_energy.numerics.cka.null import (
     INVARIANTS,
-    MIN_EXAMPLES,
+    MIN_SAMPLES,
     permutation_interval,
     permutation_invariants,
     shuffled_interval,
@@ -53,8 +53,8 @@ class LinearCKA:
     invariances = frozenset({"permutation", "scale", "orthogonal", "translation"})
 
     def __init__(self, *, estimator: Estimator = "debiased", batch: int | None = None) -> None:
-        if batch is not None and batch < 2 * MIN_EXAMPLES:
-            raise UsageError(f"batch is {batch}, expected at least {2 * MIN_EXAMPLES} images")
+        if batch is not None and batch < 2 * MIN_SAMPLES:
+            raise UsageError(f"batch is {batch}, expected at least {2 * MIN_SAMPLES} images")
         if batch is not None and estimator == "biased":
             raise UsageError(
                 "got batch= and estimator=biased, expected one of them: batch goes with the "

@@ -23,7 +23,7 @@ def flatten_activations(activations: Tensor) -> Tensor:
 
     Parameters
     ----------
-    activations : (n, ...) of any number type, a tensor or an array
+    activations : (n, ...) of any number type, a tensor or an array; (n,) is one feature per image
 
     Returns
     -------
@@ -32,7 +32,7 @@ def flatten_activations(activations: Tensor) -> Tensor:
     Raises
     ------
     ShapeError
-        For activations with fewer than two axes.
+        For a single number.
     DataError
         For NaN or infinite values.
 
@@ -41,14 +41,12 @@ def flatten_activations(activations: Tensor) -> Tensor:
     >>> flatten_activations(torch.zeros(5, 8, 4, 4)).shape
     torch.Size([5, 128])
     """
-    if activations.ndim < 2:
-        raise ShapeError(
-            f"activations have shape {tuple(activations.shape)}, expected (images, ...); give each "
-            "image a row"
-        )
+    if activations.ndim == 0:
+        raise ShapeError("activations are a single number, expected (images, ...)")
     if is_channels_last(activations):
         activations = activations.permute(0, 2, 3, 1)
-    rows = activations.detach().flatten(1)
+    rows = activations.detach()
+    rows = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
     check_finite(rows)
     return rows
 

@@ -276,7 +276,7 @@ def test_a_layer_that_answers_one_image_alone_has_no_cka(metric):
     named = r"layer 'output' of 'a' is undefined"
     with (
         pytest.warns(UndefinedSimilarityWarning, match=named),
-        pytest.warns(UndefinedSimilarityWarning, match="one example alone"),
+        pytest.warns(UndefinedSimilarityWarning, match="one sample alone"),
     ):
         found = rs.compare(models, IMAGES, metric, layers=["output"], seeds=1)
     values = found.similarity.squeeze().values

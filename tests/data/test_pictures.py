@@ -53,7 +53,7 @@ class Counted:
 
 
 def test_images_are_those_of_the_files_in_their_order(photos, fresh_cache, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 5 * 144)  # five at once: the last block is smaller
+    monkeypatch.setattr(module, "BATCH_BYTES", 5 * 144)  # five at once: the last block is smaller
     found = image_set(photos)
     assert torch.equal(found.images, torch.stack([torch.from_numpy(read(p)) for p in photos]))
     assert found.labels.tolist() == [0, 1, 2] * 4

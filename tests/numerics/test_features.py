@@ -41,8 +41,12 @@ def test_what_is_not_finite_is_refused(dtype, value):
         rs.flatten_activations(values)
 
 
+def test_one_number_per_image_is_one_feature():
+    assert torch.equal(rs.flatten_activations(torch.arange(3.0)), torch.tensor([[0.0], [1], [2]]))
+    with pytest.raises(rs.ShapeError, match=r"single number, expected \(images, ...\)"):
+        rs.flatten_activations(torch.tensor(1.0))
+
+
 def test_activations_without_features_or_images():
     assert rs.flatten_activations(torch.zeros(3, 0)).shape == (3, 0)
     assert rs.flatten_activations(torch.zeros(0, 4, 2)).shape == (0, 8)
-    with pytest.raises(rs.ShapeError, match=r"shape \(7,\), expected \(images, ...\)"):
-        rs.flatten_activations(torch.zeros(7))

@@ -100,6 +100,11 @@ def read_rows(subject: rs.Activations, metric: str, least: int) -> Rows:
     DataError
         For fewer than ``least`` images, NaN or infinite values.
     """
+    if subject.values.ndim < 2:
+        raise rs.ShapeError(
+            f"activations have shape {tuple(subject.values.shape)}, expected (images, ...); give "
+            "each image a row"
+        )
     rows = rs.flatten_activations(subject.values).cpu()
     if len(rows) < least:
         raise rs.DataError(

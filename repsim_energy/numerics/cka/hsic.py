@@ -46,14 +46,14 @@ MAX_ASYMMETRY = 1e-5
 BLOCK_COLUMNS = 4096
 """Features that are multiplied at once, so that a wide layer is never copied as a whole."""
 
-MIN_EXAMPLES = {"debiased": 4, "biased": 2}
+MIN_SAMPLES = {"debiased": 4, "biased": 2}
 """Examples that each estimator needs."""
 
 
 @takes_arrays
 @own_settings()
 def centered_gram(features: Tensor) -> Tensor:
-    r"""Return the Gram matrix of features whose mean over the examples is subtracted.
+    r"""Return the Gram matrix of features whose mean over the samples is subtracted.
 
     .. math:: K = \tilde X \tilde X^\top,\qquad \tilde X = X - \tfrac1n 1 1^\top X
 
@@ -85,7 +85,7 @@ def centered_gram(features: Tensor) -> Tensor:
     """
     if features.ndim != 2 or len(features) == 0:
         raise ShapeError(
-            f"features have shape {tuple(features.shape)}, expected (n, d) with a row per example; "
+            f"features have shape {tuple(features.shape)}, expected (n, d) with a row per sample; "
             "flatten them"
         )
     rounding = relative_rounding(features)
@@ -156,7 +156,7 @@ def unbiased_gram(gram: Tensor) -> Tensor:
     ShapeError
         For a matrix that is not square.
     DataError
-        For fewer than four examples, a matrix that is not symmetric, NaN or infinite values.
+        For fewer than four samples, a matrix that is not symmetric, NaN or infinite values.
 
     Examples
     --------
@@ -186,8 +186,8 @@ def _unbiased(gram: Tensor, row_sums: Tensor, total: Tensor) -> Tensor:
 def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
     """Return the matrix whose entrywise product with another's sums to the estimate of HSIC.
 
-    It is zero where the features do not say which examples are alike: where they are constant or,
-    for the debiased estimate, differ for one example alone.
+    It is zero where the features do not say which samples are alike: where they are constant or,
+    for the debiased estimate, differ for one sample alone.
 
     Parameters
     ----------
@@ -211,10 +211,10 @@ def hsic_matrix(gram: Tensor, estimator: Estimator = "debiased") -> Tensor:
 @takes_arrays
 @own_settings()
 def cka_from_grams(gram_x: Tensor, gram_y: Tensor, estimator: Estimator = "debiased") -> float:
-    """Return the linear CKA of two centered Gram matrices (n, n) of the same n examples.
+    """Return the linear CKA of two centered Gram matrices (n, n) of the same n samples.
 
     It is the same number as :func:`~repsim_energy.cka`, and cheaper where there are more features
-    than examples.
+    than samples.
     """
     if gram_x.ndim != 2 or gram_x.shape != gram_y.shape or gram_x.shape[0] != gram_x.shape[1]:
         raise ShapeError(
@@ -239,7 +239,7 @@ def debiased_hsic(cross: float, both: float, sum_a: float, sum_b: float, n: int)
     cross : sum of the products of all entries of both kernels
     both : sum of the products of their diagonals
     sum_a, sum_b : sum of each diagonal
-    n : the number of examples
+    n : the number of samples
     """
     return cross - n / (n - 2) * both + sum_a * sum_b / ((n - 1) * (n - 2))
 
@@ -255,8 +255,8 @@ def cka_from_hsic(xy: float, xx: float, yy: float) -> float:
     """
     if not (xx > 0 and yy > 0):
         warnings.warn(
-            "a network's features are constant, differ for one example alone, or come from too "
-            "few examples; their CKA is undefined and reported as NaN",
+            "a network's features are constant, differ for one sample alone, or come from too "
+            "few samples; their CKA is undefined and reported as NaN",
             UndefinedSimilarityWarning,
             stacklevel=4,
         )
@@ -269,21 +269,21 @@ def check_rows(x: Tensor, y: Tensor) -> None:
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise ShapeError(
             f"features have shapes {tuple(x.shape)} and {tuple(y.shape)}, expected (n, d1) and "
-            "(n, d2) with one row per example; flatten them, and take both of the same examples"
+            "(n, d2) with one row per sample; flatten them, and take both of the same samples"
         )
 
 
 def check_estimator(estimator: str, n: int) -> None:
-    """Refuse unknown estimators, and fewer examples than they need."""
-    if estimator not in MIN_EXAMPLES:
+    """Refuse unknown estimators, and fewer samples than they need."""
+    if estimator not in MIN_SAMPLES:
         raise UsageError(f"unknown estimator '{estimator}'; known: biased, debiased")
     check_count(estimator, n)
 
 
 def check_count(estimator: str, n: int) -> None:
-    """Refuse fewer examples than an estimator needs."""
-    if n < MIN_EXAMPLES[estimator]:
+    """Refuse fewer samples than an estimator needs."""
+    if n < MIN_SAMPLES[estimator]:
         raise DataError(
-            f"got {n} examples, expected at least {MIN_EXAMPLES[estimator]} for the {estimator} "
+            f"got {n} samples, expected at least {MIN_SAMPLES[estimator]} for the {estimator} "
             "estimator; use more"
         )

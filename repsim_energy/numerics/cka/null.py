@@ -1,4 +1,4 @@
-"""Distribution of CKA when the examples of one network are shuffled."""
+"""Distribution of CKA when the samples of one network are shuffled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from repsim_energy.numerics.settings import own_settings
 
 __all__ = [
-    "MIN_EXAMPLES",
+    "MIN_SAMPLES",
     "INVARIANTS",
     "permutation_interval",
     "permutation_invariants",
@@ -23,7 +23,7 @@ __all__ = [
 INVARIANTS = 4
 """Numbers of a matrix that the first three moments depend on."""
 
-MIN_EXAMPLES = 6
+MIN_SAMPLES = 6
 """Examples that the formula of the third moment needs."""
 
 Array = NDArray[np.float64]
@@ -53,12 +53,12 @@ def permutation_invariants(matrix: Tensor) -> Tensor:
 
 @own_settings()
 def permutation_interval(a: Array, b: Array) -> tuple[float, float]:
-    r"""Return the central 95% of debiased CKA when the examples of one network are shuffled.
+    r"""Return the central 95% of debiased CKA when the samples of one network are shuffled.
 
     Shuffling changes nothing within either set of features, but removes the relation between them.
     Over all n! orders CKA has mean 0, variance 2 / (n (n - 3)) for any features, and a third moment
     that depends on a few sums over each matrix. The interval is that of a gamma distribution
-    (Pearson's type III) with these moments. Where HSIC is summed over batches, examples are
+    (Pearson's type III) with these moments. Where HSIC is summed over batches, samples are
     shuffled within each batch.
 
     Source: Josse, Pagès and Husson (2008), "Testing the significance of the RV coefficient";
@@ -70,11 +70,11 @@ def permutation_interval(a: Array, b: Array) -> tuple[float, float]:
 
     Returns
     -------
-    (low, high). NaN for features without variance, and for fewer than six examples in a batch.
+    (low, high). NaN for features without variance, and for fewer than six samples in a batch.
     """
     variance, third = (float(moment.sum()) for moment in permutation_moments(a, b))
     norm = math.sqrt(a[:, 1].sum() * b[:, 1].sum())
-    if a[:, 0].min() < MIN_EXAMPLES or not (norm > 0 and variance > 0):
+    if a[:, 0].min() < MIN_SAMPLES or not (norm > 0 and variance > 0):
         return (math.nan, math.nan)
     low, high = _gamma_interval(third / variance**1.5)
     scale = math.sqrt(variance) / norm
@@ -103,7 +103,7 @@ def permutation_moments(a: Array, b: Array) -> tuple[Array, Array]:
         + 8 * (n**3 - 9 * n**2 + 26 * n - 22) * triangles * triangles_b
     )
     orders = n * (n - 1) * (n - 2) * (n - 3) * (n - 4) * (n - 5)
-    with np.errstate(divide="ignore", invalid="ignore"):  # for fewer than MIN_EXAMPLES
+    with np.errstate(divide="ignore", invalid="ignore"):  # for fewer than MIN_SAMPLES
         return 2 * squares * squares_b / (n * (n - 3)), third / orders
 
 
@@ -111,9 +111,9 @@ def permutation_moments(a: Array, b: Array) -> tuple[Array, Array]:
 def shuffled_interval(
     a: Tensor, b: Tensor, *, shuffles: int = 100, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the central 95% of CKA over random orders of the examples.
+    """Return the central 95% of CKA over random orders of the samples.
 
-    It is used for biased CKA, whose distribution three moments do not describe where a few examples
+    It is used for biased CKA, whose distribution three moments do not describe where a few samples
     are far from the others.
 
     Parameters

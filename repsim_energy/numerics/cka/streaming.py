@@ -40,13 +40,13 @@ products (measured: 8e-7 and 2e-14)."""
 @takes_arrays
 @own_settings()
 def cka(x: Tensor, y: Tensor, *, estimator: Estimator = "debiased") -> float:
-    r"""Return the linear centered kernel alignment of two sets of features of the same examples.
+    r"""Return the linear centered kernel alignment of two sets of features of the same samples.
 
     .. math:: \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}
         {\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}},\qquad K = XX^\top,\; L = YY^\top
 
     ``biased`` takes :math:`\mathrm{HSIC} = \|Y^\top X\|_F^2` of centered features, which gives 0.80
-    for independent noise with n = 16 examples of 64 features. ``debiased`` takes the unbiased
+    for independent noise with n = 16 samples of 64 features. ``debiased`` takes the unbiased
     estimate of HSIC.
 
     Source: Kornblith, Norouzi, Lee and Hinton (2019), "Similarity of Neural Network Representations
@@ -57,7 +57,7 @@ def cka(x: Tensor, y: Tensor, *, estimator: Estimator = "debiased") -> float:
 
     Parameters
     ----------
-    x, y : (n, d1) and (n, d2), row i of both from the same example
+    x, y : (n, d1) and (n, d2), row i of both from the same sample
     estimator : ``debiased`` (n >= 4) or ``biased`` (n >= 2)
 
     Returns
@@ -65,15 +65,15 @@ def cka(x: Tensor, y: Tensor, *, estimator: Estimator = "debiased") -> float:
     float
         In [0, 1] if biased. The debiased one can be negative and is not clipped. NaN, with a
         warning, for constant features, and where an estimated self-similarity is not positive
-        beyond rounding. That is also the debiased one of features that differ for one example
-        alone, because it leaves out the products of an example with itself.
+        beyond rounding. That is also the debiased one of features that differ for one sample
+        alone, because it leaves out the products of a sample with itself.
 
     Raises
     ------
     ShapeError
         For features that are not (n, d1) and (n, d2).
     DataError
-        For too few examples, complex features, NaN or infinite values.
+        For too few samples, complex features, NaN or infinite values.
     UsageError
         For an unknown estimator.
 
@@ -108,7 +108,7 @@ class StreamingCKA:
 
     The sums are those of x, y, their outer products and, for the debiased estimator, of
     :math:`\|x\|^2`, :math:`\|x\|^2 x` and similar terms. They take O(d²) memory, independent of the
-    number of examples, and do not depend on the split into batches beyond rounding. The mean of the
+    number of samples, and do not depend on the split into batches beyond rounding. The mean of the
     first batch is subtracted from all features, so that a large offset costs no precision.
 
     Examples
@@ -141,7 +141,7 @@ class StreamingCKA:
 
         Parameters
         ----------
-        x, y : (n, d1) and (n, d2), row i of both from the same example; d1 and d2 as in the
+        x, y : (n, d1) and (n, d2), row i of both from the same sample; d1 and d2 as in the
             batches before
 
         Raises
@@ -186,7 +186,7 @@ class StreamingCKA:
         Raises
         ------
         DataError
-            For too few examples.
+            For too few samples.
         UsageError
             For an unknown estimator.
         """
@@ -250,7 +250,7 @@ class StreamingCKA:
         m_a, m_b = mean_a @ mean_a, mean_b @ mean_b
         p, q = s[norm[a]], s[norm[b]]
         sum_a, sum_b = p - n * m_a, q - n * m_b
-        # The sum over examples of |a - mean|^2 |b - mean|^2, expanded in the sums.
+        # The sum over samples of |a - mean|^2 |b - mean|^2, expanded in the sums.
         both = (
             s[norm[a] + norm[b]]
             - 2 * (s[norm[a] + b] @ mean_b)

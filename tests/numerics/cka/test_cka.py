@@ -147,7 +147,7 @@ def test_kernels_that_are_none_are_refused():
     for shape in ((3,), (4, 5), (2, 4, 4)):
         with pytest.raises(ShapeError, match=r"expected \(n, n\)"):
             unbiased_gram(torch.ones(shape))
-    with pytest.raises(DataError, match="got 3 examples, expected at least 4"):
+    with pytest.raises(DataError, match="got 3 samples, expected at least 4"):
         unbiased_gram(torch.ones(3, 3))
     with pytest.raises(DataError, match="not symmetric"):
         unbiased_gram(torch.arange(16.0).reshape(4, 4))
@@ -260,7 +260,7 @@ def test_features_that_hardly_differ_for_others_have_a_cka(n, d):
 
 def test_bad_input_is_refused():
     x = features(10, 3)
-    with pytest.raises(ShapeError, match="one row per example"):
+    with pytest.raises(ShapeError, match="one row per sample"):
         cka(x, x[:-1])
     for bad in (torch.nan, torch.inf):
         with pytest.raises(DataError, match="NaN"):
@@ -275,7 +275,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ShapeError, match="expected 3 as in the batches before"):
         StreamingCKA().update(x, x).update(x, x[:, :1])
     for d in (3, 3000):
-        with pytest.raises(DataError, match="got 0 examples"):
+        with pytest.raises(DataError, match="got 0 samples"):
             cka(torch.zeros(0, d), torch.zeros(0, d))
     with pytest.raises(DataError, match="at least 4"):
         cka(x[:3], x[:3])
