@@ -31,7 +31,10 @@ MAX_LISTED_NAMES = 50
 
 
 class RepsimError(Exception):
-    """Something failed; the command ends with :attr:`exit_code` and this message in one line."""
+    """Base class of all errors, whose message is one line: got, expected, remedy.
+
+    A command that ends with one prints it and returns :attr:`exit_code`.
+    """
 
     exit_code = 1
 

@@ -116,7 +116,16 @@ def parse_chain(text: str) -> list[Spec]:
 
 
 def write_spec(name: str, **options: Any) -> str:
-    """Return the spec of a name and options, with values of any characters.
+    """Return the spec of a name and options, with quotes where values need them.
+
+    Parameters
+    ----------
+    name : of a metric, model, data set or variant
+    options : its options, of any type that a spec can express; lists are joined by ``/``
+
+    Returns
+    -------
+    Text such as ``name:key=value``, which is parsed as the same name and options
 
     Examples
     --------

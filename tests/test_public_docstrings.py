@@ -48,7 +48,7 @@ EXEMPT = {
     "PatchAutocovariance": {"source": "the formula defines the matrices"},
     "summarize": {"source": "the formula is a mean"},
     "testing.check_variant": {"raises": "errors about images of the variant become findings"},
-    "testing.ContractError": {"parameters": "is raised by checks, never by a caller"},
+    "testing.RuleViolation": {"parameters": "is raised by checks, never by a caller"},
 }
 """Name -> part that does not apply -> why."""
 
@@ -98,7 +98,8 @@ def parameters_of(thing):
     fields = {}
     if inspect.isclass(thing):
         if not issubclass(thing, tuple) or hasattr(thing, "_fields"):
-            fields = {n: t for n, t in inspect.get_annotations(thing).items() if n[0] != "_"}
+            annotations = inspect.get_annotations(thing).items()
+            fields = {n: getattr(t, "__forward_arg__", t) for n, t in annotations if n[0] != "_"}
         if not code_of(thing):
             return fields
     found = inspect.signature(thing).parameters

@@ -124,8 +124,12 @@ def compare(
         For names, options and input that are unknown, ambiguous or do not go together.
     ShapeError, DataError, FileError
         For networks that do not fit the images, and for unusable images and files.
+    PluginError
+        For a plugin that breaks a rule.
     TrainingError
         If every training failed.
+    RepsimError
+        If a download fails, or this machine computes wrong numbers.
 
     Examples
     --------

@@ -38,6 +38,12 @@ class PatchTransform:
     ----------
     matrix : (d, d) float64, symmetric: T
     patch : (c, kh, kw) with d = c * kh * kw, flattened channel-first
+
+    Examples
+    --------
+    >>> import torch
+    >>> PatchTransform(2 * torch.eye(27, dtype=torch.float64), (3, 3, 3)).matrix.shape
+    torch.Size([27, 27])
     """
 
     matrix: Tensor
@@ -98,7 +104,7 @@ class ImageSet:
         return is_finite(self.images)
 
     def problem(self) -> str | None:
-        """Validate all pixels and labels; return a description of the first problem, or None."""
+        """Return a description of the first problem of the pixels or labels, or None."""
         return problem_of(self.images, self.labels, len(self.classes))
 
     @cached_property

@@ -36,6 +36,15 @@ class FilterBank:
     filters : (k, c, kh, kw) weights of the first layer
     basis : principal components of the patches that the layer receives
     profile : (r,) energy profile of the filters on the basis if it has been measured, else ``None``
+
+    Examples
+    --------
+    >>> import torch
+    >>> from repsim_energy import patch_moments
+    >>> images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> bank = FilterBank(torch.rand(16, 3, 3, 3), patch_moments(images, (3, 3)).basis())
+    >>> bank.filters.flatten(1).shape[1] == bank.basis.components.shape[1]
+    True
     """
 
     filters: Tensor
@@ -50,6 +59,12 @@ class Activations:
     Parameters
     ----------
     values : (n, ...) output of a layer for n images
+
+    Examples
+    --------
+    >>> import torch
+    >>> Activations(torch.zeros(100, 64, 8, 8)).values.flatten(1).shape
+    torch.Size([100, 4096])
     """
 
     values: Tensor
@@ -87,6 +102,22 @@ class Metric(Protocol):
     bounds : lowest and highest possible value
     invariances : names of the changes that do not change the value: ``permutation``, ``scale``,
         ``orthogonal``, ``translation``, ``linear``
+
+    Examples
+    --------
+    >>> import repsim_energy as rs
+    >>> class NormRatio:
+    ...     name, operates_on, direction = "norm_ratio", "filters", "similarity"
+    ...     bounds, invariances = (0.0, 1.0), frozenset({"permutation", "orthogonal"})
+    ...     def represent(self, subject):
+    ...         return rs.energy_profile(subject.filters, subject.basis)
+    ...     def compare(self, a, b):
+    ...         low, high = sorted((float((a @ a) ** 0.5), float((b @ b) ** 0.5)))
+    ...         return low / high if high else float("nan")
+    ...     def null_interval(self, a, b):
+    ...         return (float("nan"), float("nan"))
+    >>> isinstance(NormRatio(), rs.Metric)
+    True
     """
 
     name: str
@@ -96,15 +127,30 @@ class Metric(Protocol):
     invariances: frozenset[str]
 
     def represent(self, subject: Any) -> NDArray[np.float64]:
-        """Return the representation of a :class:`FilterBank` or of :class:`Activations`."""
+        """Return the representation of a :class:`FilterBank` or of :class:`Activations`.
+
+        Parameters
+        ----------
+        subject : the network's filters, or the activations of one of its layers
+        """
         ...
 
     def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        """Return the similarity or distance of two representations, NaN if it is undefined."""
+        """Return the similarity or distance of two representations, NaN if it is undefined.
+
+        Parameters
+        ----------
+        a, b : (...) representations of two networks or layers
+        """
         ...
 
     def null_interval(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
-        """Return the central 95% of ``compare`` for unrelated networks of these sizes."""
+        """Return the central 95% of ``compare`` for unrelated networks of these sizes.
+
+        Parameters
+        ----------
+        a, b : (...) representations of two networks or layers
+        """
         ...
 
 

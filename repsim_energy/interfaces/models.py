@@ -41,6 +41,20 @@ class ModelFamily(Protocol):
     """Architectures that share a prefix, registered under ``prefix/*``.
 
     An attribute ``example`` may name the member that ``repsim plugins check`` builds.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Linear:
+    ...     example = "small"
+    ...     def names(self):
+    ...         return ["small", "large"]
+    ...     def __call__(self, name, num_classes, in_channels):
+    ...         stem = torch.nn.Conv2d(in_channels, {"small": 8, "large": 64}[name], 3)
+    ...         pool = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+    ...         return torch.nn.Sequential(stem, *pool, torch.nn.LazyLinear(num_classes))
+    >>> Linear()("small", 10, 3)(torch.zeros(2, 3, 8, 8)).shape
+    torch.Size([2, 10])
     """
 
     def names(self) -> Iterable[str]:

@@ -144,6 +144,12 @@ class Registry:
     """All metrics, models, data sets and variants, with the plugins that offer them.
 
     :func:`load_registry` makes one; ``compare(registry=...)`` takes it.
+
+    Examples
+    --------
+    >>> from repsim_energy import load_registry
+    >>> "energy" in load_registry(plugins=False).names("metric")
+    True
     """
 
     def __init__(self) -> None:
@@ -151,7 +157,15 @@ class Registry:
         self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in HOOKS.values()}
 
     def add(self, kind: Kind, name: str, thing: Any, plugin: Plugin) -> None:
-        """Register a component under a name, unless an earlier plugin offers that name."""
+        """Register a component under a name, unless an earlier plugin offers that name.
+
+        Parameters
+        ----------
+        kind : metric, model, dataset or variant
+        name : that users type
+        thing : the component, or ``"module:attribute"``
+        plugin : that offers it; problems are added to it
+        """
         if not isinstance(name, str) or not name:
             plugin.problems.append(f"{kind} name {name!r} is not a string; use a non-empty one")
         elif not (callable(thing) or kind == "metric" or _is_lazy(thing)):
@@ -173,7 +187,12 @@ class Registry:
         return [entry for kind in self._entries for entry in self.entries(kind)]
 
     def entries(self, kind: Kind) -> list[Entry]:
-        """Return the entries of a kind, sorted by name."""
+        """Return the entries of a kind, sorted by name.
+
+        Parameters
+        ----------
+        kind : metric, model, dataset or variant
+        """
         return [entry for _, entry in sorted(self._entries[kind].items())]
 
     def names(self, kind: Kind, pattern: str = "*") -> list[str]:
@@ -181,6 +200,11 @@ class Registry:
 
         Members are listed only for a pattern that begins with the prefix of their family, because
         listing members may import a large library.
+
+        Parameters
+        ----------
+        kind : metric, model, dataset or variant
+        pattern : such as ``vgg*`` or ``torchvision/*``
         """
         names = [entry.name for entry in self.entries(kind)]
         for family in [name for name in names if name.endswith("/*")]:
@@ -190,7 +214,18 @@ class Registry:
         return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
     def entry(self, kind: Kind, name: str) -> Entry:
-        """Return the entry of a name, or of the family that a ``prefix/member`` belongs to."""
+        """Return the entry of a name, or of the family that a ``prefix/member`` belongs to.
+
+        Parameters
+        ----------
+        kind : metric, model, dataset or variant
+        name : of the component
+
+        Raises
+        ------
+        UnknownNameError
+            For a name that no plugin offers.
+        """
         known = self._entries[kind]
         if name in known and not name.endswith("/*"):
             return known[name]
@@ -201,6 +236,10 @@ class Registry:
 
     def plugins_called(self, name: str) -> Sequence[Plugin]:
         """Return the plugins of a distribution, entry point or file.
+
+        Parameters
+        ----------
+        name : of the distribution, entry point or file
 
         Raises
         ------

@@ -47,6 +47,11 @@ class Finding:
     ----------
     rule : in words
     problem : value found, value expected and remedy; ``None`` if the rule holds
+
+    Examples
+    --------
+    >>> Finding("values are finite").problem is None
+    True
     """
 
     rule: str

@@ -40,7 +40,7 @@ def check_model(
     size: int = 32,
     **options: Any,
 ) -> list[Finding]:
-    """Check an architecture against the rules; a trained model against fewer.
+    """Check an architecture against the rules, or a trained model against fewer.
 
     Parameters
     ----------
