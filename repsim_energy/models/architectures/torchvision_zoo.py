@@ -87,7 +87,7 @@ def _fetch(url: str) -> None:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=expected, progress=False)
         except (URLError, OSError) as error:
             raise RepsimError(
-                f"cannot download the weights {filename} ({error}); put the file at {path}"
+                f"weights {filename} cannot be downloaded ({error}); put the file at {path}"
             ) from error
     if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(expected):
         raise FileError(
