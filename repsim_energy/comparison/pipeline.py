@@ -91,7 +91,7 @@ def compare(
         of the images; images are shown to them normalized, then blue first
     device : auto, cpu or cuda
     jobs : processes that train at once, on the CPU and with one thread each; 1 trains here, with
-        all threads. Called from a script, more than 1 needs ``if __name__ == "__main__":``
+        all threads
     scheduler : who trains. Without one, ``jobs`` processes, or this process alone; ``local`` is
         ``jobs`` processes, or one per usable core; ``local:N`` is N; ``tcp://HOST:PORT`` is the
         Dask cluster there

@@ -74,7 +74,7 @@ def patch_moments_of_chunks(
         cluster, a path or function has to mean the same on every worker
     patch : (kh, kw)
     scheduler : ``local`` or ``local:N`` for processes of this machine, ``tcp://HOST:PORT`` for a
-        Dask cluster; without one, this process. Processes need ``if __name__ == "__main__":``
+        Dask cluster; without one, this process
     checkpoint : a file that keeps the sums, written every few seconds and at the end, with what
         the chunks behind them are made of and the SHA-256 of their pixels. Called again with the
         same chunks (and more, if you like), the work goes on there: a chunk whose code, arguments

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
+from loky import BrokenProcessPool, cpu_count
 
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.batched import run_batched
-from repsim_energy.scheduling.processes import CPU, run_sent, worker_pool
+from repsim_energy.scheduling.processes import CPU, run_sent, submit, worker_pool
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.run_cache import keep_received
@@ -27,20 +25,15 @@ __all__ = ["Local", "in_order", "usable_cores"]
 
 Name = TypeVar("Name")
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux says how much of its cores a container may use."""
-
 
 def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    try:
-        quota, period = (int(number) for number in QUOTA.read_text(encoding="utf-8").split())
-    except (OSError, ValueError):  # no such file, or no limit
-        return cores
-    return max(1, min(cores, quota // period))
+    """Return the number of CPU cores that this process may use.
+
+    Its affinity and the quota of its container limit them, and the environment variable
+    ``LOKY_MAX_CPU_COUNT``.
+    """
+    cores: int = cpu_count()
+    return cores
 
 
 @dataclass(frozen=True)
@@ -95,10 +88,9 @@ class Local:
         if processes < 2:
             return
         with worker_pool(processes, sent) as pool:
-            futures = {pool.submit(run_sent, name): name for name in sent}
+            futures = {submit(pool, run_sent, name): name for name in sent}
             for future in as_completed(futures):
                 name, error = futures[future], future.exception()
-                pool.check(error)
                 failure = _failure(error)
                 if failure is not None:
                     tally.end(sent[name], failure)
@@ -116,13 +108,12 @@ class Local:
             return
         with worker_pool(processes) as pool:
 
-            def submit(item: Any) -> Callable[[], Any]:
-                return pool.submit(function, item).result
+            def submitted(item: Any) -> Callable[[], Any]:
+                return submit(pool, function, item).result
 
             try:
-                yield from in_order(submit, items, 2 * processes)
+                yield from in_order(submitted, items, 2 * processes)
             except BrokenProcessPool as error:
-                pool.check(error)
                 raise RepsimError(
                     "a process was ended from outside, perhaps for want of memory; use fewer or "
                     "smaller pieces at once"

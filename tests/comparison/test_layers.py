@@ -1,7 +1,5 @@
 """Many layers in one pass: batches against a slow sum, groups against the whole, memory."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -14,11 +12,8 @@ from repsim_energy.comparison import memory
 from repsim_energy.comparison.layers import groups_of
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet
-from repsim_energy.numerics import memory as machine_memory
 from repsim_energy.results import summarize
 from repsim_energy.training.inputs import as_input, normalization_of
-
-LIMIT, USED = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"
 
 
 def net(*widths):
@@ -130,34 +125,6 @@ def test_much_memory_is_said_beforehand(data, monkeypatch):
     monkeypatch.setattr(memory, "WORTH_SAYING", 1000)
     with pytest.warns(RepsimWarning, match="60 images and 1 layers take 0.0 GB of memory"):
         rs.compare([net(5, 6)], data, "cka")
-
-
-@pytest.mark.parametrize(
-    ("files", "free"),
-    [
-        ({"proc/meminfo": "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 7 kB\n"}, 7 * 1024),
-        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "5000\n", USED: "1200\n"}, 3800),
-        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "99999\n", USED: "1200\n"}, 7 * 1024),
-        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "max\n", USED: "1200\n"}, 7 * 1024),
-        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "5000\n"}, 7 * 1024),
-        ({LIMIT: "5000\n", USED: "1200\n"}, 3800),
-    ],
-    ids=["no limit", "below it", "above what there is", "max", "unknown use", "no meminfo"],
-)
-def test_what_is_free_is_what_the_system_says_and_the_container_allows(
-    files, free, tmp_path, monkeypatch
-):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(machine_memory, "Path", lambda path: tmp_path / path.removeprefix("/"))
-    assert memory.available_memory() == free
-
-
-@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not say what it has")
-def test_no_more_is_free_than_there_is():
-    there_is = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < memory.available_memory() <= there_is
 
 
 @pytest.mark.parametrize(
