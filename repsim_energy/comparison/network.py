@@ -113,7 +113,9 @@ def network_of_trained(
     except UsageError:  # compared by its activations: a plan of filters has refused it
         layer, stages, step = "", {}, (1, 1)
     if trained.initial is not None and stages:
-        initial = _before_training(trained, layer, filters.shape, image_shape(data))
+        initial = _before_training(
+            trained.initial, trained.module, layer, filters.shape, image_shape(data)
+        )
         stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
         if stages["init"].shape != stages["trained"].shape:
             raise ShapeError(
@@ -131,13 +133,21 @@ def network_of_trained(
 
 
 def _before_training(
-    trained: TrainedModel, layer: str, shape: torch.Size, image: Sequence[int]
+    initial: Tensor | nn.Module,
+    module: nn.Module,
+    layer: str,
+    shape: torch.Size,
+    image: Sequence[int],
 ) -> Tensor:
-    """Return the filters of a layer before training: of the whole network then, or of weights."""
-    if isinstance(trained.initial, nn.Module):
-        return applied_filters(trained.initial, layer, image)
-    assert trained.initial is not None
-    initial = real_filters(trained.initial.detach(), layer).float()
-    if initial.shape != shape or mixes_channels(trained.module, layer, image):
-        return filters_of_weights(trained.module, layer, initial, image)
-    return initial
+    """Return the filters that a layer of a trained network had before training.
+
+    Parameters
+    ----------
+    initial : the weights of the layer before training, or the whole network then
+    """
+    if isinstance(initial, nn.Module):
+        return applied_filters(initial, layer, image)
+    weights = real_filters(initial.detach(), layer).float()
+    if weights.shape != shape or mixes_channels(module, layer, image):
+        return filters_of_weights(module, layer, weights, image)
+    return weights

@@ -52,8 +52,8 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self.address = address
         self._entered = 0
-        self._open = ExitStack()
-        self._found: Connection | None = None
+        self._opened = ExitStack()
+        self._connected: Connection | None = None
 
     def __repr__(self) -> str:
         return f"Cluster('{self.address}')"
@@ -61,11 +61,7 @@ class Cluster:
     def __enter__(self) -> Self:
         """Connect; refuse a scheduler that does not answer, and workers of other versions."""
         if not self._entered:
-            with ExitStack() as opening:
-                self._found = opening.enter_context(connected(self.address))
-                self._found.check()
-                self._found.warn_of_differences()
-                self._open = opening.pop_all()
+            self._connected = self._opened.enter_context(self._connect())
         self._entered += 1
         return self
 
@@ -73,14 +69,24 @@ class Cluster:
         """Disconnect, where the outermost ``with`` is left."""
         self._entered -= 1
         if not self._entered:
-            self._found = None
-            self._open.close()
+            self._connected = None
+            self._opened.close()
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        with connected(self.address) as connection:
+            connection.check()
+            connection.warn_of_differences()
+            yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with self:
-            assert self._found is not None
-            yield self._found
+        """Give the connection of the outermost ``with``, or a new one."""
+        if self._connected is not None:
+            yield self._connected
+        else:
+            with self._connect() as connection:
+                yield connection
 
     def at_once(self, tasks: int) -> int:
         """Return how many of so many trainings are run at once: one in each worker process."""
