@@ -138,39 +138,58 @@ def observe(
         a row for each image.
     """
     modules = dict(module.named_modules())
-    seen: set[str] = set()
-
-    def hook_of(layer: str) -> Callable[[nn.Module, object, object], None]:
-        parts = ENTRY.fullmatch(layer) if layer != layers[layer] else None
-        entry = parts["entry"] if parts else "" if layers[layer] else answer
-        how = f"write '{parts['layer'] if parts else layer}[ENTRY]', or name another layer"
-
-        def hook(_: nn.Module, __: object, given: object) -> None:
-            if layer in seen:
-                raise UsageError(
-                    f"layer '{layer}' is used several times for an image, expected once; name the "
-                    "module around it or another one with --layer"
-                )
-            seen.add(layer)
-            receive(layer, answered(given, rows, f"layer '{layer}'", entry, how).detach().float())
-            if not through and seen == layers.keys():
-                raise _AllAnswered
-
-        return hook
-
+    answers = _Answers(layers, receive, through, answer)
     with _looking_on(module, device) as hooks:
         layout = _layout_of(module, images[:2].to(device), normalization)
-        hooks += [modules[name].register_forward_hook(hook_of(key)) for key, name in layers.items()]
+        hooks += [modules[n].register_forward_hook(answers.hook(key)) for key, n in layers.items()]
         for shown in images.split(batch):
-            seen.clear()
-            rows = len(shown)
+            answers.begin(len(shown))
             with contextlib.suppress(_AllAnswered):
                 module(as_input(shown.to(device), normalization, module, layout))
-            if unused := layers.keys() - seen:
+            if unused := layers.keys() - answers.seen:
                 raise UsageError(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
                     "that images pass through; name another one with --layer"
                 )
+
+
+class _Answers:
+    """Passes the outputs of layers for each batch on, and checks that each is used once."""
+
+    def __init__(
+        self, layers: Mapping[str, str], receive: Receive, through: bool, answer: str
+    ) -> None:
+        self._layers = layers
+        self._receive = receive
+        self._through = through
+        self._answer = answer
+        self._images = 0
+        self.seen: set[str] = set()
+
+    def begin(self, images: int) -> None:
+        """Expect the outputs for a batch of so many images."""
+        self.seen.clear()
+        self._images = images
+
+    def hook(self, layer: str) -> Callable[[nn.Module, object, object], None]:
+        """Return the forward hook of a layer."""
+        parts = ENTRY.fullmatch(layer) if layer != self._layers[layer] else None
+        entry = parts["entry"] if parts else "" if self._layers[layer] else self._answer
+        how = f"write '{parts['layer'] if parts else layer}[ENTRY]', or name another layer"
+
+        def forward_hook(_: nn.Module, __: object, output: object) -> None:
+            if layer in self.seen:
+                raise UsageError(
+                    f"layer '{layer}' is used several times for an image, expected once; name the "
+                    "module around it or another one with --layer"
+                )
+            self.seen.add(layer)
+            tensor = answered(output, self._images, f"layer '{layer}'", entry, how)
+            self._receive(layer, tensor.detach().float())
+            if not self._through and self.seen == self._layers.keys():
+                raise _AllAnswered
+
+        return forward_hook
 
 
 @contextlib.contextmanager

@@ -69,25 +69,7 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
         Where the network cannot be built, is not a module, or shares weights with one before.
     """
     with seeded(seed):
-        try:
-            built = spec.build(max(1, len(data.train.classes)), int(data.train.images.shape[1]))
-        except RepsimError:
-            raise
-        except Exception as error:
-            raise UsageError(
-                f"{called(spec)} cannot be built ({reason_of(error)}); check its options"
-            ) from error
-        if torch.get_default_dtype() != torch.float32:
-            changed = torch.get_default_dtype()
-            torch.set_default_dtype(torch.float32)
-            raise UsageError(
-                f"{called(spec)} sets torch's default dtype to {changed} while it is built, "
-                "expected it to be left alone; give the network its dtype with .to(dtype=...)"
-            )
-        if not isinstance(built, nn.Module | TrainedModel):
-            raise UsageError(
-                f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module"
-            )
+        built = _call(spec, data)
         if not data.train.classes and not isinstance(built, TrainedModel):
             raise UsageError(
                 f"images of '{data.label}' have no labels, expected some to train {called(spec)} "
@@ -107,6 +89,28 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
         see_transformed_patches(
             built, data.train.transform, first_layer(built, image_shape(data)).name
         )
+    return built
+
+
+def _call(spec: ModelSpec, data: Dataset) -> nn.Module | TrainedModel:
+    """Call the architecture, which must return a network and leave the default dtype alone."""
+    try:
+        built = spec.build(max(1, len(data.train.classes)), int(data.train.images.shape[1]))
+    except RepsimError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"{called(spec)} cannot be built ({reason_of(error)}); check its options"
+        ) from error
+    if torch.get_default_dtype() != torch.float32:
+        changed = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        raise UsageError(
+            f"{called(spec)} sets torch's default dtype to {changed} while it is built, "
+            "expected it to be left alone; give the network its dtype with .to(dtype=...)"
+        )
+    if not isinstance(built, nn.Module | TrainedModel):
+        raise UsageError(f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module")
     return built
 
 

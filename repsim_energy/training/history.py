@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +50,8 @@ class Record:
     Parameters
     ----------
     recipe : how the network trains
-    images : how many training images there are
+    images : number of training images
+    tests : number of test images
     snapshots : step -> filters of the first layer
     scales : step -> (k,) factors of the batch norm that follows it, where there is one
     losses, hits : of each step, left on the device, so that nothing waits for them
@@ -58,6 +60,7 @@ class Record:
 
     recipe: Recipe
     images: int
+    tests: int
     snapshots: dict[int, Tensor] = field(default_factory=dict)
     scales: dict[int, Tensor] = field(default_factory=dict)
     losses: list[Tensor] = field(default_factory=list)
@@ -68,7 +71,7 @@ class Record:
         """Lay down the steps after which something is kept."""
         self.total = self.recipe.total_steps(self.images)
         self._epoch = max(1, self.images // self.recipe.batch)
-        count, asked = self.recipe.snapshots, self.recipe.evaluations
+        count, asked = self.recipe.snapshots, self.recipe.evaluations if self.tests else 0
         spaced = np.geomspace(1, self.total, max(1, count)).round()[:count]
         self._kept = {int(step) for step in spaced}
         self._asked = {round(self.total * (i + 1) / asked) for i in range(asked)}
@@ -79,25 +82,32 @@ class Record:
         if scale is not None:
             self.scales[self.steps] = scale
 
-    def add(self, loss: Tensor, hit: Tensor) -> None:
-        """Write down a step: its loss, and the share classified right before it."""
+    def add(
+        self,
+        loss: Tensor,
+        accuracy: Tensor,
+        measure: Callable[[], tuple[Tensor, Tensor | None]],
+        evaluate: Callable[[], tuple[float, float]],
+    ) -> None:
+        """Record a gradient step, and filters and evaluation if they are due after it.
+
+        Parameters
+        ----------
+        loss, accuracy : on the batch, before the step
+        measure : returns filters and factors as :meth:`keep` stores them
+        evaluate : returns loss and accuracy on the test images
+        """
         self.losses.append(loss)
-        self.hits.append(hit)
+        self.hits.append(accuracy)
+        if self.steps in self._kept:
+            self.keep(*measure())
+        if self.steps in self._asked:
+            self.evaluations[self.steps] = evaluate()
 
     @property
     def steps(self) -> int:
         """The steps taken."""
         return len(self.losses)
-
-    @property
-    def wants_filters(self) -> bool:
-        """Whether the filters are kept after this step."""
-        return self.steps in self._kept
-
-    @property
-    def wants_evaluation(self) -> bool:
-        """Whether the test images are evaluated after this step."""
-        return self.steps in self._asked
 
     def finished(self) -> bool:
         """Return whether this was the last step; only the end of an epoch waits for the device.

@@ -20,13 +20,14 @@ from repsim_energy.training.inputs import CHANNELS_LAST, as_input
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [
+    "accuracy",
     "batches",
+    "descend",
     "evaluate",
-    "hits_of",
     "loss_of",
     "optimizer_of",
+    "precision_of",
     "scores_of",
-    "set_step_size",
     "take_step",
     "train",
 ]
@@ -62,26 +63,25 @@ def train(
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
     optimizer = optimizer_of(module.parameters(), recipe)
-    record = Record(recipe, len(images))
+    record = Record(recipe, len(images), len(test))
     _, *image = images.images.shape
 
-    def keep() -> None:
-        filters = applied_filters(module, layer, image)
-        record.keep(filters, None if norm is None else norm.scale_now())
+    def measure() -> tuple[Tensor, Tensor | None]:
+        return applied_filters(module, layer, image), None if norm is None else norm.scale_now()
 
-    keep()
+    def evaluated() -> tuple[float, float]:
+        found = evaluate(module, test, normalization, device, recipe, layout)
+        module.train()
+        return found
+
+    record.keep(*measure())
     with seeded(seed, device):
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalization, module, layout)
-            set_step_size(optimizer, recipe.step_size(record.steps, record.total))
-            record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
-            if record.wants_filters:
-                keep()
-            if record.wants_evaluation and len(test):
-                found = evaluate(module, test, normalization, device, recipe, layout)
-                record.evaluations[record.steps] = found
-                module.train()
+            size = recipe.step_size(record.steps, record.total)
+            step = take_step(module, optimizer, inputs, labels[batch], recipe, size)
+            record.add(*step, measure, evaluated)
             if on_step is not None:
                 on_step(record.steps, record.total)
             if record.finished():
@@ -95,16 +95,28 @@ def take_step(
     inputs: Tensor,
     target: Tensor,
     recipe: Recipe,
+    size: float,
 ) -> tuple[Tensor, Tensor]:
-    """Take one step of gradient descent; return loss and share classified right before it."""
-    kind = inputs.device.type
-    with torch.autocast(kind, torch.bfloat16, recipe.precision == "bfloat16"):
+    """Take one step of gradient descent; return loss and accuracy on the batch before it."""
+    with precision_of(recipe, inputs.device):
         output = scores_of(module(inputs), len(inputs))
         loss = loss_of(output, target, recipe)
+    descend(optimizer, loss, size)
+    return loss.detach(), accuracy(output.detach(), target)
+
+
+def precision_of(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """Return the context in which a recipe computes scores and loss."""
+    return torch.autocast(device.type, torch.bfloat16, recipe.precision == "bfloat16")
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, size: float) -> None:
+    """Change the weights of an optimizer by the gradient of a loss, with a step size."""
+    for group in optimizer.param_groups:
+        group["lr"] = size
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-    return loss.detach(), hits_of(output.detach(), target)
 
 
 def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
@@ -129,12 +141,6 @@ def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Op
     )
 
 
-def set_step_size(optimizer: torch.optim.Optimizer, size: float) -> None:
-    """Set the size of the next step, of all weights."""
-    for group in optimizer.param_groups:
-        group["lr"] = size
-
-
 def loss_of(output: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     """Return the recipe's loss of (n, classes) answers to images of (n,) classes."""
     if recipe.loss == "cross_entropy":
@@ -153,8 +159,8 @@ def scores_of(answer: object, images: int) -> Tensor:
     return scores
 
 
-def hits_of(output: Tensor, target: Tensor) -> Tensor:
-    """Return the share of images classified right."""
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """Return the accuracy of (n, classes) scores on images of (n,) classes."""
     return (output.argmax(1) == target).float().mean()
 
 
@@ -179,4 +185,4 @@ def evaluate(
     parts = (images.images[part].to(device) for part in chosen.split(EVALUATION_BATCH))
     inputs = (as_input(part, normalization, module, layout) for part in parts)
     outputs = torch.cat([scores_of(module(images), len(images)) for images in inputs])
-    return float(loss_of(outputs, labels, recipe)), float(hits_of(outputs, labels))
+    return float(loss_of(outputs, labels, recipe)), float(accuracy(outputs, labels))

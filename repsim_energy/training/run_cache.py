@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import filelock
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import Normalization
 from repsim_energy.storage import atomic_path, cache_folder, cache_place
 from repsim_energy.training.history import History
@@ -31,6 +33,7 @@ __all__ = [
     "is_kept",
     "keep_received",
     "keep_run",
+    "locked",
     "read_run",
     "run_folder",
 ]
@@ -112,6 +115,27 @@ def run_folder(key: str) -> Path:
 def is_kept(key: str) -> bool:
     """Return whether a run is in the cache, or could not be written and is held in memory."""
     return run_folder(key).exists() or run_folder(key) in _held
+
+
+@contextlib.contextmanager
+def locked(keys: Iterable[str]) -> Iterator[None]:
+    """Lock runs, always in one order, so that two processes do not train the same.
+
+    Where locks have no effect (some network file systems), both train, and the run that is finished
+    first is stored.
+    """
+    cache_folder("runs")  # refused now, not once the run is made
+    with contextlib.ExitStack() as locks:
+        for key in sorted(keys):
+            place = cache_folder("locks") / key
+            try:
+                locks.enter_context(filelock.FileLock(place))
+            except OSError as error:
+                raise UsageError(
+                    f"the lock '{place}' cannot be made ({error.strerror or error}); free some "
+                    "space, or move REPSIM_CACHE"
+                ) from error
+        yield
 
 
 def held_files(key: str) -> Mapping[str, bytes] | None:

@@ -81,7 +81,7 @@ def _step_of(
 
     def step() -> None:
         inputs = as_input(pixels, normalization, module, layout)
-        loss, _ = take_step(module, optimizer, inputs, labels, recipe)
+        loss, _ = take_step(module, optimizer, inputs, labels, recipe, recipe.lr)
         float(loss)  # waits for a GPU
 
     return step

@@ -8,11 +8,10 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import filelock
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from repsim_energy.models.first_layer import first_layer
 from repsim_energy.models.norm_behind import norm_behind
 from repsim_energy.models.norms import Norm
 from repsim_energy.models.through import applied_filters
-from repsim_energy.storage import cache_folder, cache_place
+from repsim_energy.storage import cache_place
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
@@ -30,7 +29,7 @@ from repsim_energy.training.inputs import LAYOUTS, normalization_of
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import OnStep, evaluate, train
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.run_cache import Run, is_kept, keep_run, read_run
+from repsim_energy.training.run_cache import Run, is_kept, keep_run, locked, read_run
 
 __all__ = ["Training", "run_together"]
 
@@ -115,7 +114,7 @@ class Training:
             return self._train(device, on_step)
         if not os.access(cache_place("locks"), os.W_OK) and (run := self.stored()) is not None:
             return run  # from a cache that is shared for reading alone
-        with _locked([self.key]):
+        with locked([self.key]):
             run = self.stored()
             if run is None:
                 started = time.monotonic()
@@ -148,30 +147,37 @@ class Training:
             if on_step is not None:
                 on_step(step, planned)
 
-        for layout in LAYOUTS:
-            new = _begun(self)
+        try:
             try:
-                history = train(
-                    new.module,
-                    new.layer,
-                    self.data.train,
-                    self.data.test,
-                    new.normalization,
-                    self.recipe,
-                    self.seed,
-                    device,
-                    count,
-                    layout,
-                    new.norm,
-                )
-                return new.ended(history, device, layout)
-            except UsageError as error:
-                raise UsageError(f"{called(self.model)}: {error}") from error
-            except NETWORK_ERRORS as error:
+                return self._train_with(LAYOUTS[0], device, count)
+            except NETWORK_ERRORS:
+                if steps:
+                    raise
                 # A network that cannot take its first step may need the other layout.
-                if steps or layout == LAYOUTS[-1]:
-                    raise _failure(self, error) from error
-        raise AssertionError("no layout")
+                return self._train_with(LAYOUTS[1], device, count)
+        except UsageError as error:
+            raise UsageError(f"{called(self.model)}: {error}") from error
+        except NETWORK_ERRORS as error:
+            raise _failure(self, error) from error
+
+    def _train_with(
+        self, layout: torch.memory_format, device: torch.device, on_step: OnStep
+    ) -> Run:
+        new = _begun(self)
+        history = train(
+            new.module,
+            new.layer,
+            self.data.train,
+            self.data.test,
+            new.normalization,
+            self.recipe,
+            self.seed,
+            device,
+            on_step,
+            layout,
+            new.norm,
+        )
+        return new.ended(history, device, layout)
 
 
 @training_settings()
@@ -183,7 +189,7 @@ def run_together(trainings: Sequence[Training], device: torch.device) -> list[Ru
     RuntimeError and other :data:`~repsim_energy.training.build.NETWORK_ERRORS`
         For architectures that cannot be batched, or do not fit into memory together.
     """
-    with _locked([training.key for training in trainings]):
+    with locked([training.key for training in trainings]):
         found: dict[int, Run | TrainingError | None] = {
             training.seed: training.stored() for training in trainings
         }
@@ -221,27 +227,6 @@ def _train_together(
         training.keep(run, seconds)
         outcomes[training.seed] = training.stored() or run
     return outcomes
-
-
-@contextlib.contextmanager
-def _locked(keys: Iterable[str]) -> Iterator[None]:
-    """Hold the locks of runs, always in one order, so that two processes do not train the same.
-
-    Should the locks not hold (network file systems), both train and the first to finish keeps the
-    place.
-    """
-    cache_folder("runs")  # refused now, not once the run is made
-    with contextlib.ExitStack() as locks:
-        for key in sorted(keys):
-            place = cache_folder("locks") / key
-            try:
-                locks.enter_context(filelock.FileLock(place))
-            except OSError as error:
-                raise UsageError(
-                    f"the lock '{place}' cannot be made ({error.strerror or error}); free some "
-                    "space, or move REPSIM_CACHE"
-                ) from error
-        yield
 
 
 @dataclass(frozen=True, eq=False)
