@@ -1,4 +1,4 @@
-"""How far a comparison is, and who is told."""
+"""Progress reports of a comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Progress", "Reporter"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is: step ``step`` of ``steps`` of training ``run`` of ``runs``."""
+    """Progress of a sweep: step ``step`` of ``steps`` of training ``run`` of ``runs``."""
 
     label: str
     run: int
@@ -19,7 +19,7 @@ class Progress:
 
 
 class Reporter:
-    """Hears how far a comparison is, and does nothing. Override what you want to hear.
+    """Receiver of progress reports that ignores them. Override the methods that you need.
 
     Examples
     --------
@@ -32,11 +32,11 @@ class Reporter:
 
     @property
     def hears_announcements(self) -> bool:
-        """Whether ``announce`` does anything; where it does not, no estimate is measured."""
+        """Whether ``announce`` is overridden. If not, no estimate is measured."""
         return type(self).announce is not Reporter.announce
 
     def announce(self, text: str) -> None:
-        """Hear how long a long sweep will take, in a line, before it starts."""
+        """Receive a line with the estimated duration of a long sweep before it starts."""
 
     def progress(self, progress: Progress) -> None:
-        """Hear how far a training is, and that it has ended."""
+        """Receive the progress of a training, and its end."""

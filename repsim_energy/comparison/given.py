@@ -1,4 +1,4 @@
-"""Models and data sets as users hand them over."""
+"""Conversion of the models and data sets that users pass to specs and data sets."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ NO_NETWORK = (
 )
 
 UNNAMED = "images"
-"""What images that come without a name are called in results."""
+"""Label in results of images that have no name."""
 
 
 def as_models(
     registry: Registry, models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike]
 ) -> list[ModelSpec]:
-    """Return specs of what a user hands over; labels are unique.
+    """Return a spec for each model that a user passes, with unique labels.
 
-    A string is a spec, or several with commas between; a module, a ``TrainedModel`` or a
+    A string is a spec, or several separated by commas; a module, a ``TrainedModel`` or a
     (k, c, kh, kw) array is a trained network; a callable is an architecture
-    ``(num_classes, in_channels) -> Module``. One model need not stand in a list.
+    ``(num_classes, in_channels) -> Module``. A single model needs no list.
     """
     single = str | Path | ModelSpec | TrainedModel | Tensor | np.ndarray
     alone = isinstance(models, single) or callable(models)
@@ -71,7 +71,7 @@ def as_models(
 
 
 def _is_state(given: Mapping[Any, Any]) -> bool:
-    """Return whether these are all weights of a network, not the filters of several."""
+    """Return whether a mapping is the state of one network, not the filters of several."""
     values = list(given.values())
     weights = bool(values) and all(isinstance(value, Tensor) for value in values)
     return weights and any(value.ndim < 4 for value in values)
@@ -87,7 +87,7 @@ def _label(name: Any) -> str | None:
 
 
 def _short_labels(specs: Sequence[ModelSpec]) -> dict[str, str]:
-    """Return spec -> label of the checkpoints that were not given one."""
+    """Return spec -> label for the checkpoints without a label of their own."""
     unnamed = [one.spec for one in specs if one.label == one.spec and is_checkpoint(one.spec)]
     taken = {one.label for one in specs if one.label != one.spec or one.spec not in unnamed}
     return dict(zip(unnamed, short_labels(unnamed, taken), strict=True))
@@ -142,10 +142,9 @@ def _bank(weights: Tensor) -> TrainedModel:
 
 
 def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -> list[Dataset]:
-    """Return both splits of each data set that a user hands over; labels are unique.
+    """Return both splits of each data set that a user passes, with unique labels.
 
-    A list or tuple holds several data sets, with one exception: images followed by labels are
-    one.
+    A list or tuple contains several data sets, except that (images, labels) is one.
     """
     several = isinstance(data, Sequence) and not (isinstance(data, str) or _is_pair(data))
     given: Any = one_by_one(data if several else [data], "data set")

@@ -1,4 +1,4 @@
-"""Plan of a comparison: resolve names, load images, build every model once, refuse mistakes."""
+"""Plan of a comparison: names resolved, images loaded, every model built and checked once."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def make_plan(
 
 
 def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
-    """Return the seeds 0, 1, ... of a number, or those that are given."""
+    """Return the seeds 0, 1, ... of a count, or those that are listed."""
     try:
         given = seeds if isinstance(seeds, Iterable) else range(index(seeds))
         numbers = [index(seed) for seed in islice(given, MOST_SEEDS + 1)]
@@ -195,7 +195,7 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
 def patch_bases(
     plan: Plan, moments_of: Callable[[torch.Tensor, tuple[int, int]], PatchMoments] = patch_moments
 ) -> list[PatchBasis]:
-    """Return each data set's patch basis; sets of the same images share one."""
+    """Return the patch basis of each data set. Data sets with the same images share one."""
     (d, m), patch = next(iter(plan.patches.items()))
     for (_, other), shape in plan.patches.items():
         if shape != patch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,7 @@ def _switches() -> dict[str, Any]:
     return found
 
 
+@cache
 def _libraries() -> dict[str, Any]:
     backends: Any = torch.backends
     homes = {"cudnn": backends.cudnn, "mkldnn": backends.mkldnn}

@@ -1,4 +1,4 @@
-"""Work in several processes of this machine, one thread each."""
+"""Scheduler that runs trainings and sums in processes of this machine."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def usable_cores() -> int:
 
 @dataclass(frozen=True)
 class Local:
-    """Processes of this machine.
+    """Processes of this machine, one thread each.
 
-    One thread a process, because on small networks several processes of one thread do more than
-    one process of several, and because results then do not depend on how many there are.
+    On small networks several processes of one thread are faster than one process of several
+    threads, and results do not depend on the number of processes.
 
     Parameters
     ----------
-    jobs : how many processes at once; ``None`` takes one per usable core
+    jobs : maximum number of processes; ``None`` for one per usable core
     """
 
     jobs: int | None = None
@@ -53,11 +53,11 @@ class Local:
     is_local: ClassVar[bool] = True
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of so many tasks are worked on at once; 1 is this process itself."""
+        """Return the number of processes for so many tasks, where 1 means this process."""
         return max(1, min(self.jobs or usable_cores(), tasks))
 
     def __enter__(self) -> Self:
-        """Do nothing: processes are started for the work at hand."""
+        """Do nothing: each call starts processes of its own."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,10 +66,11 @@ class Local:
     def runs(
         self, trainings: Mapping[Name, Training], device: torch.device, reporter: Reporter
     ) -> Outcomes[Name]:
-        """Yield the run of each training, or what went wrong, when it is there.
+        """Yield the run of each training, or its error, once it has ended.
 
-        On a GPU, seeds of one model are trained as one batched network, ``jobs`` at once. In this
-        process is run what no other can run (code without a name), and a single missing training.
+        On a GPU, seeds of one model are trained as one batched network, at most ``jobs`` together.
+        Trainings that no other process can run (code without a name), and a single missing one,
+        are run in this process.
         """
         tally, here = Tally(reporter, len(trainings)), dict(trainings)
         missing = {name: one for name, one in trainings.items() if not one.is_cached}
@@ -123,9 +124,9 @@ class Local:
 def in_order(
     submit: Callable[[Any], Callable[[], Any]], items: Iterable[Any], ahead: int
 ) -> Iterator[Any]:
-    """Yield the results of items in their order, never more than ``ahead`` of them under way.
+    """Yield the results of items in their order, with at most ``ahead`` submitted at a time.
 
-    ``submit`` has an item worked on and returns a function that waits for its result.
+    ``submit`` submits an item and returns a function that waits for its result.
     """
     remaining = iter(items)
     under_way = deque(submit(item) for item in islice(remaining, ahead))

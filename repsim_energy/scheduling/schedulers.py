@@ -1,4 +1,4 @@
-"""Where work is done: in processes of this machine, or on a cluster."""
+"""Protocol of schedulers, and the scheduler of a name."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ Result = TypeVar("Result")
 
 
 class Scheduler(Protocol):
-    """Something that has work done. It is entered once for all the work of a comparison.
+    """Executor of trainings and sums. It is entered once for a whole comparison.
 
     Parameters
     ----------
-    unit : what does it, in words
-    is_local : whether it works on this machine
+    unit : plural name of its workers, such as ``processes``
+    is_local : whether it uses this machine
     """
 
     unit: ClassVar[str]
     is_local: ClassVar[bool]
 
     def __enter__(self) -> Self:
-        """Get ready."""
+        """Acquire resources, such as a connection."""
         ...
 
     def __exit__(self, *_: object) -> None:
-        """Let go of what was needed."""
+        """Release them."""
         ...
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of so many tasks are worked on at once."""
+        """Return the number of concurrent tasks, of so many."""
         ...
 
     def runs(
         self, trainings: Mapping[Name, Training], device: torch.device, reporter: Reporter
     ) -> Outcomes[Name]:
-        """Yield the run of each training, or what went wrong, when it is there."""
+        """Yield the run of each training, or its error, once it has ended."""
         ...
 
     def in_order(
@@ -59,18 +59,18 @@ class Scheduler(Protocol):
 
 
 def scheduler_of(text: str | Scheduler | None = None, jobs: int | None = None) -> Scheduler:
-    """Return the scheduler that is asked for.
+    """Return the scheduler of a name, or a scheduler that is given.
 
     Parameters
     ----------
     text : ``local`` (this machine), ``local:N``, or the ``tcp://HOST:PORT`` of a Dask scheduler
-    jobs : processes of this machine; ``None`` takes all usable cores where ``local`` is asked
-        for, and works in this process alone where nothing is
+    jobs : number of processes of this machine. By default one per usable core for ``local``, and
+        this process alone without ``text``
 
     Raises
     ------
     UsageError
-        For what is none of these, and for two different numbers.
+        For anything else, and for two different numbers of processes.
 
     Examples
     --------

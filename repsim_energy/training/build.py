@@ -1,4 +1,4 @@
-"""New networks, as untrained as their seed makes them."""
+"""Construction of untrained networks from a seed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NETWORK_ERRORS = (
     ArithmeticError,
     NameError,
 )
-"""What a network's own code raises on images that it was not made for."""
+"""Errors that the code of a network raises on images that it was not made for."""
 
 
 def remedy_of(error: Exception) -> str:
-    """Return what to do about such an error."""
+    """Return a remedy for an error of a network."""
     if isinstance(error, RuntimeError) and "device" in str(error):
         return "give device='cpu', or keep all tensors of the network in its parameters and buffers"
     if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
@@ -43,7 +43,7 @@ def remedy_of(error: Exception) -> str:
 
 
 def called(spec: ModelSpec) -> str:
-    """Return what to call a model in an error; one of a plugin with where it comes from."""
+    """Return the name of a model in errors, with the distribution if it is a plugin's."""
     origin = (spec.identity or {}).get("distribution", "")
     built_in = not origin or origin.startswith("repsim-energy ")
     return f"model '{spec.label}'" + ("" if built_in else f" of {origin}")
@@ -56,7 +56,7 @@ def image_shape(data: Dataset) -> tuple[int, int, int]:
 
 
 _handed_out: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
-"""The parameters of new networks that are still in use."""
+"""Parameters of new networks that still exist, by their identity."""
 
 
 @training_settings()
@@ -66,7 +66,7 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
     Raises
     ------
     UsageError
-        Where the network cannot be built, is not a module, or shares weights with one before.
+        If the network cannot be built, is not a module, or shares weights with an earlier one.
     """
     with seeded(seed):
         built = _call(spec, data)
@@ -115,7 +115,7 @@ def _call(spec: ModelSpec, data: Dataset) -> nn.Module | TrainedModel:
 
 
 def _check_weights(module: nn.Module, spec: ModelSpec) -> None:
-    """Refuse a network without numbers, or one whose parts cannot be looked at."""
+    """Refuse a network whose weights or layers cannot be read."""
     if isinstance(module, torch.jit.ScriptModule):
         raise UsageError(
             f"{called(spec)} is a TorchScript module, expected the torch.nn.Module that it was "
@@ -135,7 +135,7 @@ def _check_weights(module: nn.Module, spec: ModelSpec) -> None:
 
 
 def _check_new(module: nn.Module, spec: ModelSpec) -> None:
-    """Refuse a network whose weights another one has, which would be trained twice."""
+    """Refuse a network that shares weights with an earlier one, which would be trained twice."""
     parameters = list(module.parameters())
     if any(_handed_out.get(id(parameter)) is parameter for parameter in parameters):
         raise UsageError(
@@ -148,6 +148,6 @@ def _check_new(module: nn.Module, spec: ModelSpec) -> None:
 
 
 def _choose(spec: ModelSpec, _: nn.Module, inputs: tuple[Any, ...], answer: object) -> Tensor:
-    """Return the chosen entry of what a network answers."""
+    """Return the chosen entry of the output of a network."""
     how = "name another entry with answer="
     return answered(answer, len(inputs[0]), called(spec), spec.answer, how)

@@ -51,7 +51,7 @@ def train_together(
     device: torch.device,
     norms: Sequence[Norm | None] = (),
 ) -> list[History | TrainingError]:
-    """Train networks in place and return the history of each, or why it has none.
+    """Train networks in place and return the history of each, or its error.
 
     Each equals its training alone within rounding, apart from what networks draw themselves
     (dropout): that comes from one generator for all.
@@ -59,8 +59,8 @@ def train_together(
     Parameters
     ----------
     modules : of one architecture, a seed each
-    layer : the name of the first layer, whose filters are kept along the way
-    norms : for each network the batch norm that follows it, whose factors are kept too
+    layer : the name of the first layer, whose filters are recorded during training
+    norms : for each network the batch norm that follows it, whose factors are recorded too
 
     Raises
     ------
@@ -98,7 +98,7 @@ def train_together(
 
 
 def _outcome(record: Record) -> History | TrainingError | None:
-    """Return what came of a training that has ended; the others go on."""
+    """Return the result of a training that has ended, ``None`` of one that continues."""
     try:
         return record.history() if record.finished() else None
     except TrainingError as error:

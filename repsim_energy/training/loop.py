@@ -1,4 +1,4 @@
-"""The training loop: the whole data set on the device, no waiting inside an epoch."""
+"""Training loop: all images on the device, without synchronization inside an epoch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 EVALUATION_BATCH = 250
 
 OnStep = Callable[[int, int], None]
-"""Called with the steps done and the steps planned."""
+"""Called with the number of steps done and of steps planned."""
 
 
 def train(
@@ -55,10 +55,10 @@ def train(
 
     Parameters
     ----------
-    layer : the name of the first layer, whose filters are kept along the way
-    test : images that are evaluated along the way and never trained on
-    seed : of the order of the images and of what the network draws itself
-    norm : the batch norm that follows the layer, whose factors are kept beside the filters
+    layer : the name of the first layer, whose filters are recorded during training
+    test : images for evaluations during training, never trained on
+    seed : of the order of the images, and of random numbers that the network draws
+    norm : the batch norm that follows the layer, whose factors are recorded too
     """
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
@@ -120,7 +120,7 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, size: float) -> None
 
 
 def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
-    """Give the (b,) images of step after step without end, every epoch in a new order."""
+    """Yield the (b,) indices of the images of each step endlessly, each epoch in a new order."""
     generator = torch.Generator().manual_seed(seed)
     size = min(recipe.batch, images)
     while True:
@@ -130,7 +130,7 @@ def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
 
 
 def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer of those parameters that are trained."""
+    """Return the recipe's optimizer for the parameters that are not frozen."""
     weights = [p for p in parameters if p.requires_grad]
     if not weights:
         raise UsageError("every layer of the network is frozen, expected one to train")
@@ -142,14 +142,14 @@ def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Op
 
 
 def loss_of(output: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
-    """Return the recipe's loss of (n, classes) answers to images of (n,) classes."""
+    """Return the recipe's loss of (n, classes) scores for images of (n,) classes."""
     if recipe.loss == "cross_entropy":
         return F.cross_entropy(output, target)
     return F.mse_loss(output.float(), F.one_hot(target, output.shape[1]).float())
 
 
 def scores_of(answer: object, images: int) -> Tensor:
-    """Return the (n, classes) scores among what a network answers to n images."""
+    """Return the (n, classes) scores from the output of a network for n images."""
     scores = answered(answer, images, "the network", how="name an entry with answer=")
     if scores.ndim != 2:
         raise UsageError(
@@ -173,9 +173,9 @@ def evaluate(
     recipe: Recipe,
     layout: torch.memory_format = CHANNELS_LAST,
 ) -> tuple[float, float]:
-    """Return mean loss and share classified right of the recipe's number of images.
+    """Return mean loss and accuracy on the recipe's number of images, NaN for none.
 
-    The images are spread over the classes; NaN for none. The network is left in evaluation mode.
+    The images are spread over the classes. The network is left in evaluation mode.
     """
     if len(images) == 0:
         return float("nan"), float("nan")

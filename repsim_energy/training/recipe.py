@@ -1,4 +1,4 @@
-"""How a run trains."""
+"""Training recipes: optimizer, step size, length and precision of a training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from repsim_energy.specs import parse_spec
 __all__ = ["RECIPES", "Recipe", "as_recipe", "parse_recipe"]
 
 RISE = 0.3
-"""The share of the steps over which the step size of ``one_cycle`` rises."""
+"""Fraction of the steps during which the step size of ``one_cycle`` rises."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Recipe:
     steps : gradient steps; training ends at ``epochs`` or ``steps``, whichever comes first
     until_accuracy : end after the first epoch whose training accuracy reaches it
     loss : cross_entropy, or mse against one-hot labels
-    snapshots : first-layer filters to keep, at log-spaced steps
+    snapshots : number of log-spaced steps after which the first-layer filters are recorded
     precision : float32, bfloat16 for automatic mixed precision, or auto for bfloat16 where the
         hardware multiplies it; what was used is part of the run's key and of results
-    test_images : how many test images the accuracy is measured on; none takes all
-    evaluations : how often loss and accuracy on the test images are measured along the way, after
-        evenly spaced steps of the longest training that the recipe allows
+    test_images : number of test images on which accuracy is measured; all by default
+    evaluations : number of evaluations on the test images during training, after evenly spaced
+        steps of the longest training that the recipe allows
     schedule : constant, or one_cycle: the step size rises in a straight line over the first 30% of
         the longest training that the recipe allows, and falls to 0 along half a cosine (Smith &
         Topin, 2019, "Super-convergence")
@@ -59,7 +59,7 @@ class Recipe:
     schedule: Literal["constant", "one_cycle"] = "constant"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Refuse values with which nothing can be trained."""
         counts = {"batch": self.batch, "epochs": self.epochs, "steps": self.steps}
         for name, value in counts.items():
             if value is not None and value < 1:
@@ -82,7 +82,7 @@ class Recipe:
             )
 
     def total_steps(self, images: int) -> int:
-        """Return the most steps that a training on so many images takes."""
+        """Return the maximum number of steps of a training on so many images."""
         per_epoch = max(1, images // self.batch)
         limits = [self.steps, self.epochs and self.epochs * per_epoch]
         return min(limit for limit in limits if limit)
@@ -120,7 +120,7 @@ RECIPES = {
     ),
     "paper": Recipe(lr=0.01, batch=256, epochs=100),
 }
-"""``quick`` shows the effect on two cores in minutes; ``paper`` is that of the authors' code."""
+"""Recipes by name. ``quick`` takes minutes on two cores, ``paper`` is that of the authors' code."""
 
 
 def parse_recipe(text: str) -> Recipe:

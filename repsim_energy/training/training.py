@@ -1,4 +1,4 @@
-"""A network to be trained: what decides it, and how to get it trained."""
+"""A training: its configuration and key, and how it is run through the run cache."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from repsim_energy.training.run_cache import Run, is_kept, keep_run, locked, rea
 __all__ = ["Training", "run_together"]
 
 FORMAT = 3
-"""Raised when runs of the same key would come out differently, or hold more."""
+"""Version of runs, increased when the same key gives other numbers or more of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """All that decides a trained network.
+    """Everything that determines a trained network.
 
     Parameters
     ----------
-    model : its architecture
-    data : trained on the training images, evaluated on the test images
-    seed : of the initial weights and of the order of the images
-    recipe : how it trains
-    label : what it is called in progress and errors; no part of its key
+    model : the architecture
+    data : the images for training and for evaluation
+    seed : of the initial weights and the order of the images
+    recipe : optimizer, step size and length of the training
+    label : name in progress reports and errors; no part of the key
     """
 
     model: ModelSpec
@@ -58,7 +58,7 @@ class Training:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of all that decides it; empty for an architecture that cannot be cached."""
+        """SHA-256 of the configuration, empty for an architecture that cannot be cached."""
         if self.model.identity is None:
             return ""
         configuration = {
@@ -74,12 +74,12 @@ class Training:
 
     @property
     def is_cached(self) -> bool:
-        """Whether it has been run, and the run is kept."""
+        """Whether its run is in the cache."""
         return bool(self.key) and is_kept(self.key)
 
     @cached_property
     def is_portable(self) -> bool:
-        """Whether another process can run it: its code has a name, and the cache hands it over."""
+        """Whether another process can run it: it has a key, and its architecture can be pickled."""
         if not self.key:
             return False
         try:
@@ -104,12 +104,12 @@ class Training:
         return module
 
     def stored(self) -> Run | None:
-        """Return its run from the cache; ``None`` where it is not there."""
+        """Return its run from the cache, ``None`` if there is none."""
         return read_run(self.key, self.new_network) if self.key else None
 
     @training_settings()
     def run(self, device: torch.device, on_step: OnStep | None = None) -> Run:
-        """Return its run: from the cache, or trained now and kept."""
+        """Return its run from the cache, or train the network and store the run."""
         if not self.key:
             return self._train(device, on_step)
         if not os.access(cache_place("locks"), os.W_OK) and (run := self.stored()) is not None:
@@ -124,7 +124,7 @@ class Training:
         return run
 
     def keep(self, run: Run, seconds: float) -> None:
-        """Write a run of this training to the cache."""
+        """Store a run of this training in the cache."""
         facts = {
             "model": self.model.label,
             "identity": self.model.identity,
@@ -182,7 +182,7 @@ class Training:
 
 @training_settings()
 def run_together(trainings: Sequence[Training], device: torch.device) -> list[Run | TrainingError]:
-    """Run trainings that differ in their seed alone as one batched network; keep each as its own.
+    """Run trainings that differ only in their seed as one batched network, and store each run.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def run_together(trainings: Sequence[Training], device: torch.device) -> list[Ru
 def _train_together(
     trainings: Sequence[Training], device: torch.device
 ) -> dict[int, Run | TrainingError]:
-    """Return seed -> what came of it, for trainings that are not in the cache."""
+    """Return seed -> run or error, for trainings that are not in the cache."""
     started = time.monotonic()
     new = [_begun(training) for training in trainings]
     first = trainings[0]
@@ -231,7 +231,7 @@ def _train_together(
 
 @dataclass(frozen=True, eq=False)
 class _Begun:
-    """A training whose network is built."""
+    """A training with its new network."""
 
     training: Training
     module: nn.Module
@@ -241,7 +241,7 @@ class _Begun:
     norm: Norm | None
 
     def ended(self, history: History, device: torch.device, layout: torch.memory_format) -> Run:
-        """Return its run, now that the network is trained."""
+        """Return its run after the network has been trained."""
         data, module = self.training.data, self.module
         _, test = evaluate(
             module, data.test, self.normalization, device, self.training.recipe, layout

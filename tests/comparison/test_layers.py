@@ -66,7 +66,7 @@ def test_a_batch_of_all_images_is_the_whole(data):
 def test_layers_in_groups_are_the_layers_at_once(data, monkeypatch):
     module = net(5, 6, 7)
     at_once = rs.compare([module], data, "cka", layers=["convs", "output"], images=40)
-    monkeypatch.setattr(compared_layers, "AT_ONCE", 4 * 40 * 600)
+    monkeypatch.setattr(compared_layers, "MAX_ACTIVATION_BYTES", 4 * 40 * 600)
     sizes = {"0": 5 * 10 * 10, "2": 6 * 8 * 8, "4": 7 * 6 * 6, "output": 3}
     assert groups_of(sizes, 40) == [["0"], ["2"], ["4", "output"]]
     in_groups = rs.compare([module], data, "cka", layers=["convs", "output"], images=40)
@@ -74,7 +74,7 @@ def test_layers_in_groups_are_the_layers_at_once(data, monkeypatch):
 
 
 def test_groups_fit_and_hold_every_layer_once(monkeypatch):
-    monkeypatch.setattr(compared_layers, "AT_ONCE", 4000)
+    monkeypatch.setattr(compared_layers, "MAX_ACTIVATION_BYTES", 4000)
     assert groups_of({"a": 30, "b": 70, "c": 1, "d": 500, "e": 99}, 10) == [
         ["a", "b"],
         ["c"],

@@ -230,7 +230,7 @@ def test_what_says_too_little_or_is_too_much_is_not_looked_at(monkeypatch):
     for unclear in (nested, Path.cwd(), iter([1]), np.array([object()]), Loader):
         assert made_of(partial(identity, unclear)) is None
     assert made_of(partial(identity, torch.zeros(1000))) is not None
-    monkeypatch.setattr(chunk_identity, "MOST", 50)
+    monkeypatch.setattr(chunk_identity, "MAX_PARTS", 50)
     assert made_of(partial(identity, torch.zeros(1000))) is not None
     assert made_of(partial(identity, torch.zeros(10**5))) is None
     assert made_of(partial(identity, [1] * 50)) is None
