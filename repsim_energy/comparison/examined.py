@@ -129,7 +129,7 @@ def _first_layer(
             "layer="
         )
     if several:
-        _warn(f"several layers of '{spec.label}' get the image: {several}; compared is '{name}'")
+        _warn(f"several layers of '{spec.label}' get the image: {several}; '{name}' is compared")
     bank = applied_filters(module, name, image_shape(data))
     rows, columns = step_through(layer, bank)
     c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]

@@ -29,8 +29,8 @@ ModelLike = str | Path | ModelSpec | nn.Module | TrainedModel | Array | Callable
 DatasetLike = str | Path | Dataset | ImageSet | Array | tuple[Array, Array]
 
 NO_NETWORK = (
-    "got a mapping of weights, expected a network; of a state_dict() hand over the module, the "
-    "path of its file, or the weight of its first layer"
+    "got a mapping of weights, expected a network; instead of its state_dict() pass the module, "
+    "the path of its file, or the weight of its first layer"
 )
 
 UNNAMED = "images"
@@ -64,7 +64,7 @@ def as_models(
         label = short.get(spec.spec, spec.label) if spec.label == spec.spec else spec.label
         if any(label == other.label for other in specs):
             if isinstance(model, str | Path):
-                raise UsageError(f"model '{label}' stands twice, expected each once")
+                raise UsageError(f"model '{label}' is listed twice, expected each once")
             label = f"{label}#{len(specs)}"
         specs.append(replace(spec, label=label))
     return specs
@@ -126,13 +126,13 @@ def _bank(weights: Tensor) -> TrainedModel:
     shape = tuple(weights.shape)
     if weights.ndim != 4:
         raise ShapeError(
-            f"filters have shape {shape}, expected (k, c, kh, kw); hand over several banks as a "
+            f"filters have shape {shape}, expected (k, c, kh, kw); pass several banks as a "
             "list or a mapping"
         )
     if shape[0] == shape[1] < shape[3] and shape[2] <= 4 and shape[2] != shape[3]:
         raise ShapeError(
             f"filters have shape {shape}, which could be (kh, kw, c, k) of TensorFlow, expected "
-            "(k, c, kh, kw); move their axes, transpose(3, 2, 0, 1), or hand over a Conv2d"
+            "(k, c, kh, kw); move their axes, transpose(3, 2, 0, 1), or pass a Conv2d"
         )
     k, c, kh, kw = real_filters(weights, "filters").shape
     conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
@@ -154,8 +154,8 @@ def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -
         if any(found.label == other.label for other in sets):
             if found.label != UNNAMED:
                 raise UsageError(
-                    f"data set '{found.label}' stands twice, expected each once; images in memory "
-                    "are told apart by the name of their ImageSet"
+                    f"data set '{found.label}' is listed twice, expected each once; give images in "
+                    "memory different names, ImageSet(name=)"
                 )
             found = replace(found, label=f"{UNNAMED}#{len(sets)}")
         sets.append(found)

@@ -220,7 +220,7 @@ class _Finite:
     def failures(self, label: str) -> list[str]:
         """Return a line for each of the others."""
         return [
-            f"{label}: layer '{layer}' answers NaN or infinite numbers; its pairs are NaN"
+            f"{label}: layer '{layer}' returns NaN or infinite numbers; its pairs are NaN"
             for layer in sorted(self._failed)
         ]
 

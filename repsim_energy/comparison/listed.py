@@ -59,6 +59,6 @@ def items_of(text: str) -> list[str]:
     if is_there(text.partition(",")[0]):
         raise UsageError(
             f"'{text}' could mean a path or a list, expected one of them; quote the path, "
-            "path='...', or hand over a list"
+            "path='...', or pass a list"
         )
     return [text]

@@ -177,7 +177,7 @@ def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
         numbers = [index(seed) for seed in islice(given, MOST_SEEDS + 1)]
     except (TypeError, OverflowError) as error:
         raise UsageError(
-            f"got seeds {seeds!r}, expected how many, or a list of whole numbers"
+            f"got seeds {seeds!r}, expected a number of seeds, or a list of whole numbers"
         ) from error
     if len(numbers) > MOST_SEEDS:
         got = f"more than {MOST_SEEDS}" if isinstance(seeds, Iterable) else seeds

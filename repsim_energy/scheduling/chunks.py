@@ -198,7 +198,7 @@ class _Sums:
 
     def _refuse(self, difference: str) -> None:
         raise UsageError(
-            f"checkpoint '{self._path}' holds sums of {difference}; delete it to begin anew, or "
+            f"checkpoint '{self._path}' holds sums of {difference}; delete it to start again, or "
             "give another path"
         )
 

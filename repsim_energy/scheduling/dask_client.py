@@ -118,7 +118,7 @@ class Connection:
     def lost(self) -> RepsimError:
         """Return the error for a lost connection to the scheduler."""
         return RepsimError(
-            f"the scheduler at '{self._address}' has gone; finished runs are kept, "
+            f"the scheduler at '{self._address}' is no longer there; finished runs are kept, "
             "the same command goes on there"
         )
 

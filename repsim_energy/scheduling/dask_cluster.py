@@ -142,8 +142,8 @@ class Cluster:
                 )
             except KilledWorker as error:
                 raise RepsimError(
-                    "every worker that took a certain piece was ended, perhaps for want of memory; "
-                    "give workers more memory, or take smaller pieces"
+                    "every worker that summed a certain chunk ended, perhaps because memory ran "
+                    "out; give workers more memory, or use smaller chunks"
                 ) from error
 
 
@@ -195,8 +195,8 @@ class _Sweep(Generic[Name]):
             error = future.exception()
             if isinstance(error, KilledWorker):
                 return _WorkersLost(
-                    "the workers that trained it were ended, perhaps for want of memory; "
-                    "give workers more of it, finished runs are kept"
+                    "the workers that trained it ended, perhaps because memory ran out; "
+                    "give workers more memory, finished runs are kept"
                 )
             if isinstance(error, TrainingError):
                 return error

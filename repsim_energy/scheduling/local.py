@@ -116,8 +116,8 @@ class Local:
                 yield from in_order(submitted, items, 2 * processes)
             except BrokenProcessPool as error:
                 raise RepsimError(
-                    "a process was ended from outside, perhaps for want of memory; use fewer or "
-                    "smaller pieces at once"
+                    "a process ended unexpectedly, perhaps because memory ran out; use fewer "
+                    "processes or smaller chunks"
                 ) from error
 
 
@@ -138,7 +138,7 @@ def in_order(
 def _failure(error: BaseException | None) -> TrainingError | None:
     if isinstance(error, BrokenProcessPool):
         return TrainingError(
-            "a training process was ended from outside, perhaps for want of memory; "
+            "a training process ended unexpectedly, perhaps because memory ran out; "
             "use fewer --jobs, finished runs are kept"
         )
     if error is None or isinstance(error, TrainingError):

@@ -75,17 +75,17 @@ def read_sums(path: Path, patch: tuple[int, int]) -> tuple[list[Known], PatchMom
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"'{path}' is no checkpoint of patch sums, or is damaged ({reason_of(error)}), and is "
-            "left as it is; give another path, or delete it to begin anew"
+            "left as it is; give another path, or delete it to start again"
         ) from error
     if len(rows) < 2:
         raise FileError(
-            f"checkpoint '{path}' is of an earlier version, which did not note which images it "
-            "had summed; delete it to begin anew, or give another path"
+            f"checkpoint '{path}' is of an earlier version, which did not record which images it "
+            "had added; delete it to start again, or give another path"
         )
     if kind[1:] != tuple(patch):
         raise UsageError(
             f"checkpoint '{path}' holds sums of patch {kind[1:]}, expected {tuple(patch)}; delete "
-            "it to begin anew, or give another path"
+            "it to start again, or give another path"
         )
     made_of, pixels = ([bytes(row) for row in table.tolist()] for table in rows)
     return [Known(*pair) for pair in zip(made_of, pixels, strict=True)], moments

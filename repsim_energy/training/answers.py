@@ -41,7 +41,7 @@ def answered(answer: object, rows: int, what: str, entry: str = "", how: str = "
     """
     if isinstance(answer, Tensor) and not entry and answer.shape[:1] != (rows,):
         raise UsageError(
-            f"{what} answers shape {tuple(answer.shape)}, expected a row for each of {rows} "
+            f"{what} returns shape {tuple(answer.shape)}, expected a row for each of {rows} "
             "images; name another layer"
         )
     known = {key: t for key, t in _tensors(answer) if t.ndim or key == entry}
@@ -50,13 +50,13 @@ def answered(answer: object, rows: int, what: str, entry: str = "", how: str = "
         shapes = ", ".join(f"{key} {tuple(t.shape)}".strip() for key, t in known.items())
         wanted = f"an entry '{entry}'" if entry else "one tensor"
         raise UsageError(
-            f"{what} answers {type(answer).__name__} ({shapes or 'no tensor'}), expected {wanted} "
+            f"{what} returns {type(answer).__name__} ({shapes or 'no tensor'}), expected {wanted} "
             f"with a row for each of {rows} images" + (f"; {how}" if how else "")
         )
     found = known[chosen[0]]
     if found.is_complex():
         raise UsageError(
-            f"{what} answers {found.dtype}, expected real numbers; let it answer "
+            f"{what} returns {found.dtype}, expected real numbers; let it return "
             "torch.view_as_real of them"
         )
     return found

@@ -139,7 +139,7 @@ def _check_new(module: nn.Module, spec: ModelSpec) -> None:
     parameters = list(module.parameters())
     if any(_handed_out.get(id(parameter)) is parameter for parameter in parameters):
         raise UsageError(
-            f"{called(spec)} hands out a network whose weights it has handed out before, expected "
+            f"{called(spec)} returned a network with the weights of an earlier one, expected "
             "new ones each time; build all layers inside of the function, or give the trained "
             "module itself in place of the function"
         )

@@ -153,7 +153,7 @@ def scores_of(answer: object, images: int) -> Tensor:
     scores = answered(answer, images, "the network", how="name an entry with answer=")
     if scores.ndim != 2:
         raise UsageError(
-            f"the network answers {tuple(scores.shape)} to {images} images, expected ({images}, "
+            f"the network returns {tuple(scores.shape)} to {images} images, expected ({images}, "
             "classes): a score for every class"
         )
     return scores

@@ -132,7 +132,7 @@ def locked(keys: Iterable[str]) -> Iterator[None]:
                 locks.enter_context(filelock.FileLock(place))
             except OSError as error:
                 raise UsageError(
-                    f"the lock '{place}' cannot be made ({error.strerror or error}); free some "
+                    f"the lock '{place}' cannot be created ({error.strerror or error}); free some "
                     "space, or move REPSIM_CACHE"
                 ) from error
         yield
@@ -161,7 +161,7 @@ def read_run(key: str, build: Build) -> Run | None:
         return _run(key, (folder / MANIFEST).read_bytes(), filters, build)
     except (OSError, ValueError, KeyError, TypeError, FileError) as error:
         warnings.warn(
-            f"cached run {key[:16]} is damaged ({error}); it is made anew",
+            f"cached run {key[:16]} is damaged ({error}); it is trained again",
             RepsimWarning,
             stacklevel=2,
         )

@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -147,23 +147,20 @@ class Training:
             if on_step is not None:
                 on_step(step, planned)
 
-        try:
+        new = _begun(self)
+        with _named(self):
             try:
-                return self._train_with(LAYOUTS[0], device, count)
+                return self._train_with(new, LAYOUTS[0], device, count)
             except NETWORK_ERRORS:
                 if steps:
                     raise
-                # A network that cannot take its first step may need the other layout.
-                return self._train_with(LAYOUTS[1], device, count)
-        except UsageError as error:
-            raise UsageError(f"{called(self.model)}: {error}") from error
-        except NETWORK_ERRORS as error:
-            raise _failure(self, error) from error
+        new = _begun(self)  # it cannot take its first step, and may need the other layout
+        with _named(self):
+            return self._train_with(new, LAYOUTS[1], device, count)
 
     def _train_with(
-        self, layout: torch.memory_format, device: torch.device, on_step: OnStep
+        self, new: _Begun, layout: torch.memory_format, device: torch.device, on_step: OnStep
     ) -> Run:
-        new = _begun(self)
         history = train(
             new.module,
             new.layer,
@@ -277,8 +274,16 @@ def _begun(training: Training) -> _Begun:
     return _Begun(training, module, layer, initial, normalization_of(training.data.train), norm)
 
 
-def _failure(training: Training, error: Exception) -> TrainingError:
-    size = "x".join(str(s) for s in training.data.train.images.shape[2:])
-    return TrainingError(
-        f"{called(training.model)} failed on {size} images ({reason_of(error)}); {remedy_of(error)}"
-    )
+@contextlib.contextmanager
+def _named(training: Training) -> Iterator[None]:
+    """Name the model in errors of a training."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{called(training.model)}: {error}") from error
+    except NETWORK_ERRORS as error:
+        size = "x".join(str(s) for s in training.data.train.images.shape[2:])
+        raise TrainingError(
+            f"{called(training.model)} failed on {size} images ({reason_of(error)}); "
+            f"{remedy_of(error)}"
+        ) from error

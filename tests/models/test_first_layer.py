@@ -318,7 +318,7 @@ def test_one_of_several_stems_is_asked_for(pictures):
     with pytest.raises(UsageError, match="'left'.*'right'"):
         rs.compare({"net": net}, pictures, seeds=1)
     recipe = rs.Recipe(lr=0.05, batch=20, steps=2, snapshots=0)
-    with pytest.warns(RepsimWarning, match="'left'.*'right'.*compared is 'left'"):
+    with pytest.warns(RepsimWarning, match="'left'.*'right'.*'left' is compared"):
         result = rs.compare([two_stems], pictures, seeds=1, recipe=recipe)
     assert result.attrs["first_layers"] == "left"
     result = rs.compare({"net": rs.TrainedModel(net, "right")}, pictures, seeds=1)

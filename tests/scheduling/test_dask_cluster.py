@@ -341,7 +341,7 @@ def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatc
         wait_until(lambda: answers(address), "the scheduler answers")
         said = []
         monkeypatch.setattr(dask_client, "_warn", lambda line: (said.append(line), running.kill()))
-        with pytest.raises(RepsimError, match="has gone; finished runs are kept"):
+        with pytest.raises(RepsimError, match="is no longer there; finished runs are kept"):
             rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
     assert said == [f"no workers at '{address}' yet; waiting for them"]
     with pytest.raises(UsageError, match=r"no Dask scheduler answers at 'tcp://127.*within 1 s"):
