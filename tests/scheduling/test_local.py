@@ -219,6 +219,40 @@ def test_a_script_needs_no_guard_to_work_in_processes(tmp_path):
     assert done.stdout.splitlines() == ["begun", "300", "all compared"]
 
 
+INTERRUPTED = """
+import os, signal, time
+from repsim_energy.scheduling.processes import submit, worker_pool
+
+with worker_pool(2) as pool:
+    for item in range(2):
+        submit(pool, time.sleep, 100)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers alone are interrupted first
+    time.sleep(0.1)  # they import now
+    for _ in range(20):
+        os.killpg(0, signal.SIGINT)
+        time.sleep(0.05)
+    raise KeyboardInterrupt
+"""
+
+
+@needs_signals
+@pytest.mark.process
+def test_an_interruption_while_workers_start_is_said_by_the_parent_alone(tmp_path):
+    """A terminal interrupts all processes of a command."""
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+
+
 ORPHANS = """
 import os, time
 from samples import leave_mark
