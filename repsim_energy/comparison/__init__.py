@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.pipeline import compare
-from repsim_energy.comparison.plan import Plan, make_plan
+from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.planning import make_plan
 
 __all__ = [
     "Plan",

@@ -1,4 +1,4 @@
-"""What the layers of a network answer to images."""
+"""Activations: outputs of the layers of a network for images."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ __all__ = [
 ]
 
 FIRST, OUTPUT = "first", "output"
-"""Names that every network has: the layer that sees the image, and the network's answer."""
+"""Names that every network has: the layer that gets the image, and the network's output."""
 
 CONVS = "convs"
-"""Stands for all convolutions of a network, each under its own name."""
+"""Name for all convolutions of a network, each of which is compared under its own name."""
 
 Receive = Callable[[str, Tensor], None]
-"""Called with the name of a layer and its answer to a batch, before anything overwrites it."""
+"""Called with the name of a layer and its output for a batch, before anything overwrites it."""
 
 
 SPECIAL = (FIRST, OUTPUT, CONVS)
 
 ENTRY = re.compile(r"(?P<layer>.+)\[(?P<entry>[^\[\]]+)\]")
-"""A layer and which entry of its answer to take, such as ``gru[0]`` or ``output[logits]``."""
+"""A layer and an entry of its output, such as ``gru[0]`` or ``output[logits]``."""
 
 
 def layer_names(
     module: nn.Module, layers: Sequence[str], first: str | None = None
 ) -> dict[str, str]:
-    """Return layer -> the name of the submodule (``""`` for the network itself).
+    """Return the submodule of each layer: layer -> its name, ``""`` for the network itself.
 
-    A submodule that is called ``first``, ``output`` or ``convs`` is meant by that name, with a
-    warning; ``:first``, ``:output`` and ``:convs`` are always what every network has.
+    If a submodule is called ``first``, ``output`` or ``convs``, that name means the submodule, with
+    a warning. ``:first``, ``:output`` and ``:convs`` always have the general meaning.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _say_which(module: nn.Module, name: str) -> None:
 
 
 class _AllAnswered(Exception):
-    """Leaves a network whose further layers nobody asked for."""
+    """Ends a forward pass once all requested layers have been computed."""
 
 
 @torch.no_grad()
@@ -116,69 +116,92 @@ def observe(
     through: bool = False,
     answer: str = "",
 ) -> None:
-    """Show images to a network in evaluation mode and hand on what its layers answer.
+    """Run a network on images in evaluation mode and pass the outputs of its layers to a function.
 
-    Nothing is kept here and no graph is built. A tensor that ``receive`` keeps has to be copied:
-    an in-place ReLU behind the layer overwrites it.
+    Nothing is stored and no graph is built. ``receive`` must copy a tensor that it stores, because
+    an in-place ReLU after the layer overwrites it.
 
     Parameters
     ----------
     layers : layer -> the name of the submodule, as :func:`layer_names` gives
     images : (n, c, h, w) uint8 or float
-    batch : how many images are shown at once
-    receive : called once for every layer and batch, with the (batch, ...) float32 answer
-    through : show images to the whole network, which finds layers that are used again later;
-        otherwise the network is left as soon as all layers have answered
-    answer : the entry of the network's own answer to take, where it answers several tensors
+    batch : number of images per forward pass
+    receive : called once for every layer and batch, with the (batch, ...) float32 output
+    through : complete every forward pass, which finds layers that are used again later; otherwise
+        it ends as soon as all layers have been computed
+    answer : the entry of the network's own output to use, if it returns several tensors
 
     Raises
     ------
     UsageError
-        For layers that are not used exactly once for an image, or do not answer one tensor with
-        a row for each image.
+        For layers that are not used exactly once in a forward pass, or do not return one tensor
+        with a row for each image.
     """
     modules = dict(module.named_modules())
-    seen: set[str] = set()
-
-    def hook_of(layer: str) -> Callable[[nn.Module, object, object], None]:
-        parts = ENTRY.fullmatch(layer) if layer != layers[layer] else None
-        entry = parts["entry"] if parts else "" if layers[layer] else answer
-        how = f"write '{parts['layer'] if parts else layer}[ENTRY]', or name another layer"
-
-        def hook(_: nn.Module, __: object, given: object) -> None:
-            if layer in seen:
-                raise UsageError(
-                    f"layer '{layer}' is used several times for an image, expected once; name the "
-                    "module around it or another one with layers="
-                )
-            seen.add(layer)
-            receive(layer, answered(given, rows, f"layer '{layer}'", entry, how).detach().float())
-            if not through and seen == layers.keys():
-                raise _AllAnswered
-
-        return hook
-
+    answers = _Answers(layers, receive, through, answer)
     with _looking_on(module, device) as hooks:
         layout = _layout_of(module, images[:2].to(device), normalization)
-        hooks += [modules[name].register_forward_hook(hook_of(key)) for key, name in layers.items()]
+        hooks += [modules[n].register_forward_hook(answers.hook(key)) for key, n in layers.items()]
         for shown in images.split(batch):
-            seen.clear()
-            rows = len(shown)
+            answers.begin(len(shown))
             with contextlib.suppress(_AllAnswered):
                 module(as_input(shown.to(device), normalization, module, layout))
-            if unused := layers.keys() - seen:
+            if unused := layers.keys() - answers.seen:
                 raise UsageError(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
                     "that images pass through; name another one with layers="
                 )
 
 
+class _Answers:
+    """Passes the outputs of layers for each batch on, and checks that each is used once."""
+
+    def __init__(
+        self, layers: Mapping[str, str], receive: Receive, through: bool, answer: str
+    ) -> None:
+        self._layers = layers
+        self._receive = receive
+        self._through = through
+        self._answer = answer
+        self._images = 0
+        self.seen: set[str] = set()
+
+    def begin(self, images: int) -> None:
+        """Expect the outputs for a batch of so many images."""
+        self.seen.clear()
+        self._images = images
+
+    def hook(self, layer: str) -> Callable[[nn.Module, object, object], None]:
+        """Return the forward hook of a layer."""
+        parts = ENTRY.fullmatch(layer) if layer != self._layers[layer] else None
+        entry = parts["entry"] if parts else "" if self._layers[layer] else self._answer
+        how = f"write '{parts['layer'] if parts else layer}[ENTRY]', or name another layer"
+
+        def forward_hook(_: nn.Module, __: object, output: object) -> None:
+            if layer in self.seen:
+                raise UsageError(
+                    f"layer '{layer}' is used several times for an image, expected once; name the "
+                    "module around it or another one with --layer"
+                )
+            self.seen.add(layer)
+            tensor = answered(output, self._images, f"layer '{layer}'", entry, how)
+            self._receive(layer, tensor.detach().float())
+            if not self._through and self.seen == self._layers.keys():
+                raise _AllAnswered
+
+        return forward_hook
+
+
 @contextlib.contextmanager
 def _looking_on(module: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
-    """Hold a network on a device in evaluation mode, and put it back where and as it was.
+    """Put a network on a device, in evaluation mode, and restore both afterwards.
 
-    Inside is a list for hooks, which are taken off at the end.
+    Hooks that are added to the list are removed at the end.
     """
+    # models/untouched.py restores networks too, but from copies of all numbers, and under a seed of
+    # its own: right for a few images before a training, whose forward pass may change buffers. Here
+    # a copy would double the memory of the network while the comparison needs most, and the seed
+    # would change what networks draw. So only the places of the numbers are restored.
     parts = list(module.modules())
     modes = [part.training for part in parts]
     parameters = [
@@ -208,9 +231,9 @@ def _looking_on(module: nn.Module, device: torch.device) -> Iterator[list[Remova
 def _layout_of(
     module: nn.Module, images: Tensor, normalization: Normalization
 ) -> torch.memory_format:
-    """Return how images have to lie in memory for a network, tried with a few.
+    """Return the memory layout of images that a network accepts, found by trying a few images.
 
-    What fails in every layout is left to fail where the failing network is named.
+    If every layout fails, the error is raised later, with the name of the network.
     """
     with contextlib.suppress(*NETWORK_ERRORS):
         module(as_input(images, normalization, module, LAYOUTS[0]))
@@ -220,7 +243,7 @@ def _layout_of(
 
 @torch.no_grad()
 def observe_input(module: nn.Module, images: Tensor, device: torch.device) -> Tensor | None:
-    """Return what the first convolution or linear layer receives of images, shown as they are."""
+    """Return the input of the first convolution or linear layer for raw images."""
     received: list[Tensor] = []
 
     def hook(_: nn.Module, given: tuple[object, ...]) -> None:
@@ -248,7 +271,7 @@ def layer_sizes(
     device: torch.device,
     answer: str = "",
 ) -> dict[str, int]:
-    """Return layer -> how many numbers it answers to an image, tried with two images."""
+    """Return the size of each layer's output for one image, found with two images."""
     sizes: dict[str, int] = {}
 
     def receive(layer: str, found: Tensor) -> None:

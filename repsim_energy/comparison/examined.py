@@ -114,7 +114,8 @@ def _first_layer(
 ) -> tuple[str, Patch]:
     """Return the name of the layer that gets the image, and the patch that it sees.
 
-    Where filters are not compared, nothing is said of a network that cannot be run: that follows.
+    A network that cannot be run on the images is warned of only if filters are compared. Otherwise
+    an error follows when its layers are tried.
     """
     problem = several = ""
     module = built.module if isinstance(built, TrainedModel) else built
@@ -128,7 +129,7 @@ def _first_layer(
             "layer="
         )
     if several:
-        _warn(f"several layers of '{spec.label}' get the image: {several}; compared is '{name}'")
+        _warn(f"several layers of '{spec.label}' get the image: {several}; '{name}' is compared")
     bank = applied_filters(module, name, image_shape(data))
     rows, columns = filter_dilation(layer, bank)
     c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]
@@ -145,7 +146,10 @@ def _warn(text: str) -> None:
 
 
 def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Dataset) -> Dataset:
-    """Return the images for networks of so many channels each; of gray ones the one channel."""
+    """Return the images with the number of channels that all networks need.
+
+    Gray images with three equal channels are reduced to one if all networks need one.
+    """
     channels = data.train.images.shape[1]
     if set(needed.values()) == {1} and data.train.transform is None:
         gray = all(is_gray(images.images) for images in (data.train, data.test))

@@ -1,4 +1,4 @@
-"""What is folded into the filters of each network."""
+"""Batch norms that are folded into the filters of first layers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def folding_of(
     image: tuple[int, int, int],
     label: str,
 ) -> Folding:
-    """Return the batch norm that follows a layer, and its factors now, of a network or a file.
+    """Return the batch norm that follows a layer, with its current factors.
 
     Parameters
     ----------
     built : the network, new or trained
-    word : ``bn``; of a file alone also the name of a batch norm, or either with its epsilon
+    word : ``bn``. For a file of weights also the name of a batch norm, or either with its epsilon
     layer : the name of the layer
     image : (c, h, w) of the images that it sees
     label : of the model, for errors
@@ -33,7 +33,7 @@ def folding_of(
     Raises
     ------
     UsageError
-        Where there is none, or something else follows.
+        If no batch norm follows, or something else does.
     """
     if isinstance(built, FileFilters):
         return built.scales(word)

@@ -1,4 +1,4 @@
-"""Models and data sets as users hand them over."""
+"""Conversion of the models and data sets that users pass to specs and data sets."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ ModelLike = str | Path | ModelSpec | nn.Module | TrainedModel | Array | Callable
 DatasetLike = str | Path | Dataset | ImageSet | Array | tuple[Array, Array]
 
 NO_NETWORK = (
-    "got a mapping of weights, expected a network; of a state_dict() hand over the module, the "
-    "path of its file, or the weight of its first layer"
+    "got a mapping of weights, expected a network; instead of its state_dict() pass the module, "
+    "the path of its file, or the weight of its first layer"
 )
 
 UNNAMED = "images"
-"""What images that come without a name are called in results."""
+"""Label in results of images that have no name."""
 
 
 def as_models(
     registry: Registry, models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike]
 ) -> list[ModelSpec]:
-    """Return specs of what a user hands over; labels are unique.
+    """Return a spec for each model that a user passes, with unique labels.
 
-    A string is a spec, or several with commas between; a module, a ``TrainedModel`` or a
+    A string is a spec, or several separated by commas; a module, a ``TrainedModel`` or a
     (k, c, kh, kw) array is a trained network; a callable is an architecture
-    ``(num_classes, in_channels) -> Module``. One model need not stand in a list.
+    ``(num_classes, in_channels) -> Module``. A single model needs no list.
     """
     single = str | Path | ModelSpec | TrainedModel | Tensor | np.ndarray
     alone = isinstance(models, single) or callable(models)
@@ -64,14 +64,14 @@ def as_models(
         label = short.get(spec.spec, spec.label) if spec.label == spec.spec else spec.label
         if any(label == other.label for other in specs):
             if isinstance(model, str | Path):
-                raise UsageError(f"model '{label}' stands twice, expected each once")
+                raise UsageError(f"model '{label}' is listed twice, expected each once")
             label = f"{label}#{len(specs)}"
         specs.append(replace(spec, label=label))
     return specs
 
 
 def _is_state(given: Mapping[Any, Any]) -> bool:
-    """Return whether these are all weights of a network, not the filters of several."""
+    """Return whether a mapping is the state of one network, not the filters of several."""
     values = list(given.values())
     weights = bool(values) and all(isinstance(value, Tensor) for value in values)
     return weights and any(value.ndim < 4 for value in values)
@@ -87,7 +87,7 @@ def _label(name: Any) -> str | None:
 
 
 def _short_labels(specs: Sequence[ModelSpec]) -> dict[str, str]:
-    """Return spec -> label of the checkpoints that were not given one."""
+    """Return spec -> label for the checkpoints without a label of their own."""
     unnamed = [one.spec for one in specs if one.label == one.spec and is_checkpoint(one.spec)]
     taken = {one.label for one in specs if one.label != one.spec or one.spec not in unnamed}
     return dict(zip(unnamed, short_labels(unnamed, taken), strict=True))
@@ -126,13 +126,13 @@ def _bank(weights: Tensor) -> TrainedModel:
     shape = tuple(weights.shape)
     if weights.ndim != 4:
         raise ShapeError(
-            f"filters have shape {shape}, expected (k, c, kh, kw); hand over several banks as a "
+            f"filters have shape {shape}, expected (k, c, kh, kw); pass several banks as a "
             "list or a mapping"
         )
     if shape[0] == shape[1] < shape[3] and shape[2] <= 4 and shape[2] != shape[3]:
         raise ShapeError(
             f"filters have shape {shape}, which could be (kh, kw, c, k) of TensorFlow, expected "
-            "(k, c, kh, kw); move their axes, transpose(3, 2, 0, 1), or hand over a Conv2d"
+            "(k, c, kh, kw); move their axes, transpose(3, 2, 0, 1), or pass a Conv2d"
         )
     k, c, kh, kw = real_filters(weights, "filters").shape
     conv = nn.Conv2d(c, k, (kh, kw), bias=False, dtype=torch.float32, device="cpu")
@@ -142,10 +142,9 @@ def _bank(weights: Tensor) -> TrainedModel:
 
 
 def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -> list[Dataset]:
-    """Return both splits of each data set that a user hands over; labels are unique.
+    """Return both splits of each data set that a user passes, with unique labels.
 
-    A list or tuple holds several data sets, with one exception: images followed by labels are
-    one.
+    A list or tuple contains several data sets, except that (images, labels) is one.
     """
     several = isinstance(data, Sequence) and not (isinstance(data, str) or _is_pair(data))
     given: Any = one_by_one(data if several else [data], "data set")
@@ -155,8 +154,8 @@ def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -
         if any(found.label == other.label for other in sets):
             if found.label != UNNAMED:
                 raise UsageError(
-                    f"data set '{found.label}' stands twice, expected each once; images in memory "
-                    "are told apart by the name of their ImageSet"
+                    f"data set '{found.label}' is listed twice, expected each once; give images in "
+                    "memory different names, ImageSet(name=)"
                 )
             found = replace(found, label=f"{UNNAMED}#{len(sets)}")
         sets.append(found)

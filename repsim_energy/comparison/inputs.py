@@ -1,4 +1,4 @@
-"""What is shown to given networks, and which of their answers counts: said for all, or by label."""
+"""Options of given networks, for all or by label: normalization, channel order, output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDERS = ("rgb", "bgr")
 def with_options(
     built: nn.Module | TrainedModel, spec: ModelSpec, data: Dataset, fold: str, channels: str
 ) -> nn.Module | TrainedModel:
-    """Return a given network with what the comparison says of it, in place of its own words."""
+    """Return a given network with the options of the comparison in place of its own."""
     if not isinstance(built, TrainedModel):
         if channels not in ("", "rgb"):
             raise UsageError(
@@ -49,12 +49,12 @@ def with_options(
 
 
 def refuse_order(taken: TrainedModel, spec: ModelSpec, data: Dataset) -> None:
-    """Refuse an order of colors for a network that is shown images without them.
+    """Refuse another channel order than ``rgb`` for images that do not have three channels.
 
     Raises
     ------
     UsageError
-        Where that is asked for.
+        For such an order.
     """
     if taken.channels != "rgb" and data.train.images.shape[1] != 3:
         raise UsageError(
@@ -64,9 +64,9 @@ def refuse_order(taken: TrainedModel, spec: ModelSpec, data: Dataset) -> None:
 
 
 def with_answers(specs: list[ModelSpec], answer: str | Mapping[str, str]) -> list[ModelSpec]:
-    """Return the models with the entry of their answer that is named for each.
+    """Return the models with the entry of their output that is used.
 
-    A training depends on it, so that it is part of what the training is kept under.
+    A training depends on it, so it is part of the identity of the model.
     """
     entries = for_each("answer", answer, [spec.label for spec in specs], "")
     return [_with_answer(spec, entries[spec.label]) for spec in specs]
@@ -84,7 +84,7 @@ def with_inputs(plan: Plan, normalize: str | Mapping[str, str], *, shown: bool) 
 
     Parameters
     ----------
-    shown : whether networks are shown images at all
+    shown : whether the comparison runs networks on images
     """
     labels = [spec.label for spec in plan.models]
     words = for_each("normalize", normalize, labels, "auto")
@@ -108,7 +108,7 @@ def with_inputs(plan: Plan, normalize: str | Mapping[str, str], *, shown: bool) 
 def _decided(
     plan: Plan, taken: TrainedModel, d: int, m: int, word: str, shown: bool
 ) -> tuple[TrainedModel, str]:
-    """Return a given network with its normalization, and that in words."""
+    """Return a given network with its normalization, and the normalization as text."""
     images = plan.datasets[d].train.images
     chosen = parse_normalization(word, images.shape[1]) or taken.normalization
     if chosen is None and shown and taken.network:

@@ -1,4 +1,4 @@
-"""Whether a network normalizes its images itself."""
+"""Recognition of networks that normalize their images themselves."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CENTERS, WIDTHS = (0.05, 0.95), (0.02, 1.001)
 """Means and standard deviations with which images from 0 to 1 are normalized."""
 
 AFFINE = 1e-3
-"""How far from a straight line, of its spread, what arrives at the first layer may be."""
+"""Largest deviation from a linear map of the input, relative to its standard deviation."""
 
 
 def normalizes_inside(module: nn.Module, images: Tensor, device: torch.device) -> bool:
     r"""Return whether a network normalizes images from 0 to 1 before its first layer.
 
-    It does where its first convolution or linear layer receives :math:`(x_c - m_c) / s_c` of each
+    It does if its first convolution or linear layer receives :math:`(x_c - m_c) / s_c` of each
     channel c, in whatever order, with m between 0.05 and 0.95 and s between 0.02 and 1: so of
     networks with a mean and standard deviation of their own, and of those that stretch images to
     -1 .. 1. A network that changes images in another way as well, such as their size, is not

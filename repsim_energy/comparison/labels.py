@@ -1,4 +1,4 @@
-"""Short names for networks from files: as much of path and options as tells them apart."""
+"""Short labels for networks from files: as much of path and options as distinguishes them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def short_labels(specs: Sequence[str], taken: Collection[str] = ()) -> list[str]
 
 
 def _names(paths: Mapping[str, Path], taken: Collection[str]) -> dict[str, str]:
-    """Return place -> name of each file, none of them among those that are taken."""
+    """Return place -> a name of each file that no other model has."""
     alike: dict[str, list[str]] = {}
     for place, path in paths.items():
         alike.setdefault(without_ending(path.name), []).append(place)
@@ -70,7 +70,7 @@ def _names(paths: Mapping[str, Path], taken: Collection[str]) -> dict[str, str]:
 
 
 def _longer(path: Path) -> Iterator[str]:
-    """Give names of a file, each longer than the one before or as long, at last the whole path."""
+    """Yield names of a file of growing length, up to the whole path."""
     for count in range(1, 100):
         end = Path(*path.parts[-count:])
         yield end.with_name(without_ending(path.name)).as_posix()

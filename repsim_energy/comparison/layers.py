@@ -1,4 +1,4 @@
-"""The layers that are compared: which, how large, and what represents each."""
+"""Layers that are compared: their names, their sizes and their representations."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ __all__ = [
     "say_what_is_shown",
 ]
 
-AT_ONCE = 2 * 2**30
-"""Bytes of activations that are kept at once where a metric sees all images together."""
+MAX_ACTIVATION_BYTES = 2 * 2**30
+"""Memory for activations of a metric that needs all images at once."""
 
 Representations = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """The layers of each model.
+    """Layers of each model.
 
     Parameters
     ----------
     names : for each model, layer -> submodule
-    sizes : for each model, layer -> how many numbers it answers to an image
+    sizes : for each model, layer -> the size of its output for one image
     """
 
     names: Sequence[Mapping[str, str]]
@@ -54,17 +54,18 @@ class Layers:
 
     @property
     def labels(self) -> list[str]:
-        """All layers, each once; models need not share them."""
+        """Names of all layers without repetition. Models need not have the same ones."""
         return list(dict.fromkeys(layer for names in self.names for layer in names))
 
 
 def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
-    """Find the layers in every model and try them with two images, before anything is trained.
+    """Find the layers in every model and run it on two images, before anything is trained.
 
     Raises
     ------
     UsageError
-        For layers that a model does not have or cannot answer with, and filters without a network.
+        For layers that a model does not have or that return no activations, and for filters
+        without a network.
     RepsimError
         For models that fail on the images.
     """
@@ -93,11 +94,12 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
 
 
 def choose_images(plan: Plan, images: int, metric: Metric) -> list[ImageSet]:
-    """Return for each data set the test images to be shown (without any, training images).
+    """Return the images of each data set on which networks are compared.
 
-    Classes are equally frequent. Sets of the same images, such as with other labels, show the same
-    ones. Where a metric sees them in batches, they come in random order, because a batch has to
-    be a sample of all, and so many that batches are equal.
+    These are test images, or training images if there are none. Classes are equally frequent. Data
+    sets with the same images, such as with other labels, give the same ones. For a metric that
+    takes batches they are in random order, so that a batch is a sample of all, and their number is
+    a multiple of the batch size.
     """
     if not isinstance(images, int | np.integer) or images < 1:
         raise UsageError(f"got images={images!r}, expected a whole number, at least 1")
@@ -118,14 +120,14 @@ def choose_images(plan: Plan, images: int, metric: Metric) -> list[ImageSet]:
 
 
 def say_what_is_shown(plan: Plan, wanted: int | None) -> list[str]:
-    """Return the split of each data set that is shown, ``test`` or ``train``.
+    """Return the split of each data set that is used, ``test`` or ``train``.
 
-    It is worth a warning where it is the training images, unless they are images from memory that
-    no network is trained on here; and where fewer are there than were asked for.
+    Warns if training images are used, unless they are images in memory on which no network is
+    trained here, and if there are fewer images than were asked for.
 
     Parameters
     ----------
-    wanted : how many images are asked for; ``None`` where that was left open
+    wanted : number of images that the user asked for; ``None`` by default
     """
     splits = ["test" if len(data.test) else "train" for data in plan.datasets]
     for data, split in zip(plan.datasets, splits, strict=True):
@@ -151,22 +153,21 @@ def represent_layers(
     device: torch.device,
     label: str,
 ) -> tuple[Representations, list[str]]:
-    """Return layer -> what the metric represents its answers to the images by.
+    """Return the representation of each layer of a network.
 
-    A metric with ``batch`` is given each batch while the network is at it, so that one pass serves
-    all layers and no activations are kept. Without, layers are taken in groups whose activations
-    fit into memory, one pass a group.
+    A metric with ``batch`` gets each batch during the forward pass, so that one pass is enough for
+    all layers and no activations are stored. Otherwise layers are processed in groups whose
+    activations fit into memory, with one pass per group.
 
     Parameters
     ----------
     names : layer -> submodule
-    sizes : layer -> how many numbers it answers to an image
-    label : what to call the network when it fails
+    sizes : layer -> the size of its output for one image
+    label : name of the network in errors
 
     Returns
     -------
-    The representations, and for layers that answer NaN or infinite numbers, which have none, a
-    line that says so.
+    The representations, and a line for each layer with NaN or infinite activations, which has none.
     """
     module, found, checked = network.module(), {}, _Finite()
 
@@ -202,33 +203,33 @@ def represent_layers(
 
 
 class _Finite:
-    """Whether layers answer finite numbers alone."""
+    """Record of the layers with NaN or infinite activations."""
 
     def __init__(self) -> None:
         self._failed: set[str] = set()
 
     def __call__(self, layer: str, answer: Tensor) -> bool:
-        """Return whether all answers of a layer were finite up to this one."""
+        """Return whether all activations of a layer have been finite so far."""
         if answer.numel() and not torch.isfinite(torch.stack(torch.aminmax(answer))).all():
             self._failed.add(layer)
         return layer not in self._failed
 
     def left_of(self, layers: Iterable[str]) -> list[str]:
-        """Return the layers that answered finite numbers alone."""
+        """Return the layers whose activations have all been finite."""
         return [layer for layer in layers if layer not in self._failed]
 
     def failures(self, label: str) -> list[str]:
         """Return a line for each of the others."""
         return [
-            f"{label}: layer '{layer}' answers NaN or infinite numbers; its pairs are NaN"
+            f"{label}: layer '{layer}' returns NaN or infinite numbers; its pairs are NaN"
             for layer in sorted(self._failed)
         ]
 
 
 def batches_of(images: int, batch: int) -> tuple[int, int]:
-    """Return into how many batches of how many images each, at most ``batch``, images are dealt.
+    """Return the number of batches and their size, at most ``batch``.
 
-    Batches are equal; fewer images than there are batches are left out.
+    Batches are of equal size. The remaining images, fewer than there are batches, are left out.
 
     Examples
     --------
@@ -240,20 +241,20 @@ def batches_of(images: int, batch: int) -> tuple[int, int]:
 
 
 def groups_of(sizes: Mapping[str, int], images: int) -> list[list[str]]:
-    """Return layers in groups whose float32 answers to all images fit into AT_ONCE bytes."""
+    """Return layers in groups whose float32 activations for all images fit into memory."""
     groups: list[list[str]] = []
     room = 0
     for layer, size in sizes.items():
         room -= 4 * size * images
         if room < 0:
             groups.append([])
-            room = AT_ONCE - 4 * size * images
+            room = MAX_ACTIVATION_BYTES - 4 * size * images
         groups[-1].append(layer)
     return groups
 
 
 class _Kept:
-    """The answers of some layers to all images, on the CPU."""
+    """Activations of some layers for all images, on the CPU."""
 
     def __init__(self, images: int) -> None:
         self.answers: dict[str, Tensor] = {}
@@ -261,7 +262,7 @@ class _Kept:
         self._filled: dict[str, int] = {}
 
     def add(self, layer: str, answer: Tensor) -> None:
-        """Copy the answer to a batch behind those to the batches before."""
+        """Append the activations for a batch."""
         start = self._filled.get(layer, 0)
         if start == 0:
             self.answers[layer] = _in_the_order_of(answer, self._images)
@@ -270,7 +271,7 @@ class _Kept:
 
 
 def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
-    """Return space for so many rows, in the answer's order of memory: copied much faster."""
+    """Return an empty tensor of so many rows in the memory layout of the output: fast to copy."""
     space = torch.empty(rows, *answer.shape[1:], dtype=answer.dtype, device="cpu")
     last = is_channels_last(answer)
     return space.contiguous(memory_format=torch.channels_last) if last else space
@@ -278,7 +279,7 @@ def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
 
 @contextlib.contextmanager
 def _naming(label: str) -> Iterator[None]:
-    """Say in one line which network failed on the images."""
+    """Name the network in errors."""
     try:
         yield
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""Lists that are handed over in Python as one text, as they are typed on the command line."""
+"""Lists that are given in Python as one text, as on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["items_of", "one_by_one"]
 
 
 def one_by_one(given: Any, kind: str) -> Any:
-    """Return what is given, with every text of several specs as so many texts.
+    """Split every text of several specs in a list.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def items_of(text: str) -> list[str]:
     Raises
     ------
     UsageError
-        Where there are both, for a path in a spec that could hold the comma, and for an empty item.
+        If both exist, for a path in a spec that could hold the comma, and for an empty item.
 
     Examples
     --------
@@ -59,6 +59,6 @@ def items_of(text: str) -> list[str]:
     if is_there(text.partition(",")[0]):
         raise UsageError(
             f"'{text}' could mean a path or a list, expected one of them; quote the path, "
-            "path='...', or hand over a list"
+            "path='...', or pass a list"
         )
     return [text]

@@ -28,16 +28,16 @@ __all__ = ["Network", "network_of_run", "network_of_trained"]
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """One network: what is known of its first layer and its training.
+    """One network of a comparison, with the filters of its first layer.
 
     Parameters
     ----------
-    filters : stage -> (k, c, kh, kw); ``init`` is missing where it is not known
-    layer : where the filters were read
-    module : gives the trained network, which may have to be read from the cache
+    filters : stage -> (k, c, kh, kw); ``init`` is missing if it is not known
+    layer : name of the first layer
+    module : returns the trained network, which may be read from the run cache
     normalization : of its input
-    run : its training, where the toolkit trained it
-    answer : which entry of what it answers is its answer
+    run : its training, if it was trained here
+    answer : the entry of its output that is used, if it returns several tensors
     snapshots : gradient step -> filters after it
     """
 
@@ -50,7 +50,7 @@ class Network:
     snapshots: Mapping[int, Tensor] = field(default_factory=dict)
 
     def at(self, stage: str) -> Tensor | None:
-        """Return the filters of a stage; ``change`` is trained minus init."""
+        """Return the filters of a stage, where ``change`` is trained minus init."""
         if stage != "change":
             return self.filters.get(stage)
         if "init" not in self.filters:
@@ -68,13 +68,13 @@ def network_of_run(run: Run, step: tuple[int, int] = (1, 1), fold: bool = False)
 
     Parameters
     ----------
-    step : that of its dilated filters
-    fold : whether the batch norm that follows is folded into the filters at every stage
+    step : of its dilated filters
+    fold : whether to fold the batch norm that follows into the filters at every stage
 
     Raises
     ------
     TrainingError
-        Where that is asked for and something else followed when it was trained.
+        If something else than a batch norm followed during training.
     """
     history, scales = run.history, run.history.snapshot_scales
     kept = {
@@ -113,7 +113,9 @@ def network_of_trained(
     except UsageError:  # compared by its activations: a plan of filters has refused it
         layer, stages, step = "", {}, (1, 1)
     if trained.initial is not None and stages:
-        initial = _before_training(trained, layer, filters.shape, image_shape(data))
+        initial = _before_training(
+            trained.initial, trained.module, layer, filters.shape, image_shape(data)
+        )
         stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
         if stages["init"].shape != stages["trained"].shape:
             raise ShapeError(
@@ -133,13 +135,21 @@ def network_of_trained(
 
 
 def _before_training(
-    trained: TrainedModel, layer: str, shape: torch.Size, image: Sequence[int]
+    initial: Tensor | nn.Module,
+    module: nn.Module,
+    layer: str,
+    shape: torch.Size,
+    image: Sequence[int],
 ) -> Tensor:
-    """Return the filters of a layer before training: of the whole network then, or of weights."""
-    if isinstance(trained.initial, nn.Module):
-        return applied_filters(trained.initial, layer, image)
-    assert trained.initial is not None
-    initial = real_filters(trained.initial.detach(), layer).float()
-    if initial.shape != shape or mixes_channels(trained.module, layer, image):
-        return filters_from_weights(trained.module, layer, initial, image)
-    return initial
+    """Return the filters that a layer of a trained network had before training.
+
+    Parameters
+    ----------
+    initial : the weights of the layer before training, or the whole network then
+    """
+    if isinstance(initial, nn.Module):
+        return applied_filters(initial, layer, image)
+    weights = real_filters(initial.detach(), layer).float()
+    if weights.shape != shape or mixes_channels(module, layer, image):
+        return filters_from_weights(module, layer, weights, image)
+    return weights

@@ -1,4 +1,4 @@
-"""The networks of a plan: those that are given, and those that are trained."""
+"""Networks of a plan, given or trained."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HERE, SILENT = Local(1), Reporter()
 def train_networks(
     plan: Plan, scheduler: Scheduler = HERE, reporter: Reporter = SILENT
 ) -> tuple[dict[Key, Network], list[str]]:
-    """Return the networks of a plan and what went wrong with those that are missing.
+    """Return the networks of a plan, and a line for each whose training failed.
 
     Raises
     ------
     TrainingError
-        Where no network could be trained at all.
+        If no network could be trained.
     """
     say_what_recipes_have_no_use_for(plan)
     networks = {

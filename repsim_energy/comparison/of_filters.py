@@ -26,7 +26,8 @@ from repsim_energy.comparison.memory import check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
-from repsim_energy.comparison.plan import Key, Plan, patch_bases
+from repsim_energy.comparison.patch_bases import patch_bases
+from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.profiles import (
     STAGES,
     basis_variables,

@@ -1,4 +1,4 @@
-"""Which option of a comparison is for what, and what is said where one cannot apply."""
+"""Options of a comparison that apply to some comparisons only, with errors and warnings."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Use:
-    """What an option is for.
+    """Comparisons to which an option applies.
 
     Parameters
     ----------
-    metrics : the kind of metrics that it is for; ``None`` for all
-    training : whether it is for networks that are trained here
-    besides : the kind of metrics that it is also for, where nothing is trained
-    asks_nothing : values that ask for what is done without the option too
-    remedy : what to do in place of it, with a metric of the other kind
+    metrics : the kind of metrics that use it; ``None`` for all
+    training : whether it applies to networks that are trained here alone
+    besides : the kind of metrics that use it even if no network is trained
+    asks_nothing : values that change nothing
+    remedy : what to do instead with a metric of the other kind
     """
 
     metrics: OperatesOn | None = None
@@ -87,7 +87,7 @@ LOOK_AT = {
 
 
 def asked_for(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those options of a function that ask for something else than its defaults do.
+    """Return the options of a function whose values differ from their defaults.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def asked_for(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[st
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Return whether two values are equal; a list never equals a number."""
+    """Return whether two values are equal and both or neither are lists."""
     if isinstance(value, range):  # which may be too long to be looked at
         return False
     try:
@@ -112,12 +112,12 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def refuse_options_of_other_metrics(metric: Metric, asked: Mapping[str, Any]) -> None:
-    """Refuse options that are for metrics of the other kind.
+    """Refuse options that only metrics of the other kind use.
 
     Raises
     ------
     UsageError
-        Naming the option, what it is for, and what to do.
+        Naming the option, its use and a remedy.
     """
     for name, value in asked.items():
         use = USES[name]
@@ -129,10 +129,10 @@ def refuse_options_of_other_metrics(metric: Metric, asked: Mapping[str, Any]) ->
 
 
 def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) -> None:
-    """Warn of options that changed nothing, because no network was trained here.
+    """Warn about options that had no effect because no network was trained here.
 
-    Options that were said with a checkpoint and are for metrics of the other kind are named too:
-    a list of models may serve several metrics.
+    Also warn about options of checkpoints that only metrics of the other kind use. They are not
+    refused, since one list of models may serve several metrics.
     """
     idle = (
         []
@@ -165,7 +165,7 @@ def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) ->
 
 
 def say_what_recipes_have_no_use_for(plan: Plan) -> None:
-    """Warn where a recipe asks for more images than there are to train or test on."""
+    """Warn if a recipe asks for more images than there are to train or test on."""
     for data in plan.datasets if plan.trains else []:
         count, recipe = len(data.train), plan.recipe
         if recipe.batch > count:
@@ -181,7 +181,7 @@ def say_what_recipes_have_no_use_for(plan: Plan) -> None:
 
 
 def _is_one(seeds: Any) -> bool:
-    """Return whether one seed is asked for: a network that is given stands there."""
+    """Return whether one seed is asked for, as a given network has."""
     return bool(np.size(seeds) == 1 and (np.ndim(seeds) == 1 or seeds == 1))
 
 

@@ -17,7 +17,8 @@ from repsim_energy.comparison.options import (
     refuse_options_of_other_metrics,
     say_what_had_no_use,
 )
-from repsim_energy.comparison.plan import Plan, make_plan
+from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.planning import make_plan
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
@@ -100,8 +101,7 @@ def compare(
         the images; images are normalized and then reversed for them
     device : ``auto``, ``cpu`` or ``cuda``
     jobs : number of processes that train at the same time on the CPU, one thread each; with 1, this
-        process trains with all threads. In a script, more than 1 needs
-        ``if __name__ == "__main__":``
+        process trains with all threads
     scheduler : where to train: ``local`` (``jobs`` processes, or one per usable core), ``local:N``,
         ``tcp://HOST:PORT`` (a Dask cluster), or a ``Scheduler``. By default ``jobs`` processes,
         without ``jobs`` this process

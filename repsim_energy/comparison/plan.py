@@ -1,41 +1,26 @@
-"""Plan of a comparison: resolve names, load images, build every model once, refuse mistakes."""
+"""Plan of a comparison: its data sets, models, seeds and trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
-from operator import index
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from repsim_energy.comparison.examined import Examined, Patch, Place
-from repsim_energy.comparison.given import DatasetLike, ModelLike, as_datasets, as_models
-from repsim_energy.comparison.inputs import (
-    for_each,
-    with_answers,
-    with_inputs,
-)
-from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.comparison.examined import Patch, Place
 from repsim_energy.interfaces import (
     Dataset,
     ModelSpec,
-    PatchBasis,
     TrainedModel,
 )
 from repsim_energy.models.filters.norm_folding import Folding
-from repsim_energy.numerics.patches.basis import transform_basis
-from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
-from repsim_energy.registry import Registry
-from repsim_energy.specs import MOST_SEEDS
-from repsim_energy.training.device import choose_device, choose_precision
-from repsim_energy.training.recipe import Recipe, as_recipe
+from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.training import Training
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Key", "Plan", "make_plan", "patch_bases"]
+__all__ = ["Key", "Plan"]
 
 
 class Key(NamedTuple):
@@ -119,104 +104,3 @@ class Plan:
         prefix = f"{self.datasets[d].label} " if len(self.datasets) > 1 else ""
         seed = "" if (d, m) in self.trained else f" seed {self.seeds[s]}"
         return f"{prefix}{self.models[m].label}{seed}"
-
-
-def make_plan(
-    registry: Registry,
-    models: ModelLike | Sequence[ModelLike] | Mapping[str, ModelLike],
-    datasets: DatasetLike | Sequence[DatasetLike],
-    seeds: int | Sequence[int],
-    recipe: str | Recipe,
-    device: str | torch.device,
-    *,
-    filters: bool = True,
-    normalize: str | Mapping[str, str] = "auto",
-    answer: str | Mapping[str, str] = "",
-    fold: str | Mapping[str, str] = "",
-    channels: str | Mapping[str, str] = "",
-) -> Plan:
-    """Resolve every name, load the images and build every model once.
-
-    Parameters
-    ----------
-    filters : False where filters are not compared, so that networks need not have any
-    normalize, answer, fold, channels : as in :func:`~repsim_energy.compare`
-    """
-    device = choose_device(device)
-    recipe = choose_precision(as_recipe(recipe), device)
-    seeds = _as_seeds(seeds)
-    models = with_answers(as_models(registry, models), answer)
-    loaded = as_datasets(registry, datasets)
-    labels = [model.label for model in models]
-    fold = for_each("fold", fold, labels, "")
-    channels = for_each("channels", channels, labels, "")
-    networks = Examined(seeds[0], fold, channels, filters)
-    for d, data in enumerate(loaded):
-        loaded[d] = networks.add(d, data, models)
-    plan = Plan(
-        loaded,
-        models,
-        seeds,
-        recipe,
-        device,
-        networks.trained,
-        networks.layers,
-        networks.patches,
-        networks.built,
-        networks.folds,
-    )
-    if not plan.trains:
-        plan = replace(plan, seeds=seeds[:1])
-    return with_inputs(plan, normalize, shown=not filters)
-
-
-def _as_seeds(seeds: int | Sequence[int]) -> list[int]:
-    """Return the seeds 0, 1, ... of a number, or those that are given."""
-    try:
-        given = seeds if isinstance(seeds, Iterable) else range(index(seeds))
-        numbers = [index(seed) for seed in islice(given, MOST_SEEDS + 1)]
-    except (TypeError, OverflowError) as error:
-        raise UsageError(
-            f"got seeds {seeds!r}, expected how many, or a list of whole numbers"
-        ) from error
-    if len(numbers) > MOST_SEEDS:
-        got = f"more than {MOST_SEEDS}" if isinstance(seeds, Iterable) else seeds
-        raise UsageError(
-            f"got {got} seeds, expected at most {MOST_SEEDS}; one seed is given in a list, such as "
-            "seeds=[20240101]"
-        )
-    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
-        raise UsageError(f"got seeds {numbers}, expected at least one, each once, none negative")
-    if max(numbers) >= 2**63:
-        raise UsageError(f"got seed {max(numbers)}, expected less than 2^63")
-    return numbers
-
-
-def patch_bases(
-    plan: Plan, moments_of: Callable[[torch.Tensor, tuple[int, int]], PatchMoments] = patch_moments
-) -> list[PatchBasis]:
-    """Return each data set's patch basis; sets of the same images share one."""
-    (d, m), patch = next(iter(plan.patches.items()))
-    for (_, other), shape in plan.patches.items():
-        if shape != patch:
-            raise ShapeError(
-                f"'{plan.models[m].label}' sees {_size(patch)} patches and "
-                f"'{plan.models[other].label}' {_size(shape)}, which have no components in common; "
-                "compare models of one patch shape at a time"
-            )
-    bases: dict[str, PatchBasis] = {}
-    for data in plan.datasets:
-        images = data.train
-        if images.image_fingerprint not in bases:
-            _, kh, kw, rows, columns = patch
-            window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
-            basis = moments_of(images.images, window).every(rows, columns).basis()
-            if images.transform is not None:
-                basis = transform_basis(basis, images.transform)
-            bases[images.image_fingerprint] = basis
-    return [bases[data.train.image_fingerprint] for data in plan.datasets]
-
-
-def _size(patch: Patch) -> str:
-    c, kh, kw, rows, columns = patch
-    return f"{kh}x{kw}x{c}" + (f" (dilated by {rows}x{columns})" if rows * columns > 1 else "")

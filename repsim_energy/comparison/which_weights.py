@@ -1,4 +1,4 @@
-"""Which weights a result is of: the specs of its models and hashes of what was not trained here."""
+"""Coordinates that identify the weights of a result: specs, hashes of files and filters."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def filters_sha256(filters: Tensor) -> str:
 
 
 def weight_coords(plan: Plan, networks: Mapping[Key, Network]) -> dict[str, Variable]:
-    """Return the coordinates of a result that say which networks were compared.
+    """Return the coordinates of a result that identify its networks.
 
-    The spec of each model; for those that were trained elsewhere the SHA-256 of the file, of the
-    filters that were compared, and of those before training where they were given.
+    They are the spec of each model and, for networks trained elsewhere, the SHA-256 of the file, of
+    the compared filters, and of the filters before training if they are known.
     """
     shape = plan.shape[:2]
     files = [""] * shape[1]

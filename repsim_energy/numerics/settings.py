@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,7 @@ def _switches() -> dict[str, Any]:
     return switches
 
 
+@cache
 def _libraries() -> dict[str, Any]:
     backends: Any = torch.backends
     parents = {"cudnn": backends.cudnn, "mkldnn": backends.mkldnn}

@@ -1,4 +1,4 @@
-"""Who makes missing runs and sums: this process, processes of this machine, or a cluster."""
+"""Execution of trainings and sums: in this process, in local processes, or on a Dask cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seeds of one model as one batched network, on a device that a single one leaves idle."""
+"""Training of several seeds of a model as one batched network, for GPUs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def run_batched(
     tally: Tally,
     at_once: int | None = None,
 ) -> Outcomes[Name]:
-    """Run those trainings that differ in their seed alone together; yield what came of each.
+    """Run trainings that differ only in their seed together; yield the run or error of each.
 
-    Left out is what is not cached, what stands alone, and architectures that cannot be batched or
-    do not fit into memory together.
+    Skipped are trainings that cannot be cached, single ones, and architectures that cannot be
+    batched or do not fit into memory together.
 
     Parameters
     ----------
-    at_once : networks in a batch at most; ``None`` takes all seeds
+    at_once : maximum number of networks in a batch; ``None`` for all seeds
     """
     groups: dict[tuple[ModelSpec, Dataset, Recipe], list[Name]] = {}
     for name, one in trainings.items():

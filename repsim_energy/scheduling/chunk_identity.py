@@ -1,4 +1,4 @@
-"""How a chunk of images is known again: by what it is made of, and by its pixels."""
+"""Identity of a chunk of images: hashes of its code, arguments and files, and of its pixels."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from repsim_energy.numerics.arrays import tensor_of
 
 __all__ = ["made_of", "noted"]
 
-MOST = 20_000
-"""Parts of a chunk that are looked at; a KiB of an array counts as one."""
+MAX_PARTS = 20_000
+"""Maximum number of parts of a chunk that are hashed. A KiB of an array counts as one."""
 
 PLAIN = (type(None), bool, int, float, complex, bytes, range)
 
 
 class _Unclear(Exception):
-    """A part of a chunk that says nothing of what the chunk will return."""
+    """Raised for a part of a chunk that does not determine what the chunk returns."""
 
 
 def made_of(chunk: Any) -> bytes | None:
-    """Return the SHA-256 of all that decides what a chunk returns; it is not read for that.
+    """Return the SHA-256 of everything that determines what a chunk returns, without reading it.
 
-    That is the path, size and time of change of every file that it names, the code of its function
-    and of the functions that this one uses (of installed packages their names alone), and the
-    values that it was given or finds: text, numbers, arrays, and collections of such.
+    That is the path, size and modification time of every file that it names, the code of its
+    function and of the functions that this one calls (names alone for installed packages), and the
+    values of its arguments and variables: text, numbers, arrays, and collections of such.
 
     Returns
     -------
-    32 bytes, or ``None`` where something else decides too (objects of any class, folders, open
-    files), or more than is worth looking at
+    32 bytes, or ``None`` if it depends on anything else (objects of any class, folders, open
+    files), or has too many parts
 
     Examples
     --------
@@ -62,17 +62,17 @@ def made_of(chunk: Any) -> bytes | None:
 
 
 def noted(batches: Iterable[Tensor], digest: hashlib._Hash) -> Iterator[Tensor]:
-    """Yield batches of images, and note type, shape and values of each in a SHA-256."""
+    """Yield batches of images, and add type, shape and values of each to a SHA-256."""
     for batch in batches:
         digest.update(_of_array(batch).encode())
         yield batch
 
 
 class _Description:
-    """What things are made of, as tuples of text; equal ones are described alike."""
+    """Descriptions of objects as nested tuples of text, equal for equal objects."""
 
     def __init__(self) -> None:
-        self._left = MOST
+        self._left = MAX_PARTS
         self._functions: list[FunctionType] = []
 
     def of(self, thing: Any) -> tuple[Any, ...]:
@@ -128,7 +128,7 @@ class _Description:
 
 
 def _file(text: str) -> tuple[str, int, int] | None:
-    """Return path, size and time of change of a file of that name, if there is one."""
+    """Return path, size and modification time of a file, if there is one of that name."""
     try:
         state = os.stat(text)
     except (OSError, ValueError):
@@ -145,7 +145,7 @@ def _of_array(array: Tensor | NDArray[Any]) -> str:
 
 
 def _is_installed(thing: Any) -> bool:
-    """Return whether something is of Python or of a package, and found there by its name."""
+    """Return whether an object belongs to Python or an installed package, under its name."""
     name, qualified = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
     module = sys.modules.get(name) if isinstance(name, str) else None
     if module is None or name in ("__main__", "__mp_main__") or not isinstance(qualified, str):
@@ -160,7 +160,7 @@ def _is_installed(thing: Any) -> bool:
 
 
 def _names(code: CodeType) -> set[str]:
-    """Return all names that a function, and those defined in it, may look up."""
+    """Return all names that a function, and functions defined inside it, may look up."""
     inner = (const for const in code.co_consts if isinstance(const, CodeType))
     return set(code.co_names).union(*map(_names, inner))
 
@@ -171,5 +171,5 @@ def _bytes_of(code: CodeType) -> tuple[Any, ...]:
 
 
 def _constant(constant: Any) -> str:
-    """Return a constant as text; the order of a frozen set is none."""
+    """Return a constant as text, with the elements of a frozen set in sorted order."""
     return repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)

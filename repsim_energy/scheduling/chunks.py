@@ -1,4 +1,4 @@
-"""Patch moments of more images than one machine holds: chunk by chunk, wherever there is room."""
+"""Patch moments of image sets that exceed the memory of one machine, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -29,27 +29,26 @@ __all__ = ["moments_of_images", "patch_moments_of_chunks"]
 
 Chunk = str | Path | Callable[[], Tensor | Iterable[Tensor]]
 
-PIECE = 32 * 2**20
-"""Bytes of images that are sent to a worker at once."""
+PART_BYTES = 32 * 2**20
+"""Size of the parts in which images are sent to workers."""
 
-SECONDS = 10.0
-"""Between two writings of the sums so far."""
+CHECKPOINT_SECONDS = 10.0
+"""Time between two writes of the checkpoint."""
 
-LARGE = 4 * PIECE
-"""Bytes of images from which on they are sent to a cluster at all."""
+LARGE_BYTES = 4 * PART_BYTES
+"""Size of images from which on they are sent to a cluster."""
 
 
 def moments_of_images(
-    scheduler: Scheduler, images: Tensor, patch: tuple[int, int], *, large: int = LARGE
+    scheduler: Scheduler, images: Tensor, patch: tuple[int, int], *, large: int = LARGE_BYTES
 ) -> PatchMoments:
-    """Return the patch moments of images in memory, on a cluster where they are large.
+    """Return the patch moments of images in memory, summed on the cluster if they are large.
 
-    Only sums of bytes, which are exact, come out the same in every bit however they are split;
-    floats stay here.
+    Only uint8 images are sent to it: their sums are exact, so they do not depend on the split.
     """
     if scheduler.is_local or images.dtype != torch.uint8 or images.nbytes < large:
         return patch_moments(images, patch)
-    count = max(1, len(images) * PIECE // images.nbytes)
+    count = max(1, len(images) * PART_BYTES // images.nbytes)
     pieces = (piece.clone() for piece in images.split(count))  # else all images would be sent
     return reduce(add, scheduler.in_order(partial(patch_moments, patch=patch), pieces))
 
@@ -61,25 +60,25 @@ def patch_moments_of_chunks(
     scheduler: str | None = None,
     checkpoint: str | Path | None = None,
 ) -> PatchMoments:
-    """Return the moments of all overlapping patches of images that are read where they are summed.
+    """Return the moments of all overlapping patches of images that are read chunk by chunk.
 
     Each chunk is read and summed by one task, and its sums are added once, in the order of the
-    chunks. A chunk whose worker is lost is taken again by another. The result is that of
+    chunks. If a worker is lost, another one repeats its chunk. The result is that of
     :func:`patch_moments` over the same batches in one process, bit for bit for uint8 images.
 
     Parameters
     ----------
     chunks : each a function without arguments that returns images (n, c, h, w), uint8 or float,
         or an iterable of such batches; or the path of a ``.npy`` file of images (n, h, w, c). On a
-        cluster, a path or function has to mean the same on every worker
+        cluster, paths and functions must mean the same on every worker
     patch : (kh, kw)
     scheduler : ``local`` or ``local:N`` for processes of this machine, ``tcp://HOST:PORT`` for a
-        Dask cluster; without one, this process. Processes need ``if __name__ == "__main__":``
-    checkpoint : a file that keeps the sums, written every few seconds and at the end, with what
-        the chunks behind them are made of and the SHA-256 of their pixels. Called again with the
-        same chunks (and more, if you like), the work goes on there: a chunk whose code, arguments
-        and files (size and time of change) are as before is not read again, any other is, and its
-        pixels are compared. What a function fetches over a network is not looked at
+        Dask cluster; without one, this process
+    checkpoint : a file for the sums so far, written every few seconds and at the end, with hashes
+        of the summed chunks. A second call with the same chunks (or more) continues from it. A
+        chunk with the same code, arguments and files (size and modification time) is not read
+        again. Any other chunk is, and its pixels are compared by their SHA-256. Data that a
+        function fetches over a network are not checked
 
     Returns
     -------
@@ -88,17 +87,17 @@ def patch_moments_of_chunks(
     Raises
     ------
     RepsimError
-        For a chunk that cannot be read or summed, by its number. What has been added up to then is
-        in the checkpoint.
+        For a chunk that cannot be read or summed, with its number. The checkpoint contains the
+        chunks before it.
     UsageError
         For a checkpoint of other chunks or another patch.
     FileError
-        For a checkpoint that is none; it stays as it is.
+        For a file that is not a checkpoint. It is not changed.
 
     Warns
     -----
     RepsimWarning
-        Where the checkpoint cannot be written, on a full disk perhaps; the work goes on.
+        If the checkpoint cannot be written, for example on a full disk. Summing continues.
 
     Examples
     --------
@@ -167,7 +166,7 @@ def _read(chunk: Chunk) -> Tensor | Iterable[Tensor]:
 
 
 class _Sums:
-    """Sums so far and of which chunks; written down now and then, and when they are left."""
+    """Sums of the chunks so far, with their checkpoint."""
 
     def __init__(self, path: Path | None, patch: tuple[int, int]) -> None:
         self._path = path
@@ -180,7 +179,7 @@ class _Sums:
         self._written = (len(self.chunks), time.monotonic())
 
     def check(self, where: Scheduler, begun: Sequence[Numbered]) -> None:
-        """Refuse chunks that are not those that were summed."""
+        """Refuse chunks that differ from those of the checkpoint."""
         if not self.chunks:
             return
         if len(begun) < len(self.chunks):
@@ -199,7 +198,7 @@ class _Sums:
 
     def _refuse(self, difference: str) -> None:
         raise UsageError(
-            f"checkpoint '{self._path}' holds sums of {difference}; delete it to begin anew, or "
+            f"checkpoint '{self._path}' holds sums of {difference}; delete it to start again, or "
             "give another path"
         )
 
@@ -208,11 +207,11 @@ class _Sums:
         self.moments = part if self.moments is None else self.moments + part
         if chunk is not None:
             self.chunks.append(chunk)
-        if time.monotonic() - self._written[1] > SECONDS:
+        if time.monotonic() - self._written[1] > CHECKPOINT_SECONDS:
             self.write()
 
     def write(self) -> None:
-        """Write the sums down, where there are new ones."""
+        """Write the checkpoint if there are new sums."""
         if self._path is None or self.moments is None or len(self.chunks) == self._written[0]:
             return
         try:

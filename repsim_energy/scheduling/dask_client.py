@@ -1,4 +1,4 @@
-"""A connection to a Dask cluster: who works there, tasks sent, tasks done."""
+"""Connection to a Dask cluster: workers, submitted tasks, results."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "connected"]
 
-PATIENCE = 10
-"""Seconds that a scheduler gets to answer, and between two looks for workers."""
+TIMEOUT_SECONDS = 10
+"""Time for a scheduler to answer, and between two checks for workers."""
 
-GLANCE = 0.1
-"""Seconds between two looks at results that were lost with their workers."""
+POLL_SECONDS = 0.1
+"""Time between two checks of results that were lost with their workers."""
 
 REMEDY = "install there what is installed here"
 
@@ -33,12 +33,12 @@ Name = TypeVar("Name")
 
 @contextmanager
 def connected(address: str) -> Iterator[Connection]:
-    """Give a connection; tasks that nobody has begun when it is left are forgotten.
+    """Connect to a cluster. At the end, tasks that have not begun are canceled.
 
     Raises
     ------
     UsageError
-        Where Dask is not installed, or no scheduler answers.
+        If Dask is not installed, or no scheduler answers.
     """
     try:
         import dask
@@ -52,18 +52,18 @@ def connected(address: str) -> Iterator[Connection]:
     ours = {"distributed.admin.large-graph-warning-threshold": "1 PB"}
     with _quiet(), dask.config.set(ours):
         try:
-            client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
+            client = distributed.Client(address, timeout=TIMEOUT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError) as error:
             raise UsageError(
-                f"no Dask scheduler answers at '{address}', expected one within {PATIENCE} s; "
-                "start it with `dask scheduler`, or use scheduler=local"
+                f"no Dask scheduler answers at '{address}', expected one within "
+                f"{TIMEOUT_SECONDS} s; start it with `dask scheduler`, or use scheduler=local"
             ) from error
         with client:
             yield Connection(client, address)
 
 
 class Connection:
-    """What is asked of a cluster."""
+    """Connection to the scheduler of a Dask cluster."""
 
     def __init__(self, client: Client, address: str) -> None:
         self._client = client
@@ -72,19 +72,19 @@ class Connection:
 
     @property
     def workers(self) -> Mapping[str, Any]:
-        """Address of each worker process -> what is known of it."""
+        """Address of each worker process -> its properties."""
         found: Mapping[str, Any] = self._client.scheduler_info()["workers"]
         return found
 
     def submit(self, kind: str, function: Callable[..., Any], *arguments: Any) -> Future:
-        """Have a function called; ``kind`` is what the dashboard calls it."""
+        """Submit a call of a function, which Dask's dashboard names ``kind``."""
         key = f"repsim-{kind}-{uuid.uuid4().hex}"
         return self._client.submit(function, *arguments, key=key, pure=False)
 
     def as_done(self, futures: Mapping[Name, Future]) -> Iterator[Name]:
-        """Yield the names of tasks, each when it is done.
+        """Yield the name of each task once it is done.
 
-        A worker that is ended takes the results with it that it held; Dask has them made again.
+        Results of a worker that ends are lost; Dask then repeats their tasks.
         """
         done: SimpleQueue[Future] = SimpleQueue()
         names = {future.key: name for name, future in futures.items()}
@@ -96,7 +96,7 @@ class Connection:
                 again.remove(future)
                 future.add_done_callback(done.put)
             try:
-                future = done.get(timeout=GLANCE if again else PATIENCE)
+                future = done.get(timeout=POLL_SECONDS if again else TIMEOUT_SECONDS)
             except Empty:
                 if not again:
                     self._warn_of_idleness()
@@ -111,23 +111,23 @@ class Connection:
                 raise self.lost()
 
     def result(self, future: Future) -> Any:
-        """Return what a task gives, once it is done."""
+        """Wait for a task and return its result."""
         list(self.as_done({"": future}))
         return future.result()
 
     def lost(self) -> RepsimError:
-        """Return the error for a scheduler that has gone."""
+        """Return the error for a lost connection to the scheduler."""
         return RepsimError(
-            f"the scheduler at '{self._address}' has gone; finished runs are kept, "
+            f"the scheduler at '{self._address}' is no longer there; finished runs are kept, "
             "the same command goes on there"
         )
 
     def check(self, specs: Iterable[ModelSpec] = ()) -> dict[str, str]:
-        """Refuse workers that could not do the work as it would be done here.
+        """Refuse workers with other versions or without the models.
 
         Returns
         -------
-        The versions that they need, for workers that join later.
+        The required versions, for workers that join later.
         """
         import cloudpickle
 
@@ -142,7 +142,7 @@ class Connection:
         return versions
 
     def _refuse_scheduler(self, versions: Mapping[str, str]) -> None:
-        """Refuse a scheduler that could not read the names of what it hands on."""
+        """Refuse a scheduler with another version, which could not read the tasks."""
         ours = {OWN: versions[OWN]}
         try:
             reason = self._client.run_on_scheduler(refusal, ours)
@@ -152,7 +152,7 @@ class Connection:
             raise UsageError(f"scheduler {self._address} {_in_words(reason)}; {REMEDY}")
 
     def warn_of_differences(self) -> None:
-        """Warn of workers whose runs differ in a bit, or that do less than they could."""
+        """Warn of workers whose torch rounds otherwise, or whose threads are idle."""
         here = version_of("torch")
         found = set(self._client.run(version_of, "torch").values()) - {here}
         if found:
@@ -179,7 +179,7 @@ def _in_words(reason: str | Exception) -> str:
 
 
 def _versions(specs: Iterable[ModelSpec]) -> dict[str, str]:
-    """Return distribution -> version of all whose code decides a run."""
+    """Return distribution -> version of all code that determines a run."""
     versions = {OWN: version_of(OWN)}
     for spec in specs:
         for origin in spec.origins:
@@ -194,7 +194,7 @@ def _warn(message: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask from logging what is said in one line here."""
+    """Silence the logs of Dask, whose errors are reported in one line here."""
     names = [n for n in logging.root.manager.loggerDict if n.partition(".")[0] == "distributed"]
     levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
     for logger in levels:

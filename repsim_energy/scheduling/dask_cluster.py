@@ -1,8 +1,8 @@
-"""Work as tasks of a Dask cluster; whatever becomes of a worker, each task counts once.
+"""Scheduler that runs trainings and sums as tasks of a Dask cluster.
 
-A driver sends every data set once and gets finished runs back as bytes, so that workers need not
-share its file system. A data set is a task like any other: should the workers that hold it be
-lost, Dask has it made again. A run that is trained again ends with the same bits.
+Every data set is sent once, and finished runs come back as bytes, so that workers need no shared
+file system. A data set is a task too: if the workers with its result are lost, Dask repeats it. A
+training that is repeated gives the same bits.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = ["Cluster"]
 Name = TypeVar("Name")
 
 Ended = Iterator[tuple[Name, TrainingError | None]]
-"""The name of each training whose run is kept, or with the reason why there is none."""
+"""The name of each training that has ended, with its error, or ``None`` if its run is stored."""
 
-AHEAD = 4
-"""Pieces per worker that are under way, so that none waits for the next."""
+ITEMS_PER_WORKER = 4
+"""Submitted items per worker, so that none waits for the next."""
 
 
 class Cluster:
@@ -52,47 +52,53 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self.address = address
         self._entered = 0
-        self._open = ExitStack()
-        self._found: Connection | None = None
+        self._opened = ExitStack()
+        self._connected: Connection | None = None
 
     def __repr__(self) -> str:
         return f"Cluster('{self.address}')"
 
     def __enter__(self) -> Self:
-        """Connect; refuse a scheduler that does not answer, and workers of other versions."""
+        """Connect, and refuse workers of other versions."""
         if not self._entered:
-            with ExitStack() as opening:
-                self._found = opening.enter_context(connected(self.address))
-                self._found.check()
-                self._found.warn_of_differences()
-                self._open = opening.pop_all()
+            self._connected = self._opened.enter_context(self._connect())
         self._entered += 1
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Disconnect, where the outermost ``with`` is left."""
+        """Disconnect at the end of the outermost ``with``."""
         self._entered -= 1
         if not self._entered:
-            self._found = None
-            self._open.close()
+            self._connected = None
+            self._opened.close()
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        with connected(self.address) as connection:
+            connection.check()
+            connection.warn_of_differences()
+            yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with self:
-            assert self._found is not None
-            yield self._found
+        """Give the connection of the outermost ``with``, or a new one."""
+        if self._connected is not None:
+            yield self._connected
+        else:
+            with self._connect() as connection:
+                yield connection
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of so many trainings are run at once: one in each worker process."""
+        """Return the number of concurrent trainings: one in each worker process."""
         with self._connection() as connection:
             return max(1, min(len(connection.workers), tasks))
 
     def runs(
         self, trainings: Mapping[Name, Training], device: torch.device, reporter: Reporter
     ) -> Outcomes[Name]:
-        """Yield the run of each training, or what went wrong, when it is there.
+        """Yield the run of each training, or its error, once it has ended.
 
-        In this process is run what no worker can run (code without a name).
+        Trainings that no worker can run (code without a name) are run in this process.
         """
         tally, here = Tally(reporter, len(trainings)), dict(trainings)
         sent = {n: t for n, t in trainings.items() if t.is_portable and not t.is_cached}
@@ -131,20 +137,22 @@ class Cluster:
                 return lambda: connection.result(future)
 
             try:
-                yield from in_order(submit, items, AHEAD * max(1, len(connection.workers)))
+                yield from in_order(
+                    submit, items, ITEMS_PER_WORKER * max(1, len(connection.workers))
+                )
             except KilledWorker as error:
                 raise RepsimError(
-                    "every worker that took a certain piece was ended, perhaps for want of memory; "
-                    "give workers more memory, or take smaller pieces"
+                    "every worker that summed a certain chunk ended, perhaps because memory ran "
+                    "out; give workers more memory, or use smaller chunks"
                 ) from error
 
 
 class _WorkersLost(TrainingError):
-    """The workers that had a run were ended."""
+    """Error of a training whose workers have ended."""
 
 
 class _Sweep(Generic[Name]):
-    """Trainings to be run, with what the workers need to know."""
+    """Trainings on a cluster, with the models and data sets that were sent."""
 
     def __init__(
         self, connection: Connection, trainings: Mapping[Name, Training], device: str
@@ -163,7 +171,7 @@ class _Sweep(Generic[Name]):
         }
 
     def ended(self, names: Iterable[Name]) -> Ended[Name]:
-        """Have trainings run; yield each when its run is kept, or why it is not."""
+        """Run trainings; yield the name of each once its run is stored, or with its error."""
         futures = {name: self._submit(self._trainings[name]) for name in names}
         for name in self._connection.as_done(futures):
             yield name, self._failure(self._trainings[name], futures.pop(name))
@@ -187,8 +195,8 @@ class _Sweep(Generic[Name]):
             error = future.exception()
             if isinstance(error, KilledWorker):
                 return _WorkersLost(
-                    "the workers that trained it were ended, perhaps for want of memory; "
-                    "give workers more of it, finished runs are kept"
+                    "the workers that trained it ended, perhaps because memory ran out; "
+                    "give workers more memory, finished runs are kept"
                 )
             if isinstance(error, TrainingError):
                 return error

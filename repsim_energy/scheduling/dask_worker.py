@@ -1,4 +1,4 @@
-"""What a worker of a cluster does; it is told everything and needs no file of the driver."""
+"""Functions that workers of a cluster call. They need no file of the driver."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from repsim_energy.versions import version_of
 __all__ = ["call", "refusal", "run_on_worker"]
 
 _turn = threading.Lock()
-"""Tasks take turns in a process: initial weights come from the one random state of torch."""
+"""Lock for tasks of a process: initial weights are drawn from the one random state of torch."""
 
 
 def run_on_worker(
     model: bytes, data: Dataset, seed: int, recipe: Recipe, device: str, versions: Mapping[str, str]
 ) -> Mapping[str, bytes]:
-    """Run a training through this worker's own cache and return the files of its run."""
+    """Run a training through the worker's own cache and return the files of its run."""
     if reason := refusal(versions, [model]):
         raise UsageError(f"a worker {reason}; install there what is installed here")
     with _turn, one_thread():
@@ -42,7 +42,7 @@ def call(content: bytes) -> Any:
 
 
 def refusal(versions: Mapping[str, str], specs: Sequence[bytes] = ()) -> str | None:
-    """Return why this process cannot do what the driver wants; ``None`` where it can."""
+    """Return the reason why this process cannot run the tasks of a driver, ``None`` if it can."""
     for name, expected in versions.items():
         if (found := version_of(name)) != expected:
             return f"has {name} {found}, expected {expected}"

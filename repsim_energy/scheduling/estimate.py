@@ -1,4 +1,4 @@
-"""How long a sweep is going to take, before it starts."""
+"""Estimated duration of a sweep of trainings."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import nn
 
 from repsim_energy.scheduling.local import usable_cores
 from repsim_energy.scheduling.schedulers import Scheduler
-from repsim_energy.training.timing import STEPS, step_seconds
+from repsim_energy.training.timing import MAX_STEPS, step_seconds
 from repsim_energy.training.training import Training
 
 __all__ = ["estimate", "makespan"]
 
-SHORT = 60.0
-"""Seconds; a sweep below them is not worth a word."""
+MIN_ANNOUNCED_SECONDS = 60.0
+"""Shorter sweeps are not announced."""
 
-BUDGET = 8.0
-"""Seconds that measuring may take; networks left over count as the mean of the others."""
+MAX_MEASURING_SECONDS = 8.0
+"""Time for measuring. Networks that are not measured count as the mean of the others."""
 
-WORTH = 40
-"""Steps per network that a sweep has at least to have; of less, measuring would be a good part."""
+MIN_STEPS_PER_MODEL = 40
+"""Minimum number of steps per model for an estimate. Below it, measuring costs too much."""
 
-MOST_BESIDE = 16
-"""So many trainings at once show how much they slow each other down."""
+MAX_CONCURRENT = 16
+"""Maximum number of concurrent trainings in a measurement."""
 
 
 def estimate(
@@ -35,27 +35,27 @@ def estimate(
     scheduler: Scheduler,
     untrained: Callable[[Training], nn.Module],
 ) -> str | None:
-    """Return one line that says how long trainings will take; ``None`` for a short sweep.
+    """Return a line with the estimated duration of trainings, ``None`` for a short sweep.
 
     Parameters
     ----------
     untrained : returns a network before its training, of any seed
     """
     models = {training.model for training in trainings}
-    if sum(map(_steps, trainings)) < max(1, WORTH * len(models)):
+    if sum(map(_steps, trainings)) < max(1, MIN_STEPS_PER_MODEL * len(models)):
         return None
     one_device = scheduler.is_local and device.type != "cpu"
     at_once = 1 if one_device else scheduler.at_once(len(trainings))
     alone = scheduler.is_local and at_once == 1
-    beside = 0 if alone else min(at_once, usable_cores(), MOST_BESIDE)
+    beside = 0 if alone else min(at_once, usable_cores(), MAX_CONCURRENT)
     seconds = makespan(_run_seconds(trainings, device, beside, untrained), at_once)
-    if seconds < SHORT:
+    if seconds < MIN_ANNOUNCED_SECONDS:
         return None
     where = "in this process" if alone else f"on {_count(at_once, scheduler.unit)}"
     at_most = "at most " if any(one.recipe.until_accuracy for one in trainings) else ""
     return (
         f"{_count(len(trainings), 'runs')} to train, {at_most}about {_in_words(seconds)} {where} "
-        f"(measured on up to {STEPS} steps each)"
+        f"(measured on up to {MAX_STEPS} steps each)"
     )
 
 
@@ -65,14 +65,14 @@ def _run_seconds(
     beside: int,
     untrained: Callable[[Training], nn.Module],
 ) -> Iterator[float]:
-    """Yield the time of each training; a model is measured once for images of one size."""
+    """Yield the seconds of each training. A model is measured once for each size of images."""
     kinds = [(one.model, one.data.train.images.shape[1:]) for one in trainings]
     distinct = dict(zip(reversed(kinds), reversed(trainings), strict=True))  # the first of each
     taken: dict[object, float] = {}
     started = time.monotonic()
     for kind, training in distinct.items():
-        if not taken or time.monotonic() - started < BUDGET:
-            module, at_most = untrained(training), BUDGET / len(distinct)
+        if not taken or time.monotonic() - started < MAX_MEASURING_SECONDS:
+            module, at_most = untrained(training), MAX_MEASURING_SECONDS / len(distinct)
             taken[kind] = step_seconds(training, module, device, beside, at_most)
     mean = sum(taken.values()) / max(1, len(taken))
     for kind, training in zip(kinds, trainings, strict=True):
@@ -80,7 +80,7 @@ def _run_seconds(
 
 
 def _steps(training: Training) -> float:
-    """Return the length of a training in steps; evaluating an image is a third of a step on it."""
+    """Return the length of a training in steps, where evaluating an image costs a third of one."""
     images, tests, recipe = len(training.data.train), len(training.data.test), training.recipe
     tested = min(tests, recipe.test_images or tests)
     evaluated = (recipe.evaluations + 1) * tested / min(recipe.batch, images)
@@ -88,7 +88,7 @@ def _steps(training: Training) -> float:
 
 
 def makespan(seconds: Iterable[float], at_once: int) -> float:
-    """Return when the last task ends, if whoever is free takes the next.
+    """Return the time until all tasks have ended, if each free worker takes the next one.
 
     Examples
     --------

@@ -1,23 +1,21 @@
-"""Work in several processes of this machine, one thread each."""
+"""Scheduler that runs trainings and sums in processes of this machine."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
+from loky import BrokenProcessPool, cpu_count
 
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.batched import run_batched
-from repsim_energy.scheduling.processes import CPU, run_sent, worker_pool
+from repsim_energy.scheduling.processes import CPU, run_sent, submit, worker_pool
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.run_cache import keep_received
@@ -27,32 +25,27 @@ __all__ = ["Local", "in_order", "usable_cores"]
 
 Name = TypeVar("Name")
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux says how much of its cores a container may use."""
-
 
 def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    try:
-        quota, period = (int(number) for number in QUOTA.read_text(encoding="utf-8").split())
-    except (OSError, ValueError):  # no such file, or no limit
-        return cores
-    return max(1, min(cores, quota // period))
+    """Return the number of CPU cores that this process may use.
+
+    Its affinity and the quota of its container limit them, and the environment variable
+    ``LOKY_MAX_CPU_COUNT``.
+    """
+    cores: int = cpu_count()
+    return cores
 
 
 @dataclass(frozen=True)
 class Local:
-    """Processes of this machine.
+    """Processes of this machine, one thread each.
 
-    One thread a process, because on small networks several processes of one thread do more than
-    one process of several, and because results then do not depend on how many there are.
+    On small networks several processes of one thread are faster than one process of several
+    threads, and results do not depend on the number of processes.
 
     Parameters
     ----------
-    jobs : how many processes at once; ``None`` takes one per usable core
+    jobs : maximum number of processes; ``None`` for one per usable core
     """
 
     jobs: int | None = None
@@ -60,11 +53,11 @@ class Local:
     is_local: ClassVar[bool] = True
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of so many tasks are worked on at once; 1 is this process itself."""
+        """Return the number of processes for so many tasks, where 1 means this process."""
         return max(1, min(self.jobs or usable_cores(), tasks))
 
     def __enter__(self) -> Self:
-        """Do nothing: processes are started for the work at hand."""
+        """Do nothing: each call starts processes of its own."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,10 +66,11 @@ class Local:
     def runs(
         self, trainings: Mapping[Name, Training], device: torch.device, reporter: Reporter
     ) -> Outcomes[Name]:
-        """Yield the run of each training, or what went wrong, when it is there.
+        """Yield the run of each training, or its error, once it has ended.
 
-        On a GPU, seeds of one model are trained as one batched network, ``jobs`` at once. In this
-        process is run what no other can run (code without a name), and a single missing training.
+        On a GPU, seeds of one model are trained as one batched network, at most ``jobs`` together.
+        Trainings that no other process can run (code without a name), and a single missing one,
+        are run in this process.
         """
         tally, here = Tally(reporter, len(trainings)), dict(trainings)
         missing = {name: one for name, one in trainings.items() if not one.is_cached}
@@ -95,10 +89,9 @@ class Local:
         if processes < 2:
             return
         with worker_pool(processes, sent) as pool:
-            futures = {pool.submit(run_sent, name): name for name in sent}
+            futures = {submit(pool, run_sent, name): name for name in sent}
             for future in as_completed(futures):
                 name, error = futures[future], future.exception()
-                pool.check(error)
                 failure = _failure(error)
                 if failure is not None:
                     tally.end(sent[name], failure)
@@ -116,25 +109,24 @@ class Local:
             return
         with worker_pool(processes) as pool:
 
-            def submit(item: Any) -> Callable[[], Any]:
-                return pool.submit(function, item).result
+            def submitted(item: Any) -> Callable[[], Any]:
+                return submit(pool, function, item).result
 
             try:
-                yield from in_order(submit, items, 2 * processes)
+                yield from in_order(submitted, items, 2 * processes)
             except BrokenProcessPool as error:
-                pool.check(error)
                 raise RepsimError(
-                    "a process was ended from outside, perhaps for want of memory; use fewer or "
-                    "smaller pieces at once"
+                    "a process ended unexpectedly, perhaps because memory ran out; use fewer "
+                    "processes or smaller chunks"
                 ) from error
 
 
 def in_order(
     submit: Callable[[Any], Callable[[], Any]], items: Iterable[Any], ahead: int
 ) -> Iterator[Any]:
-    """Yield the results of items in their order, never more than ``ahead`` of them under way.
+    """Yield the results of items in their order, with at most ``ahead`` submitted at a time.
 
-    ``submit`` has an item worked on and returns a function that waits for its result.
+    ``submit`` submits an item and returns a function that waits for its result.
     """
     remaining = iter(items)
     under_way = deque(submit(item) for item in islice(remaining, ahead))
@@ -146,7 +138,7 @@ def in_order(
 def _failure(error: BaseException | None) -> TrainingError | None:
     if isinstance(error, BrokenProcessPool):
         return TrainingError(
-            "a training process was ended from outside, perhaps for want of memory; "
+            "a training process ended unexpectedly, perhaps because memory ran out; "
             "use a smaller jobs=, finished runs are kept"
         )
     if error is None or isinstance(error, TrainingError):

@@ -8,96 +8,72 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.synchronize import Event
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import torch
+from loky import ProcessPoolExecutor
 
-from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.errors import RepsimError
 from repsim_energy.scheduling.sending import write_pickle
 from repsim_energy.training.run_cache import UNKEPT, held_files
 from repsim_energy.training.training import Training
 
-__all__ = ["CPU", "Pool", "run_sent", "sent_by_file", "worker_pool"]
+__all__ = ["CPU", "run_sent", "sent_by_file", "submit", "worker_pool"]
 
 CPU = torch.device("cpu")
 
-GUARD = (
-    "a script that trains in several processes is saved in a file and works below "
-    '`if __name__ == "__main__":`; without jobs= it needs neither'
-)
-"""What to do where processes cannot begin."""
+CHECK_SECONDS = 1.0
+"""Time between two checks of a worker whether its parent process is alive."""
+
+_trainings: dict[Any, Training] = {}
+"""The trainings that a worker process can run, read once when it starts."""
 
 
 @contextmanager
-def worker_pool(processes: int, trainings: Mapping[Any, Training] | None = None) -> Iterator[Pool]:
-    """Give processes that know the trainings; they end with the work, and at once when it is left.
+def worker_pool(
+    processes: int, trainings: Mapping[Any, Training] | None = None
+) -> Iterator[ProcessPoolExecutor]:
+    """Start worker processes that can run some trainings.
 
-    Raises
-    ------
-    UsageError
-        Where processes end before they begin, as those do that run a script without a guard again.
+    They end with the context, after their tasks, or at once when an exception leaves it.
     """
-    _check_main()
-    others = set(active_children())
-    context = get_context("spawn")
-    begun = context.Event()
-    with sent_by_file(trainings or {}) as told:
+    with sent_by_file(trainings or {}) as path:
+        get_context("spawn").Lock()  # starts Python's resource tracker, which unblocks SIGINT
+        pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(path, os.getpid()))
         try:
-            with ProcessPoolExecutor(processes, context, _begin, (begun, told)) as pool:
-                try:
-                    yield Pool(pool, begun)
-                except BaseException:  # an interruption does not wait for the work under way
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    for worker in set(active_children()) - others:
-                        worker.terminate()
-                    raise
-        except RuntimeError as error:
-            if "bootstrapping" in str(error):  # this is such a process
-                raise SystemExit(1) from None  # the one that started it says so
+            yield pool
+        except BaseException:  # an interruption does not wait for the tasks
+            pool.shutdown(kill_workers=True)
             raise
+        pool.shutdown()
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Processes, and whether one of them has begun."""
+def submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Have a function called in a worker process.
 
-    executor: ProcessPoolExecutor
-    begun: Event
-
-    def submit(self, function: Callable[..., Any], *given: Any) -> Future[Any]:
-        """Have a function called in one of the processes."""
-        with _interrupted_later():
-            return self.executor.submit(function, *given)
-
-    def check(self, error: BaseException | None) -> None:
-        """Refuse to go on where processes end before they begin."""
-        if isinstance(error, BrokenProcessPool) and not self.begun.is_set():
-            raise UsageError(f"processes ended before they began; {GUARD}") from None
-
-
-def _check_main() -> None:
-    """Refuse processes that would run a main program again which is in no file."""
-    main = sys.modules["__main__"]
-    file = getattr(main, "__file__", None)
-    if getattr(main, "__spec__", None) is None and file is not None and not Path(file).exists():
-        raise UsageError(f"processes cannot read the main program from '{file}'; {GUARD}")
+    SIGINT is blocked while workers start, so that Ctrl-C cannot interrupt a half-started process;
+    they inherit that and unblock it themselves.
+    """
+    masks = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
+    try:
+        future: Future[Any] = pool.submit(function, *arguments)
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return future
 
 
 @contextmanager
 def sent_by_file(trainings: Mapping[Any, Training]) -> Iterator[Path]:
-    """Give a file that holds the trainings.
-
-    A process that never comes to read it holds up nobody, as one does that is written to.
-    """
+    """Write trainings to a temporary file, which each worker process reads once."""
     with tempfile.TemporaryDirectory(prefix="repsim-") as folder:
         path = Path(folder, "trainings")
         try:
@@ -111,57 +87,34 @@ def sent_by_file(trainings: Mapping[Any, Training]) -> Iterator[Path]:
         yield path
 
 
-@contextmanager
-def _interrupted_later() -> Iterator[None]:
-    """Put an interruption off while processes are started; they put it off until they are ready.
-
-    Else it ends them, or this process, between two halves of a start, with many words.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-SECONDS = 1.0
-"""Between two looks at whether the parent is there."""
-
-_trainings: dict[Any, Training] = {}
-"""What a worker process can be asked to run; filled once when it starts."""
-
-
-def _begin(begun: Event, told: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interruption ends workers without a word
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    begun.set()
-    torch.set_num_threads(1)
-    sys.stdout = sys.stderr  # networks may print, and the output belongs to the command
-    _trainings.update(pickle.loads(told.read_bytes()))  # noqa: S301 (our own bytes, from our parent)
-
-
-def _end_with_parent() -> None:
-    """End this worker when the command has gone, killed perhaps: nobody waits for the run.
-
-    The system closes a pipe when the parent ends, unless a process that the parent forked holds it
-    too; the number of the parent changes then.
-    """
-    parent = parent_process()
-    if parent is not None:
-        while parent.is_alive() and (os.name != "posix" or os.getppid() == parent.pid):
-            parent.join(SECONDS)
-        os._exit(1)
-
-
 def run_sent(name: Any) -> Mapping[str, bytes] | None:
-    """Run a training; return the files of its run where they could not be written."""
+    """Run a training in a worker process.
+
+    Returns
+    -------
+    The files of its run, if the worker could not write them to the run cache.
+    """
     training = _trainings[name]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", UNKEPT)  # which the parent finds out and says
+        warnings.filterwarnings("ignore", UNKEPT)  # the parent process warns
         training.run(CPU)
     return held_files(training.key)
+
+
+def _begin(path: Path, parent: int) -> None:
+    """Prepare a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interruption ends it without a traceback
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr  # networks may print, and the output belongs to the command
+    _trainings.update(pickle.loads(path.read_bytes()))  # noqa: S301 (written by our parent process)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this worker soon after its parent process, which may have been killed."""
+    handle = parent_process()
+    while os.getppid() == parent if os.name == "posix" else handle and handle.is_alive():
+        time.sleep(CHECK_SECONDS)
+    os._exit(1)

@@ -7,16 +7,18 @@ from io import BytesIO
 from typing import IO, Any
 
 import torch
+from cloudpickle import CloudPickler
 
 from repsim_energy.data.mapped import map_images, unchanged_file
 
 __all__ = ["pickled", "write_pickle"]
 
 
-class _Pickler(pickle.Pickler):
-    """Pickles tensors with their own numbers alone, or as the name of their file.
+class _Pickler(CloudPickler):  # type: ignore[misc]
+    """Pickles functions of the main program by value, and tensors with their own numbers alone.
 
-    A view of a larger tensor would otherwise be pickled with all of it.
+    A view of a larger tensor would otherwise be pickled with all of it. Mapped images are pickled
+    as the name of their file where the other process runs on the same machine.
     """
 
     def __init__(self, file: IO[bytes], *, same_machine: bool) -> None:
@@ -25,7 +27,7 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, thing: Any) -> Any:
         if type(thing) is not torch.Tensor or thing.layout != torch.strided:
-            return NotImplemented
+            return super().reducer_override(thing)
         path = unchanged_file(thing) if self._same_machine else None
         if path is not None:
             return map_images, (path,)

@@ -1,4 +1,4 @@
-"""Trainings in this process, one after another."""
+"""Trainings in this process, one after the other."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Name = TypeVar("Name")
 def run_here(
     trainings: Mapping[Name, Training], device: torch.device, tally: Tally
 ) -> Outcomes[Name]:
-    """Yield the run of each training, or what went wrong; those in the cache are read."""
+    """Yield the run of each training, or its error, from the cache or trained in this process."""
     for name, training in trainings.items():
         yield name, collect(training, device, tally)
 
 
 def collect(training: Training, device: torch.device, tally: Tally) -> Run | TrainingError:
-    """Return the run of a training, made now where the cache does not have it, and report it."""
+    """Return the run of a training, from the cache or trained now, or its error; report its end."""
     outcome: Run | TrainingError
     try:
         outcome = training.run(device, partial(tally.step, training))

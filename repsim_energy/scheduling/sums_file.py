@@ -1,4 +1,4 @@
-"""The file that keeps the patch moments of chunks, and which chunks they are of."""
+"""Checkpoint file: patch moments of chunks of images, with hashes of the chunks."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from repsim_energy.storage import atomic_path, write_tensors
 __all__ = ["UNCLEAR", "Known", "read_sums", "write_sums"]
 
 UNCLEAR = bytes(32)
-"""Stands for what a chunk is made of where that cannot be said."""
+"""Placeholder for the first hash of a chunk that has none."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """By what a chunk is known again: the SHA-256 of what it is made of, and of its pixels."""
+    """Hashes of a chunk: SHA-256 of its code, arguments and files, and of its pixels."""
 
     made_of: bytes
     pixels: bytes
 
 
 def write_sums(path: Path, chunks: Sequence[Known], sums: PatchMoments) -> None:
-    """Write moments and the chunks that they are of.
+    """Write moments and the hashes of their chunks.
 
     Raises
     ------
     RepsimError
-        Where they cannot be written; the file is the old one then.
+        If they cannot be written. The file is then unchanged.
     """
     state = {
         "count": sums.count,
@@ -54,12 +54,12 @@ def write_sums(path: Path, chunks: Sequence[Known], sums: PatchMoments) -> None:
 
 
 def read_sums(path: Path, patch: tuple[int, int]) -> tuple[list[Known], PatchMoments]:
-    """Return the chunks of a file, and their moments.
+    """Read the hashes of chunks and their moments.
 
     Raises
     ------
     FileError
-        For a file that is none of ours, is damaged, or does not say which chunks it is of.
+        For a file that is not a checkpoint, is damaged, or has no hashes of its chunks.
     UsageError
         For moments of another patch.
     """
@@ -75,17 +75,17 @@ def read_sums(path: Path, patch: tuple[int, int]) -> tuple[list[Known], PatchMom
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"'{path}' is no checkpoint of patch sums, or is damaged ({reason_of(error)}), and is "
-            "left as it is; give another path, or delete it to begin anew"
+            "left as it is; give another path, or delete it to start again"
         ) from error
     if len(rows) < 2:
         raise FileError(
-            f"checkpoint '{path}' is of an earlier version, which did not note which images it "
-            "had summed; delete it to begin anew, or give another path"
+            f"checkpoint '{path}' is of an earlier version, which did not record which images it "
+            "had added; delete it to start again, or give another path"
         )
     if kind[1:] != tuple(patch):
         raise UsageError(
             f"checkpoint '{path}' holds sums of patch {kind[1:]}, expected {tuple(patch)}; delete "
-            "it to begin anew, or give another path"
+            "it to start again, or give another path"
         )
     made_of, pixels = ([bytes(row) for row in table.tolist()] for table in rows)
     return [Known(*pair) for pair in zip(made_of, pixels, strict=True)], moments

@@ -1,4 +1,4 @@
-"""What comes of a sweep of trainings, and how many have ended."""
+"""Results of a sweep of trainings, and the number that have ended."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["Outcomes", "Tally"]
 Name = TypeVar("Name")
 
 Outcomes = Iterator[tuple[Name, Run | TrainingError]]
-"""The name of each training with its run, or with what went wrong."""
+"""The name of each training with its run or error."""
 
 
 @dataclass
 class Tally:
-    """Counts the trainings of a sweep that have ended.
+    """Count of the trainings of a sweep that have ended.
 
     Parameters
     ----------
-    reporter : is told
-    total : how many there are
+    reporter : receives the progress
+    total : number of trainings
     """
 
     reporter: Reporter
@@ -34,14 +34,14 @@ class Tally:
     ended: int = 0
 
     def step(self, training: Training, step: int, steps: int) -> None:
-        """Report a step of a training; the last is reported when its run is kept."""
+        """Report a step of a training, except the last, which :meth:`end` reports."""
         if step < steps:
             self.reporter.progress(
                 Progress(training.label, self.ended + 1, self.total, step, steps)
             )
 
     def end(self, training: Training, outcome: Run | TrainingError) -> None:
-        """Report that a training has ended; what went wrong is said elsewhere."""
+        """Report the end of a training. Errors are counted but not reported."""
         self.ended += 1
         if isinstance(outcome, Run):
             steps = outcome.history.steps

@@ -1,1 +1,1 @@
-"""How a run trains, and where it is kept."""
+"""Training of networks, and the cache of finished runs."""

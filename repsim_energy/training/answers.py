@@ -1,4 +1,4 @@
-"""The one tensor among what a network or a layer answers."""
+"""Selection of one tensor from the output of a network or layer."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["answered"]
 
 
 def answered(answer: object, rows: int, what: str, entry: str = "", how: str = "") -> Tensor:
-    """Return the tensor with a row for each image among what was answered.
+    """Return the tensor with a row for each image from the output of a network or layer.
 
-    Of tuples, lists, mappings and dataclasses it is the entry that is named, or the only tensor,
-    single numbers (such as a loss) aside.
+    From tuples, lists, mappings and dataclasses it is the named entry, or else the only tensor.
+    Scalars (such as a loss) do not count.
 
     Parameters
     ----------
-    answer : what a network or a layer gave for a batch
-    rows : how many images the batch holds
-    what : what to call that network or layer
-    entry : the key, field or position of the tensor; of nested answers joined by dots
-    how : how the user says which entry, such as ``answer=logits``
+    answer : output of a network or a layer for a batch
+    rows : number of images in the batch
+    what : name of that network or layer in errors
+    entry : the key, field or position of the tensor, joined by dots in nested outputs
+    how : remedy that names the entry, such as ``answer=logits``
 
     Raises
     ------
     UsageError
-        Where there is no such tensor, or there are several and none is named.
+        If there is no such tensor, or several and none is named.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def answered(answer: object, rows: int, what: str, entry: str = "", how: str = "
     """
     if isinstance(answer, Tensor) and not entry and answer.shape[:1] != (rows,):
         raise UsageError(
-            f"{what} answers shape {tuple(answer.shape)}, expected a row for each of {rows} "
+            f"{what} returns shape {tuple(answer.shape)}, expected a row for each of {rows} "
             "images; name another layer"
         )
     known = {key: t for key, t in _tensors(answer) if t.ndim or key == entry}
@@ -50,20 +50,20 @@ def answered(answer: object, rows: int, what: str, entry: str = "", how: str = "
         shapes = ", ".join(f"{key} {tuple(t.shape)}".strip() for key, t in known.items())
         wanted = f"an entry '{entry}'" if entry else "one tensor"
         raise UsageError(
-            f"{what} answers {type(answer).__name__} ({shapes or 'no tensor'}), expected {wanted} "
+            f"{what} returns {type(answer).__name__} ({shapes or 'no tensor'}), expected {wanted} "
             f"with a row for each of {rows} images" + (f"; {how}" if how else "")
         )
     found = known[chosen[0]]
     if found.is_complex():
         raise UsageError(
-            f"{what} answers {found.dtype}, expected real numbers; let it answer "
+            f"{what} returns {found.dtype}, expected real numbers; let it return "
             "torch.view_as_real of them"
         )
     return found
 
 
 def _tensors(answer: Any, path: str = "") -> list[tuple[str, Tensor]]:
-    """Return the tensors in an answer with the way to each."""
+    """Return the tensors in an output, each with its path."""
     if isinstance(answer, Tensor):
         return [(path, answer)]
     if isinstance(answer, Mapping):

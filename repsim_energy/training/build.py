@@ -1,4 +1,4 @@
-"""New networks, as untrained as their seed makes them."""
+"""Construction of untrained networks from a seed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NETWORK_ERRORS = (
     ArithmeticError,
     NameError,
 )
-"""What a network's own code raises on images that it was not made for."""
+"""Errors that the code of a network raises on images that it was not made for."""
 
 
 def remedy_of(error: Exception) -> str:
-    """Return what to do about such an error."""
+    """Return a remedy for an error of a network."""
     if isinstance(error, RuntimeError) and "device" in str(error):
         return "give device='cpu', or keep all tensors of the network in its parameters and buffers"
     if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
@@ -55,7 +55,7 @@ def image_shape(data: Dataset) -> tuple[int, int, int]:
 
 
 _handed_out: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
-"""The parameters of new networks that are still in use."""
+"""Parameters of new networks that still exist, by their identity."""
 
 
 @training_settings()
@@ -65,28 +65,10 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
     Raises
     ------
     UsageError
-        Where the network cannot be built, is not a module, or shares weights with one before.
+        If the network cannot be built, is not a module, or shares weights with an earlier one.
     """
     with seeded(seed):
-        try:
-            built = spec.build(max(1, len(data.train.classes)), int(data.train.images.shape[1]))
-        except RepsimError:
-            raise
-        except Exception as error:
-            raise UsageError(
-                f"{called(spec)} cannot be built ({reason_of(error)}); check its options"
-            ) from error
-        if torch.get_default_dtype() != torch.float32:
-            changed = torch.get_default_dtype()
-            torch.set_default_dtype(torch.float32)
-            raise UsageError(
-                f"{called(spec)} sets torch's default dtype to {changed} while it is built, "
-                "expected it to be left alone; give the network its dtype with .to(dtype=...)"
-            )
-        if not isinstance(built, nn.Module | TrainedModel):
-            raise UsageError(
-                f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module"
-            )
+        built = _call(spec, data)
         if not data.train.classes and not isinstance(built, TrainedModel):
             raise UsageError(
                 f"images of '{data.label}' have no labels, expected some to train {called(spec)} "
@@ -109,8 +91,30 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
     return built
 
 
+def _call(spec: ModelSpec, data: Dataset) -> nn.Module | TrainedModel:
+    """Call the architecture, which must return a network and leave the default dtype alone."""
+    try:
+        built = spec.build(max(1, len(data.train.classes)), int(data.train.images.shape[1]))
+    except RepsimError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"{called(spec)} cannot be built ({reason_of(error)}); check its options"
+        ) from error
+    if torch.get_default_dtype() != torch.float32:
+        changed = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        raise UsageError(
+            f"{called(spec)} sets torch's default dtype to {changed} while it is built, "
+            "expected it to be left alone; give the network its dtype with .to(dtype=...)"
+        )
+    if not isinstance(built, nn.Module | TrainedModel):
+        raise UsageError(f"{called(spec)} built {type(built).__name__}, expected a torch.nn.Module")
+    return built
+
+
 def _check_weights(module: nn.Module, spec: ModelSpec) -> None:
-    """Refuse a network without numbers, or one whose parts cannot be looked at."""
+    """Refuse a network whose weights or layers cannot be read."""
     if isinstance(module, torch.jit.ScriptModule):
         raise UsageError(
             f"{called(spec)} is a TorchScript module, expected the torch.nn.Module that it was "
@@ -130,11 +134,11 @@ def _check_weights(module: nn.Module, spec: ModelSpec) -> None:
 
 
 def _check_new(module: nn.Module, spec: ModelSpec) -> None:
-    """Refuse a network whose weights another one has, which would be trained twice."""
+    """Refuse a network that shares weights with an earlier one, which would be trained twice."""
     parameters = list(module.parameters())
     if any(_handed_out.get(id(parameter)) is parameter for parameter in parameters):
         raise UsageError(
-            f"{called(spec)} hands out a network whose weights it has handed out before, expected "
+            f"{called(spec)} returned a network with the weights of an earlier one, expected "
             "new ones each time; build all layers inside of the function, or give the trained "
             "module itself in place of the function"
         )
@@ -143,6 +147,6 @@ def _check_new(module: nn.Module, spec: ModelSpec) -> None:
 
 
 def _choose(spec: ModelSpec, _: nn.Module, inputs: tuple[Any, ...], answer: object) -> Tensor:
-    """Return the chosen entry of what a network answers."""
+    """Return the chosen entry of the output of a network."""
     how = "name another entry with answer="
     return answered(answer, len(inputs[0]), called(spec), spec.answer, how)

@@ -1,4 +1,4 @@
-"""Where a training runs, and in which precision it is fastest there."""
+"""Choice of the device for training, and of its fastest precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from repsim_energy.training.recipe import Recipe
 __all__ = ["choose_device", "choose_precision"]
 
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
-"""What a processor that multiplies bfloat16 in hardware reports; the last on ARM."""
+"""Capabilities of processors that multiply bfloat16 in hardware. The last is ARM's."""
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -31,14 +31,14 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def choose_precision(recipe: Recipe, device: torch.device) -> Recipe:
-    """Return the recipe with ``precision=auto`` replaced by what is fastest on the device."""
+    """Return the recipe with ``precision=auto`` replaced by the fastest one on the device."""
     if recipe.precision != "auto":
         return recipe
     return replace(recipe, precision="bfloat16" if _multiplies_bfloat16(device) else "float32")
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Return whether hardware does; where software stands in, bfloat16 takes twice as long."""
+    """Return whether the hardware multiplies bfloat16. In software it takes twice as long."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     ask = getattr(torch.cpu, "get_capabilities", dict)  # not in older torch: float32 then

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,13 +24,14 @@ from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.inputs import as_input
 from repsim_energy.training.loop import (
+    accuracy,
     batches,
+    descend,
     evaluate,
-    hits_of,
     loss_of,
     optimizer_of,
+    precision_of,
     scores_of,
-    set_step_size,
 )
 from repsim_energy.training.recipe import Recipe
 
@@ -49,7 +51,7 @@ def train_together(
     device: torch.device,
     norms: Sequence[Norm | None] = (),
 ) -> list[History | TrainingError]:
-    """Train networks in place and return the history of each, or why it has none.
+    """Train networks in place and return the history of each, or its error.
 
     Each equals its training alone within rounding, apart from what networks draw themselves
     (dropout): that comes from one generator for all.
@@ -57,8 +59,8 @@ def train_together(
     Parameters
     ----------
     modules : of one architecture, a seed each
-    layer : the name of the first layer, whose filters are kept along the way
-    norms : for each network the batch norm that follows it, whose factors are kept too
+    layer : the name of the first layer, whose filters are recorded during training
+    norms : for each network the batch norm that follows it, whose factors are recorded too
 
     Raises
     ------
@@ -67,15 +69,16 @@ def train_together(
     """
     stack = _Stack(modules, recipe, device)
     pixels, labels = images.images.to(device), images.labels.to(device)
-    records = [Record(recipe, len(images)) for _ in seeds]
-    _, *image = images.images.shape
+    records = [Record(recipe, len(images), len(test)) for _ in seeds]
 
-    def keep(i: int) -> None:
-        filters = stack.filters(i, layer, image)
-        records[i].keep(filters, stack.scale(i, norms[i] if norms else None))
+    numbered, image = enumerate(norms or [None] * len(seeds)), images.images.shape[1:]
+    measures = [partial(stack.measure, i, layer, image, norm) for i, norm in numbered]
 
-    for i in range(len(seeds)):
-        keep(i)
+    def evaluated(i: int) -> tuple[float, float]:
+        return evaluate(stack.network(i), test, normalization, device, recipe)
+
+    for record, measure in zip(records, measures, strict=True):
+        record.keep(*measure())
     outcomes: dict[int, History | TrainingError] = {}
     orders = zip(*(batches(len(images), recipe, seed) for seed in seeds), strict=True)
     with seeded(seeds[0], device):
@@ -83,18 +86,10 @@ def train_together(
             batch = torch.stack(chosen).to(device)
             inputs = as_input(pixels[batch.flatten()], normalization, modules[0])
             size = recipe.step_size(done, records[0].total)
-            losses, hits = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
-            for i in range(len(seeds)):
-                if i in outcomes:
-                    continue
-                record = records[i]
-                record.add(losses[i], hits[i])
-                if record.wants_filters:
-                    keep(i)
-                if record.wants_evaluation and len(test):
-                    found = evaluate(stack.network(i), test, normalization, device, recipe)
-                    record.evaluations[record.steps] = found
-                if outcome := _outcome(record):
+            losses, shares = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
+            for i in (i for i in range(len(seeds)) if i not in outcomes):
+                records[i].add(losses[i], shares[i], measures[i], partial(evaluated, i))
+                if outcome := _outcome(records[i]):
                     outcomes[i] = outcome
                     stack.network(i).cpu()
             if len(outcomes) == len(seeds):
@@ -103,7 +98,7 @@ def train_together(
 
 
 def _outcome(record: Record) -> History | TrainingError | None:
-    """Return what came of a training that has ended; the others go on."""
+    """Return the result of a training that has ended, ``None`` of one that continues."""
     try:
         return record.history() if record.finished() else None
     except TrainingError as error:
@@ -121,38 +116,34 @@ class _Stack:
         self._recipe = recipe
 
     def step(self, inputs: Tensor, target: Tensor, size: float) -> tuple[Tensor, Tensor]:
-        """Take a step of a size on (s, b, c, h, w) images; return (s,) losses, shares of hits."""
+        """Take a step on (s, b, c, h, w) images; return (s,) losses and accuracies before it."""
 
         def answer(weights: State, buffers: State, images: Tensor) -> Any:
             found = functional_call(self._base, (weights, buffers), (images,))
             return scores_of(found, len(images))
 
-        reduced = self._recipe.precision == "bfloat16"
-        with torch.autocast(inputs.device.type, torch.bfloat16, reduced):
+        with precision_of(self._recipe, inputs.device):
             batched = torch.vmap(answer, randomness="different")
             outputs = batched(self._weights, self._buffers, inputs)
             pairs = list(zip(outputs, target, strict=True))
             losses = torch.stack([loss_of(o, t, self._recipe) for o, t in pairs])
-        set_step_size(self._optimizer, size)
-        self._optimizer.zero_grad(set_to_none=True)
-        losses.sum().backward()
-        self._optimizer.step()
-        return losses.detach(), torch.stack([hits_of(o.detach(), t) for o, t in pairs])
+        descend(self._optimizer, losses.sum(), size)
+        return losses.detach(), torch.stack([accuracy(o.detach(), t) for o, t in pairs])
 
-    def filters(self, index: int, layer: str, image: Sequence[int]) -> Tensor:
-        """Return the (k, c, kh, kw) filters of one network's layer."""
+    def measure(
+        self, index: int, layer: str, image: Sequence[int], norm: Norm | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the filters of one network's layer, and the factors of its batch norm."""
         first = self._base.get_submodule(layer)
         if not applies_its_weight(first) or first.in_channels != image[0]:
-            return applied_filters(self.network(index), layer, image)
-        weights: Tensor = self._weights[f"{layer}.weight"][index]
-        return weights.detach().float().cpu().clone()
-
-    def scale(self, index: int, norm: Norm | None) -> Tensor | None:
-        """Return the (k,) factors of the batch norm of one network, which is one of its modules."""
+            filters = applied_filters(self.network(index), layer, image)
+        else:
+            weights: Tensor = self._weights[f"{layer}.weight"][index]
+            filters = weights.detach().float().cpu().clone()
         if norm is None:
-            return None
-        self.network(index)
-        return norm.scale_or_nan()
+            return filters, None
+        self.network(index)  # which has the batch norm
+        return filters, norm.scale_or_nan()
 
     def network(self, index: int) -> nn.Module:
         """Return one of the networks with its weights as they are now."""

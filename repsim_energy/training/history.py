@@ -1,7 +1,8 @@
-"""What a training leaves besides the trained network."""
+"""Training history: losses, accuracies and filters of a training."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,13 +17,13 @@ __all__ = ["History", "Record"]
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What a training leaves besides the trained network.
+    """Losses, accuracies and filters that were recorded during a training.
 
     Parameters
     ----------
     steps : gradient steps taken
     loss : (steps,) training loss of each step
-    accuracy : (steps,) share of each batch classified right, before the step
+    accuracy : (steps,) accuracy on each batch, before the step
     train_accuracy : the mean of ``accuracy`` over the last epoch (over all of a shorter training)
     snapshots : (s, k, c, kh, kw) filters of the first layer
     snapshot_steps : (s,) the steps after which they were taken
@@ -44,68 +45,77 @@ class History:
 
 @dataclass(eq=False)
 class Record:
-    """A history that is being written, and when to write what.
+    """History of a training that is going on.
 
     Parameters
     ----------
-    recipe : how the network trains
-    images : how many training images there are
+    recipe : of the training
+    images : number of training images
+    tests : number of test images
     snapshots : step -> filters of the first layer
     scales : step -> (k,) factors of the batch norm that follows it, where there is one
-    losses, hits : of each step, left on the device, so that nothing waits for them
+    losses, accuracies : of each step, left on the device, so that nothing waits for them
     evaluations : step -> loss and accuracy on the test images
     """
 
     recipe: Recipe
     images: int
+    tests: int
     snapshots: dict[int, Tensor] = field(default_factory=dict)
     scales: dict[int, Tensor] = field(default_factory=dict)
     losses: list[Tensor] = field(default_factory=list)
-    hits: list[Tensor] = field(default_factory=list)
+    accuracies: list[Tensor] = field(default_factory=list)
     evaluations: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Lay down the steps after which something is kept."""
+        """Determine the steps after which filters and evaluations are recorded."""
         self.total = self.recipe.total_steps(self.images)
         self._epoch = max(1, self.images // self.recipe.batch)
-        count, asked = self.recipe.snapshots, self.recipe.evaluations
+        count, asked = self.recipe.snapshots, self.recipe.evaluations if self.tests else 0
         spaced = np.geomspace(1, self.total, max(1, count)).round()[:count]
         self._kept = {int(step) for step in spaced}
         self._asked = {round(self.total * (i + 1) / asked) for i in range(asked)}
 
     def keep(self, filters: Tensor, scale: Tensor | None) -> None:
-        """Keep the filters after this step, and the factors of the batch norm that follows."""
+        """Record the filters after this step, and the factors of the batch norm that follows."""
         self.snapshots[self.steps] = filters
         if scale is not None:
             self.scales[self.steps] = scale
 
-    def add(self, loss: Tensor, hit: Tensor) -> None:
-        """Write down a step: its loss, and the share classified right before it."""
+    def add(
+        self,
+        loss: Tensor,
+        accuracy: Tensor,
+        measure: Callable[[], tuple[Tensor, Tensor | None]],
+        evaluate: Callable[[], tuple[float, float]],
+    ) -> None:
+        """Record a gradient step, and filters and evaluation if they are due after it.
+
+        Parameters
+        ----------
+        loss, accuracy : on the batch, before the step
+        measure : returns filters and factors as :meth:`keep` stores them
+        evaluate : returns loss and accuracy on the test images
+        """
         self.losses.append(loss)
-        self.hits.append(hit)
+        self.accuracies.append(accuracy)
+        if self.steps in self._kept:
+            self.keep(*measure())
+        if self.steps in self._asked:
+            self.evaluations[self.steps] = evaluate()
 
     @property
     def steps(self) -> int:
-        """The steps taken."""
+        """Number of steps taken."""
         return len(self.losses)
 
-    @property
-    def wants_filters(self) -> bool:
-        """Whether the filters are kept after this step."""
-        return self.steps in self._kept
-
-    @property
-    def wants_evaluation(self) -> bool:
-        """Whether the test images are evaluated after this step."""
-        return self.steps in self._asked
-
     def finished(self) -> bool:
-        """Return whether this was the last step; only the end of an epoch waits for the device.
+        """Return whether the training has ended. Only the end of an epoch waits for the device.
 
         Raises
         ------
         TrainingError
-            Where the loss has become infinite or NaN.
+            If the loss has become infinite or NaN.
         """
         if self.steps % self._epoch == 0:
             self._check(self.losses[-self._epoch :])
@@ -115,13 +125,13 @@ class Record:
         return self.steps == self.total
 
     def history(self) -> History:
-        """Return what was written."""
+        """Return the history of the training, which has ended."""
         self._check(self.losses)
         scales = list(self.scales.values())
         return History(
             steps=self.steps,
             loss=torch.stack(self.losses).float().cpu(),
-            accuracy=torch.stack(self.hits).float().cpu(),
+            accuracy=torch.stack(self.accuracies).float().cpu(),
             train_accuracy=self._train_accuracy(),
             snapshots=torch.stack(list(self.snapshots.values())),
             snapshot_steps=torch.tensor(list(self.snapshots)),
@@ -131,7 +141,7 @@ class Record:
         )
 
     def _train_accuracy(self) -> float:
-        return float(torch.stack(self.hits[-self._epoch :]).float().cpu().mean())
+        return float(torch.stack(self.accuracies[-self._epoch :]).float().cpu().mean())
 
     def _check(self, losses: list[Tensor]) -> None:
         if not torch.isfinite(torch.stack(losses)).all():

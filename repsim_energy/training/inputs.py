@@ -14,10 +14,10 @@ __all__ = ["CHANNELS_LAST", "LAYOUTS", "as_input", "normalization_of"]
 
 CHANNELS_LAST = torch.channels_last
 LAYOUTS = (CHANNELS_LAST, torch.contiguous_format)
-"""How images lie in memory: as convolutions are fastest, and as a ``view`` of them needs it."""
+"""Memory layouts of images: the fastest for convolutions, and the one that ``view`` needs."""
 
 PART_IMAGES, PART_BYTES = 1024, 1024 * 3 * 64 * 64
-"""Images, and bytes of uint8 images, that are summed at once; the second is for larger ones."""
+"""Images that are summed at once, and their bytes as uint8, which limit larger images."""
 
 
 STORED = "_normalization"
@@ -73,7 +73,7 @@ def _sums(part: Tensor) -> tuple[Tensor, float]:
 
 
 def _parts(images: Tensor) -> tuple[Tensor, ...]:
-    """Return the images in parts whose copies take little memory, however large an image is."""
+    """Split images into parts whose copies take little memory."""
     size = max(1, images.shape[1:].numel())
     parts: tuple[Tensor, ...] = images.split(max(1, min(PART_IMAGES, PART_BYTES // size)))
     return parts
@@ -90,9 +90,9 @@ def as_input(
     module: nn.Module | None = None,
     layout: torch.memory_format = CHANNELS_LAST,
 ) -> Tensor:
-    """Return (n, c, h, w) network input of a batch of uint8 or float images.
+    """Return the (n, c, h, w) network input of a batch of uint8 or float images.
 
-    Computed in float32, and given in the dtype of the network's weights where it is named.
+    It is computed in float32 and converted to the dtype of the network's weights.
     """
     mean, std = (
         torch.tensor(values, dtype=torch.float32, device=images.device).view(-1, 1, 1)

@@ -1,4 +1,4 @@
-"""Keep a training apart from everything that the program around it has set or draws."""
+"""Isolation of trainings from the settings and random numbers of the surrounding program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["float32_by_default", "training_settings"]
 
 @contextmanager
 def training_settings() -> Iterator[None]:
-    """Build and train under the settings that torch starts with; also a decorator.
+    """Set the defaults of torch for building and training, as a context or a decorator.
 
     These are :func:`~repsim_energy.numerics.settings.own_settings` with graphs, and float32
     as the default dtype.
@@ -26,7 +26,7 @@ def training_settings() -> Iterator[None]:
 
 
 class _Default:
-    """The default dtype as it was, and which threads need float32 meanwhile, how often."""
+    """The default dtype of the caller, and the threads that need float32, with their nesting."""
 
     lock = threading.Lock()
     inside: dict[int, int] = {}
@@ -35,15 +35,15 @@ class _Default:
 
 @contextmanager
 def float32_by_default() -> Iterator[None]:
-    """Make float32 the default dtype, and put back what was there.
+    """Make float32 the default dtype, and restore the previous one.
 
-    The default dtype is one for all threads of a program. It is float32 while any thread is in
-    here, and the last to leave puts back what was there.
+    All threads of a program share the default dtype. It is float32 while any thread is in this
+    context, and the last thread to leave restores the previous one.
 
     Raises
     ------
     UsageError
-        Where it is another one and threads of the caller are at work, which would see the change.
+        If it is another one and other threads of the caller run, which would see the change.
     """
     me = threading.get_ident()
     with _Default.lock:
@@ -65,9 +65,9 @@ def float32_by_default() -> Iterator[None]:
 
 
 def _refuse_other_threads(me: int) -> None:
-    """Refuse to set what belongs to all threads where others than those in here may need it.
+    """Refuse to change the default dtype if threads outside of the context may use it.
 
-    Daemons are threads of tools (progress bars, notebooks), which compute nothing with torch.
+    Daemon threads belong to tools (progress bars, notebooks), which do not compute with torch.
     """
     inside = {me, *_Default.inside}
     others = [t.name for t in threading.enumerate() if not t.daemon and t.ident not in inside]

@@ -1,4 +1,4 @@
-"""The training loop: the whole data set on the device, no waiting inside an epoch."""
+"""Training loop: all images on the device, without synchronization inside an epoch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from repsim_energy.training.inputs import CHANNELS_LAST, as_input
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [
+    "accuracy",
     "batches",
+    "descend",
     "evaluate",
-    "hits_of",
     "loss_of",
     "optimizer_of",
+    "precision_of",
     "scores_of",
-    "set_step_size",
     "take_step",
     "train",
 ]
@@ -34,7 +35,7 @@ __all__ = [
 EVALUATION_BATCH = 250
 
 OnStep = Callable[[int, int], None]
-"""Called with the steps done and the steps planned."""
+"""Called with the number of steps done and of steps planned."""
 
 
 def train(
@@ -54,34 +55,33 @@ def train(
 
     Parameters
     ----------
-    layer : the name of the first layer, whose filters are kept along the way
-    test : images that are evaluated along the way and never trained on
-    seed : of the order of the images and of what the network draws itself
-    norm : the batch norm that follows the layer, whose factors are kept beside the filters
+    layer : the name of the first layer, whose filters are recorded during training
+    test : images for evaluations during training, never trained on
+    seed : of the order of the images, and of random numbers that the network draws
+    norm : the batch norm that follows the layer, whose factors are recorded too
     """
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
     optimizer = optimizer_of(module.parameters(), recipe)
-    record = Record(recipe, len(images))
+    record = Record(recipe, len(images), len(test))
     _, *image = images.images.shape
 
-    def keep() -> None:
-        filters = applied_filters(module, layer, image)
-        record.keep(filters, None if norm is None else norm.scale_or_nan())
+    def measure() -> tuple[Tensor, Tensor | None]:
+        return applied_filters(module, layer, image), None if norm is None else norm.scale_or_nan()
 
-    keep()
+    def evaluated() -> tuple[float, float]:
+        found = evaluate(module, test, normalization, device, recipe, layout)
+        module.train()
+        return found
+
+    record.keep(*measure())
     with seeded(seed, device):
         for chosen in batches(len(images), recipe, seed):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalization, module, layout)
-            set_step_size(optimizer, recipe.step_size(record.steps, record.total))
-            record.add(*take_step(module, optimizer, inputs, labels[batch], recipe))
-            if record.wants_filters:
-                keep()
-            if record.wants_evaluation and len(test):
-                found = evaluate(module, test, normalization, device, recipe, layout)
-                record.evaluations[record.steps] = found
-                module.train()
+            size = recipe.step_size(record.steps, record.total)
+            step = take_step(module, optimizer, inputs, labels[batch], recipe, size)
+            record.add(*step, measure, evaluated)
             if on_step is not None:
                 on_step(record.steps, record.total)
             if record.finished():
@@ -95,20 +95,32 @@ def take_step(
     inputs: Tensor,
     target: Tensor,
     recipe: Recipe,
+    size: float,
 ) -> tuple[Tensor, Tensor]:
-    """Take one step of gradient descent; return loss and share classified right before it."""
-    kind = inputs.device.type
-    with torch.autocast(kind, torch.bfloat16, recipe.precision == "bfloat16"):
+    """Take one step of gradient descent; return loss and accuracy on the batch before it."""
+    with precision_of(recipe, inputs.device):
         output = scores_of(module(inputs), len(inputs))
         loss = loss_of(output, target, recipe)
+    descend(optimizer, loss, size)
+    return loss.detach(), accuracy(output.detach(), target)
+
+
+def precision_of(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """Return the context in which a recipe computes scores and loss."""
+    return torch.autocast(device.type, torch.bfloat16, recipe.precision == "bfloat16")
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, size: float) -> None:
+    """Change the weights of an optimizer by the gradient of a loss, with a step size."""
+    for group in optimizer.param_groups:
+        group["lr"] = size
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-    return loss.detach(), hits_of(output.detach(), target)
 
 
 def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
-    """Give the (b,) images of step after step without end, every epoch in a new order."""
+    """Yield the (b,) indices of the images of each step endlessly, each epoch in a new order."""
     generator = torch.Generator().manual_seed(seed)
     size = min(recipe.batch, images)
     while True:
@@ -118,7 +130,7 @@ def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
 
 
 def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer of those parameters that are trained."""
+    """Return the recipe's optimizer for the parameters that are not frozen."""
     weights = [p for p in parameters if p.requires_grad]
     if not weights:
         raise UsageError("every layer of the network is frozen, expected one to train")
@@ -129,32 +141,26 @@ def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Op
     )
 
 
-def set_step_size(optimizer: torch.optim.Optimizer, size: float) -> None:
-    """Set the size of the next step, of all weights."""
-    for group in optimizer.param_groups:
-        group["lr"] = size
-
-
 def loss_of(output: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
-    """Return the recipe's loss of (n, classes) answers to images of (n,) classes."""
+    """Return the recipe's loss of (n, classes) scores for images of (n,) classes."""
     if recipe.loss == "cross_entropy":
         return F.cross_entropy(output, target)
     return F.mse_loss(output.float(), F.one_hot(target, output.shape[1]).float())
 
 
 def scores_of(answer: object, images: int) -> Tensor:
-    """Return the (n, classes) scores among what a network answers to n images."""
+    """Return the (n, classes) scores from the output of a network for n images."""
     scores = answered(answer, images, "the network", how="name an entry with answer=")
     if scores.ndim != 2:
         raise UsageError(
-            f"the network answers {tuple(scores.shape)} to {images} images, expected ({images}, "
+            f"the network returns {tuple(scores.shape)} to {images} images, expected ({images}, "
             "classes): a score for every class"
         )
     return scores
 
 
-def hits_of(output: Tensor, target: Tensor) -> Tensor:
-    """Return the share of images classified right."""
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """Return the accuracy of (n, classes) scores on images of (n,) classes."""
     return (output.argmax(1) == target).float().mean()
 
 
@@ -167,9 +173,9 @@ def evaluate(
     recipe: Recipe,
     layout: torch.memory_format = CHANNELS_LAST,
 ) -> tuple[float, float]:
-    """Return mean loss and share classified right of the recipe's number of images.
+    """Return mean loss and accuracy on the recipe's number of images, NaN for none.
 
-    The images are spread over the classes; NaN for none. The network is left in evaluation mode.
+    The images are spread over the classes. The network is left in evaluation mode.
     """
     if len(images) == 0:
         return float("nan"), float("nan")
@@ -179,4 +185,4 @@ def evaluate(
     parts = (images.images[part].to(device) for part in chosen.split(EVALUATION_BATCH))
     inputs = (as_input(part, normalization, module, layout) for part in parts)
     outputs = torch.cat([scores_of(module(images), len(images)) for images in inputs])
-    return float(loss_of(outputs, labels, recipe)), float(hits_of(outputs, labels))
+    return float(loss_of(outputs, labels, recipe)), float(accuracy(outputs, labels))

@@ -1,22 +1,24 @@
-"""The run cache: finished trainings, each in a folder that is named by its key."""
+"""Run cache: finished trainings, each in a folder that is named by its key."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import filelock
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import Normalization
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.history import History
@@ -31,6 +33,7 @@ __all__ = [
     "is_kept",
     "keep_received",
     "keep_run",
+    "locked",
     "read_run",
     "run_folder",
 ]
@@ -39,15 +42,15 @@ Build = Callable[[], nn.Module]
 """Returns a new network."""
 
 MANIFEST = "run.json"
-"""What the run is made of, and the SHA-256 of the other files."""
+"""File with the configuration of the run, and the SHA-256 of the other files."""
 
 FILES = ("filters.safetensors", "model.safetensors")
 
 UNKEPT = "runs cannot be kept"
-"""How the warning begins where they cannot be written."""
+"""Beginning of the warning if runs cannot be written."""
 
 _held: dict[Path, Mapping[str, bytes]] = {}
-"""Folder -> the files of a run that could not be written there, until this process ends."""
+"""Folder -> the files of a run that could not be written there, in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +59,14 @@ class Run:
 
     Parameters
     ----------
-    key : what it is kept under; empty where it is not cached
+    key : its key in the run cache; empty if it is not cached
     layer : the name of the first layer
     initial, trained : (k, c, kh, kw), the filters of the first layer before and after training
     scale : (k,) factors of the batch norm that follows it, after training; ``None`` without one
-    history : what was measured along the way
+    history : measurements during training
     normalization : of the images that the network saw
     test_accuracy : of the trained network
-    network : returns the trained network, which may have to be read from the cache
+    network : returns the trained network, which may be read from the run cache
     """
 
     key: str
@@ -83,12 +86,12 @@ class Run:
 
     @property
     def folder(self) -> Path | None:
-        """Where it is kept; ``None`` where it is not."""
+        """Its folder in the run cache, ``None`` if it has none."""
         folder = run_folder(self.key) if self.key else None
         return folder if folder is not None and folder.exists() else None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the numbers that its file holds, by their names there."""
+        """Return the tensors that are stored, by their names in the file."""
         history = self.history
         tensors = {
             "init": self.initial,
@@ -105,13 +108,34 @@ class Run:
 
 
 def run_folder(key: str) -> Path:
-    """Return where the run of a key is kept, or would be."""
+    """Return the folder of the run of a key, which may not exist."""
     return cache_path("runs", key)
 
 
 def is_kept(key: str) -> bool:
-    """Return whether a run is in the cache, or could not be written and is held in memory."""
+    """Return whether a run is in the cache, or in memory because it could not be written."""
     return run_folder(key).exists() or run_folder(key) in _held
+
+
+@contextlib.contextmanager
+def locked(keys: Iterable[str]) -> Iterator[None]:
+    """Lock runs, always in one order, so that two processes do not train the same.
+
+    Where locks have no effect (some network file systems), both train, and the run that is finished
+    first is stored.
+    """
+    cache_folder("runs")  # refused now, not once the run is made
+    with contextlib.ExitStack() as locks:
+        for key in sorted(keys):
+            place = cache_folder("locks") / key
+            try:
+                locks.enter_context(filelock.FileLock(place))
+            except OSError as error:
+                raise UsageError(
+                    f"the lock '{place}' cannot be created ({error.strerror or error}); free some "
+                    "space, or move REPSIM_CACHE"
+                ) from error
+        yield
 
 
 def held_files(key: str) -> Mapping[str, bytes] | None:
@@ -120,11 +144,11 @@ def held_files(key: str) -> Mapping[str, bytes] | None:
 
 
 def read_run(key: str, build: Build) -> Run | None:
-    """Return a finished run; one that is damaged is removed with a warning.
+    """Return a finished run, ``None`` if there is none. Remove a damaged one with a warning.
 
     Parameters
     ----------
-    build : its network gets the trained weights, when it is asked for
+    build : returns the network that gets the trained weights, once they are needed
     """
     folder = run_folder(key)
     held = _held.get(folder)
@@ -137,7 +161,7 @@ def read_run(key: str, build: Build) -> Run | None:
         return _run(key, (folder / MANIFEST).read_bytes(), filters, build)
     except (OSError, ValueError, KeyError, TypeError, FileError) as error:
         warnings.warn(
-            f"cached run {key[:16]} is damaged ({error}); it is made anew",
+            f"cached run {key[:16]} is damaged ({error}); it is trained again",
             RepsimWarning,
             stacklevel=2,
         )
@@ -181,11 +205,11 @@ def _network(key: str, build: Build) -> nn.Module:
 
 
 def keep_run(run: Run, key: str, facts: Mapping[str, Any]) -> None:
-    """Write a run that was trained here, as :func:`keep_received` does.
+    """Store a run that was trained in this process.
 
     Parameters
     ----------
-    facts : what it is made of, for its manifest
+    facts : its configuration, for the manifest
     """
     state = {k: v.detach().cpu().contiguous() for k, v in run.network().state_dict().items()}
     files = {
@@ -205,18 +229,18 @@ def keep_run(run: Run, key: str, facts: Mapping[str, Any]) -> None:
 
 
 def files_of(key: str) -> Mapping[str, bytes]:
-    """Return the files of a finished run, to be kept by another process."""
+    """Return the files of a finished run, for another process to store."""
     folder = run_folder(key)
     return held_files(key) or {name: (folder / name).read_bytes() for name in (MANIFEST, *FILES)}
 
 
 def keep_received(key: str, files: Mapping[str, bytes]) -> None:
-    """Keep the files of a run that another process made; it is there whole or not at all.
+    """Store the files of a run of another process, all or none.
 
     Raises
     ------
     FileError
-        Where the content is not what the run's manifest says.
+        If a file does not have the SHA-256 of the manifest.
     """
     expected = json.loads(files[MANIFEST])["sha256"]
     for name in FILES:
@@ -226,14 +250,12 @@ def keep_received(key: str, files: Mapping[str, bytes]) -> None:
 
 
 def _write(key: str, files: Mapping[str, bytes]) -> None:
-    """Write the files of a run; its folder appears under its name only when it is whole.
-
-    Where they cannot be written, they are held in memory until this process ends.
+    """Write the files of a run. Its folder gets its name once all files are written.
 
     Warns
     -----
     RepsimWarning
-        Where they cannot be written.
+        If they cannot be written. They then stay in memory until this process ends.
     """
     try:
         with atomic_path(cache_folder("runs") / key) as temporary:
@@ -252,7 +274,7 @@ def _write(key: str, files: Mapping[str, bytes]) -> None:
 
 
 def _checked(folder: Path, name: str) -> dict[str, Tensor]:
-    """Return the tensors of a cached file after comparing its hash with the manifest."""
+    """Return the tensors of a cached file whose hash is that of the manifest."""
     path = folder / name
     expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"][name]
     content = path.read_bytes()  # hashed and parsed from memory: the file may change meanwhile

@@ -1,4 +1,4 @@
-"""How long a step of training takes, measured in a few."""
+"""Duration of a training step, measured on a few steps."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from repsim_energy.training.loop import optimizer_of, take_step
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.training import Training
 
-__all__ = ["STEPS", "step_seconds"]
+__all__ = ["MAX_STEPS", "step_seconds"]
 
-STEPS = 3
-"""Steps that are timed at most, after one that warms up."""
+MAX_STEPS = 3
+"""Maximum number of timed steps, after a first one for warming up."""
 
-SLOWER = 2
-"""How many times as long steps may take while others are taken beside them."""
+MAX_SLOWDOWN = 2
+"""Largest factor by which concurrent trainings are assumed to slow a step down."""
 
 
 @training_settings()
 def step_seconds(
     training: Training, module: nn.Module, device: torch.device, beside: int, at_most: float
 ) -> float:
-    """Return how long a step of training takes, from a few real ones that leave no trace.
+    """Return the seconds of a training step, measured on copies of a network.
 
-    A network that cannot be trained takes no time.
+    They are 0 for a network that cannot be trained.
 
     Parameters
     ----------
     module : the network before training; it stays as it is
-    beside : how many such trainings go on at once, in one thread each: they slow each other down;
-        0 for one training with all threads
-    at_most : seconds that measuring may take; one step is taken in any case, and is the answer
-        where there is no time for more
+    beside : number of concurrent trainings, which slow each other down, with one thread each; 0
+        for one training with all threads
+    at_most : seconds that the measurement may take. One step is always taken, and is the result if
+        there is no time for more
     """
     data, recipe = training.data, training.recipe
     normalization = normalization_of(data.train)
@@ -60,7 +60,7 @@ def step_seconds(
                 _step_of(copied, data, normalization, recipe, device, layout) for copied in copies
             )
             warm = _seconds(first, 1)
-            steps = min(STEPS, round((at_most / warm - 1) / SLOWER))
+            steps = min(MAX_STEPS, round((at_most / warm - 1) / MAX_SLOWDOWN))
             with _going_on(others if steps > 0 else []):
                 return _seconds(first, steps) if steps > 0 else warm
     return 0.0
@@ -81,14 +81,14 @@ def _step_of(
 
     def step() -> None:
         inputs = as_input(pixels, normalization, module, layout)
-        loss, _ = take_step(module, optimizer, inputs, labels, recipe)
+        loss, _ = take_step(module, optimizer, inputs, labels, recipe, recipe.lr)
         float(loss)  # waits for a GPU
 
     return step
 
 
 def _seconds(step: Callable[[], None], count: int) -> float:
-    """Return the mean time of so many steps."""
+    """Return the mean duration of so many steps."""
     started = time.perf_counter()
     for _ in range(count):
         step()
@@ -97,7 +97,7 @@ def _seconds(step: Callable[[], None], count: int) -> float:
 
 @contextmanager
 def _going_on(steps: list[Callable[[], None]]) -> Iterator[None]:
-    """Have steps taken again and again by other threads meanwhile."""
+    """Repeat steps in other threads during the context."""
     ended = threading.Event()
 
     def go_on(step: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""A network to be trained: what decides it, and how to get it trained."""
+"""A training: its configuration and key, and how it is run through the run cache."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import filelock
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.following_norm import following_norm
 from repsim_energy.models.filters.norm_folding import Norm
-from repsim_energy.storage import cache_folder, cache_path
+from repsim_energy.storage import cache_path
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
@@ -30,25 +29,25 @@ from repsim_energy.training.inputs import LAYOUTS, normalization_of
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import OnStep, evaluate, train
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.run_cache import Run, is_kept, keep_run, read_run
+from repsim_energy.training.run_cache import Run, is_kept, keep_run, locked, read_run
 
 __all__ = ["Training", "run_together"]
 
 FORMAT = 3
-"""Raised when runs of the same key would come out differently, or hold more."""
+"""Version of runs, increased when the same key gives other numbers or more of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """All that decides a trained network.
+    """Everything that determines a trained network.
 
     Parameters
     ----------
-    model : its architecture
-    data : trained on the training images, evaluated on the test images
-    seed : of the initial weights and of the order of the images
-    recipe : how it trains
-    label : what it is called in progress and errors; no part of its key
+    model : the architecture
+    data : the images for training and for evaluation
+    seed : of the initial weights and the order of the images
+    recipe : optimizer, step size and length of the training
+    label : name in progress reports and errors; no part of the key
     """
 
     model: ModelSpec
@@ -59,7 +58,7 @@ class Training:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of all that decides it; empty for an architecture that cannot be cached."""
+        """SHA-256 of the configuration, empty for an architecture that cannot be cached."""
         if self.model.identity is None:
             return ""
         configuration = {
@@ -75,12 +74,12 @@ class Training:
 
     @property
     def is_cached(self) -> bool:
-        """Whether it has been run, and the run is kept."""
+        """Whether its run is in the cache."""
         return bool(self.key) and is_kept(self.key)
 
     @cached_property
     def is_portable(self) -> bool:
-        """Whether another process can run it: its code has a name, and the cache hands it over."""
+        """Whether another process can run it: it has a key, and its architecture can be pickled."""
         if not self.key:
             return False
         try:
@@ -105,17 +104,17 @@ class Training:
         return module
 
     def stored(self) -> Run | None:
-        """Return its run from the cache; ``None`` where it is not there."""
+        """Return its run from the cache, ``None`` if there is none."""
         return read_run(self.key, self.new_network) if self.key else None
 
     @training_settings()
     def run(self, device: torch.device, on_step: OnStep | None = None) -> Run:
-        """Return its run: from the cache, or trained now and kept."""
+        """Return its run from the cache, or train the network and store the run."""
         if not self.key:
             return self._train(device, on_step)
         if not os.access(cache_path("locks"), os.W_OK) and (run := self.stored()) is not None:
             return run  # from a cache that is shared for reading alone
-        with _locked([self.key]):
+        with locked([self.key]):
             run = self.stored()
             if run is None:
                 started = time.monotonic()
@@ -125,7 +124,7 @@ class Training:
         return run
 
     def keep(self, run: Run, seconds: float) -> None:
-        """Write a run of this training to the cache."""
+        """Store a run of this training in the cache."""
         facts = {
             "model": self.model.label,
             "identity": self.model.identity,
@@ -148,42 +147,46 @@ class Training:
             if on_step is not None:
                 on_step(step, planned)
 
-        for layout in LAYOUTS:
-            new = _begun(self)
+        new = _begun(self)
+        with _named(self):
             try:
-                history = train(
-                    new.module,
-                    new.layer,
-                    self.data.train,
-                    self.data.test,
-                    new.normalization,
-                    self.recipe,
-                    self.seed,
-                    device,
-                    count,
-                    layout,
-                    new.norm,
-                )
-                return new.ended(history, device, layout)
-            except UsageError as error:
-                raise UsageError(f"{called(self.model)}: {error}") from error
-            except NETWORK_ERRORS as error:
-                # A network that cannot take its first step may need the other layout.
-                if steps or layout == LAYOUTS[-1]:
-                    raise _failure(self, error) from error
-        raise AssertionError("no layout")
+                return self._train_with(new, LAYOUTS[0], device, count)
+            except NETWORK_ERRORS:
+                if steps:
+                    raise
+        new = _begun(self)  # it cannot take its first step, and may need the other layout
+        with _named(self):
+            return self._train_with(new, LAYOUTS[1], device, count)
+
+    def _train_with(
+        self, new: _Begun, layout: torch.memory_format, device: torch.device, on_step: OnStep
+    ) -> Run:
+        history = train(
+            new.module,
+            new.layer,
+            self.data.train,
+            self.data.test,
+            new.normalization,
+            self.recipe,
+            self.seed,
+            device,
+            on_step,
+            layout,
+            new.norm,
+        )
+        return new.ended(history, device, layout)
 
 
 @training_settings()
 def run_together(trainings: Sequence[Training], device: torch.device) -> list[Run | TrainingError]:
-    """Run trainings that differ in their seed alone as one batched network; keep each as its own.
+    """Run trainings that differ only in their seed as one batched network, and store each run.
 
     Raises
     ------
     RuntimeError and other :data:`~repsim_energy.training.build.NETWORK_ERRORS`
         For architectures that cannot be batched, or do not fit into memory together.
     """
-    with _locked([training.key for training in trainings]):
+    with locked([training.key for training in trainings]):
         found: dict[int, Run | TrainingError | None] = {
             training.seed: training.stored() for training in trainings
         }
@@ -196,7 +199,7 @@ def run_together(trainings: Sequence[Training], device: torch.device) -> list[Ru
 def _train_together(
     trainings: Sequence[Training], device: torch.device
 ) -> dict[int, Run | TrainingError]:
-    """Return seed -> what came of it, for trainings that are not in the cache."""
+    """Return seed -> run or error, for trainings that are not in the cache."""
     started = time.monotonic()
     new = [_begun(training) for training in trainings]
     first = trainings[0]
@@ -223,30 +226,9 @@ def _train_together(
     return outcomes
 
 
-@contextlib.contextmanager
-def _locked(keys: Iterable[str]) -> Iterator[None]:
-    """Hold the locks of runs, always in one order, so that two processes do not train the same.
-
-    Should the locks not hold (network file systems), both train and the first to finish keeps the
-    place.
-    """
-    cache_folder("runs")  # refused now, not once the run is made
-    with contextlib.ExitStack() as locks:
-        for key in sorted(keys):
-            place = cache_folder("locks") / key
-            try:
-                locks.enter_context(filelock.FileLock(place))
-            except OSError as error:
-                raise UsageError(
-                    f"the lock '{place}' cannot be made ({error.strerror or error}); free some "
-                    "space, or move REPSIM_CACHE"
-                ) from error
-        yield
-
-
 @dataclass(frozen=True, eq=False)
 class _Begun:
-    """A training whose network is built."""
+    """A training with its new network."""
 
     training: Training
     module: nn.Module
@@ -256,7 +238,7 @@ class _Begun:
     norm: Norm | None
 
     def ended(self, history: History, device: torch.device, layout: torch.memory_format) -> Run:
-        """Return its run, now that the network is trained."""
+        """Return its run after the network has been trained."""
         data, module = self.training.data, self.module
         _, test = evaluate(
             module, data.test, self.normalization, device, self.training.recipe, layout
@@ -292,8 +274,16 @@ def _begun(training: Training) -> _Begun:
     return _Begun(training, module, layer, initial, normalization_of(training.data.train), norm)
 
 
-def _failure(training: Training, error: Exception) -> TrainingError:
-    size = "x".join(str(s) for s in training.data.train.images.shape[2:])
-    return TrainingError(
-        f"{called(training.model)} failed on {size} images ({reason_of(error)}); {remedy_of(error)}"
-    )
+@contextlib.contextmanager
+def _named(training: Training) -> Iterator[None]:
+    """Name the model in errors of a training."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{called(training.model)}: {error}") from error
+    except NETWORK_ERRORS as error:
+        size = "x".join(str(s) for s in training.data.train.images.shape[2:])
+        raise TrainingError(
+            f"{called(training.model)} failed on {size} images ({reason_of(error)}); "
+            f"{remedy_of(error)}"
+        ) from error

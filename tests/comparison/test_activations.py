@@ -103,8 +103,8 @@ def test_convs_are_all_convolutions_under_their_names():
     [
         ("relu", "'relu' is used several times for an image"),
         ("never", "'never' is not used by Twice"),
-        ("recurrent", "'recurrent' answers tuple"),
-        ("swap", "'swap' answers shape"),
+        ("recurrent", "'recurrent' returns tuple"),
+        ("swap", "'swap' returns shape"),
         ("nowhere", "unknown layer of Twice 'nowhere'"),
     ],
 )

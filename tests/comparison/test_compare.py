@@ -188,7 +188,7 @@ def gray(images):
         ({"models": ["vgg1"]}, UsageError, "did you mean 'vgg1"),
         ({"models": ["vgg11:widht=2"]}, UsageError, "did you mean 'width'"),
         ({"models": ["vgg11:width=0"]}, UsageError, "got width=0.0"),
-        ({"models": [TINY, TINY]}, UsageError, "stands twice"),
+        ({"models": [TINY, TINY]}, UsageError, "is listed twice"),
         ({"models": [3]}, UsageError, "type int"),
         ({"metric": "enegry"}, UsageError, "did you mean 'energy'"),
         ({"stage": "late"}, UsageError, "unknown stage 'late'"),

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import repsim_energy as rs
 from repsim_energy.comparison.network import network_of_run
-from repsim_energy.comparison.plan import make_plan
+from repsim_energy.comparison.planning import make_plan
 from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.architectures.resnet import resnet20

@@ -108,8 +108,8 @@ def test_arrays_of_any_layout_become_tensors(layout, kind):
     [
         ([], "no data sets"),
         ((), "no data sets"),
-        ([FIRST, FIRST], "'first' stands twice"),
-        ((NAMES[0], NAMES[0]), "stands twice"),
+        ([FIRST, FIRST], "'first' is listed twice"),
+        ((NAMES[0], NAMES[0]), "is listed twice"),
         ({NAMES[0]}, "type set"),
         ({"a": FIRST}, "type dict"),
         (None, "type NoneType"),

@@ -104,11 +104,11 @@ def test_a_name_before_the_first_equals_sign_is_the_label(text, files, pictures)
 @pytest.mark.parametrize(
     ("models", "words"),
     [
-        (["x=vgg11", "x=resnet18"], "'x' stands twice"),
-        (["vgg11=resnet18", "vgg11"], "'vgg11' stands twice"),
-        (["a.pt", "./a.pt"], "'a' stands twice"),
-        (["a.pt", Path("a.pt")], "'a' stands twice"),
-        (["a=a.pt", "a=checkpoint:path=b/a.pt"], "'a' stands twice"),
+        (["x=vgg11", "x=resnet18"], "'x' is listed twice"),
+        (["vgg11=resnet18", "vgg11"], "'vgg11' is listed twice"),
+        (["a.pt", "./a.pt"], "'a' is listed twice"),
+        (["a.pt", Path("a.pt")], "'a' is listed twice"),
+        (["a=a.pt", "a=checkpoint:path=b/a.pt"], "'a' is listed twice"),
         (["=vgg11"], "no name before ="),
         (["x=y=vgg11"], "cannot read 'y=vgg11'"),
         ({"x": "y=vgg11"}, "got the label 'x' too"),

@@ -1,7 +1,5 @@
 """Many layers in one pass: batches against a slow sum, groups against the whole, memory."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -14,11 +12,8 @@ from repsim_energy.comparison import memory
 from repsim_energy.comparison.layers import groups_of
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet
-from repsim_energy.numerics import memory as machine_memory
 from repsim_energy.results import summarize
 from repsim_energy.training.inputs import as_input, normalization_of
-
-LIMIT, USED = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"
 
 
 def net(*widths):
@@ -71,7 +66,7 @@ def test_a_batch_of_all_images_is_the_whole(data):
 def test_layers_in_groups_are_the_layers_at_once(data, monkeypatch):
     module = net(5, 6, 7)
     at_once = rs.compare([module], data, "cka", layers=["convs", "output"], images=40)
-    monkeypatch.setattr(compared_layers, "AT_ONCE", 4 * 40 * 600)
+    monkeypatch.setattr(compared_layers, "MAX_ACTIVATION_BYTES", 4 * 40 * 600)
     sizes = {"0": 5 * 10 * 10, "2": 6 * 8 * 8, "4": 7 * 6 * 6, "output": 3}
     assert groups_of(sizes, 40) == [["0"], ["2"], ["4", "output"]]
     in_groups = rs.compare([module], data, "cka", layers=["convs", "output"], images=40)
@@ -79,7 +74,7 @@ def test_layers_in_groups_are_the_layers_at_once(data, monkeypatch):
 
 
 def test_groups_fit_and_hold_every_layer_once(monkeypatch):
-    monkeypatch.setattr(compared_layers, "AT_ONCE", 4000)
+    monkeypatch.setattr(compared_layers, "MAX_ACTIVATION_BYTES", 4000)
     assert groups_of({"a": 30, "b": 70, "c": 1, "d": 500, "e": 99}, 10) == [
         ["a", "b"],
         ["c"],
@@ -130,34 +125,6 @@ def test_much_memory_is_said_beforehand(data, monkeypatch):
     monkeypatch.setattr(memory, "MIN_ANNOUNCED_BYTES", 1000)
     with pytest.warns(RepsimWarning, match="60 images and 1 layers take 0.0 GB of memory"):
         rs.compare([net(5, 6)], data, "cka")
-
-
-@pytest.mark.parametrize(
-    ("files", "free"),
-    [
-        ({"proc/meminfo": "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 7 kB\n"}, 7 * 1024),
-        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "5000\n", USED: "1200\n"}, 3800),
-        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "99999\n", USED: "1200\n"}, 7 * 1024),
-        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "max\n", USED: "1200\n"}, 7 * 1024),
-        ({"proc/meminfo": "MemAvailable: 7 kB\n", LIMIT: "5000\n"}, 7 * 1024),
-        ({LIMIT: "5000\n", USED: "1200\n"}, 3800),
-    ],
-    ids=["no limit", "below it", "above what there is", "max", "unknown use", "no meminfo"],
-)
-def test_what_is_free_is_what_the_system_says_and_the_container_allows(
-    files, free, tmp_path, monkeypatch
-):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(machine_memory, "Path", lambda path: tmp_path / path.removeprefix("/"))
-    assert memory.available_memory() == free
-
-
-@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not say what it has")
-def test_no_more_is_free_than_there_is():
-    there_is = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < memory.available_memory() <= there_is
 
 
 @pytest.mark.parametrize(

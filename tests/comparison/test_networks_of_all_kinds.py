@@ -122,7 +122,7 @@ def test_one_number_for_an_image_is_an_answer():
 
     a, b = (Net(seed, number) for seed in (1, 2))
     assert between(a, b)[1] == pytest.approx(expected(a, b, number), abs=1e-6)
-    with pytest.raises(UsageError, match=r"'net': .*answers \(20,\).*a score for every class"):
+    with pytest.raises(UsageError, match=r"'net': .*returns \(20,\).*a score for every class"):
         rs.compare({"net": lambda *_: Net(1, number)}, IMAGES, recipe=RECIPE, seeds=1)
 
 
@@ -254,7 +254,7 @@ def nan_where(layer):
 def test_a_layer_that_answers_nan_is_named_and_leaves_the_others(metric):
     models = {"good": small_cnn(2, 3, widths=(4, 4)), "bad": nan_where(2)}
     found = rs.compare(models, IMAGES, metric, layers=["0", "2"], seeds=1)
-    assert "bad: layer '2' answers NaN" in found.attrs["failures"]
+    assert "bad: layer '2' returns NaN" in found.attrs["failures"]
     values = found.similarity.squeeze().values  # model, layer, model, layer
     missing = np.isnan(values)
     assert missing[1, 1].all()

@@ -162,7 +162,7 @@ def test_plain_inputs_of_python_work():
 @pytest.mark.parametrize("named", [False, True])
 def test_a_state_dict_is_no_network(named):
     state = small_cnn(2, 3).state_dict()
-    with pytest.raises(UsageError, match=r"of a state_dict\(\) hand over the module"):
+    with pytest.raises(UsageError, match=r"instead of its state_dict\(\) pass the module"):
         rs.compare({"net": state} if named else state, IMAGES)
 
 

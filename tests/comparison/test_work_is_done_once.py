@@ -35,8 +35,8 @@ def summed(monkeypatch):
 @pytest.fixture
 def announced(monkeypatch):
     """Estimates are measured and announced, however short a sweep is."""
-    monkeypatch.setattr(estimate, "SHORT", 0.0)
-    monkeypatch.setattr(estimate, "WORTH", 0)
+    monkeypatch.setattr(estimate, "MIN_ANNOUNCED_SECONDS", 0.0)
+    monkeypatch.setattr(estimate, "MIN_STEPS_PER_MODEL", 0)
     return Heard()
 
 

@@ -230,7 +230,7 @@ def test_what_says_too_little_or_is_too_much_is_not_looked_at(monkeypatch):
     for unclear in (nested, Path.cwd(), iter([1]), np.array([object()]), Loader):
         assert made_of(partial(identity, unclear)) is None
     assert made_of(partial(identity, torch.zeros(1000))) is not None
-    monkeypatch.setattr(chunk_identity, "MOST", 50)
+    monkeypatch.setattr(chunk_identity, "MAX_PARTS", 50)
     assert made_of(partial(identity, torch.zeros(1000))) is not None
     assert made_of(partial(identity, torch.zeros(10**5))) is None
     assert made_of(partial(identity, [1] * 50)) is None
@@ -252,13 +252,15 @@ def test_a_checkpoint_of_something_else_is_refused(files, tmp_path, kept):
     with safe_open(kept, "pt") as file:
         sums, state = {n: file.get_tensor(n) for n in ("total", "second")}, file.metadata()
     save_file(sums, kept, state)
-    with pytest.raises(FileError, match="earlier version, which did not note .* delete it to begi"):
+    with pytest.raises(
+        FileError, match="earlier version, which did not record .* delete it to star"
+    ):
         summed(files, kept)
     save_file({"conv1.weight": torch.ones(2, 3, 3, 3)}, kept)
     network = kept.read_bytes()
     for content in (network, b"no sums", b""):
         kept.write_bytes(content)
-        with pytest.raises(FileError, match="no checkpoint of .* delete it to begin anew"):
+        with pytest.raises(FileError, match="no checkpoint of .* delete it to start again"):
             summed(files, kept)
         assert kept.read_bytes() == content
     for place in (tmp_path / "no" / "folder", tmp_path):

@@ -311,7 +311,7 @@ def test_workers_that_cannot_do_the_work_are_refused(cluster, data, tmp_path, mo
 
 
 def test_patch_bases_of_large_images_come_from_the_cluster_in_every_bit(cluster, rng, monkeypatch):
-    monkeypatch.setattr(chunks, "PIECE", 100_000)
+    monkeypatch.setattr(chunks, "PART_BYTES", 100_000)
     images = torch.randint(0, 256, (500, 3, 16, 16), dtype=torch.uint8, generator=rng)
     here = rs.patch_moments(images, (3, 3))
     there = chunks.moments_of_images(Cluster(cluster), images, (3, 3), large=0)
@@ -364,12 +364,12 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
 
 
 def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatch, fresh_cache):
-    monkeypatch.setattr(dask_client, "PATIENCE", 1)
+    monkeypatch.setattr(dask_client, "TIMEOUT_SECONDS", 1)
     with scheduler() as (address, running):
         wait_until(lambda: answers(address), "the scheduler answers")
         said = []
         monkeypatch.setattr(dask_client, "_warn", lambda line: (said.append(line), running.kill()))
-        with pytest.raises(RepsimError, match="has gone; finished runs are kept"):
+        with pytest.raises(RepsimError, match="is no longer there; finished runs are kept"):
             rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
     assert said == [f"no workers at '{address}' yet; waiting for them"]
     with pytest.raises(UsageError, match=r"no Dask scheduler answers at 'tcp://127.*within 1 s"):

@@ -46,8 +46,8 @@ def test_a_network_that_cannot_be_trained_takes_no_time(data):
 def test_the_runs_after_an_estimate_are_those_without(data, fresh_cache, monkeypatch):
     plan = planned([ModelSpec("dropout", with_dropout, None)], data)
     alone, _ = train_networks(plan)
-    monkeypatch.setattr(estimate, "SHORT", 0.0)
-    monkeypatch.setattr(estimate, "WORTH", 1)
+    monkeypatch.setattr(estimate, "MIN_ANNOUNCED_SECONDS", 0.0)
+    monkeypatch.setattr(estimate, "MIN_STEPS_PER_MODEL", 1)
     heard = Heard()
     announced, _ = train_networks(plan, reporter=heard)
     for key, network in alone.items():

@@ -229,7 +229,9 @@ def shared_layer():
 
 @pytest.mark.parametrize("builder", [same_module(), shared_layer()])
 def test_a_builder_that_hands_out_weights_twice_is_refused(builder):
-    with pytest.raises(UsageError, match=r"'net' hands out .* before, expected new ones"):
+    with pytest.raises(
+        UsageError, match=r"^model 'net' returned .* of an earlier one, expected new ones"
+    ):
         filters_of(builder, seeds=(0, 1))
 
 

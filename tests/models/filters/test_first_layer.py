@@ -320,7 +320,7 @@ def test_with_several_stems_one_has_to_be_named(pictures):
     with pytest.raises(UsageError, match="'left'.*'right'"):
         rs.compare({"net": net}, pictures, seeds=1)
     recipe = rs.Recipe(lr=0.05, batch=20, steps=2, snapshots=0)
-    with pytest.warns(RepsimWarning, match="'left'.*'right'.*compared is 'left'"):
+    with pytest.warns(RepsimWarning, match="'left'.*'right'.*'left' is compared"):
         result = rs.compare([two_stems], pictures, seeds=1, recipe=recipe)
     assert result.first_layer.values.tolist() == ["left"]
     result = rs.compare({"net": rs.TrainedModel(net, "right")}, pictures, seeds=1)
