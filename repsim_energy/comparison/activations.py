@@ -181,7 +181,7 @@ class _Answers:
             if layer in self.seen:
                 raise UsageError(
                     f"layer '{layer}' is used several times for an image, expected once; name the "
-                    "module around it or another one with --layer"
+                    "module around it or another one with layers="
                 )
             self.seen.add(layer)
             tensor = answered(output, self._images, f"layer '{layer}'", entry, how)
