@@ -39,7 +39,7 @@ class Origin:
 
     @property
     def is_built_in(self) -> bool:
-        """Whether this is repsim-energy itself."""
+        """True if this is repsim-energy itself."""
         return self.distribution == OWN
 
     @property

@@ -135,7 +135,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
 
 
 def _refuse_streams(output: Path) -> None:
-    """Refuse the file that standard output or error is redirected to; lines would be lost."""
+    """Refuse the file that standard output or error is redirected to: lines would be lost."""
     for stream, number in (("output", 1), ("error", 2)):
         with contextlib.suppress(OSError):  # a closed stream
             if output.is_file() and os.path.samestat(output.stat(), os.fstat(number)):

@@ -64,7 +64,7 @@ class Examined:
     _kept_bytes: int = 0
 
     def add(self, d: int, data: Dataset, models: Sequence[ModelSpec]) -> Dataset:
-        """Examine the networks for a data set; return its images with the channels that they see.
+        """Examine the networks for a data set, and return it with the channels that they see.
 
         Raises
         ------

@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def trains(self) -> bool:
-        """Whether some networks are trained here or read from the run cache."""
+        """True if some networks are trained here or read from the run cache."""
         return len(self.trained) < len(self.datasets) * len(self.models)
 
     @property

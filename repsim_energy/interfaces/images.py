@@ -100,7 +100,7 @@ class ImageSet:
 
     @property
     def is_finite(self) -> bool:
-        """Whether no pixel is NaN or infinite."""
+        """True if no pixel is NaN or infinite."""
         return is_finite(self.images)
 
     def problem(self) -> str | None:

@@ -15,7 +15,7 @@ PART_PIXELS = 2**24
 
 
 def problem_of(images: Tensor, labels: Tensor, class_count: int) -> str | None:
-    """Validate all pixels and labels; return a description of the first problem, or ``None``.
+    """Return a description of the first problem of the pixels and labels, or ``None``.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def problem_of(images: Tensor, labels: Tensor, class_count: int) -> str | None:
 
 
 def is_finite(images: Tensor) -> bool:
-    """Return whether no pixel is NaN or infinite; no copy of all images is made."""
+    """Return True if no pixel is NaN or infinite, without a copy of all images."""
     if not images.is_floating_point():
         return True
     count = max(1, PART_PIXELS // max(1, images.shape[1:].numel()))

@@ -24,7 +24,7 @@ FILES = {
 
 
 def available_memory() -> float:
-    """Return how many bytes this process can still use.
+    """Return the number of bytes that this process can still use.
 
     Limits are the free memory of the machine and, on Linux, the control groups of the process.
     """

@@ -1,4 +1,4 @@
-"""The metric of a spec, with its provenance; plugins' metrics with checks of what they return."""
+"""Metrics of specs with their provenance, and checks of the values that plugins return."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Entry:
 
     @property
     def built_in(self) -> bool:
-        """Whether it comes with this package."""
+        """True if it comes with this package."""
         return self.plugin.origin.is_built_in
 
     @property

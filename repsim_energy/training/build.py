@@ -43,7 +43,7 @@ def remedy_of(error: Exception) -> str:
 
 
 def called(spec: ModelSpec) -> str:
-    """Return what to call a model in an error; one of a plugin with where it comes from."""
+    """Return the name of a model in errors, with its distribution if a plugin offers it."""
     of = [f" of {origin}" for origin in spec.origins[:1] if not origin.is_built_in]
     return "".join([f"model '{spec.label}'", *of])
 

@@ -74,12 +74,12 @@ class Training:
 
     @property
     def is_cached(self) -> bool:
-        """Whether its run is in the cache."""
+        """True if its run is in the cache."""
         return bool(self.key) and is_kept(self.key)
 
     @cached_property
     def is_portable(self) -> bool:
-        """Whether another process can run it: it has a key, and its architecture can be pickled."""
+        """True if another process can run it: it has a key, and its architecture can be pickled."""
         if not self.key:
             return False
         try:

@@ -64,7 +64,7 @@ def run(setting: Setting) -> Outcome:
 
 
 def _variables(variance: Array, profiles: Array, curves: Array) -> dict[str, Variable]:
-    """Return what is written to the result file, with its descriptions."""
+    """Return the variables of the result file, with their descriptions."""
     return {
         "eigenvalue": Variable(
             ("component",),

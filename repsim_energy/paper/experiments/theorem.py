@@ -106,7 +106,7 @@ def run(setting: Setting) -> Outcome:
 def _variables(
     net: LinearCNN, profiles: dict[str, Array], single: dict[int, list[float]], starts: Array
 ) -> dict[str, Variable]:
-    """Return what is written to the result file, with its descriptions."""
+    """Return the variables of the result file, with their descriptions."""
     simulated = [_rms(p) for p in profiles.values()]
     return {
         "simulated_profile": Variable(
