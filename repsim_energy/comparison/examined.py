@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.folding import folding_of
-from repsim_energy.comparison.inputs import refuse_order, with_options
+from repsim_energy.comparison.network_options import refuse_order, with_options
 from repsim_energy.data.selection import is_gray, select
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.filters.applied_filters import applied_filters, filter_dilation
 from repsim_energy.models.filters.first_layer import first_layer, named_layer
 from repsim_energy.models.filters.norm_folding import Folding
-from repsim_energy.training.build import build, image_shape
+from repsim_energy.training.build import build
 from repsim_energy.training.inputs import normalization_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Examined:
             self._find_first_layer(place, built, model, data)
             self._keep(built, model, data)
         if fold and self.filters:
-            image = (self.patches[place][0], *image_shape(data)[1:])
+            image = (self.patches[place][0], *data.image_shape[1:])
             self.folds[place] = folding_of(built, fold, self.layers[place], image, model.label)
 
     def _find_first_layer(
@@ -122,7 +122,7 @@ def _first_layer(
     if isinstance(built, TrainedModel) and (built.layer or not built.network):
         name, layer = named_layer(module, built.layer)
     else:
-        name, layer, problem, several = first_layer(module, image_shape(data))
+        name, layer, problem, several = first_layer(module, data.image_shape)
     if several and isinstance(built, TrainedModel):
         raise UsageError(
             f"several layers of '{spec.label}' get the image: {several}; name one of them with "
@@ -130,7 +130,7 @@ def _first_layer(
         )
     if several:
         _warn(f"several layers of '{spec.label}' get the image: {several}; '{name}' is compared")
-    bank = applied_filters(module, name, image_shape(data))
+    bank = applied_filters(module, name, data.image_shape)
     rows, columns = filter_dilation(layer, bank)
     c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]
     if problem and filters and isinstance(built, TrainedModel):  # of others their training says so

@@ -19,7 +19,6 @@ from repsim_energy.models.filters.applied_filters import (
 from repsim_energy.models.filters.first_layer import named_layer
 from repsim_energy.models.filters.layers import real_filters
 from repsim_energy.models.filters.norm_folding import Folding, scale_filters
-from repsim_energy.training.build import image_shape
 from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.run_cache import Run
 
@@ -107,14 +106,14 @@ def network_of_trained(
     """Return a network that was trained elsewhere, its filters with what is folded into them."""
     try:
         layer, module = named_layer(trained.module, trained.layer)
-        filters = applied_filters(trained.module, layer, image_shape(data))
+        filters = applied_filters(trained.module, layer, data.image_shape)
         step = filter_dilation(module, filters)
         stages = {"trained": _without_holes(filters, step)}
     except UsageError:  # compared by its activations: a plan of filters has refused it
         layer, stages, step = "", {}, (1, 1)
     if trained.initial is not None and stages:
         initial = _before_training(
-            trained.initial, trained.module, layer, filters.shape, image_shape(data)
+            trained.initial, trained.module, layer, filters.shape, data.image_shape
         )
         stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
         if stages["init"].shape != stages["trained"].shape:

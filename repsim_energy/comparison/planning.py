@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.examined import Examined
 from repsim_energy.comparison.given import DatasetLike, ModelLike, as_datasets, as_models
-from repsim_energy.comparison.inputs import (
-    for_each,
-    with_answers,
-    with_inputs,
-)
+from repsim_energy.comparison.network_options import for_each, with_answers
+from repsim_energy.comparison.normalizations import with_inputs
 from repsim_energy.errors import UsageError
 from repsim_energy.registry import Registry
 from repsim_energy.specs import MOST_SEEDS

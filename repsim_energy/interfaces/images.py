@@ -173,6 +173,12 @@ class Dataset:
     test: ImageSet
     origins: tuple[Origin, ...] = ()
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        _, c, h, w = self.train.images.shape
+        return c, h, w
+
 
 class DatasetLoader(Protocol):
     """Function that loads a split of a data set. Its keyword arguments are options of users.

@@ -17,7 +17,7 @@ from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
 from repsim_energy.training.isolation import training_settings
 
-__all__ = ["NETWORK_ERRORS", "build", "called", "image_shape", "remedy_of"]
+__all__ = ["NETWORK_ERRORS", "build", "called", "remedy_of"]
 
 NETWORK_ERRORS = (
     RuntimeError,
@@ -46,12 +46,6 @@ def called(spec: ModelSpec) -> str:
     """Return the name of a model in errors, with its distribution if a plugin offers it."""
     of = [f" of {origin}" for origin in spec.origins[:1] if not origin.is_built_in]
     return "".join([f"model '{spec.label}'", *of])
-
-
-def image_shape(data: Dataset) -> tuple[int, int, int]:
-    """Return the (c, h, w) of a data set's images."""
-    _, c, h, w = data.train.images.shape
-    return c, h, w
 
 
 _handed_out: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
@@ -86,7 +80,7 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
                 f"of '{data.label}', expected an architecture"
             )
         see_transformed_patches(
-            built, data.train.transform, first_layer(built, image_shape(data)).name
+            built, data.train.transform, first_layer(built, data.image_shape).name
         )
     return built
 

@@ -22,7 +22,7 @@ from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.following_norm import following_norm
 from repsim_energy.models.filters.norm_folding import Norm
 from repsim_energy.storage import cache_path
-from repsim_energy.training.build import NETWORK_ERRORS, build, called, image_shape, remedy_of
+from repsim_energy.training.build import NETWORK_ERRORS, build, called, remedy_of
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
 from repsim_energy.training.inputs import LAYOUTS, normalization_of
@@ -243,7 +243,7 @@ class _Begun:
         _, test = evaluate(
             module, data.test, self.normalization, device, self.training.recipe, layout
         )
-        trained = applied_filters(module, self.layer, image_shape(data))
+        trained = applied_filters(module, self.layer, data.image_shape)
         frozen = not any(p.requires_grad for p in module.get_submodule(self.layer).parameters())
         if frozen and not torch.equal(self.initial, trained):
             raise TrainingError(
@@ -265,7 +265,7 @@ class _Begun:
 
 
 def _begun(training: Training) -> _Begun:
-    module, image = training.new_network(), image_shape(training.data)
+    module, image = training.new_network(), training.data.image_shape
     layer = first_layer(module, image).name
     initial = applied_filters(module, layer, image)
     norm = None
