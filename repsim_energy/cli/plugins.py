@@ -54,11 +54,16 @@ def _print_plugins(ctx: click.Context, as_json: bool) -> None:
             p.distribution,
             p.origin.short_version,
             p.status,
-            "; ".join(p.problems) or ", ".join(f"{len(v)} {k}s" for k, v in p.provides.items()),
+            "; ".join(p.problems)
+            or ", ".join(_count(kind, names) for kind, names in p.provides.items()),
         ]
         for p in plugins
     ]
     print_rows(["plugin", "distribution", "version", "status", "provides, or problem"], rows)
+
+
+def _count(kind: str, names: list[str]) -> str:
+    return f"{len(names)} {kind}{'s' if len(names) != 1 else ''}"
 
 
 @plugins.command()

@@ -260,7 +260,7 @@ def test_plugins_are_listed_with_what_they_offer(repsim, install):
         assert sorted(names) == sorted(registry.names(kind))
     rows = {row[0]: row[1:] for row in cells(repsim("plugins").stdout)}
     assert list(rows) == [plugin["name"] for plugin in plugins]
-    assert rows["more"] == ["more", "1.0", "ok", "1 variants"]
+    assert rows["more"] == ["more", "1.0", "ok", "1 variant"]
 
 
 PRINTING = """
