@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from repsim_energy.results.accessor import RepsimAccessor
 from repsim_energy.results.files import open_result, save_result, save_results, to_json
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable, assemble
 from repsim_energy.results.summary import summarize
 from repsim_energy.results.tables import pairs, profiles, table, to_dataframe
 
 __all__ = [
+    "RepsimAccessor",
     "SCHEMA_VERSION",
     "Variable",
     "assemble",

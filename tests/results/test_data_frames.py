@@ -1,5 +1,6 @@
 """Tables of a result as data frames: their rows are the numbers of the result, none is padding."""
 
+import importlib.util
 import itertools
 import statistics
 
@@ -176,3 +177,19 @@ def test_what_a_result_does_not_have_is_refused_by_name(result, layered):
     ):
         with pytest.raises(UsageError, match=message):
             call()
+
+
+def test_the_functions_are_methods_of_a_result(result, tmp_path):
+    rs.save_result(result, tmp_path / "r.nc")
+    ours = rs.open_result(tmp_path / "r.nc").repsim
+    assert ours.pairs().equals(rs.pairs(result))
+    assert ours.table("n").equals(rs.table(result, "n"))
+    assert ours.profiles("init").equals(rs.profiles(result, "init"))
+    assert ours.to_dataframe("run_id").equals(rs.to_dataframe(result, "run_id"))
+    assert ours.summary().identical(rs.summarize(result))
+
+
+def test_figures_without_matplotlib_are_an_error_that_says_what_to_install(result, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install 'repsim-energy\[plot\]'"):
+        _ = result.repsim.plot.profiles
