@@ -114,7 +114,7 @@ def pairs(result: xr.Dataset) -> pd.DataFrame:
     whole = result[["similarity", *(name for name in ENDS if name in result)]]
     for dim in SIDES:
         for side in (dim, f"{dim}_ref"):
-            if side in whole.coords and side not in whole.dims:
+            if side in whole.coords and whole.coords[side].ndim == 0:
                 whole = whole.expand_dims(side)
     dims = [dim for dim in SIDES if dim in whole.similarity.dims]
     refs = [f"{dim}_ref" for dim in dims]
