@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from repsim_energy.results.files import open_result, save_result, save_results, to_json
+from repsim_energy.results.accessor import RepsimAccessor
+from repsim_energy.results.files import (
+    list_groups,
+    open_result,
+    plain,
+    save_result,
+    save_results,
+    to_json,
+)
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable, assemble
 from repsim_energy.results.summary import summarize
+from repsim_energy.results.tables import pairs, profiles, runs, table, to_dataframe
 
 __all__ = [
+    "RepsimAccessor",
     "SCHEMA_VERSION",
     "Variable",
     "assemble",
+    "list_groups",
     "open_result",
+    "pairs",
+    "plain",
+    "profiles",
+    "runs",
     "save_result",
     "save_results",
     "summarize",
+    "table",
+    "to_dataframe",
     "to_json",
 ]
