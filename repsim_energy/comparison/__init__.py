@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.pipeline import compare
-from repsim_energy.comparison.plan import Plan, make_plan
+from repsim_energy.comparison.plan import Plan, basis_of_images, make_plan
 
 __all__ = [
     "Plan",
+    "basis_of_images",
     "compare",
     "make_plan",
     "train_networks",

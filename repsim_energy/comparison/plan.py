@@ -18,6 +18,7 @@ from repsim_energy.comparison.inputs import (
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import (
     Dataset,
+    ImageSet,
     ModelSpec,
     PatchBasis,
     TrainedModel,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Key", "Plan", "make_plan", "patch_bases"]
+__all__ = ["Key", "Plan", "basis_of_images", "make_plan", "patch_bases"]
 
 
 class Key(NamedTuple):
@@ -208,13 +209,25 @@ def patch_bases(
     for data in plan.datasets:
         images = data.train
         if images.image_fingerprint not in bases:
-            _, kh, kw, rows, columns = patch
-            window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
-            basis = moments_of(images.images, window).every(rows, columns).basis()
-            if images.transform is not None:
-                basis = transform_basis(basis, images.transform)
-            bases[images.image_fingerprint] = basis
+            bases[images.image_fingerprint] = basis_of_images(images, patch[1:], moments_of)
     return [bases[data.train.image_fingerprint] for data in plan.datasets]
+
+
+def basis_of_images(
+    images: ImageSet,
+    patch: tuple[int, int, int, int],
+    moments_of: Callable[[torch.Tensor, tuple[int, int]], PatchMoments] = patch_moments,
+) -> PatchBasis:
+    """Return the patch basis of images.
+
+    Parameters
+    ----------
+    patch : (kh, kw, rows, columns), with the dilation of the filters
+    """
+    kh, kw, rows, columns = patch
+    window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
+    basis = moments_of(images.images, window).every(rows, columns).basis()
+    return basis if images.transform is None else transform_basis(basis, images.transform)
 
 
 def _size(patch: Patch) -> str:
