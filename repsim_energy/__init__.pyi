@@ -71,8 +71,12 @@ from .registry import Registry as Registry
 from .registry import load_registry as load_registry
 from .results import Variable as Variable
 from .results import open_result as open_result
+from .results import pairs as pairs
+from .results import profiles as profiles
 from .results import save_result as save_result
 from .results import summarize as summarize
+from .results import table as table
+from .results import to_dataframe as to_dataframe
 from .scheduling import Scheduler as Scheduler
 from .scheduling import patch_moments_of_chunks as patch_moments_of_chunks
 from .specs import write_spec as write_spec

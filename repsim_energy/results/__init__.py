@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from repsim_energy.results.accessor import RepsimAccessor
 from repsim_energy.results.component_coords import COMPONENT_COORDS, component_coords
 from repsim_energy.results.files import open_result, save_result, save_results, to_json
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable, assemble
 from repsim_energy.results.summary import summarize
+from repsim_energy.results.tables import pairs, profiles, table, to_dataframe
 
 __all__ = [
     "COMPONENT_COORDS",
+    "RepsimAccessor",
     "SCHEMA_VERSION",
     "Variable",
     "assemble",
     "component_coords",
     "open_result",
+    "pairs",
+    "profiles",
     "save_result",
     "save_results",
     "summarize",
+    "table",
+    "to_dataframe",
     "to_json",
 ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from repsim_energy.errors import UsageError
 from repsim_energy.results.schema import Variable
 
-__all__ = ["summarize"]
+__all__ = ["check_pairs", "naming_dims", "summarize"]
 
 OUTER = ("dataset", "model", "layer")
 """Dimensions whose labels name a group of runs."""
@@ -47,7 +47,8 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
     xarray.Dataset
         ``mean`` and ``spread``, the standard deviation with n - 1 in the denominator,
         ``(group, group_ref)``; ``null_low`` and ``null_high`` are the means of the ends of the null
-        intervals. NaN where there is no pair (``spread``: fewer than two pairs).
+        intervals, and ``n`` is the number of pairs. NaN where there is no pair (``spread``: fewer
+        than two pairs).
 
     Raises
     ------
@@ -64,7 +65,7 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
     array([[nan,  1.],
            [ 1., nan]])
     """
-    outer = _check_pairs(result)
+    outer = check_pairs(result)
     pairs = {name: _grouped(result, name, outer) for name in ("similarity", *ENDS)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no pair is NaN
@@ -76,6 +77,9 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
         "mean": Variable(dims, means["similarity"], f"mean similarity {over}"),
         "spread": Variable(dims, spread, f"standard deviation of the similarity {over}"),
         **{name: Variable(dims, means[name], f"{ENDS[name]}, mean {over}") for name in ENDS},
+        "n": Variable(
+            dims, np.isfinite(pairs["similarity"]).sum(-1), "number of pairs of seeds averaged"
+        ),
     }
     labels = _labels(result, outer)
     return xr.Dataset(
@@ -84,7 +88,7 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _check_pairs(result: xr.Dataset) -> list[str]:
+def check_pairs(result: xr.Dataset) -> list[str]:
     """Return the dimensions of groups, after checking that both sides have the same networks."""
     if "similarity" not in getattr(result, "data_vars", ()):
         raise UsageError(
@@ -98,16 +102,30 @@ def _check_pairs(result: xr.Dataset) -> list[str]:
                 f"got a result with {len(own)} labels of '{dim}' and {len(ref)} of '{dim}_ref', "
                 f"expected the same labels; select lists of both: isel({dim}=[0], {dim}_ref=[0])"
             )
+        sides = [
+            result.coords[d].item() for d in (dim, f"{dim}_ref") if d in result.coords and not own
+        ]
+        if len(set(sides)) > 1:
+            raise UsageError(
+                f"got a result with {dim}={sides[0]} and {dim}_ref={sides[1]}, expected the same "
+                f"networks on both sides; select lists of both: sel({dim}={sides}, "
+                f"{dim}_ref={sides})"
+            )
     return [dim for dim in OUTER if dim in dims]
 
 
 def _labels(result: xr.Dataset, outer: Sequence[str]) -> list[str]:
     """Return the name of each group: its model, and its data set and layer if there are several."""
-    named = [dim for dim in outer if result.sizes[dim] > 1 or dim == "model"]
+    named = naming_dims(result, outer)
     return [
         " ".join(map(str, labels))
         for labels in itertools.product(*(result[dim].values for dim in named))
     ]
+
+
+def naming_dims(result: xr.Dataset, outer: Sequence[str]) -> list[str]:
+    """Return the dimensions whose labels make up the name of a group."""
+    return [dim for dim in outer if result.sizes[dim] > 1 or dim == "model"]
 
 
 def _grouped(result: xr.Dataset, name: str, outer: Sequence[str]) -> NDArray[np.float64]:
