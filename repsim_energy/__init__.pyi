@@ -1,5 +1,6 @@
 """Public names and the modules that define them."""
 
+from . import plot as plot
 from . import testing as testing
 from .comparison import compare as compare
 from .data.pictures import image_set_from_files as image_set_from_files
@@ -49,6 +50,7 @@ from .numerics.cka.hsic import unbiased_gram as unbiased_gram
 from .numerics.cka.streaming import StreamingCKA as StreamingCKA
 from .numerics.cka.streaming import cka as cka
 from .numerics.features import flatten_activations as flatten_activations
+from .numerics.patches.description import describe_components as describe_components
 from .numerics.patches.moments import PatchMoments as PatchMoments
 from .numerics.patches.moments import patch_moments as patch_moments
 from .numerics.patches.per_image import average_patches as average_patches

@@ -14,10 +14,12 @@ from repsim_energy.specs import MOST_SEEDS, split_list
 __all__ = [
     "LIST",
     "NUMBERS",
+    "PATCH",
     "SEEDS",
     "WORDS",
     "Words",
     "parse_numbers",
+    "parse_patch",
     "parse_seeds",
     "parse_words",
 ]
@@ -120,6 +122,22 @@ def parse_words(text: str, option: str) -> Words:
     return words
 
 
+def parse_patch(text: str, option: str) -> tuple[int, int]:
+    """Return height and width of a patch in pixels.
+
+    Examples
+    --------
+    >>> parse_patch("3x5", "--patch")
+    (3, 5)
+    """
+    if match := re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text):
+        return int(match[1]), int(match[2])
+    raise UsageError(
+        f"got {option} '{text[:40]}', expected height and width in pixels such as 3x3; the number "
+        "of channels is that of the images"
+    )
+
+
 def _list(text: str, _: str) -> list[str]:
     return split_list(text)
 
@@ -127,4 +145,5 @@ def _list(text: str, _: str) -> list[str]:
 SEEDS = _Text("seeds", parse_seeds)
 NUMBERS = _Text("numbers", parse_numbers)
 WORDS = _Text("words", parse_words)
+PATCH = _Text("patch", parse_patch)
 LIST = _Text("list", _list)

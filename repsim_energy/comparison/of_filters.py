@@ -41,6 +41,7 @@ from repsim_energy.comparison.profiles import (
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
+from repsim_energy.results import component_coords
 from repsim_energy.scheduling.chunks import moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler
 
@@ -102,7 +103,8 @@ class FilterComparison:
         warn_equal_starts(plan, networks)
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
         attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}
-        measured = Measured(variables, self._coords(networks), attributes, failures)
+        coords = self._coords(networks) | component_coords(variables["components"].values)
+        measured = Measured(variables, coords, attributes, failures)
         return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
 
     def _finite_filters(

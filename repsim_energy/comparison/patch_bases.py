@@ -6,19 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.examined import Patch
+from repsim_energy.comparison.plan import Plan
 from repsim_energy.errors import ShapeError
-from repsim_energy.interfaces import (
-    PatchBasis,
-)
+from repsim_energy.interfaces import ImageSet, PatchBasis
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
 
 if TYPE_CHECKING:
     import torch
 
-from repsim_energy.comparison.plan import Plan
-
-__all__ = ["patch_bases"]
+__all__ = ["basis_of_images", "patch_bases"]
 
 
 def patch_bases(
@@ -37,13 +34,25 @@ def patch_bases(
     for data in plan.datasets:
         images = data.train
         if images.image_fingerprint not in bases:
-            _, kh, kw, rows, columns = patch
-            window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
-            basis = moments_of(images.images, window).every(rows, columns).basis()
-            if images.transform is not None:
-                basis = transform_basis(basis, images.transform)
-            bases[images.image_fingerprint] = basis
+            bases[images.image_fingerprint] = basis_of_images(images, patch[1:], moments_of)
     return [bases[data.train.image_fingerprint] for data in plan.datasets]
+
+
+def basis_of_images(
+    images: ImageSet,
+    patch: tuple[int, int, int, int],
+    moments_of: Callable[[torch.Tensor, tuple[int, int]], PatchMoments] = patch_moments,
+) -> PatchBasis:
+    """Return the patch basis of images.
+
+    Parameters
+    ----------
+    patch : (kh, kw, rows, columns), with the dilation of the filters
+    """
+    kh, kw, rows, columns = patch
+    window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
+    basis = moments_of(images.images, window).every(rows, columns).basis()
+    return basis if images.transform is None else transform_basis(basis, images.transform)
 
 
 def _size(patch: Patch) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from repsim_energy.results.accessor import RepsimAccessor
+from repsim_energy.results.component_coords import COMPONENT_COORDS, component_coords
 from repsim_energy.results.files import (
     list_groups,
     open_result,
@@ -16,10 +17,12 @@ from repsim_energy.results.summary import summarize
 from repsim_energy.results.tables import pairs, profiles, runs, table, to_dataframe
 
 __all__ = [
+    "COMPONENT_COORDS",
     "RepsimAccessor",
     "SCHEMA_VERSION",
     "Variable",
     "assemble",
+    "component_coords",
     "list_groups",
     "open_result",
     "pairs",

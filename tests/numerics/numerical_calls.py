@@ -128,6 +128,9 @@ CALLS = {
         rs.patch_autocovariance(lay(LARGE), (2, 2), max_shift=2).values
     ],
     "basis, whitening_filters": _stages,
+    "describe_components": lambda lay: [
+        *rs.describe_components(lay(BANK)).values(),
+    ],
     "energy_profile": lambda lay: [rs.energy_profile(lay(BANK), BASIS)],
     "PatchAutocovariance": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
     "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],
