@@ -32,6 +32,7 @@ COMMANDS = {
     "compare": "compare:compare",
     "train": "train:train",
     "reproduce": "reproduce:reproduce",
+    "report": "report:report",
     "basis": "basis:basis",
     "models": "listing:models",
     "datasets": "listing:datasets",
