@@ -1,5 +1,6 @@
 """Public names and the modules that define them."""
 
+from . import plot as plot
 from . import testing as testing
 from .comparison import compare as compare
 from .data.pictures import image_set_from_files as image_set_from_files

@@ -31,6 +31,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COMMANDS = {
     "compare": "compare:compare",
     "train": "train:train",
+    "plot": "plot:plot",
     "reproduce": "reproduce:reproduce",
     "report": "report:report",
     "basis": "basis:basis",

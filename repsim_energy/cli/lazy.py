@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from repsim_energy.paper import report as report
     from repsim_energy.paper import run as run
     from repsim_energy.paper import setting as setting
+    from repsim_energy.plot import kinds as kinds
+    from repsim_energy.plot import style as style
     from repsim_energy.testing import distribution as distribution
 
 __all__ = [
@@ -26,21 +28,25 @@ __all__ = [
     "distribution",
     "doctor",
     "figures",
+    "kinds",
     "pictures",
     "report",
     "results",
     "run",
     "scheduling",
     "setting",
+    "style",
 ]
 
 _FOLDERS = {
     "distribution": "testing.",
     "figures": "paper.",
+    "kinds": "plot.",
     "pictures": "data.",
     "report": "paper.",
     "run": "paper.",
     "setting": "paper.",
+    "style": "plot.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from repsim_energy.numerics.patches.description import describe_components
@@ -22,9 +23,17 @@ COMPONENT_COORDS = {
 """Name -> long name and unit."""
 
 
-def component_coords(components: ArrayLike) -> dict[str, Variable]:
-    """Return the coordinates that describe (dataset, component, c, kh, kw) components."""
+def component_coords(
+    components: ArrayLike, dims: Sequence[str] = ("dataset", "component")
+) -> dict[str, Variable]:
+    """Return the coordinates that describe components.
+
+    Parameters
+    ----------
+    components : (..., c, kh, kw)
+    dims : names of the leading dimensions
+    """
     return {
-        name: Variable(("dataset", "component"), values, *COMPONENT_COORDS[name])
+        name: Variable(dims, values, *COMPONENT_COORDS[name])
         for name, values in describe_components(components).items()
     }

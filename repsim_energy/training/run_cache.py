@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -33,6 +34,7 @@ __all__ = [
     "keep_run",
     "read_run",
     "run_folder",
+    "stored_tensors",
 ]
 
 Build = Callable[[], nn.Module]
@@ -143,6 +145,27 @@ def read_run(key: str, build: Build) -> Run | None:
         )
         shutil.rmtree(folder, ignore_errors=True)
         return None
+
+
+def stored_tensors(run_id: str) -> dict[str, Tensor] | None:
+    """Return the filters and the history of a run in the cache, by their names in its file.
+
+    Nothing is removed, and the network is not read. ``None`` if there is no such run, or its file
+    is damaged.
+
+    Parameters
+    ----------
+    run_id : the first digits of its key, as results record it
+    """
+    if not run_id.isalnum():
+        return None
+    for folder in cache_path("runs").glob(f"{run_id}*"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, FileError):
+            return _checked(folder, FILES[0])
+    for folder, held in _held.items():
+        if folder.name.startswith(run_id):
+            return load(held[FILES[0]])
+    return None
 
 
 def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build) -> Run:

@@ -1,0 +1,112 @@
+"""Correlation of each profile with the theoretical profile that fits best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from repsim_energy.errors import unknown_name
+from repsim_energy.plot.frames import frame_of, names_of
+from repsim_energy.plot.style import (
+    COLORS,
+    REFERENCE,
+    add_legend,
+    axes_or_new,
+    label_of,
+    set_title,
+    width_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+__all__ = ["fit", "fit_table"]
+
+FIELDS = ("fit_correlation", "fit_steps", "fit_at_bound")
+
+
+def fit_table(result: xr.Dataset) -> pd.DataFrame:
+    """Return a row for each network and stage: correlation, steps, and whether at a bound."""
+    table = frame_of(result, FIELDS[0])
+    keys = ["dataset", "model", "seed", "stage"]
+    for name in FIELDS[1:]:
+        other = frame_of(result, name)
+        table = table.merge(other[[*keys, name]], on=keys, how="left")
+    return table[[*keys, *FIELDS]]
+
+
+def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None) -> Axes:
+    """Draw how well the theoretical profile of a linear CNN describes each network.
+
+    A row is a model. Filled markers are its seeds, the vertical line is their mean, open gray
+    markers are the same networks at initialization. Triangles mark fits whose number of steps is
+    the first or last one searched. On the right is the median number of gradient steps.
+
+    Parameters
+    ----------
+    result : of :func:`compare` with a metric on filters
+    ax : matplotlib axes to draw in; a new figure by default
+    stage : ``init``, ``trained`` or ``change``; by default the stage that was compared
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    UsageError
+        If the result has no fits or not this stage, or matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import repsim_energy as rs
+    >>> result = rs.compare({"a": torch.rand(4, 1, 3, 3)}, torch.rand(20, 1, 8, 8))
+    >>> [text.get_text() for text in rs.plot.fit(result).get_yticklabels()]
+    ['a']
+    """
+    table = fit_table(result)
+    chosen = str(result.attrs.get("stage", "trained") if stage is None else stage)
+    if chosen not in set(table.stage):
+        raise unknown_name("stage", chosen, set(table.stage))
+    compared = table[table.stage == chosen]
+    names = list(dict.fromkeys(names_of(compared)))
+    ax = axes_or_new(ax, (6.2 + width_of(names), 0.32 * len(names) + 1.5))
+    handles = {}
+    for stage_name, color, filled in (("init", REFERENCE, False), (chosen, COLORS[0], True)):
+        rows = table[table.stage == stage_name]
+        if not filled and chosen == "init":
+            continue
+        places = np.array([names.index(name) for name in names_of(rows)], dtype=np.float64)
+        bound = (rows.fit_at_bound == 1).to_numpy()
+        for chosen_rows, marker, note in ((~bound, "o", ""), (bound, "^", " at a bound")):
+            if chosen_rows.any():
+                label = ("initialization" if not filled else chosen) + note
+                handles[label] = ax.plot(
+                    rows.fit_correlation[chosen_rows],
+                    places[chosen_rows],
+                    marker,
+                    color=color,
+                    markerfacecolor=color if filled else "none",
+                    markersize=5,
+                )[0]
+    by_name = compared.groupby(names_of(compared), sort=False)
+    means, steps = by_name.fit_correlation.mean(), by_name.fit_steps.median()
+    for place, name in enumerate(names):
+        ax.plot([means[name]] * 2, [place - 0.3, place + 0.3], color=COLORS[0], linewidth=1.5)
+        if np.isfinite(steps[name]):
+            text = f"{steps[name]:.3g}"
+            ax.text(1.01, place, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7)
+    ax.text(1.01, -0.8, "steps", transform=ax.get_yaxis_transform(), va="center", fontsize=7)
+    ax.set_yticks(range(len(names)), [label_of(name) for name in names], fontsize=8)
+    ax.set(ylim=(len(names) - 0.4, -0.6), xlabel="correlation with the fitted theoretical profile")
+    ax.grid(axis="x", color="#dddddd", linewidth=0.6)
+    ax.set_axisbelow(True)
+    set_title(ax, f"fit of the theory, stage {chosen}", pad=12)
+    add_legend(ax, list(handles.values()), list(handles))
+    if (legend := ax.get_legend()) is not None:
+        legend.set_bbox_to_anchor((1.1, 1.0))
+    return ax

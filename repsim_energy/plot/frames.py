@@ -1,0 +1,86 @@
+"""What all figures read from a result: names of curves, descriptions of components, checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from repsim_energy.errors import UsageError
+from repsim_energy.results import component_coords, to_dataframe
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from numpy.typing import NDArray
+
+__all__ = ["at_labels", "component_images", "component_names", "described", "frame_of", "names_of"]
+
+MIN_NAMED_COHERENCE = 0.5
+"""Coherence from which on the name of a component gives its orientation."""
+
+
+def frame_of(result: xr.Dataset, name: str) -> pd.DataFrame:
+    """Return a variable as a tidy table, with the descriptions of components.
+
+    Dimensions from which one entry was selected are columns, too.
+
+    Raises
+    ------
+    UsageError
+        If the result has no such variable.
+    """
+    if name not in getattr(result, "data_vars", ()):
+        raise UsageError(
+            f"got a {type(result).__name__} without '{name}', expected a result that has it, such "
+            "as one of metric=energy"
+        )
+    return to_dataframe(described(result), name)
+
+
+def described(result: xr.Dataset) -> xr.Dataset:
+    """Return a result whose components are described; earlier ones only store them."""
+    if "components" not in result or "frequency" in result.coords:
+        return result
+    dims = [dim for dim in ("dataset", "component") if dim in result.components.dims]
+    values = result.components.transpose(*dims, "c", "kh", "kw").values
+    coords = component_coords(values, dims)
+    return result.assign_coords({name: one.as_xarray() for name, one in coords.items()})
+
+
+def at_labels(values: xr.DataArray, **labels: object) -> xr.DataArray:
+    """Select labels along the dimensions that a variable has; others were selected before."""
+    return values.sel({dim: label for dim, label in labels.items() if dim in values.dims})
+
+
+def names_of(frame: pd.DataFrame) -> pd.Series:
+    """Return the name of each row's curve: its model, with its data set if there are several."""
+    names = frame["model"].astype(str)
+    if frame["dataset"].nunique() > 1:
+        names = names + " on " + frame["dataset"].astype(str)
+    return names
+
+
+def component_names(components: pd.DataFrame) -> list[str]:
+    """Return a short name of each component, such as ``2: 0.17 90° gray``.
+
+    It has the number, the mean spatial frequency in cycles per pixel, the orientation if there is
+    a clear one, and whether most of the energy is gray or color.
+    """
+    names = []
+    for row in components.itertuples():
+        clear = row.coherence >= MIN_NAMED_COHERENCE
+        parts = [f"{row.component}: {row.frequency:.2f}"]
+        parts += [f"{round(row.orientation) % 180}°"] if clear else []
+        if row.chromatic_share == row.chromatic_share:
+            parts.append("color" if row.chromatic_share > 0.5 else "gray")
+        names.append(" ".join(parts))
+    return names
+
+
+def component_images(result: xr.Dataset, dataset: str) -> NDArray[np.float64]:
+    """Return the components (component, c, kh, kw) of a data set."""
+    order = ("component", "c", "kh", "kw")
+    one = at_labels(result.components, dataset=dataset)
+    images: NDArray[np.float64] = one.transpose(*order).values
+    return images

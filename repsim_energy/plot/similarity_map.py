@@ -1,0 +1,185 @@
+"""Similarities as a labeled heat map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from repsim_energy.errors import unknown_name
+from repsim_energy.plot.style import axes_or_new, label_of, set_title, width_of
+from repsim_energy.results import table as table_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+__all__ = ["similarity", "similarity_table"]
+
+Order = Literal["given", "cluster"]
+
+MAX_NUMBERS = 40
+"""Rows of a heat map with numbers in its cells."""
+
+MAX_NOISE = 0.2
+"""Negative similarity up to which the colors are those of a scale that begins at zero."""
+
+MAX_SPREADS = 8
+"""Rows of a heat map with standard deviations in its cells."""
+
+STATISTICS = {"mean": "mean", "std": "std", "n": "n", "null_low": "low", "null_high": "high"}
+"""Column of the table -> statistic of :func:`repsim_energy.table`."""
+
+
+def similarity_table(result: xr.Dataset) -> pd.DataFrame:
+    """Return a row for each cell of :func:`similarity`.
+
+    ``in_null`` is 1 if the mean lies within the null interval, 0 if not, NaN without an interval.
+    """
+    columns = {}
+    for name, statistic in STATISTICS.items():
+        columns[name] = table_of(result, statistic).stack(future_stack=True)  # type: ignore[arg-type]
+    frame = pd.DataFrame(columns)
+    frame.index = frame.index.set_names(["group", "group_ref"])
+    frame = frame.reset_index()
+    inside = frame["mean"].between(frame.null_low, frame.null_high).astype(float)
+    defined = frame[["mean", "null_low", "null_high"]].notna().all(axis=1)
+    return frame.assign(in_null=inside.where(defined))
+
+
+def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "given") -> Axes:
+    """Draw the similarities between models as a heat map with its values written in.
+
+    A cell is the mean over pairs of seeds, with their standard deviation below it up to 8 rows.
+    Values within the null interval, which say no more than those of unrelated networks, are in
+    parentheses, and the color bar marks the mean null interval. Cells without a pair are hatched.
+
+    Parameters
+    ----------
+    result : of :func:`compare`, of any metric
+    ax : matplotlib axes to draw in; a new figure by default
+    order : ``given``, or ``cluster``: similar models beside each other (average linkage)
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    UsageError
+        If there are no similarities, for another order, or if matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import repsim_energy as rs
+    >>> result = rs.compare({"a": torch.rand(4, 1, 2, 2)}, torch.rand(20, 1, 6, 6))
+    >>> [text.get_text() for text in rs.plot.similarity(result).get_yticklabels()]
+    ['a']
+    """
+    if order not in get_args(Order):
+        raise unknown_name("order", str(order), get_args(Order))
+    frame = similarity_table(result)
+    labels = list(dict.fromkeys(frame.group))
+    cells = {
+        name: frame[name].to_numpy(dtype=np.float64).reshape(len(labels), len(labels))
+        for name in ("mean", "std", "null_low", "null_high", "in_null")
+    }
+    distance = result.attrs.get("direction") == "distance"
+    if order == "cluster":
+        places = _clustered(cells["mean"], distance)
+        cells = {name: values[np.ix_(places, places)] for name, values in cells.items()}
+        labels = [labels[place] for place in places]
+    side = max(3.2, (0.62 if len(labels) <= MAX_SPREADS else 0.36) * len(labels))
+    ax = axes_or_new(ax, (side + width_of(labels) + 2, side + 0.9 * width_of(labels) + 0.8))
+    image = _draw_cells(ax, cells["mean"], cells["null_low"], distance)
+    shown = [label_of(label) for label in labels]
+    small = max(4.0, 9.0 - len(labels) / 8)
+    ax.set_xticks(range(len(shown)), shown, rotation=60, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(shown)), shown)
+    ax.tick_params(labelsize=small)
+    if len(labels) <= MAX_NUMBERS:
+        _write_numbers(ax, image, cells, small)
+    metric = result.attrs.get("metric", "similarity")
+    bar = ax.figure.colorbar(image, ax=ax, label=label_of(metric), shrink=0.7)
+    _mark_null(bar.ax, cells["null_low"], cells["null_high"])
+    datasets = ", ".join(map(str, np.atleast_1d(result["dataset"].values)))
+    stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
+    set_title(ax, f"{metric} on {datasets}{stage}")
+    return ax
+
+
+def _mark_null(bar: Axes, lows: NDArray[np.float64], highs: NDArray[np.float64]) -> None:
+    """Mark the mean null interval beside the color bar."""
+    defined = np.isfinite(lows) & np.isfinite(highs)
+    if not defined.any():
+        return
+    low, high = lows[defined].mean(), highs[defined].mean()
+    place = bar.get_yaxis_transform()
+    bar.plot(
+        [-0.15, -0.15], [low, high], color="black", linewidth=2, transform=place, clip_on=False
+    )
+    bar.text(
+        -0.3,
+        (low + high) / 2,
+        "null interval",
+        rotation=90,
+        ha="right",
+        va="center",
+        fontsize=7,
+        transform=place,
+    )
+
+
+def _clustered(means: NDArray[np.float64], distance: bool) -> list[int]:
+    """Return the order of rows in which similar ones are neighbors."""
+    from scipy.cluster.hierarchy import average, leaves_list, optimal_leaf_ordering
+    from scipy.spatial.distance import squareform
+
+    if len(means) < 3:
+        return list(range(len(means)))
+    off = ~np.eye(len(means), dtype=bool)
+    known = means[off & np.isfinite(means)]
+    largest = known.max() if known.size else 1.0
+    apart = means if distance else largest - means
+    worst = np.nanmax(apart[off], initial=0.0)
+    apart = np.where(np.isfinite(apart), apart, worst)
+    condensed = squareform(np.where(off, (apart + apart.T) / 2, 0.0), checks=False)
+    return [int(p) for p in leaves_list(optimal_leaf_ordering(average(condensed), condensed))]
+
+
+def _draw_cells(
+    ax: Axes, means: NDArray[np.float64], nulls: NDArray[np.float64], distance: bool
+) -> Any:
+    """Draw the cells on a scale that includes the null interval; those without a value hatched."""
+    known = [float(v) for values in (means, nulls) for v in values[np.isfinite(values)]]
+    lowest, highest = min(known, default=0.0), max(known, default=1.0)
+    color, low, high = "cividis", min(0.0, lowest), max(1.0, highest)
+    if distance:
+        color, high = "cividis_r", highest if highest > 0 else 1.0
+    elif lowest < -MAX_NOISE:
+        color, high = "RdBu_r", max(1.0, -lowest, highest)
+        low = -high
+    ax.patch.set(hatch="////", facecolor="white", edgecolor="#bbbbbb")
+    return ax.imshow(means, aspect="equal", cmap=color, vmin=low, vmax=high)
+
+
+def _write_numbers(
+    ax: Axes, image: Any, cells: dict[str, NDArray[np.float64]], size: float
+) -> None:
+    """Write the value into each cell, in parentheses if it is within the null interval."""
+    spreads = len(cells["mean"]) <= MAX_SPREADS
+    digits = 3 if spreads else 2
+    for (i, j), value in np.ndenumerate(cells["mean"]):
+        if not np.isfinite(value):
+            continue
+        text = f"{value:.{digits}f}"
+        if cells["in_null"][i, j] == 1:
+            text = f"({text})"
+        if spreads and np.isfinite(cells["std"][i, j]):
+            text += f"\n±{cells['std'][i, j]:.3f}"
+        brightness = float(np.dot(image.to_rgba(value)[:3], (0.2126, 0.7152, 0.0722)))
+        color = "white" if brightness < 0.45 else "black"
+        ax.text(j, i, text, ha="center", va="center", fontsize=size - 1, color=color)

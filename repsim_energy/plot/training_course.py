@@ -1,0 +1,155 @@
+"""Course of training: energy along each component, and accuracy on the test images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_energy.errors import UsageError
+from repsim_energy.plot.frames import frame_of, names_of
+from repsim_energy.plot.runs import stored_runs
+from repsim_energy.plot.style import COLORS, axes_or_new, label_of, panels, set_title
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+__all__ = ["trajectory", "trajectory_table"]
+
+COLUMNS = 4
+"""Panels in a row."""
+
+KEYS = ["dataset", "model", "seed", "step"]
+
+
+def trajectory_table(result: xr.Dataset) -> pd.DataFrame:
+    """Return the course of training, one number a row.
+
+    ``quantity`` is ``energy`` (with its ``component``), ``test_loss`` or ``test_accuracy``. The
+    latter two are those of evaluations during training (``recipe=...:evaluations=``), read from the
+    run cache if the runs are in it.
+    """
+    energy = frame_of(result, "snapshot_energy")
+    steps = frame_of(result, "snapshot_step")
+    on = ["dataset", "model", "seed", "snapshot"]
+    energy = energy.merge(steps[[*on, "snapshot_step"]], on=on)
+    energy = energy.rename(columns={"snapshot_step": "step", "snapshot_energy": "value"})
+    frames = [energy.assign(quantity="energy")[[*KEYS, "quantity", "component", "value"]]]
+    for run in stored_runs(result):
+        if len(run.tensors.get("evaluation_steps", ())) == 0:
+            continue
+        measured = run.tensors["evaluations"].double().numpy()
+        for column, quantity in enumerate(("test_loss", "test_accuracy")):
+            rows = {
+                "dataset": run.dataset,
+                "model": run.model,
+                "seed": run.seed,
+                "step": run.tensors["evaluation_steps"].numpy(),
+                "quantity": quantity,
+                "component": np.nan,
+                "value": measured[:, column],
+            }
+            frames.append(pd.DataFrame(rows))
+    return pd.concat(frames, ignore_index=True)
+
+
+def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw the energy along each component during training, a panel for each model.
+
+    A line is a component, the mean over seeds at the snapshots of the training, from dark (most
+    variance) to light (least). Energies are those of the stage that was compared. Where the
+    training was evaluated, and its run is in the cache of this machine, a line with crosses is the
+    accuracy on the test images, on the right axis.
+
+    Parameters
+    ----------
+    result : of :func:`compare` with a metric on filters and networks that were trained by it
+    ax : matplotlib axes to draw in; a new figure by default
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Its ``child_axes`` are the panels.
+
+    Raises
+    ------
+    UsageError
+        If the result has no snapshots, or matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import repsim_energy as rs
+    >>> recipe = rs.Recipe(steps=4, batch=10, snapshots=3)
+    >>> result = rs.compare("linear_cnn:filters=4", "deadleaves:count=60", recipe=recipe, seeds=1)
+    >>> panel = rs.plot.trajectory(result).child_axes[0]
+    >>> [int(step) for step in panel.lines[0].get_xdata()]
+    [1, 2, 4]
+    """
+    table = trajectory_table(result)
+    energy = table[table.quantity == "energy"]
+    if not len(energy):
+        raise UsageError(
+            "the result has no snapshots of a training, expected networks that were trained with "
+            "snapshots (recipe=quick:snapshots=12)"
+        )
+    curves = list(energy.groupby(names_of(energy), sort=False))
+    accuracy = table[table.quantity == "test_accuracy"]
+    columns, rows = min(COLUMNS, len(curves)), -(-len(curves) // COLUMNS)
+    ax = axes_or_new(ax, (3.0 * columns + 1.6, 2.3 * rows + 0.9))
+    places = panels(ax, len(curves), COLUMNS, gaps=(0.3 if len(accuracy) else 0.2, 0.4))
+    for number, (place, (name, one)) in enumerate(zip(places, curves, strict=True)):
+        _draw_energy(place, one)
+        if len(accuracy):
+            of_model = accuracy[names_of(accuracy) == name] if len(curves) > 1 else accuracy
+            _draw_accuracy(place, of_model, last=number % COLUMNS == columns - 1)
+        place.set_title(label_of(name), fontsize=8, pad=3)
+        if number % COLUMNS == 0:
+            place.set_ylabel("energy (weight units)", fontsize=8)
+        if number + COLUMNS >= len(curves):
+            place.set_xlabel("gradient step", fontsize=8)
+    _add_bar(ax, energy)
+    stage = result.attrs.get("stage", "")
+    set_title(ax, f"energy during training, stage {stage}", pad=20)
+    return ax
+
+
+def _draw_energy(place: Axes, rows: pd.DataFrame) -> None:
+    import matplotlib
+
+    colors = matplotlib.colormaps["viridis"]
+    largest = max(1, int(rows.component.max()))
+    means = rows.groupby(["component", "step"]).value.mean().unstack("step")
+    for component, values in means.iterrows():
+        color = colors(0.95 * float(component) / largest)
+        place.plot(values.index, values, color=color, linewidth=1)
+    if means.shape[1] > 1:
+        place.set_xscale("symlog", linthresh=1)  # snapshots are spaced by factors, from step 0
+        place.set_xlim(0, means.columns.max() * 1.1)
+    place.set_ylim(bottom=0)
+    place.tick_params(labelsize=7)
+
+
+def _draw_accuracy(place: Axes, rows: pd.DataFrame, *, last: bool) -> None:
+    """Draw the mean accuracy on the test images on an axis of its own on the right."""
+    right = place.inset_axes((0, 0, 1, 1), sharex=place, facecolor="none")
+    right.yaxis.tick_right()
+    right.yaxis.set_label_position("right")
+    right.xaxis.set_visible(False)
+    means = rows.groupby("step").value.mean()
+    right.plot(means.index, means, color=COLORS[1], linewidth=1.2, marker="x", markersize=4)
+    right.set_ylim(0, 1)
+    right.tick_params(labelsize=7, colors=COLORS[1])
+    if last:
+        right.set_ylabel("test accuracy", fontsize=8, color=COLORS[1])
+
+
+def _add_bar(ax: Axes, rows: pd.DataFrame) -> Any:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    largest = max(1, int(rows.component.max()))
+    scale = ScalarMappable(Normalize(0, largest / 0.95), "viridis")
+    figure: Any = ax.figure
+    return figure.colorbar(scale, ax=ax, label="component", shrink=0.8, pad=0.09)
