@@ -186,6 +186,10 @@ FACTS = {
 }
 
 
+NOT_IN_VERSION_1 = {"fit_profile"}
+"""Variables that were added later, and that version 1 has no numbers of."""
+
+
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.InitializationWarning")
 @pytest.mark.parametrize("metric", FACTS)
 def test_a_file_of_version_1_is_read_in_the_form_of_version_2(metric, tmp_path):
@@ -208,7 +212,7 @@ def test_a_file_of_version_1_is_read_in_the_form_of_version_2(metric, tmp_path):
             assert ",".join(new[name].values) == old.attrs[name]
             assert {len(text) for text in new[name].values} == {length}
     assert set(new.attrs) == set(today.attrs)
-    assert set(new.variables) == set(today.variables)
+    assert set(new.variables) == set(today.variables) - NOT_IN_VERSION_1
     for name in set(new.coords) - set(old.coords):
         assert new[name].dims == today[name].dims
         assert new[name].dtype.kind == today[name].dtype.kind

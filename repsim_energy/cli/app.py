@@ -30,6 +30,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 COMMANDS = {
     "compare": "compare:compare",
+    "show": "show:show",
     "train": "train:train",
     "plot": "plot:plot",
     "reproduce": "reproduce:reproduce",

@@ -9,6 +9,7 @@ from repsim_energy.comparison.activations import FIRST
 from repsim_energy.comparison.given import DatasetLike, ModelLike
 from repsim_energy.comparison.given_metric import as_metric, record_of
 from repsim_energy.comparison.measured import Measured
+from repsim_energy.comparison.model_options import option_coords
 from repsim_energy.comparison.networks import SILENT, train_networks
 from repsim_energy.comparison.of_activations import ActivationComparison
 from repsim_energy.comparison.of_filters import FilterComparison
@@ -189,4 +190,5 @@ def _result(
         *(origin for spec in plan.models for origin in spec.origins),
         *(origin for data in plan.datasets for origin in data.origins),
     ]
-    return assemble(measured.variables, measured.coords, configuration, attributes, *origins)
+    coords = {**measured.coords, **option_coords(plan, measured)}
+    return assemble(measured.variables, coords, configuration, attributes, *origins)

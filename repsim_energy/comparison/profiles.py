@@ -180,6 +180,7 @@ def _fit_variables(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Vari
         "at_bound": "1 where the best step is the first or last one searched",
     }
     found = np.full((len(meanings), *energy.shape[:-1]), np.nan)
+    curves = np.full_like(energy, np.nan)
     for d, basis in enumerate(bases):
         profiles = energy[d][..., : len(basis.eigenvalues)]
         varies = np.isfinite(profiles).all(-1)
@@ -187,10 +188,16 @@ def _fit_variables(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Vari
         if varies.any():
             fits = fit_profiles(profiles[varies], basis.eigenvalues.numpy())
             found[:, d, varies] = [[getattr(fit, field) for fit in fits] for field in meanings]
-    return {
-        f"fit_{field}": Variable((*NETWORK_DIMS, "stage"), values, meanings[field])
+            largest = profiles[varies].max(-1, keepdims=True)
+            best = largest * np.stack([fit.profile for fit in fits])
+            curves[d][varies] = _padded(best, energy.shape[-1])
+    dims = (*NETWORK_DIMS, "stage")
+    numbers = {
+        f"fit_{field}": Variable(dims, values, meanings[field])
         for field, values in zip(meanings, found, strict=True)
     }
+    curve = "best theoretical profile, scaled to the largest value of the measured one"
+    return {**numbers, "fit_profile": Variable((*dims, "component"), curves, curve, "weight units")}
 
 
 def warn_near_initialization(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from repsim_energy.versions import Origin
@@ -119,6 +119,7 @@ class ModelSpec:
     origins : of the plugin that offers it, then of those whose architectures its options name
     answer : entry of the network's output that is trained, if it returns several
     spec : name and options as typed; empty for Python objects
+    options : values of all options, with defaults; empty for Python objects
     """
 
     label: str
@@ -127,3 +128,4 @@ class ModelSpec:
     origins: tuple[Origin, ...] = ()
     answer: str = ""
     spec: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)

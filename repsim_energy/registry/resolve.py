@@ -88,7 +88,8 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
     }
     named = [value for value in bound.values() if isinstance(value, _Named)]
     origins = (entry.plugin.origin, *(value.origin for value in named))
-    return ModelSpec(label, partial(_built, entry, name, bound), identity, origins)
+    build = partial(_built, entry, name, bound)
+    return ModelSpec(label, build, identity, origins, options=bound)
 
 
 def _built(

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from repsim_energy.results.accessor import RepsimAccessor
 from repsim_energy.results.component_coords import COMPONENT_COORDS, component_coords
-from repsim_energy.results.files import open_result, save_result, save_results, to_json
+from repsim_energy.results.files import (
+    list_groups,
+    open_result,
+    plain,
+    save_result,
+    save_results,
+    to_json,
+)
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable, assemble
 from repsim_energy.results.summary import summarize
-from repsim_energy.results.tables import pairs, profiles, table, to_dataframe
+from repsim_energy.results.tables import pairs, profiles, runs, table, to_dataframe
 
 __all__ = [
     "COMPONENT_COORDS",
@@ -16,9 +23,12 @@ __all__ = [
     "Variable",
     "assemble",
     "component_coords",
+    "list_groups",
     "open_result",
     "pairs",
+    "plain",
     "profiles",
+    "runs",
     "save_result",
     "save_results",
     "summarize",

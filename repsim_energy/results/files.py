@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from repsim_energy.results.schema import SCHEMA_VERSION
 from repsim_energy.results.version1 import from_version_1
 from repsim_energy.storage import atomic_path, check_writable
 
-__all__ = ["open_result", "save_result", "save_results", "to_json"]
+__all__ = ["list_groups", "open_result", "plain", "save_result", "save_results", "to_json"]
 
 SEAL = b"\nrepsim-energy sha256 "
 """Separates the netCDF4 content of a file from the SHA-256 of that content.
@@ -153,22 +154,13 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     [('dataset', 1), ('model', 1), ('seed', 1), ('stage', 3), ('component', 4)]
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
-    try:
-        with netCDF4.Dataset("results.nc", memory=_unsealed(path)) as file:
-            store = NetCDF4DataStore(_place(file, path, group))  # type: ignore[no-untyped-call]
-            result = xr.open_dataset(store).load()
+    with _opened(path) as file:
+        store = NetCDF4DataStore(_place(file, path, group))  # type: ignore[no-untyped-call]
+        result = xr.open_dataset(store).load()
         version = result.attrs.get("schema_version")
         known = isinstance(version, int | np.integer) and version <= SCHEMA_VERSION
         if known and version == 1:
             result = from_version_1(result)
-    except RepsimError:
-        raise
-    except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy
-        raise FileError(
-            f"'{path}' cannot be read as netCDF4 ({reason_of(error)}); make it anew"
-        ) from error
     if not known:
         raise FileError(
             f"'{path}' has schema version {version}, expected up to {SCHEMA_VERSION} of a "
@@ -177,11 +169,43 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     return result
 
 
+def list_groups(path: str | Path) -> list[str]:
+    """Return the names of the results in a file, none for a file of one result without a name.
+
+    Raises
+    ------
+    UsageError, FileError
+        As :func:`open_result`.
+    """
+    with _opened(Path(path)) as file:
+        return list(file.groups) if _holds_groups(file) else []
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[netCDF4.Dataset]:
+    """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
+    if not path.is_file():
+        raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
+    try:
+        with netCDF4.Dataset("results.nc", memory=_unsealed(path)) as file:
+            yield file
+    except RepsimError:
+        raise
+    except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy
+        raise FileError(
+            f"'{path}' cannot be read as netCDF4 ({reason_of(error)}); make it anew"
+        ) from error
+
+
+def _holds_groups(file: netCDF4.Dataset) -> bool:
+    groups = list(file.groups)
+    return bool(groups) and "schema_version" in file.groups[groups[0]].ncattrs()
+
+
 def _place(file: netCDF4.Dataset, path: Path, group: str | None) -> netCDF4.Dataset:
     """Return the root or the group that holds a result."""
     groups = list(file.groups)
-    ours = bool(groups) and "schema_version" in file.groups[groups[0]].ncattrs()
-    if ours and group not in groups:
+    if _holds_groups(file) and group not in groups:
         raise UsageError(
             f"'{path}' holds several results, got group {group!r}, expected one of "
             f"{', '.join(groups)}"
@@ -212,16 +236,17 @@ def _unsealed(path: Path) -> bytes:
 
 def to_json(result: xr.Dataset) -> str:
     """Return a result as JSON text, with null for undefined and infinite numbers."""
-    return json.dumps(_plain(result.to_dict()), indent=1)
+    return json.dumps(plain(result.to_dict()), indent=1)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value of lists and mappings as JSON knows it; undefined numbers become ``None``."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -69,7 +69,12 @@ def _networks(result: xr.Dataset) -> xr.DataArray | None:
     if "seed" in known.dims:  # a given network without any number exists once
         first = xr.DataArray(np.arange(known.sizes["seed"]) == 0, dims="seed")
         known = known | (first & ~known.any("seed"))
-    return known | ~result.given.astype(bool) if "given" in result else known
+    return known | _trained_here(result)
+
+
+def _trained_here(result: xr.Dataset) -> xr.DataArray:
+    """Return which models are trained here. Results of early versions do not say so: none."""
+    return result.given == 0 if "given" in result else xr.DataArray(False)
 
 
 def _layers(result: xr.Dataset) -> xr.DataArray | None:
@@ -85,7 +90,7 @@ def _stages(result: xr.Dataset) -> xr.DataArray | None:
     if "energy" not in result or "stage" not in result.energy.dims:
         return None
     known = _any(result.energy.notnull(), (*NETWORK, "stage"))
-    return known | ~known.any("stage")
+    return known | ~known.any("stage") | _trained_here(result)
 
 
 def _any(mask: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:

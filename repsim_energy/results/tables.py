@@ -13,12 +13,18 @@ from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.results.present import existing
 from repsim_energy.results.summary import ENDS, check_pairs, naming_dims, summarize
 
-__all__ = ["pairs", "profiles", "table", "to_dataframe"]
+__all__ = ["pairs", "profiles", "runs", "table", "to_dataframe"]
 
 Statistic = Literal["mean", "std", "n", "low", "high"]
 
 IN_SUMMARY = {"std": "spread", "low": "null_low", "high": "null_high"}
 """Statistic -> its name in a summary, where they differ."""
+
+RUN_VARIABLES = (
+    *("steps", "train_accuracy", "test_accuracy", "init_similarity", "fit_correlation"),
+    *("fit_steps", "fit_at_bound", "run_id"),
+)
+"""Variables of each network, in the order of their columns."""
 
 SIDES = ("dataset", "model", "seed", "layer")
 """Dimensions that name one side of a pair."""
@@ -108,7 +114,7 @@ def pairs(result: xr.Dataset) -> pd.DataFrame:
     whole = result[["similarity", *(name for name in ENDS if name in result)]]
     for dim in SIDES:
         for side in (dim, f"{dim}_ref"):
-            if side in whole.coords and side not in whole.dims:
+            if side in whole.coords and whole.coords[side].ndim == 0:
                 whole = whole.expand_dims(side)
     dims = [dim for dim in SIDES if dim in whole.similarity.dims]
     refs = [f"{dim}_ref" for dim in dims]
@@ -185,6 +191,25 @@ def profiles(
         frame = frame.merge(variance, on=keys, how="left")
     columns = ["dataset", "model", "seed", "stage", "component", "energy", "eigenvalue"]
     return frame[[name for name in columns if name in frame]]
+
+
+def runs(result: xr.Dataset) -> pd.DataFrame:
+    """Return accuracies, steps and fits of all networks, one network a row.
+
+    Numbers that belong to a stage are those of the stage that was compared.
+    """
+    names = [name for name in RUN_VARIABLES if name in result]
+    if not names:
+        raise UsageError("got a result without 'steps', expected a result of compare")
+    frame = None
+    for name in names:
+        values = to_dataframe(result, name)
+        if "stage" in result[name].dims:
+            values = values[values["stage"] == result.attrs["stage"]]
+        keys = [dim for dim in SIDES if dim in values]
+        values = values[[*keys, name]]
+        frame = values if frame is None else frame.merge(values, on=keys, how="left")
+    return frame
 
 
 def to_dataframe(result: xr.Dataset, name: str) -> pd.DataFrame:

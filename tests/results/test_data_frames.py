@@ -2,7 +2,9 @@
 
 import importlib.util
 import itertools
+import re
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,6 +189,24 @@ def test_the_functions_are_methods_of_a_result(result, tmp_path):
     assert ours.profiles("init").equals(rs.profiles(result, "init"))
     assert ours.to_dataframe("run_id").equals(rs.to_dataframe(result, "run_id"))
     assert ours.summary().identical(rs.summarize(result))
+
+
+def test_the_mean_over_the_array_counts_each_network_with_itself(result):
+    run = {"dataset": "noise", "dataset_ref": "noise", "model": "run", "model_ref": "run"}
+    everything = float(result.similarity.sel(run).mean(["seed", "seed_ref"]))
+    pairs = rs.table(result).loc["noise run", "noise run"]
+    np.testing.assert_allclose(everything, (3 * 1 + 6 * pairs) / 9, rtol=1e-12)
+
+
+def test_the_page_on_reading_a_result_runs(result, tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "read-a-result.md"
+    code = "\n".join(
+        re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    )
+    rs.save_result(result.isel(dataset=[0], dataset_ref=[0]), tmp_path / "result.nc")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102 (the page is ours)
+    assert "model_ref" in capsys.readouterr().out
 
 
 def test_figures_without_matplotlib_are_an_error_that_says_what_to_install(result, monkeypatch):
