@@ -70,6 +70,7 @@ from .progress import Progress as Progress
 from .progress import Reporter as Reporter
 from .registry import Registry as Registry
 from .registry import load_registry as load_registry
+from .report import write_report as write_report
 from .results import Variable as Variable
 from .results import open_result as open_result
 from .results import pairs as pairs

@@ -34,6 +34,7 @@ COMMANDS = {
     "train": "train:train",
     "plot": "plot:plot",
     "reproduce": "reproduce:reproduce",
+    "report": "report:report",
     "basis": "basis:basis",
     "models": "listing:models",
     "datasets": "listing:datasets",

@@ -1,0 +1,37 @@
+"""``repsim report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+import repsim_energy as rs
+from repsim_energy.errors import visible
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument(
+    "results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULT.nc..."
+)
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="The page to write.",
+)
+def report(results: tuple[Path, ...], output: Path) -> None:
+    """Write results as one HTML page that needs no network and no other file.
+
+    The page says what was compared and how, with similarities and their null intervals, energy
+    profiles, runs, and the commands that make all of it again.
+
+    Example: repsim report result.nc -o report.html
+    """
+    rs.write_report(results, output)
+    size = output.stat().st_size / 1e6
+    click.echo(f"{visible(str(output))}: {size:.2f} MB")
