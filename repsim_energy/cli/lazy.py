@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from repsim_energy import doctor as doctor
     from repsim_energy import results as results
     from repsim_energy import scheduling as scheduling
-    from repsim_energy.data import pictures as pictures
     from repsim_energy.paper import figures as figures
     from repsim_energy.paper import report as report
     from repsim_energy.paper import run as run
@@ -26,7 +25,6 @@ __all__ = [
     "distribution",
     "doctor",
     "figures",
-    "pictures",
     "report",
     "results",
     "run",
@@ -37,7 +35,6 @@ __all__ = [
 _FOLDERS = {
     "distribution": "testing.",
     "figures": "paper.",
-    "pictures": "data.",
     "report": "paper.",
     "run": "paper.",
     "setting": "paper.",

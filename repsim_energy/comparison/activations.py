@@ -115,6 +115,7 @@ def observe(
     *,
     through: bool = False,
     answer: str = "",
+    on_images: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Show images to a network in evaluation mode and hand on what its layers answer.
 
@@ -130,6 +131,7 @@ def observe(
     through : show images to the whole network, which finds layers that are used again later;
         otherwise the network is left as soon as all layers have answered
     answer : the entry of the network's own answer to take, where it answers several tensors
+    on_images : called with the number of images of each batch that was shown
 
     Raises
     ------
@@ -171,6 +173,7 @@ def observe(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
                     "that images pass through; name another one with layers="
                 )
+            on_images(rows)
 
 
 @contextlib.contextmanager

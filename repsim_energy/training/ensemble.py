@@ -7,7 +7,7 @@ take their steps together, each with its own images in its own order; nothing pa
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,7 @@ def train_together(
     seeds: Sequence[int],
     device: torch.device,
     norms: Sequence[Norm | None] = (),
+    on_step: Callable[[], None] = lambda: None,
 ) -> list[History | TrainingError]:
     """Train networks in place and return the history of each, or why it has none.
 
@@ -59,6 +60,7 @@ def train_together(
     modules : of one architecture, a seed each
     layer : the name of the first layer, whose filters are kept along the way
     norms : for each network the batch norm that follows it, whose factors are kept too
+    on_step : called after each step of all networks
 
     Raises
     ------
@@ -84,6 +86,7 @@ def train_together(
             inputs = as_input(pixels[batch.flatten()], normalization, modules[0])
             size = recipe.step_size(done, records[0].total)
             losses, hits = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
+            on_step()
             for i in range(len(seeds)):
                 if i in outcomes:
                     continue
