@@ -68,6 +68,7 @@ from .numerics.profiles.theory import theoretical_profile as theoretical_profile
 from .numerics.profiles.theory import whitening_filters as whitening_filters
 from .progress import Progress as Progress
 from .progress import Reporter as Reporter
+from .progress import Work as Work
 from .registry import Registry as Registry
 from .registry import load_registry as load_registry
 from .report import write_report as write_report

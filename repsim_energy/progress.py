@@ -1,10 +1,25 @@
-"""Progress of a comparison, and the interface that receives it."""
+"""Progress of the work of this process, and the interface that receives it.
+
+Whatever takes long reports itself with :func:`working`, and does not know who listens. Commands and
+``rs.compare`` set the listener with :func:`reporting`. It is stored in a context variable, so other
+threads and processes report nothing unless they set one themselves.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["Progress", "Reporter"]
+__all__ = ["Progress", "Reporter", "Work", "reporting", "working"]
+
+MIN_REPORT_SECONDS = 0.1
+"""Minimum time between two reports of one piece of work, apart from its first and last."""
+
+Advance = Callable[[float], None]
+"""Called with the number of units done since the last call."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,34 @@ class Progress:
     steps: int
 
 
+@dataclass(frozen=True)
+class Work:
+    """Progress of one piece of work, such as reading the images of a folder.
+
+    Parameters
+    ----------
+    label : what is done, such as ``reading images of photos``. It identifies the piece while it
+        lasts; a later piece may have the same label
+    done : number of units that are done, 0 in the first report
+    total : number of units, or ``None`` if it is not known
+    unit : what is counted, in the plural: ``images``, ``bytes``, ``steps``
+    ended : whether this is the last report of the piece. ``done`` is below ``total`` then if it
+        failed or ended early
+
+    Examples
+    --------
+    >>> work = Work("reading images of photos", done=1200, total=60000, unit="images")
+    >>> work.done / work.total, work.ended
+    (0.02, False)
+    """
+
+    label: str
+    done: int
+    total: int | None
+    unit: str
+    ended: bool = False
+
+
 class Reporter:
     """Receiver of the progress of a comparison.
 
@@ -42,14 +85,24 @@ class Reporter:
     >>> class Lines(Reporter):
     ...     def progress(self, progress):
     ...         print(progress.label, progress.step)
+    ...
+    ...     def work(self, work):
+    ...         print(f"{work.label}: {work.done} of {work.total} {work.unit}")
     >>> Lines().progress(Progress("vgg11 seed 0", 1, 2, 60, 60))
     vgg11 seed 0 60
+    >>> Lines().work(Work("reading images of photos", 1200, 60000, "images"))
+    reading images of photos: 1200 of 60000 images
     """
 
     @property
     def hears_announcements(self) -> bool:
         """True if a subclass overrides ``announce``; otherwise no duration is estimated."""
         return type(self).announce is not Reporter.announce
+
+    @property
+    def hears_work(self) -> bool:
+        """True if a subclass overrides ``work``; otherwise pieces of work report nothing."""
+        return type(self).work is not Reporter.work
 
     def announce(self, text: str) -> None:
         """Receive the estimated duration of many trainings, before they start.
@@ -68,3 +121,89 @@ class Reporter:
         ----------
         progress : steps so far and in all
         """
+
+    def work(self, work: Work) -> None:
+        """Receive the progress of any other piece of work of this process.
+
+        It is called when the piece begins, at most ten times a second while it lasts, and when it
+        ends. Pieces can contain others.
+
+        Parameters
+        ----------
+        work : units so far and in all
+        """
+
+
+_reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+
+
+@contextmanager
+def reporting(reporter: Reporter) -> Iterator[None]:
+    """Let a reporter receive all pieces of work inside the ``with`` block.
+
+    One that does not override ``work`` changes nothing, so that an outer reporter still receives
+    them.
+    """
+    token = _reporter.set(reporter if reporter.hears_work else _reporter.get())
+    try:
+        yield
+    finally:
+        _reporter.reset(token)
+
+
+@contextmanager
+def working(label: str, total: int | None, unit: str) -> Iterator[Advance]:
+    """Report a piece of work to the reporter of this context; yield a function that advances it.
+
+    Parameters
+    ----------
+    label, total, unit : as of :class:`Work`
+
+    Examples
+    --------
+    >>> class Lines(Reporter):
+    ...     def work(self, work):
+    ...         print(work.done, work.total, work.unit, work.ended)
+    >>> with reporting(Lines()), working("reading images", 500, "images") as advance:
+    ...     advance(200)
+    ...     advance(300)
+    0 500 images False
+    500 500 images True
+    """
+    reporter = _reporter.get()
+    if reporter is None:
+        yield _ignore
+        return
+    piece = _Piece(reporter, label, total, unit)
+    try:
+        yield piece.advance
+    finally:
+        piece.report(ended=True)
+
+
+def _ignore(_: float) -> None:
+    """Advance a piece of work that nobody listens to."""
+
+
+class _Piece:
+    """A piece of work that reports itself, not too often."""
+
+    def __init__(self, reporter: Reporter, label: str, total: int | None, unit: str) -> None:
+        self._reporter = reporter
+        self._label, self._total, self._unit = label, total, unit
+        self._done = 0.0
+        self.report()
+
+    def advance(self, units: float) -> None:
+        """Count units that are done; a part of a unit is less than 1."""
+        self._done += units
+        if time.monotonic() - self._reported >= MIN_REPORT_SECONDS:
+            self.report()
+
+    def report(self, *, ended: bool = False) -> None:
+        """Report the whole units that are done."""
+        done = int(self._done + 1e-6)  # parts of a unit are rounded when they are added
+        if self._total is not None:
+            done = min(done, self._total)
+        self._reported = time.monotonic()
+        self._reporter.work(Work(self._label, done, self._total, self._unit, ended))

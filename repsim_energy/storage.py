@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.progress import working
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,9 +27,16 @@ __all__ = [
     "cache_folder",
     "cache_path",
     "check_writable",
+    "download",
     "make_folder",
     "write_tensors",
 ]
+
+PART_BYTES = 2**18
+"""Bytes of a download that are written at once."""
+
+DOWNLOAD_SECONDS = 60.0
+"""Time without an answer after which a download fails."""
 
 STALE_SECONDS = 24 * 3600
 """Age from which a temporary file counts as left behind by a killed process."""
@@ -243,3 +251,40 @@ def write_tensors(
     from safetensors.torch import save
 
     path.write_bytes(save(dict(tensors), None if metadata is None else dict(metadata)))
+
+
+def download(url: str, path: Path) -> None:
+    """Download a file and report the progress. A download that fails leaves no file.
+
+    Raises
+    ------
+    OSError
+        If the server cannot be reached or refuses.
+    RepsimError
+        If the connection ends too early, or the file cannot be written.
+    """
+    from http.client import HTTPException
+    from urllib.request import Request, urlopen
+
+    request = Request(url, headers={"User-Agent": "repsim-energy"})
+    with urlopen(request, timeout=DOWNLOAD_SECONDS) as response:
+        length = response.headers.get("Content-Length")
+        total = int(length) if length else None
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("wb") as file,
+            working(f"downloading {path.name}", total, "bytes") as advance,
+        ):
+            while True:
+                try:
+                    part = response.read(PART_BYTES)
+                except (OSError, HTTPException) as error:
+                    raise RepsimError(f"the connection ended early: {error}") from error
+                if not part:
+                    break
+                file.write(part)
+                advance(len(part))
+            if total is not None and file.tell() != total:
+                raise RepsimError(
+                    f"the connection ended early: {file.tell()} of {total} bytes arrived"
+                )

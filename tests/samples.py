@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import repsim_energy as rs
+from repsim_energy import progress
 
 TINY = "linear_cnn:filters=8:sigma=0.1"
 """The smallest built-in network."""
@@ -50,6 +51,21 @@ class Heard(rs.Reporter):
     def watched(self):
         """The trainings that were reported while they went on, in this process that is."""
         return {one.label for one in self.steps if one.step < one.steps}
+
+
+class EveryReport(rs.Reporter):
+    """Keeps all reports of pieces of work, however fast they follow each other."""
+
+    def __init__(self, monkeypatch):
+        monkeypatch.setattr(progress, "MIN_REPORT_SECONDS", 0.0)
+        self.pieces = []
+
+    def work(self, work):
+        self.pieces.append(work)
+
+    def counts(self, label):
+        """The units done in the reports of one piece."""
+        return [work.done for work in self.pieces if work.label == label]
 
 
 def noise_images(count, shape, classes=2, *, seed=0, name="noise"):

@@ -19,6 +19,8 @@ import rich_click as click
 from click.core import ParameterSource
 from click.exceptions import Exit
 
+from repsim_energy.cli.completion import register_shells
+from repsim_energy.cli.first_screen import FIRST_SCREEN
 from repsim_energy.errors import PluginWarning, RepsimError, RepsimWarning
 from repsim_energy.registry import Registry, load_registry
 from repsim_energy.versions import OWN, version_of
@@ -42,6 +44,7 @@ COMMANDS = {
     "variants": "listing:variants",
     "plugins": "plugins:plugins",
     "doctor": "doctor:doctor",
+    "completion": "completion:completion",
 }
 """Command -> module and attribute; imported when the command is called."""
 
@@ -92,7 +95,11 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -124,6 +131,9 @@ def repsim(ctx: click.Context, files: tuple[str, ...], no_plugins: bool) -> None
     Lists are separated by commas. A spec is a name with options, NAME[:key=value]... Variants of
     a data set follow after +, as in cifar10:classes=cat/dog+random_labels.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(FIRST_SCREEN)
+        return
     if ctx.get_parameter_source("files") is ParameterSource.ENVIRONMENT:
         files = tuple(file for file in files if file)  # a separator at an end separates nothing
     ctx.obj = Plugins(files, not no_plugins)
@@ -137,6 +147,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     _show_warnings_in_one_line()
     _write_every_character()
+    register_shells()
     try:
         code = repsim.main(args, standalone_mode=False)
         if sys.stdout is not None:  # None if it is closed

@@ -12,6 +12,7 @@ import rich_click as click
 
 import repsim_energy as rs
 from repsim_energy.cli.app import in_options, registry_of, say
+from repsim_energy.cli.completion import alternatives, names_of
 from repsim_energy.cli.options import refuse_inputs, training_options
 from repsim_energy.cli.parameters import LIST, WORDS
 from repsim_energy.cli.progress import reporter_on_stderr
@@ -31,6 +32,7 @@ __all__ = ["compare", "report_failures"]
     default="energy",
     show_default=True,
     metavar="SPEC",
+    shell_complete=names_of("metric"),
     help="Metric to compare by, see repsim metrics.",
 )
 @training_options
@@ -38,6 +40,7 @@ __all__ = ["compare", "report_failures"]
     "--stage",
     default="auto",
     metavar="auto|init|trained|change",
+    shell_complete=alternatives,
     show_default=True,
     help="init, trained, change (trained minus init), or auto: change if all initial weights are "
     "known, else trained. For metrics on filters.",

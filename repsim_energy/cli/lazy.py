@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from repsim_energy import doctor as doctor
     from repsim_energy import results as results
     from repsim_energy import scheduling as scheduling
-    from repsim_energy.data import pictures as pictures
     from repsim_energy.paper import figures as figures
     from repsim_energy.paper import report as report
     from repsim_energy.paper import run as run
@@ -29,7 +28,6 @@ __all__ = [
     "doctor",
     "figures",
     "kinds",
-    "pictures",
     "report",
     "results",
     "run",
@@ -42,7 +40,6 @@ _FOLDERS = {
     "distribution": "testing.",
     "figures": "paper.",
     "kinds": "plot.",
-    "pictures": "data.",
     "report": "paper.",
     "run": "paper.",
     "setting": "paper.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import rich_click as click
 
 from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.completion import names_of
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.options import Option
 from repsim_energy.registry import Kind, describe
@@ -21,7 +22,7 @@ def _list_command(kind: Kind, example: str) -> click.Command:
         help=f"List all {kind}s, those that match a pattern, or the options of one {kind}.\n\n"
         f"Examples: repsim {kind}s; repsim {kind}s {example}",
     )
-    @click.argument("name", default="*")
+    @click.argument("name", default="*", shell_complete=names_of(kind))
     @click.pass_context
     def command(ctx: click.Context, name: str) -> None:
         registry = registry_of(ctx)

@@ -10,6 +10,7 @@ from typing import Any
 
 import rich_click as click
 
+from repsim_energy.cli.completion import alternatives, datasets_or_paths, models_or_files
 from repsim_energy.cli.parameters import LIST, SEEDS
 from repsim_energy.errors import UsageError
 from repsim_energy.options import path_of
@@ -50,6 +51,7 @@ DEVICE = click.option(
     default="auto",
     show_default=True,
     metavar="auto|cpu|cuda",
+    shell_complete=alternatives,
     help="Device to compute on.",
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Do not show progress on stderr.")
@@ -63,6 +65,7 @@ def training_options(command: Command) -> Command:
             required=True,
             type=LIST,
             metavar="[LABEL=]SPEC|FILE,...",
+            shell_complete=models_or_files,
             help="Models to compare or train, see repsim models; or files of weights.",
         ),
         click.option(
@@ -71,6 +74,7 @@ def training_options(command: Command) -> Command:
             show_default=True,
             type=LIST,
             metavar="SPEC[+VARIANT],...",
+            shell_complete=datasets_or_paths,
             help="Data sets, see repsim datasets and repsim variants; or paths of images.",
         ),
         click.option(

@@ -1,50 +1,74 @@
-"""Progress on stderr: a bar on a terminal, a line per training elsewhere."""
+"""Progress on stderr: bars on a terminal, a line per training elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.filesize import decimal
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
 
-from repsim_energy.cli import lazy
 from repsim_energy.cli.app import say
 from repsim_energy.errors import visible
-from repsim_energy.progress import Progress, Reporter
+from repsim_energy.progress import Progress, Reporter, Work, reporting
 
 __all__ = ["reporter_on_stderr"]
+
+BAR_COLUMNS, NUMBER_COLUMNS, MIN_LABEL_COLUMNS = 16, 46, 12
+"""Widths on the screen. Labels are cut off, so that the numbers are always complete."""
+
+PACE_SECONDS, MIN_REPORTS = 30.0, 10
+"""The last reports whose rate is shown: those of this time, and at least this number."""
 
 
 @contextlib.contextmanager
 def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
-    """Provide a reporter that shows the progress of training and of reading images.
+    """Provide a reporter that shows the progress of trainings and of all pieces of work.
+
+    On a terminal each piece has a bar, which vanishes when it ends. Elsewhere there are a line per
+    training and the estimated duration.
 
     Parameters
     ----------
     quiet : shows nothing
     """
-    console = Console(stderr=True)
     if quiet:
         yield Reporter()
         return
-    if not console.is_terminal:
-        with lazy.pictures.watched(_pictures_line):
-            yield _Lines()
-    else:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Bars(*columns, console=console) as bars:
-            shown = _Bars(bars)
-            with lazy.pictures.watched(shown.pictures):
-                yield shown
+    console = Console(stderr=True)
+    if not (console.is_terminal and sys.stderr.isatty()):  # FORCE_COLOR makes no terminal of a pipe
+        yield _Lines()
+        return
+    with bars_on(console) as bars:
+        shown = _Bars(bars)
+        with reporting(shown):
+            yield shown
+
+
+def bars_on(console: Console, clock: Callable[[], float] = time.monotonic) -> Bars:
+    """Return a display of bars with label, numbers, rate and time left.
+
+    Parameters
+    ----------
+    clock : returns the time in seconds
+    """
+    room = max(MIN_LABEL_COLUMNS, console.width - BAR_COLUMNS - NUMBER_COLUMNS - 2)
+    label = Column(no_wrap=True, overflow="ellipsis", max_width=room)
+    return Bars(
+        TextColumn("{task.description}", markup=False, table_column=label),
+        BarColumn(BAR_COLUMNS),
+        _Numbers(table_column=Column(no_wrap=True)),
+        console=console,
+        get_time=clock,
+        transient=True,
+    )
 
 
 class _Lines(Reporter):
@@ -59,31 +83,122 @@ class _Lines(Reporter):
             say(f"{place} {visible(progress.label)}: {progress.steps} steps")
 
 
-def _pictures_line(done: int, pictures: int) -> None:
-    if done == pictures:
-        say(f"{pictures} pictures read")
-
-
-class _Bars(_Lines):
-    """Reporter with a bar for the images, for the current training, and for all trainings."""
+class _Bars(Reporter):
+    """Reporter with a bar for each piece of work, and for the current training."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
-        self._all = bars.add_task("all runs", total=None)
-        self._run = bars.add_task("", total=None)
-        self._reading: list[TaskID] = []
+        self._shown: dict[str, tuple[TaskID, Pace]] = {}
+        self._training = ""
 
-    def pictures(self, done: int, pictures: int) -> None:
-        """Show the number of images that were read."""
-        if not self._reading:
-            self._reading.append(self._bars.add_task("pictures"))
-        self._bars.update(self._reading[0], total=pictures, completed=done)
+    def announce(self, text: str) -> None:
+        say(text)
 
     def progress(self, progress: Progress) -> None:
-        run, runs = progress.run, progress.runs
-        share = progress.step / progress.steps
-        self._bars.update(self._all, total=runs, completed=run - 1 + share)
-        description = f"{visible(progress.label)} ({run} of {runs})"
-        if self._bars.tasks[self._run].description != description:
-            self._bars.reset(self._run, description=description)
-        self._bars.update(self._run, total=progress.steps, completed=progress.step)
+        step, steps = progress.step, progress.steps
+        label = f"{progress.label} ({progress.run} of {progress.runs})"
+        if self._training != label:
+            self._remove(self._training)
+        self._training = label
+        self._show(label, step, steps, "steps")
+        if step == steps:
+            self._remove(label)
+
+    def work(self, work: Work) -> None:
+        self._show(work.label, work.done, work.total, work.unit)
+        if work.ended:
+            self._remove(work.label)
+
+    def _show(self, label: str, done: float, total: int | None, unit: str) -> None:
+        now = self._bars.get_time()
+        if label not in self._shown:
+            pace = Pace(now, done)
+            task = self._bars.add_task(visible(label), total=total, unit=unit, pace=pace)
+            self._shown[label] = task, pace
+        task, pace = self._shown[label]
+        pace.add(now, done)
+        self._bars.update(task, completed=done)
+
+    def _remove(self, label: str) -> None:
+        if label in self._shown:
+            self._bars.remove_task(self._shown.pop(label)[0])
+
+
+class Pace:
+    """Rate of a piece of work, over the last half minute or the last ten reports.
+
+    It follows changes of the rate, and works for units of any length.
+
+    Parameters
+    ----------
+    start : time in seconds
+    done : units done at that time
+    """
+
+    def __init__(self, start: float, done: float) -> None:
+        self._reports = deque([(start, done)])
+
+    def add(self, now: float, done: float) -> None:
+        """Take note of a report: the time in seconds, and the units done up to then."""
+        if done > self._reports[-1][1]:
+            self._reports.append((now, done))
+        while len(self._reports) > MIN_REPORTS and self._reports[1][0] < now - PACE_SECONDS:
+            self._reports.popleft()
+
+    @property
+    def rate(self) -> float | None:
+        """Units per second; ``None`` before the first report."""
+        (start, before), (now, done) = self._reports[0], self._reports[-1]
+        return (done - before) / (now - start) if now > start else None
+
+    def seconds_left(self, now: float, total: float) -> float | None:
+        """Return the time until everything is done; ``None`` before the first report."""
+        reported, done = self._reports[-1]
+        if not self.rate:
+            return None
+        return max(0.0, (total - done) / self.rate - (now - reported))
+
+
+class _Numbers(ProgressColumn):
+    """Column such as ``12,300/60,000 images, 850/s, 0:56 left``."""
+
+    def render(self, task: Task) -> Text:
+        return Text(numbers(task))
+
+
+def numbers(task: Task) -> str:
+    """Return the units done, the rate and the time left of a bar.
+
+    Where the time left is not known, there is the time since the start.
+    """
+    unit, pace = task.fields["unit"], task.fields["pace"]
+    amount = _amount(task.completed, unit)
+    if task.total is not None:
+        amount = f"{amount}/{_amount(task.total, unit)}"
+    parts = [amount if unit == "bytes" else f"{amount} {unit}"]
+    if pace.rate:
+        parts.append(_rate(pace.rate, unit))
+    left = None if task.total is None else pace.seconds_left(task.get_time(), task.total)
+    parts.append(_clock(task.elapsed or 0.0) if left is None else f"{_clock(left)} left")
+    return ", ".join(parts)
+
+
+def _amount(count: float, unit: str) -> str:
+    return decimal(int(count)) if unit == "bytes" else f"{int(count):,}"
+
+
+def _rate(per_second: float, unit: str) -> str:
+    """Return a rate per second, minute or hour: the first in which it is at least 1."""
+    if unit == "bytes":
+        return f"{decimal(int(per_second))}/s"
+    spans = (("s", 1), ("min", 60), ("h", 3600))
+    span, seconds = next((s for s in spans if per_second * s[1] >= 1), spans[-1])
+    value = per_second * seconds
+    return f"{value:,.0f}/{span}" if value >= 10 else f"{value:.1f}/{span}"
+
+
+def _clock(seconds: float) -> str:
+    """Return a duration as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["reproduce"]
 
 
+def _rows(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the names of tables and figures."""
+    names = ("list", "all", *(name for experiment in EXPERIMENTS for name in experiment.names))
+    return [name for name in names if name.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="list|all|NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="list|all|NAME...", shell_complete=_rows)
 @click.option("--dataset", metavar="SPEC", help="CIFAR-10 images. [default: by --scale]")
 @click.option("--cifar100", metavar="SPEC", help="CIFAR-100 images.")
 @click.option("--celeba", metavar="SPEC", help="CelebA images in two classes.")

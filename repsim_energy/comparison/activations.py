@@ -115,6 +115,7 @@ def observe(
     *,
     through: bool = False,
     answer: str = "",
+    on_images: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Run a network on images in evaluation mode and pass the outputs of its layers to a function.
 
@@ -130,6 +131,7 @@ def observe(
     through : complete every forward pass, which finds layers that are used again later; otherwise
         it ends as soon as all layers have been computed
     answer : the entry of the network's own output to use, if it returns several tensors
+    on_images : called with the number of images of each batch after its forward pass
 
     Raises
     ------
@@ -151,6 +153,7 @@ def observe(
                     f"layer '{min(unused)}' is not used by {type(module).__name__}, expected one "
                     "that images pass through; name another one with layers="
                 )
+            on_images(len(shown))
 
 
 class _Answers:

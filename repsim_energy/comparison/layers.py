@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ __all__ = [
     "batches_of",
     "choose_images",
     "groups_of",
+    "passes_of",
     "plan_layers",
     "represent_layers",
     "say_what_is_shown",
@@ -152,6 +153,7 @@ def represent_layers(
     images: Tensor,
     device: torch.device,
     label: str,
+    on_images: Callable[[int], None] = lambda _: None,
 ) -> tuple[Representations, list[str]]:
     """Return the representation of each layer of a network.
 
@@ -164,6 +166,7 @@ def represent_layers(
     names : layer -> submodule
     sizes : layer -> the size of its output for one image
     label : name of the network in errors
+    on_images : called with the number of images of each batch after its forward pass
 
     Returns
     -------
@@ -172,8 +175,10 @@ def represent_layers(
     module, found, checked = network.module(), {}, _Finite()
 
     def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
-        way = network.normalization
-        observe(module, layers, images, batch, way, device, receive, answer=network.answer)
+        way, answer = network.normalization, network.answer
+        observe(
+            module, layers, images, batch, way, device, receive, answer=answer, on_images=on_images
+        )
 
     ours = network.run is not None  # built and trained where float32 was the default
     with _naming(label), float32_by_default() if ours else contextlib.nullcontext():
@@ -200,6 +205,11 @@ def represent_layers(
             for layer in checked.left_of(group):
                 found[layer] = metric.represent(Activations(kept.answers.pop(layer)))
     return found, checked.failures(label)
+
+
+def passes_of(metric: Metric, sizes: Mapping[str, int], images: int) -> int:
+    """Return how many times :func:`represent_layers` shows all images to a network."""
+    return 1 if getattr(metric, "batch", None) is not None else len(groups_of(sizes, images))
 
 
 class _Finite:

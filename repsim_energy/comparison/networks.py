@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from repsim_energy.comparison.network import Network, network_of_run, network_of_trained
 from repsim_energy.comparison.options import say_what_recipes_have_no_use_for
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.errors import TrainingError
-from repsim_energy.progress import Reporter
+from repsim_energy.progress import Reporter, working
 from repsim_energy.scheduling.estimate import estimate
 from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler
+from repsim_energy.scheduling.tally import Outcomes
 
 __all__ = ["train_networks"]
 
@@ -33,11 +36,12 @@ def train_networks(
     }
     failures: dict[Key, str] = {}
     trainings = plan.trainings
-    if reporter.hears_announcements:
-        missing = [training for training in trainings.values() if not training.is_cached]
-        if line := estimate(missing, plan.device, scheduler, plan.untrained):
-            reporter.announce(line)
-    for key, run in scheduler.runs(trainings, plan.device, reporter):
+    missing = {key: training for key, training in trainings.items() if not training.is_cached}
+    if reporter.hears_announcements and (
+        line := estimate(list(missing.values()), plan.device, scheduler, plan.untrained)
+    ):
+        reporter.announce(line)
+    for key, run in _counted(scheduler.runs(trainings, plan.device, reporter), missing):
         place = key[:2]
         try:
             if isinstance(run, TrainingError):
@@ -49,3 +53,14 @@ def train_networks(
     if not networks:
         raise TrainingError(said[0])
     return {key: networks[key] for key in plan.keys if key in networks}, said
+
+
+def _counted(runs: Outcomes[Key], missing: Collection[Key]) -> Outcomes[Key]:
+    """Yield runs, and report how many of the missing ones there are."""
+    if not missing:
+        yield from runs
+        return
+    with working("training networks", len(missing), "networks") as advance:
+        for key, run in runs:
+            yield key, run
+            advance(key in missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from repsim_energy.comparison.layers import (
     Layers,
     choose_images,
+    passes_of,
     plan_layers,
     represent_layers,
     say_what_is_shown,
@@ -33,6 +34,7 @@ from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_u
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.interfaces import ImageSet, Metric
+from repsim_energy.progress import working
 
 __all__ = ["ActivationComparison"]
 
@@ -82,18 +84,20 @@ class ActivationComparison:
         plan, labels = self.plan, self.layers.labels
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
         failures: list[str] = []
-        for key, network in networks.items():
-            found, without = represent_layers(
-                self.metric,
-                network,
-                self.layers.names[key.model],
-                self.layers.sizes[key.model],
-                self.images[key.dataset].images,
-                plan.device,
-                plan.label(key),
-            )
-            failures += without
-            representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
+        with working("showing images to networks", self._shown(networks), "images") as advance:
+            for key, network in networks.items():
+                found, without = represent_layers(
+                    self.metric,
+                    network,
+                    self.layers.names[key.model],
+                    self.layers.sizes[key.model],
+                    self.images[key.dataset].images,
+                    plan.device,
+                    plan.label(key),
+                    advance,
+                )
+                failures += without
+                representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
         pairs = compare_pairs(
             self.metric,
             representations,
@@ -109,6 +113,14 @@ class ActivationComparison:
         variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
         measured = Measured(variables, self._coords(networks), {}, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, dims)
+
+    def _shown(self, networks: Iterable[Key]) -> int:
+        """Return how many images all networks are shown, in all passes."""
+        shown = 0
+        for key in networks:
+            images = len(self.images[key.dataset])
+            shown += images * passes_of(self.metric, self.layers.sizes[key.model], images)
+        return shown
 
     def _coords(self, networks: Mapping[Key, Network]) -> Coords:
         plan, labels = self.plan, self.layers.labels

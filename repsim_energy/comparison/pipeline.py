@@ -23,7 +23,7 @@ from repsim_energy.comparison.planning import make_plan
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
-from repsim_energy.progress import Reporter
+from repsim_energy.progress import Reporter, reporting
 from repsim_energy.registry import Registry, ResolvedMetric, load_registry
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
@@ -153,7 +153,7 @@ def compare(
     refuse_options_of_other_metrics(metric, asked)
     on_filters = metric.operates_on == "filters"
     words = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
-    with scheduler_of(scheduler, jobs) as scheduler:
+    with reporting(reporter), scheduler_of(scheduler, jobs) as scheduler:
         plan = make_plan(
             registry, models, dataset, seeds, recipe, device, filters=on_filters, **words
         )

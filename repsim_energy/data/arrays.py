@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.numerics.arrays import tensor_of
+from repsim_energy.progress import working
 
 __all__ = ["image_set_of", "image_set_of_items"]
 
@@ -87,7 +88,7 @@ def image_set_of_items(items: Dataset[Any] | DataLoader[Any]) -> ImageSet:
     data = items.dataset if isinstance(items, DataLoader) else items
     name = type(data).__name__
     numbered = not batched and hasattr(source, "__len__")
-    parts = [source[i] for i in range(len(source))] if numbered else list(source)
+    parts = _read_each(source, numbered, name)
     if not parts or not all(isinstance(part, tuple | list) and len(part) == 2 for part in parts):
         got = type(parts[0]).__name__ if parts else "none"
         raise DataError(
@@ -102,6 +103,18 @@ def image_set_of_items(items: Dataset[Any] | DataLoader[Any]) -> ImageSet:
     known = isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)
     classes = tuple(names) if known else ()
     return image_set_of(join(images), join(labels), name=name, classes=classes)
+
+
+def _read_each(source: Any, numbered: bool, name: str) -> list[Any]:
+    """Return the items of a torch data set, or the batches of a loader."""
+    items = (source[i] for i in range(len(source))) if numbered else iter(source)
+    parts: list[Any] = []
+    unit, count = ("images" if numbered else "items"), len(source) if numbered else None
+    with working(f"reading {name}", count, unit) as advance:
+        for item in items:
+            parts.append(item)
+            advance(1)
+    return parts
 
 
 def _tensor(values: Any) -> Tensor:

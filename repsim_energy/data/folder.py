@@ -51,7 +51,7 @@ def folder(
     c, h, w = _read(first, size).shape
     shape = (c, h, w)
     read = partial(_read_alike, size=size, first=first, shape=shape)
-    images = mapped_images(files, read, shape, f"folder 1: size {size}\n{DECODER}")
+    images = mapped_images(files, read, shape, f"folder 1: size {size}\n{DECODER}", path.name)
     return ImageSet(images, selected.labels, selected.classes, path.name)
 
 

@@ -27,6 +27,7 @@ from scipy import fft, ndimage
 
 from repsim_energy.data.leaf_shapes import DISC, FIGURES, Figure, Mask
 from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.progress import working
 
 __all__ = ["SHAPES", "VERSION", "render", "render_canvas"]
 
@@ -83,8 +84,14 @@ def render(split: str, count: int, seed: int = 0) -> tuple[NDArray[np.uint8], ND
         shapes[place] = (canvas * tiles + np.arange(tiles)) % len(SHAPES)
         return _cut(render_canvas([SHAPES[i] for i in shapes], generator))[place]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = list(pool.map(images, range(-(-count // tiles))))
+    drawn = []
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        working(f"rendering deadleaves, {split}", count, "images") as advance,
+    ):
+        for canvas in pool.map(images, range(-(-count // tiles))):
+            drawn.append(canvas)
+            advance(len(canvas))
     return np.concatenate(drawn)[:count], labels
 
 

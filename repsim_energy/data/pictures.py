@@ -6,8 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -23,8 +21,9 @@ from repsim_energy.data.pixel_cache import Shape, cached_pixels
 from repsim_energy.data.selection import select
 from repsim_energy.errors import DataError, FileError, UsageError
 from repsim_energy.interfaces import ImageSet
+from repsim_energy.progress import working
 
-__all__ = ["iter_image_batches", "image_set_from_files", "mapped_images", "load_rgb", "watched"]
+__all__ = ["iter_image_batches", "image_set_from_files", "mapped_images", "load_rgb"]
 
 BATCH_BYTES = 16 * 2**20
 """Bytes of pixels that are read before they are written to the cache."""
@@ -158,7 +157,7 @@ def image_set_from_files(
     every = ImageSet(numbered, torch.tensor(labels, dtype=torch.int64), tuple(classes), name)
     chosen = select(every, classes=None if keep is None else tuple(keep), limit=limit)
     selected = [files[i] for i in chosen.images.flatten().tolist()]
-    images = mapped_images(selected, read, shape, f"{version}\n{DECODER}")
+    images = mapped_images(selected, read, shape, f"{version}\n{DECODER}", name)
     return ImageSet(images, chosen.labels, chosen.classes, name)
 
 
@@ -225,38 +224,25 @@ def _stacked(files: Sequence[Path], images: Iterable[Pixels]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.stack(batch)))
 
 
-def mapped_images(files: Sequence[Path], read: Read, shape: Shape, version: str) -> Tensor:
+def mapped_images(
+    files: Sequence[Path], read: Read, shape: Shape, version: str, name: str
+) -> Tensor:
     """Return the (n, c, h, w) images of files, mapped from one file in the cache.
 
-    If that file does not exist, the images are read and their number reported, see :func:`watched`.
+    If that file does not exist, the images are read, and progress is reported.
     The parameters are those of :func:`image_set_from_files`.
     """
 
     def batches() -> Iterator[Tensor]:
-        report, done = _watch.get(), 0
         at_once = max(1, min(MAX_BATCH_IMAGES, BATCH_BYTES // math.prod(shape)))
-        for batch in iter_image_batches(files, read, at_once):
-            if batch.shape[1:] != shape:
-                raise DataError(
-                    f"images were read as {tuple(batch.shape[1:])}, expected {shape}; report this "
-                    "to the author of the data set"
-                )
-            yield batch
-            done += len(batch)
-            if report is not None:
-                report(done, len(files))
+        with working(f"reading images of {name}", len(files), "images") as advance:
+            for batch in iter_image_batches(files, read, at_once):
+                if batch.shape[1:] != shape:
+                    raise DataError(
+                        f"images were read as {tuple(batch.shape[1:])}, expected {shape}; report "
+                        "this to the author of the data set"
+                    )
+                yield batch
+                advance(len(batch))
 
     return cached_pixels(files, batches, shape, version)
-
-
-@contextmanager
-def watched(report: Callable[[int, int], None] | None) -> Iterator[None]:
-    """Report the progress of reading images, as the numbers of images read and of all images."""
-    token = _watch.set(report)
-    try:
-        yield
-    finally:
-        _watch.reset(token)
-
-
-_watch: ContextVar[Callable[[int, int], None] | None] = ContextVar("watch", default=None)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from repsim_energy.data.mapped import map_images
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.interfaces.hashing import bytes_digest
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 
@@ -89,7 +90,7 @@ def _cached(path: Path, whole: tuple[int, ...]) -> Tensor | None:
             digest = file.read()
     except (OSError, ValueError, EOFError):  # missing, or truncated
         return None
-    return images if hashlib.sha256(images.numpy().data).digest() == digest else None
+    return images if bytes_digest(images.numpy().data, "checking stored images") == digest else None
 
 
 def _store(path: Path, batches: Batches, whole: tuple[int, ...]) -> None:

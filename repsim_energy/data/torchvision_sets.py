@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torchvision import datasets
+from torchvision.datasets.utils import check_integrity
 
 from repsim_energy.errors import RepsimError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import cache_folder
+from repsim_energy.storage import cache_folder, download
 
 __all__ = ["cifar10", "cifar100"]
 
@@ -41,8 +41,8 @@ def _cifar(cls: type[datasets.CIFAR10], name: str, split: str, root: Path | None
     folder = cache_folder("data") if root is None else root
     try:
         with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
-            loaded = cls(str(folder), train=split == "train", download=True)
-    except (URLError, OSError, RuntimeError) as error:
+            loaded = _load(cls, folder, split == "train")
+    except (OSError, RuntimeError, RepsimError) as error:
         reason = str(error).splitlines()[0]
         raise RepsimError(
             f"{name} cannot be downloaded to '{folder}' ({reason}); put torchvision's files there, "
@@ -50,3 +50,18 @@ def _cifar(cls: type[datasets.CIFAR10], name: str, split: str, root: Path | None
         ) from error
     images = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
     return ImageSet(images, torch.tensor(loaded.targets), tuple(loaded.classes), name)
+
+
+def _load(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> datasets.CIFAR10:
+    """Load the files, after a download with progress if they are missing or damaged.
+
+    torchvision unpacks an archive that is there already and has the right MD5 sum. Otherwise it
+    would download it and print progress of its own, also into pipes.
+    """
+    try:
+        return cls(str(folder), train=train)
+    except RuntimeError:  # missing or damaged
+        archive = folder / cls.filename
+        if not check_integrity(str(archive), cls.tgz_md5):
+            download(cls.url, archive)
+        return cls(str(folder), train=train, download=True)

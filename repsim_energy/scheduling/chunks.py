@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import partial, reduce
 from itertools import islice
-from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 from repsim_energy.errors import DataError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches.moments import PatchMoments, batches_of, patch_moments
+from repsim_energy.progress import Reporter, reporting, working
 from repsim_energy.scheduling.chunk_identity import made_of, noted
 from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
@@ -26,6 +26,8 @@ from repsim_energy.scheduling.sums_file import UNCLEAR, Known, read_sums, write_
 from repsim_energy.storage import check_writable
 
 __all__ = ["moments_of_images", "patch_moments_of_chunks"]
+
+SILENT = Reporter()
 
 Chunk = str | Path | Callable[[], Tensor | Iterable[Tensor]]
 
@@ -50,7 +52,13 @@ def moments_of_images(
         return patch_moments(images, patch)
     count = max(1, len(images) * PART_BYTES // images.nbytes)
     pieces = (piece.clone() for piece in images.split(count))  # else all images would be sent
-    return reduce(add, scheduler.in_order(partial(patch_moments, patch=patch), pieces))
+    with working("summing patches on the cluster", -(-len(images) // count), "parts") as advance:
+
+        def merged(sums: PatchMoments, part: PatchMoments) -> PatchMoments:
+            advance(1)
+            return sums + part
+
+        return reduce(merged, scheduler.in_order(partial(patch_moments, patch=patch), pieces))
 
 
 def patch_moments_of_chunks(
@@ -59,6 +67,7 @@ def patch_moments_of_chunks(
     *,
     scheduler: str | None = None,
     checkpoint: str | Path | None = None,
+    reporter: Reporter = SILENT,
 ) -> PatchMoments:
     """Return the moments of all overlapping patches of images that are read chunk by chunk.
 
@@ -79,6 +88,7 @@ def patch_moments_of_chunks(
         chunk with the same code, arguments and files (size and modification time) is not read
         again. Any other chunk is, and its pixels are compared by their SHA-256. Data that a
         function fetches over a network are not checked
+    reporter : receives the number of chunks that are summed, see :meth:`Reporter.work`
 
     Returns
     -------
@@ -106,16 +116,20 @@ def patch_moments_of_chunks(
     >>> moments.count, torch.equal(moments.second, patch_moments(images, (3, 3)).second)
     (16, True)
     """
-    with scheduler_of(scheduler) as where:
+    total = len(chunks) if isinstance(chunks, Sized) else None
+    with reporting(reporter), scheduler_of(scheduler) as where:
         sums = _Sums(None if checkpoint is None else Path(checkpoint), patch)
         numbered = enumerate(chunks)
         sums.check(where, list(islice(numbered, len(sums.chunks))))
+        remaining = None if total is None else total - len(sums.chunks)
         summed = partial(_moments_of_chunk, patch=patch, kept=checkpoint is not None)
-        try:
-            for part, chunk in where.in_order(summed, numbered):
-                sums.add(part, chunk)
-        finally:
-            sums.write()
+        with working("summing chunks", remaining, "chunks") as advance:
+            try:
+                for part, chunk in where.in_order(summed, numbered):
+                    sums.add(part, chunk)
+                    advance(1)
+            finally:
+                sums.write()
     if sums.moments is None:
         raise DataError("got no chunks, expected at least one function or path")
     return sums.moments

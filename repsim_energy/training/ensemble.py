@@ -7,7 +7,7 @@ take their steps together, each with its own images in its own order; nothing pa
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -50,6 +50,7 @@ def train_together(
     seeds: Sequence[int],
     device: torch.device,
     norms: Sequence[Norm | None] = (),
+    on_step: Callable[[], None] = lambda: None,
 ) -> list[History | TrainingError]:
     """Train networks in place and return the history of each, or its error.
 
@@ -61,6 +62,7 @@ def train_together(
     modules : of one architecture, a seed each
     layer : the name of the first layer, whose filters are recorded during training
     norms : for each network the batch norm that follows it, whose factors are recorded too
+    on_step : called after each step of all networks
 
     Raises
     ------
@@ -87,6 +89,7 @@ def train_together(
             inputs = as_input(pixels[batch.flatten()], normalization, modules[0])
             size = recipe.step_size(done, records[0].total)
             losses, shares = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
+            on_step()
             for i in (i for i in range(len(seeds)) if i not in outcomes):
                 records[i].add(losses[i], shares[i], measures[i], partial(evaluated, i))
                 if outcome := _outcome(records[i]):

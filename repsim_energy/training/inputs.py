@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import DataError
 from repsim_energy.interfaces import ImageSet, Normalization
+from repsim_energy.progress import working
 
 __all__ = ["CHANNELS_LAST", "LAYOUTS", "as_input", "normalization_of"]
 
@@ -53,10 +54,12 @@ def _compute_normalization(images: ImageSet) -> Normalization:
     channels = images.images.shape[1]
     count, square = images.images[:, 0].numel(), 0.0
     total = torch.zeros(channels, dtype=torch.float64, device=images.images.device)
-    for part in _parts(images.images):
-        sums, squares = _sums(part)
-        total += sums
-        square += squares
+    with working(f"mean and deviation of {images.name}", len(images), "images") as advance:
+        for part in _parts(images.images):
+            sums, squares = _sums(part)
+            total += sums
+            square += squares
+            advance(len(part))
     if not math.isfinite(square):  # one such pixel is enough
         raise DataError(f"the images of '{images.name}' hold NaN or infinite values; clean them")
     mean = total / count

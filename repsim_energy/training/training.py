@@ -10,7 +10,7 @@ import pickle
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.following_norm import following_norm
 from repsim_energy.models.filters.norm_folding import Norm
+from repsim_energy.progress import working
 from repsim_energy.storage import cache_path
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, remedy_of
 from repsim_energy.training.ensemble import train_together
@@ -203,17 +204,21 @@ def _train_together(
     started = time.monotonic()
     new = [_begun(training) for training in trainings]
     first = trainings[0]
-    histories = train_together(
-        [one.module for one in new],
-        new[0].layer,
-        first.data.train,
-        first.data.test,
-        new[0].normalization,
-        first.recipe,
-        [training.seed for training in trainings],
-        device,
-        [one.norm for one in new],
-    )
+    seeds = [training.seed for training in trainings]
+    label = f"{first.model.label} seeds {', '.join(map(str, seeds))}"
+    with working(label, first.recipe.total_steps(len(first.data.train)), "steps") as advance:
+        histories = train_together(
+            [one.module for one in new],
+            new[0].layer,
+            first.data.train,
+            first.data.test,
+            new[0].normalization,
+            first.recipe,
+            seeds,
+            device,
+            [one.norm for one in new],
+            partial(advance, 1),
+        )
     seconds = (time.monotonic() - started) / len(trainings)
     outcomes: dict[int, Run | TrainingError] = {}
     for training, one, history in zip(trainings, new, histories, strict=True):

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from samples import EveryReport
 
 from repsim_energy.data import folder as module
 from repsim_energy.data import pictures, pixel_cache
 from repsim_energy.data.folder import folder
 from repsim_energy.data.mapped import unchanged_file
 from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
+from repsim_energy.progress import reporting
 
 
 @pytest.fixture
@@ -212,13 +214,14 @@ def test_what_a_link_points_to_decides(photos, fresh_cache, decoded):
 
 def test_reading_is_reported_and_mapping_is_not(photos, fresh_cache, monkeypatch):
     monkeypatch.setattr(pictures, "MAX_BATCH_IMAGES", 5)
-    seen = []
+    heard = EveryReport(monkeypatch)
     for _ in range(2):
-        with pictures.watched(lambda *numbers: seen.append(numbers)):
+        with reporting(heard):
             folder("train", path=photos)
-    assert seen == [(5, 12), (10, 12), (12, 12)]
+    assert heard.counts(f"reading images of {photos.name}") == [0, 5, 10, 12, 12]
+    assert {(one.total, one.unit) for one in heard.pieces} == {(12, "images")}
     folder("test", path=photos)
-    assert len(seen) == 3
+    assert len(heard.pieces) == 5
 
 
 def test_a_reader_may_return_a_transposed_view(photos, fresh_cache):

@@ -16,6 +16,7 @@ from samples import LEAVES
 import repsim_energy as rs
 from repsim_energy.data.deadleaves import deadleaves
 from repsim_energy.errors import FileError, UsageError
+from repsim_energy.models.architectures import torchvision_zoo
 from repsim_energy.paper.experiments import (
     EXPERIMENTS,
     TRAINING,
@@ -357,7 +358,7 @@ def test_networks_whose_weights_cannot_be_had_are_named_and_random_ones_measured
     def unreachable(*args, **kwargs):
         raise URLError("no network")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    monkeypatch.setattr(torchvision_zoo, "download", unreachable)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(imagenet_models, "KERNELS", {7: ("resnet18",), 3: ("squeezenet1_1",)})
     monkeypatch.setattr(families, "KERNELS", imagenet_models.KERNELS)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
@@ -14,7 +12,9 @@ from torchvision import models
 
 from repsim_energy.errors import FileError, RepsimError, ShapeError, unknown_name
 from repsim_energy.interfaces import Normalization, TrainedModel
+from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.filters.layers import init_first_layer
+from repsim_energy.storage import download
 
 __all__ = ["zoo"]
 
@@ -77,6 +77,7 @@ def _fetch(url: str) -> None:
     """Download a file of weights to torchvision's cache if it is missing, and check its hash.
 
     torchvision checks the hash only when it downloads, but unpickles any file in the cache.
+    It shows no progress that a command could show.
     """
     filename = Path(urlparse(url).path).name
     expected = Path(filename).stem.rpartition("-")[2]
@@ -84,12 +85,14 @@ def _fetch(url: str) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=expected, progress=False)
-        except (URLError, OSError) as error:
+            download(url, path)
+        except (OSError, RepsimError) as error:
             raise RepsimError(
                 f"weights {filename} cannot be downloaded ({error}); put the file at {path}"
             ) from error
-    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(expected):
+    with path.open("rb") as file:
+        digest = file_digest(file, filename)
+    if not digest.startswith(expected):
         raise FileError(
             f"'{path}' is not the published file, expected a SHA-256 that begins with {expected}; "
             "delete it, to download it again"

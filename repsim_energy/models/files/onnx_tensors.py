@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from repsim_energy.errors import FileError
+from repsim_energy.interfaces.hashing import file_digest
 
 __all__ = ["StoredTensors", "attributes", "float_types"]
 
@@ -84,8 +84,7 @@ class StoredTensors:
             data = file.read(size)
             name = str(file_path.relative_to(self._path.parent.resolve()))
             if name not in self.digests:
-                file.seek(0)
-                self.digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                self.digests[name] = file_digest(file, name)
         if len(data) != size or int(entries.get("length", size)) != size or offset < 0:
             raise FileError(
                 f"'{file_path}' holds {len(data)} bytes of '{tensor.name}' from {offset} on, "

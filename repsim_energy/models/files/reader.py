@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import hashlib
 import io
 import json
 import pathlib
@@ -25,6 +24,7 @@ from safetensors.torch import load as load_bytes
 from torch.serialization import safe_globals
 
 from repsim_energy.errors import FileError, UsageError
+from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.file_content import Content
 from repsim_energy.models.files.file_names import missing_file
 from repsim_energy.models.files.keras_files import HDF5, is_keras_archive, read_keras
@@ -71,7 +71,8 @@ def read_file(path: Path) -> Content:
         with path.open("rb") as file:
             shards = _shards_of_index(file, path)
             content = _read_shards(shards, path) if shards else _read(file, path)
-            return replace(content, digests={**content.digests, path.name: _sha256(file)})
+            digest = file_digest(file, path.name)
+            return replace(content, digests={**content.digests, path.name: digest})
     except READ_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(
@@ -79,11 +80,6 @@ def read_file(path: Path) -> Content:
             "another format, expected .safetensors or a PyTorch state_dict; download or save it "
             "again"
         ) from error
-
-
-def _sha256(file: IO[bytes]) -> str:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _read(file: IO[bytes], path: Path) -> Content:
@@ -202,7 +198,7 @@ def _read_shards(shards: Mapping[str, str], path: Path) -> Content:
     for name in names:
         with (path.parent / name).open("rb") as file:
             tensors_of_file = _read(file, path.parent / name).value
-            digests[name] = _sha256(file)
+            digests[name] = file_digest(file, name)
         tensors |= {k: t for k, t in tensors_of_file.items() if shards.get(k) == name}
     if absent := [key for key in shards if key not in tensors]:
         raise FileError(

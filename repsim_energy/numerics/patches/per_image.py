@@ -13,6 +13,7 @@ from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.patches.moments import check_batch, pixel_unit
 from repsim_energy.numerics.settings import own_settings
+from repsim_energy.progress import working
 
 if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
@@ -200,4 +201,7 @@ def class_correlations(values: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def _in_float64(images: Tensor) -> Iterator[Tensor]:
     unit = pixel_unit(images)
-    return (part.double() * unit for part in images.split(BATCH_IMAGES))
+    with working("measuring patches of each image", len(images), "images") as advance:
+        for part in images.split(BATCH_IMAGES):
+            yield part.double() * unit
+            advance(len(part))

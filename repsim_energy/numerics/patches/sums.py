@@ -11,10 +11,13 @@ The sums of bytes are exact, for any number of threads and any split into batche
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 
 from repsim_energy.numerics.checked_products import MAX_TERMS, row_products, wide_type
+from repsim_energy.progress import working
 
 __all__ = ["cumulative", "patch_sums"]
 
@@ -23,6 +26,10 @@ TILE_COLUMNS = 32
 
 CHUNK_BYTES = 8 * 2**20
 """Maximum size of a copy of a part of the images."""
+
+
+Summed = Callable[[int], None]
+"""Called with the number of images that have been summed since the last call."""
 
 
 def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor, set[str]]:
@@ -44,7 +51,13 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor, 
     (kh, kw), (count, channels, height, width) = patch, images.shape
     offset = _offset(images)
     step = width if width <= 1.5 * TILE_COLUMNS else TILE_COLUMNS
-    tiles = [_tile(images, offset, x, min(x + step, width), patch) for x in range(0, width, step)]
+    starts = range(0, width, step)
+    with working(f"summing {kh}x{kw} patches", count, "images") as advance:
+
+        def summed(images: int) -> None:  # in one tile of each
+            advance(images / len(starts))
+
+        tiles = [_tile(images, offset, x, min(x + step, width), patch, summed) for x in starts]
     columns, bands = (torch.cat(parts) for parts in zip(*(tile[:2] for tile in tiles), strict=True))
     total = _over_windows(columns, kw).permute(2, 1, 0).flatten()
     second = _window_products(bands, patch)
@@ -100,7 +113,7 @@ def _groups(height: int, kh: int) -> list[tuple[int, int]]:
 
 
 def _tile(
-    images: Tensor, offset: Tensor, x: int, end: int, patch: tuple[int, int]
+    images: Tensor, offset: Tensor, x: int, end: int, patch: tuple[int, int], summed: Summed
 ) -> tuple[Tensor, Tensor, str]:
     """Return sums of the columns x to end, and of their products with pixels at most a patch away.
 
@@ -116,7 +129,7 @@ def _tile(
     kh, halo = patch[0], patch[1] - 1
     low, high = max(x - halo, 0), min(end + halo, width)
     sums, products, way = _row_products(
-        images[..., low:high], offset, slice(x - low, end - low), kh
+        images[..., low:high], offset, slice(x - low, end - low), kh, summed
     )
     columns = torch.arange(x, end)
     across = (columns[:, None] + torch.arange(-halo, halo + 1)).clamp(low, high - 1) - low
@@ -126,7 +139,7 @@ def _tile(
 
 
 def _row_products(
-    images: Tensor, offset: Tensor, inner: slice, kh: int
+    images: Tensor, offset: Tensor, inner: slice, kh: int, summed: Summed
 ) -> tuple[Tensor, Tensor, str]:
     """Return sums of the inner columns, their products with all columns, and the number type.
 
@@ -141,9 +154,13 @@ def _row_products(
     max_rows = max(last - first for first, last in groups)
     image_bytes = channels * height * width * images.element_size()
     chunk = max(1, min(CHUNK_BYTES // image_bytes, MAX_TERMS // max_rows))
-    return row_products(
-        lambda: (_rows_first(part, offset) for part in images.split(chunk)), inner, groups, kh
-    )
+
+    def parts() -> Iterator[Tensor]:
+        for part in images.split(chunk):
+            yield _rows_first(part, offset)
+            summed(len(part))
+
+    return row_products(parts, inner, groups, kh)
 
 
 def _window_products(bands: Tensor, patch: tuple[int, int]) -> Tensor:

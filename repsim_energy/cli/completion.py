@@ -1,0 +1,182 @@
+"""``repsim completion``, and completion of names in option values.
+
+Names come from the registry, so those of plugins are completed as well. No completion imports
+torch. A completion that fails offers nothing and prints nothing, because the user is typing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import rich_click as click
+from click.shell_completion import (
+    CompletionItem,
+    FishComplete,
+    add_completion_class,
+    get_completion_class,
+)
+
+from repsim_energy.errors import UsageError
+from repsim_energy.registry import Kind, load_registry
+
+__all__ = [
+    "alternatives",
+    "completion",
+    "datasets_or_paths",
+    "models_or_files",
+    "names_of",
+    "register_shells",
+]
+
+SHELLS = ("bash", "zsh", "fish")
+
+VARIABLE = "_REPSIM_COMPLETE"
+"""Environment variable in which the scripts ask ``repsim`` for completions."""
+
+Items = list[CompletionItem[str]]
+Complete = Callable[[click.Context, click.Parameter, str], Items]
+Function = TypeVar("Function", bound=Complete)
+
+
+class Fish(FishComplete):
+    """Completion for fish of values that contain commas, at which click's own script cuts them."""
+
+    source_template = """\
+function %(complete_func)s
+    set -lx COMP_WORDS (commandline -cp)
+    set -lx COMP_CWORD (commandline -t)
+    for line in (env %(complete_var)s=fish_complete %(prog_name)s)
+        set -l item (string split --max 1 "," -- $line)
+        switch $item[1]
+            case dir
+                __fish_complete_directories $item[2]
+            case file
+                __fish_complete_path $item[2]
+            case plain
+                echo $item[2]
+        end
+    end
+end
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
+
+    def format_completion(self, item: CompletionItem[str]) -> str:
+        """Return type and value, with the description after a tab."""
+        line = f"{item.type},{item.value}"
+        return f"{line}\t{' '.join(item.help.split())}" if item.help else line
+
+
+def register_shells() -> None:
+    """Let click use the scripts of this module. Call it before click's ``main``."""
+    add_completion_class(Fish)
+
+
+HELP = """Print the script that completes commands, options and names with the tab key.
+
+\b
+bash: add  eval "$(repsim completion bash)"  to ~/.bashrc
+zsh:  add  eval "$(repsim completion zsh)"   to ~/.zshrc, after compinit
+fish: repsim completion fish > ~/.config/fish/completions/repsim.fish
+"""
+
+
+@click.command(help=HELP)
+@click.argument(
+    "shell",
+    metavar="|".join(SHELLS),
+    shell_complete=lambda *args: [shell for shell in SHELLS if shell.startswith(args[2])],
+)
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell."""
+    register_shells()
+    cls = get_completion_class(shell) if shell in SHELLS else None
+    if cls is None:
+        raise UsageError(
+            f"got the shell '{shell}', expected {', '.join(SHELLS)}; there is no completion "
+            "for others, such as PowerShell"
+        )
+    click.echo(cls(ctx.find_root().command, {}, "repsim", VARIABLE).source())
+
+
+def _silently(complete: Complete) -> Complete:
+    """Return a completion that offers nothing where it fails, and never prints."""
+
+    def silent(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
+        nowhere = io.StringIO()
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            warnings.simplefilter("ignore")
+            try:
+                return complete(ctx, param, incomplete)
+            except Exception:  # of a plugin, perhaps
+                return []
+
+    return silent
+
+
+def names_of(kind: Kind) -> Complete:
+    """Return a completion by the names of one kind of component."""
+
+    @_silently
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> Items:
+        return _starting(_names(ctx, kind), "", incomplete)
+
+    return complete
+
+
+@_silently
+def models_or_files(ctx: click.Context, _: click.Parameter, incomplete: str) -> Items:
+    """Complete the last of several models, or the path of a file of weights."""
+    before, part = _last(incomplete, ",")
+    label, equals, name = part.partition("=")
+    if equals and ":" not in label:
+        before, part = before + label + equals, name
+    return _paths(incomplete) + _starting(_names(ctx, "model"), before, part)
+
+
+@_silently
+def datasets_or_paths(ctx: click.Context, _: click.Parameter, incomplete: str) -> Items:
+    """Complete the last of several data sets or its last variant, or the path of images."""
+    before, part = _last(incomplete, ",")
+    if "+" not in part:
+        return _paths(incomplete) + _starting(_names(ctx, "dataset"), before, part)
+    chain, part = _last(part, "+")
+    return _starting(_names(ctx, "variant"), before + chain, part)
+
+
+@_silently
+def alternatives(_: click.Context, param: click.Parameter, incomplete: str) -> Items:
+    """Complete the words of a metavar such as ``auto|cpu|cuda``."""
+    words = (param.metavar or "").split("|")
+    return _starting([word for word in words if word.isalpha() and word.islower()], "", incomplete)
+
+
+def _names(ctx: click.Context, kind: Kind) -> list[str]:
+    """Return the names of components and the prefixes of families, such as ``torchvision/``."""
+    options = ctx.find_root().params
+    files = [file for file in options.get("files") or () if file]
+    registry = load_registry(files, installed=not options.get("no_plugins"), strict=False)
+    return [name.removesuffix("*") for name in registry.names(kind)]
+
+
+def _last(text: str, separator: str) -> tuple[str, str]:
+    """Return the text up to the last separator, and the rest."""
+    before, found, rest = text.rpartition(separator)
+    return before + found, rest
+
+
+def _starting(names: Iterable[str], before: str, part: str) -> Items:
+    return [CompletionItem(before + name) for name in names if name.startswith(part)]
+
+
+def _paths(incomplete: str) -> Items:
+    """Let the shell complete a path, which is possible for a single one."""
+    return [] if "," in incomplete else [CompletionItem(incomplete, type="file")]
