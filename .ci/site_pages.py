@@ -2,8 +2,8 @@
 
 Usage: python .ci/site_pages.py SITE
 
-Looked for are every public name, hook, command, option, error and warning. Pages may load scripts
-of other hosts for formulas alone (MathJax).
+Looked for are every public name, hook, command, option, error and warning. Pages may load nothing
+from other hosts.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Page(HTMLParser):
 
 
 def broken_links(pages: dict[Path, Page]) -> Iterator[str]:
-    """Yield links and loaded files that lead nowhere, or to another host without need."""
+    """Yield links that lead nowhere, and files that are loaded from other hosts."""
     for path, page in pages.items():
         for link in page.links + page.loaded:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
-                if link in page.loaded and "mathjax" not in link and parts.scheme != "data":
+                if link in page.loaded and parts.scheme != "data":
                     yield f"{path}: loads {link}"
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path

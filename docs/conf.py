@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.errors import SphinxError
 
 import repsim_energy
 from repsim_energy import testing
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
+    from sphinx.writers.html5 import HTML5Translator
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -33,19 +38,21 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx_click",
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
 ]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_static", "_templates"]
 html_theme = "furo"
 html_title = f"repsim-energy {release}"
+html_math_renderer = "mathml"
 html_theme_options = {"navigation_with_keys": True}
 
 # Markdown
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = []
 myst_heading_anchors = 4
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
@@ -57,7 +64,10 @@ nb_execution_mode = "cache"
 nb_execution_in_temp = True
 nb_execution_timeout = 240
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_merge_streams = True
+# Cells that begin with %%bash call the command `repsim` of this environment.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 # Docstrings
 autosummary_generate = True
@@ -158,8 +168,20 @@ def find_public_name(
     return None
 
 
+def write_formula(translator: HTML5Translator, node: nodes.Element) -> None:
+    """Write a formula as MathML, which browsers draw without scripts."""
+    block = isinstance(node, nodes.math_block)
+    try:
+        formula = latex2mathml.tex2mathml(node.astext(), as_block=block)
+    except MathError as error:
+        raise SphinxError(f"{node.source}: formula '{node.astext()}': {error}") from error
+    translator.body.append(f'<div class="math">{formula}</div>' if block else formula)
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     """Register the functions above."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("source-read", show_root_page)
     app.connect("autodoc-process-docstring", prepare_docstring, priority=400)  # before numpydoc
     app.connect("missing-reference", find_public_name)
