@@ -206,7 +206,7 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
     -----
     RepsimWarning
         Once, where the fastest matrix product gives wrong sums on this machine and another one is
-        used, which :attr:`PatchMoments.products` names.
+        used, which ``PatchMoments.products`` names.
 
     Examples
     --------
