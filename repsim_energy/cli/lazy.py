@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from repsim_energy import doctor as doctor
     from repsim_energy import results as results
     from repsim_energy import scheduling as scheduling
-    from repsim_energy.paper import figures as figures
     from repsim_energy.paper import report as report
     from repsim_energy.paper import run as run
     from repsim_energy.paper import setting as setting
@@ -26,7 +25,6 @@ __all__ = [
     "comparison",
     "distribution",
     "doctor",
-    "figures",
     "kinds",
     "report",
     "results",
@@ -38,7 +36,6 @@ __all__ = [
 
 _FOLDERS = {
     "distribution": "testing.",
-    "figures": "paper.",
     "kinds": "plot.",
     "report": "paper.",
     "run": "paper.",
