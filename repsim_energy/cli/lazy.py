@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from repsim_energy import results as results
     from repsim_energy import scheduling as scheduling
     from repsim_energy.data import pictures as pictures
-    from repsim_energy.paper import figures as figures
     from repsim_energy.paper import report as report
     from repsim_energy.paper import run as run
     from repsim_energy.paper import setting as setting
@@ -27,7 +26,6 @@ __all__ = [
     "comparison",
     "distribution",
     "doctor",
-    "figures",
     "kinds",
     "pictures",
     "report",
@@ -40,7 +38,6 @@ __all__ = [
 
 _FOLDERS = {
     "distribution": "testing.",
-    "figures": "paper.",
     "kinds": "plot.",
     "pictures": "data.",
     "report": "paper.",

@@ -86,7 +86,7 @@ def reproduce(
         return 0
     chosen = select_experiments(names)
     _refuse_unused(options, names, chosen)
-    lazy.figures.check_matplotlib()
+    lazy.style.check_matplotlib()
     setting = _setting(ctx, **options)
     make_folder(output, "choose another one with -o")
     lazy.report.read_rows(output)  # refuses foreign files before the work

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repsim_energy.errors import UsageError
-from repsim_energy.storage import atomic_path
+from repsim_energy.plot.filter_grids import grid_of
+from repsim_energy.plot.style import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "check_matplotlib",
     "draw_curves",
     "draw_filters",
     "draw_map",
@@ -31,16 +29,6 @@ __all__ = [
 
 PANEL_INCHES = (4.8, 3.4)
 """Width and height in inches."""
-
-
-def check_matplotlib() -> None:
-    """Raise ``UsageError`` if matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "figures need matplotlib, which is not installed; pip install 'repsim-energy[plot]'"
-        ) from error
 
 
 def new_figure(panels: int, *, columns: int = 3) -> tuple[Figure, list[Axes]]:
@@ -56,12 +44,8 @@ def new_figure(panels: int, *, columns: int = 3) -> tuple[Figure, list[Axes]]:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure to ``path`` with the suffixes .svg and .png."""
-    from matplotlib import rc_context
-
-    with rc_context({"svg.hashsalt": path.name}):  # equal figures give equal files
-        for ending, metadata in ((".svg", {"Date": None}), (".png", {})):
-            with atomic_path(path.with_suffix(ending)) as temporary:
-                figure.savefig(temporary, format=ending[1:], dpi=110, metadata=metadata)
+    for suffix in (".svg", ".png"):
+        write_figure(figure, path.with_suffix(suffix), dpi=110)
 
 
 def draw_profiles(
@@ -164,11 +148,6 @@ def draw_filters(axes: Axes, filters: Tensor, title: str, *, limit: float) -> No
     filters : (k, c, kh, kw); of other than three channels, the first one is drawn in gray
     limit : absolute weight drawn as black (negative) or white (positive)
     """
-    from torchvision.utils import make_grid
-
-    colors = filters if filters.shape[1] == 3 else filters[:, :1]
-    tiles = (0.5 + colors / (2 * limit)).clamp(0, 1)
-    grid = make_grid(tiles, nrow=math.ceil(math.sqrt(len(tiles))), padding=1, pad_value=1)
-    axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axes.imshow(grid_of(filters.double().numpy(), limit), interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)

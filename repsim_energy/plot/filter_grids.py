@@ -52,7 +52,7 @@ def filters(
 
     A result does not store filters. They are read from the run cache of this machine, where
     ``run_id`` of the result names them. 0 is medium gray; black and white are the largest absolute
-    weight of all networks.
+    weight of all networks. Of other than three channels, the first one is drawn in gray.
 
     Parameters
     ----------
@@ -105,19 +105,21 @@ def filters(
 
 
 def grid_of(bank: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
-    """Return filters (k, c, kh, kw) as one image (h, w, 3), row by row, with white lines between.
+    """Return filters as one image (h, w, 3), row by row, with white lines around each.
 
     Parameters
     ----------
+    bank : (k, c, kh, kw); of other than three channels, the first one is drawn in gray
     limit : absolute weight that is drawn as black (negative) or white (positive)
     """
+    bank = bank if bank.shape[1] == 3 else bank[:, :1]
     k, _, kh, kw = bank.shape
     across = math.ceil(math.sqrt(k))
     down = -(-k // across)
-    grid = np.ones((down * (kh + 1) - 1, across * (kw + 1) - 1, 3))
+    grid = np.ones((down * (kh + 1) + 1, across * (kw + 1) + 1, 3))
     for number, patch in enumerate(bank):
         row, column = divmod(number, across)
-        y, x = row * (kh + 1), column * (kw + 1)
+        y, x = 1 + row * (kh + 1), 1 + column * (kw + 1)
         grid[y : y + kh, x : x + kw] = image_of(patch, limit)
     return grid
 

@@ -27,6 +27,7 @@ from repsim_energy.plot.style import (
     panels,
     set_title,
 )
+from repsim_energy.results import COMPONENT_COORDS
 from repsim_energy.results import profiles as profiles_of
 
 if TYPE_CHECKING:
@@ -80,15 +81,9 @@ def profiles_table(result: xr.Dataset, stage: str | None = None) -> pd.DataFrame
         curve = _theory(whole, dataset, model, chosen, rows["mean"].to_numpy())
         if curve is not None:
             table.loc[rows.index, "theory"] = curve[rows.component.to_numpy()]
-    names = frame_of(whole, "eigenvalue").drop(columns=["basis_id"], errors="ignore")
-    keep = [c for c in names if c in (*KEYS, "eigenvalue", *_described_columns(names))]
-    return table.merge(names[keep], on=["dataset", "component"], how="left")
-
-
-def _described_columns(frame: pd.DataFrame) -> list[str]:
-    from repsim_energy.results import COMPONENT_COORDS
-
-    return [name for name in COMPONENT_COORDS if name in frame]
+    names = frame_of(whole, "eigenvalue")
+    columns = ["dataset", "component", "eigenvalue", *COMPONENT_COORDS]
+    return table.merge(names[columns], on=["dataset", "component"], how="left")
 
 
 def _theory(

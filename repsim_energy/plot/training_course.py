@@ -85,7 +85,7 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     >>> result = rs.compare("linear_cnn:filters=4", "deadleaves:count=60", recipe=recipe, seeds=1)
     >>> panel = rs.plot.trajectory(result).child_axes[0]
     >>> [int(step) for step in panel.lines[0].get_xdata()]
-    [1, 2, 4]
+    [0, 1, 2, 4]
     """
     table = trajectory_table(result)
     energy = table[table.quantity == "energy"]
