@@ -7,6 +7,7 @@ from pathlib import Path
 import rich_click as click
 
 import repsim_energy as rs
+from repsim_energy.cli import lazy
 from repsim_energy.errors import visible
 
 __all__ = ["report"]
@@ -24,7 +25,10 @@ __all__ = ["report"]
     metavar="FILE.html",
     help="The page to write.",
 )
-def report(results: tuple[Path, ...], output: Path) -> None:
+@click.option(
+    "--no-figures", is_flag=True, help="Leave out the figures of repsim plot, for a smaller page."
+)
+def report(results: tuple[Path, ...], output: Path, no_figures: bool) -> None:
     """Write results as one HTML page that needs no network and no other file.
 
     The page says what was compared and how, with similarities and their null intervals, energy
@@ -32,6 +36,11 @@ def report(results: tuple[Path, ...], output: Path) -> None:
 
     Example: repsim report result.nc -o report.html
     """
-    rs.write_report(results, output)
+    if not no_figures:
+        lazy.style.check_matplotlib()
+        import matplotlib
+
+        matplotlib.use("agg")  # opens no window
+    rs.write_report(results, output, figures=not no_figures)
     size = output.stat().st_size / 1e6
     click.echo(f"{visible(str(output))}: {size:.2f} MB")

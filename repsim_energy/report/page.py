@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import xarray as xr
 
 from repsim_energy.errors import UsageError, visible
 from repsim_energy.report.section import Section, section_of
-from repsim_energy.results import open_result
+from repsim_energy.results import list_groups, open_result
 from repsim_energy.storage import atomic_path, check_writable
 from repsim_energy.versions import OWN, version_of
 
@@ -27,7 +27,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
-    results: xr.Dataset | str | Path | Sequence[xr.Dataset | str | Path], path: str | Path
+    results: xr.Dataset | str | Path | Sequence[xr.Dataset | str | Path],
+    path: str | Path,
+    *,
+    figures: bool = True,
 ) -> None:
     """Write results as one HTML page that needs no network and no other file.
 
@@ -40,12 +43,13 @@ def write_report(
     results : results of :func:`repsim_energy.compare`, files of ``repsim compare -o``, or one of
         these
     path : of the page, such as ``report.html``; its folder must exist
+    figures : whether to draw the figures of ``repsim_energy.plot``, which need the extra ``plot``
 
     Raises
     ------
     UsageError
         If there is no result, a result has no similarities, the path cannot be written or is one
-        of the results, or Jinja2 is not installed.
+        of the results, or Jinja2 or matplotlib (for figures) is not installed.
     FileError
         If a file of results is damaged or of another kind.
     RepsimError
@@ -60,7 +64,7 @@ def write_report(
     >>> bank = torch.arange(8.0).reshape(2, 1, 2, 2)
     >>> result = rs.compare({"a": bank, "b": bank**2}, torch.rand(20, 1, 6, 6))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     rs.write_report(result, f"{folder}/report.html")
+    ...     rs.write_report(result, f"{folder}/report.html", figures=False)
     ...     Path(f"{folder}/report.html").read_text(encoding="utf-8")[:15]
     '<!doctype html>'
     """
@@ -70,8 +74,12 @@ def write_report(
     files = [Path(result) for result in given if isinstance(result, str | Path)]
     _refuse_sources(path, files)
     check_writable(path)
-    sections = [_section(result, number) for number, result in enumerate(given, start=1)]
-    page = _render(sections, _report_command(files, path) if len(files) == len(given) else "")
+    sections = [
+        section_of(result, number, source, with_figures=figures)
+        for number, (source, result) in enumerate(_opened(given), start=1)
+    ]
+    command = _command(files, path, figures) if len(files) == len(given) else ""
+    page = _render(sections, command)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
 
@@ -94,20 +102,29 @@ def _refuse_sources(path: Path, files: Sequence[Path]) -> None:
             )
 
 
-def _section(result: Any, number: int) -> Section:
-    if isinstance(result, str | Path):
-        return section_of(open_result(result), number, Path(result).name)
-    if not isinstance(result, xr.Dataset):
-        raise UsageError(
-            f"got a result of type {type(result).__name__}, expected the xarray.Dataset that "
-            "compare returns or the path of a .nc file"
-        )
-    return section_of(result, number)
+def _opened(given: Sequence[Any]) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield each result with the name of its file, and of its group in a file of several."""
+    for result in given:
+        if isinstance(result, str | Path):
+            name = Path(result).name
+            groups = list_groups(result)
+            for group in groups:
+                yield f"{name}, {group}", open_result(result, group)
+            if not groups:
+                yield name, open_result(result)
+        elif isinstance(result, xr.Dataset):
+            yield "", result
+        else:
+            raise UsageError(
+                f"got a result of type {type(result).__name__}, expected the xarray.Dataset that "
+                "compare returns or the path of a .nc file"
+            )
 
 
-def _report_command(files: Sequence[Path], path: Path) -> str:
-    names = (file.name for file in files)
-    return shlex.join(["repsim", "report", *names, "-o", path.name])
+def _command(files: Sequence[Path], path: Path, figures: bool) -> str:
+    names = [file.name for file in files]
+    option = [] if figures else ["--no-figures"]
+    return shlex.join(["repsim", "report", *names, *option, "-o", path.name])
 
 
 def _render(sections: Sequence[Section], command: str) -> str:

@@ -49,6 +49,7 @@ class Chart:
     dataset : label
     lines : one for each network
     images : address of the image of each component; empty for one without variance
+    labels : numbers of the components
     ticks : number and horizontal place of the components named on the axis
     step : width of a component in the drawing
     left_out : number of components that are not shown
@@ -59,6 +60,7 @@ class Chart:
     dataset: str
     lines: Sequence[Line]
     images: Sequence[str]
+    labels: Sequence[int]
     ticks: Sequence[tuple[int, float]]
     step: float
     left_out: int
@@ -94,6 +96,7 @@ def _chart(result: xr.Dataset) -> Chart:
     ]
     step = WIDTH / count
     given = [bool(g) for g in result.given.values] if "given" in result else [False] * len(energies)
+    labels = [int(label) for label in shown.component.values]
     looks = _looks(shown.components)
     lines = [
         Line(m, -1 if given[m] else s, _points(profile, step))
@@ -105,12 +108,14 @@ def _chart(result: xr.Dataset) -> Chart:
         dataset=str(result.dataset.item()),
         lines=lines,
         images=images,
-        ticks=_ticks(count, step),
+        labels=labels,
+        ticks=[(labels[i], (i + 0.5) * step) for i in range(0, count, _between(count))],
         step=step,
         left_out=result.sizes["component"] - count,
         meanings=[(name, meaning) for name, meaning, _ in looks],
         data={
             "dataset": str(result.dataset.item()),
+            "components": labels,
             "eigenvalue": rounded(shown.eigenvalue.values),
             "energy": [[rounded(profile) for profile in profiles] for profiles in energies],
             "given": given,
@@ -151,11 +156,9 @@ def _points(profile: NDArray[np.float64], step: float) -> str:
     )
 
 
-def _ticks(count: int, step: float) -> list[tuple[int, float]]:
-    """Return numbers of components, from 1, about ten of them, and their places."""
-    between = next(n for n in (1, 2, 5, 10, 20, 50, 100) if count <= 14 * n)
-    numbers = sorted({1, *range(between, count + 1, between)} - ({2} if between == 2 else set()))
-    return [(number, (number - 0.5) * step) for number in numbers]
+def _between(count: int) -> int:
+    """Return the distance between the components that are named on the axis, at most 15 of them."""
+    return next(n for n in (1, 2, 5, 10, 20, 50, 100) if count <= 15 * n)
 
 
 def rounded(values: NDArray[np.float64]) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""Where the numbers of a result come from: data, networks, versions, recipe."""
+"""Provenance of a result: data, networks, versions, recipe."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FactTable(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Where the numbers of a result come from.
+    """Provenance of a result.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(result: xr.Dataset) -> Facts:
-    """Return where the numbers of a result come from."""
+    """Return the provenance of a result."""
     configuration = _json(result, "configuration")
     whole = [
         (text, str(result.attrs[name])) for name, text in WHOLE.items() if name in result.attrs
@@ -101,9 +101,10 @@ def _fact_table(result: xr.Dataset, dim: str, kind: str) -> FactTable:
 
 
 def _fact(values: xr.DataArray) -> str:
-    """Return a fact as text; where it differs between data sets, with their names."""
+    """Return a fact as text, with the names of data sets if it differs between them."""
     if not values.dims:
-        return str(values.item())
+        value = values.item()
+        return "" if value != value else str(value)
     texts = [str(value) for value in values.values]
     if len(set(texts)) == 1:
         return texts[0]

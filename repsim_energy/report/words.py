@@ -1,4 +1,4 @@
-"""Sentences that say what was compared and how."""
+"""Sentences that describe a comparison."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def title_of(result: xr.Dataset) -> str:
 
 
 def describe(result: xr.Dataset, summary: xr.Dataset) -> list[str]:
-    """Return paragraphs that say what was compared, how, and how to read the numbers.
+    """Return paragraphs that describe a comparison and explain its numbers.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def _names(result: xr.Dataset, dim: str) -> str:
 
 
 def _networks(result: xr.Dataset) -> str:
-    """Return which networks were compared, and whether they were trained here."""
+    """Return a list of the networks, with those that were trained here."""
     given = (
         [str(m) for m in result.model.values if bool(result.given.sel(model=m).all())]
         if "given" in result
@@ -111,7 +111,7 @@ def _method(result: xr.Dataset) -> str:
 
 
 def _shown(result: xr.Dataset) -> str:
-    """Return which filters or which images the numbers come from."""
+    """Return the size of the patches, or the number of images."""
     if "n_images" in result.coords:
         parts = [
             f"{int(n)} {split} images of {label}"
@@ -134,7 +134,7 @@ def _shown(result: xr.Dataset) -> str:
 
 
 def _null(result: xr.Dataset, summary: xr.Dataset) -> str:
-    """Return how to read the table: what is averaged, and what chance alone gives."""
+    """Return an explanation of the table: its averages, and its null intervals."""
     several = result.sizes["seed"] > 1
     text = (
         "The table has the mean over pairs of seeds ± the standard deviation, and on the diagonal "

@@ -56,7 +56,8 @@
     chart.energy.forEach((seeds, m) => seeds.forEach((profile, s) => {
       if (profile.every((value) => value === null)) return;
       profile.forEach((value, i) => rows.push(
-        [chart.dataset, section.models[m], chart.given[m] ? "" : section.seeds[s], i + 1,
+        [chart.dataset, section.models[m], chart.given[m] ? "" : section.seeds[s],
+          chart.components[i],
           chart.eigenvalue[i], value]));
     }));
     return rows;
@@ -96,14 +97,14 @@
       });
       cursor.setAttribute("x", component * Number(cursor.getAttribute("width")));
       const title = panel.querySelector("h4");
-      if (title.textContent !== `Component ${component + 1}`) {
-        title.textContent = `Component ${component + 1}`;
+      if (title.textContent !== `Component ${chart.components[component]}`) {
+        title.textContent = `Component ${chart.components[component]}`;
       }
       const picture = panel.querySelector("img");
       const source = buttons[component].querySelector("img");
       picture.hidden = source === null;
       if (source !== null) picture.src = source.src;
-      picture.alt = `Component ${component + 1} as an image`;
+      picture.alt = `Component ${chart.components[component]} as an image`;
       const looks = [["eigenvalue", digits(chart.eigenvalue[component])],
         ...chart.looks.map(([name, values]) => [name, values[component]])];
       panel.querySelector("dl").replaceChildren(...looks.map(([name, value]) => {

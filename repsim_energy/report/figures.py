@@ -1,0 +1,139 @@
+"""Figures of ``rs.plot`` as SVG elements inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+import xml.etree.ElementTree as ET
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+from repsim_energy.errors import UsageError, visible
+from repsim_energy.plot.kinds import KINDS, kinds_of
+from repsim_energy.plot.style import check_matplotlib
+
+__all__ = ["Figure", "figures_of"]
+
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+
+MAX_SVG_BYTES = 250_000
+"""Size from which a figure is a PNG image, such as a heat map of hundreds of cells."""
+
+TITLES = {
+    "similarity": "Similarity",
+    "profiles": "Energy profiles with their initialization",
+    "fit": "Agreement with theory",
+    "filters": "Filters",
+    "trajectory": "Course of training",
+    "spectrum": "Variance of the patches",
+}
+"""Kind of figure -> its title on the page, in the order of the page."""
+
+
+class Figure(NamedTuple):
+    """A figure of the page.
+
+    Parameters
+    ----------
+    title : heading
+    drawing : SVG element as text; empty if the figure is an image or left out
+    image : address of a PNG image, for figures that would be large as SVG
+    note : reason for which the figure is left out
+    """
+
+    title: str
+    drawing: str
+    image: str = ""
+    note: str = ""
+
+
+def figures_of(result: xr.Dataset, prefix: str) -> list[Figure]:
+    """Return the figures that a result has the variables for.
+
+    Parameters
+    ----------
+    prefix : of the identifiers in the drawings, which are unique on the page
+
+    Raises
+    ------
+    UsageError
+        If matplotlib is not installed.
+    """
+    check_matplotlib()
+    possible = kinds_of(result)
+    return [
+        _figure(result, kind, title, f"{prefix}-{kind}")
+        for kind, title in TITLES.items()
+        if kind in possible
+    ]
+
+
+def _figure(result: xr.Dataset, kind: str, title: str, prefix: str) -> Figure:
+    """Return a figure, or the reason for which there is none, such as runs not in the cache."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": prefix, "figure.dpi": 100}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the browser has fonts
+        before = set(plt.get_fignums())
+        try:
+            ax = KINDS[kind].draw(result)
+        except UsageError as error:
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
+            return Figure(title, "", note=str(error))
+        try:
+            drawing = _inline(_saved(ax.figure, "svg"), prefix, title)
+            if len(drawing) <= MAX_SVG_BYTES:
+                return Figure(title, drawing)
+            code = base64.b64encode(_saved(ax.figure, "png")).decode()
+            return Figure(title, "", image=f"data:image/png;base64,{code}")
+        finally:
+            plt.close(ax.figure)
+
+
+def _saved(figure: Any, kind: str) -> bytes:
+    metadata = {"Date": None} if kind == "svg" else {}
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=metadata, transparent=True)
+    return buffer.getvalue()
+
+
+def _inline(svg: bytes, prefix: str, title: str) -> str:
+    """Return the drawing as an element of a page.
+
+    Its identifiers get a prefix, because they are those of the page now. Its style sheet would
+    apply to the page, too, and is left out; ``page.css`` has its rule.
+    """
+    root = ET.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style", f"{{{SVG}}}script"):
+                parent.remove(child)
+    for element in root.iter():
+        for name, value in list(element.attrib.items()):
+            if name == "id":
+                element.set(name, f"{prefix}-{value}")
+            elif value.startswith("#") and name in ("href", f"{{{XLINK}}}href"):
+                element.set(name, f"#{prefix}-{value[1:]}")
+            elif "url(#" in value:
+                element.set(name, value.replace("url(#", f"url(#{prefix}-"))
+        element.text = visible(element.text) if element.text and element.text.strip() else None
+        element.tail = None
+    root.set("role", "img")
+    root.set("aria-label", title)
+    _to_user_units(root)
+    for space, address in (("", SVG), ("xlink", XLINK)):
+        ET.register_namespace(space, address)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _to_user_units(root: ET.Element) -> None:
+    """Let the page scale a drawing, up to its size in points."""
+    width = float(root.attrib.pop("width").removesuffix("pt"))
+    root.attrib.pop("height")
+    root.set("style", f"max-width: {width * 4 / 3:.0f}px")
