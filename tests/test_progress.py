@@ -166,7 +166,7 @@ def test_one_pass_of_cka_counts_every_image_of_every_network(heard):
 
 
 def test_every_pass_of_cka_is_counted(heard, monkeypatch):
-    monkeypatch.setattr(layers, "AT_ONCE", 1)  # a pass for each layer
+    monkeypatch.setattr(layers, "MAX_ACTIVATION_BYTES", 1)  # a pass for each layer
     options = {"layers": "first,output", "images": 60, "recipe": RECIPE}
     rs.compare(TINY, LEAVES, "cka", seeds=1, reporter=heard, **options)
     check_whole(heard, "showing images to networks", 120, "images")

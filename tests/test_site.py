@@ -40,13 +40,15 @@ def test_every_page_of_a_section_is_listed_with_what_it_is_for():
 
 def test_every_public_name_has_one_page():
     blocks = re.findall(r"```\{eval-rst\}\n(.*?)```", PAGES["reference/api"], re.DOTALL)
-    listed = {"repsim_energy": ["testing"], "repsim_energy.testing": []}
+    listed = {"repsim_energy": ["plot", "testing"]}
+    listed |= {"repsim_energy.plot": [], "repsim_energy.testing": []}
     for block in blocks:
         (module,) = re.findall(r"currentmodule:: (\S+)", block)
         listed[module] += re.findall(r"^   (\w+)$", block, re.MULTILINE)
         listed[module] += re.findall(r"^\.\. py:\w+:: (\w+)$", block, re.MULTILINE)
     assert sorted(listed["repsim_energy"]) == sorted(rs.__all__)
     assert sorted(listed["repsim_energy.testing"]) == sorted(testing.__all__)
+    assert sorted(listed["repsim_energy.plot"]) == sorted(rs.plot.__all__)
 
 
 def test_every_hook_is_on_the_page_of_hooks():

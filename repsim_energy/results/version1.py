@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
+from repsim_energy.results.component_coords import component_coords
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable
 
 __all__ = ["from_version_1"]
@@ -47,7 +48,8 @@ def from_version_1(result: xr.Dataset) -> xr.Dataset:
     """Return a result of version 1 with its facts of single data sets and models as coordinates.
 
     A text that does not have one entry for each label stays an attribute: the name of a layer may
-    contain a comma, and a result that was cut kept the texts of the whole.
+    contain a comma, and a result that was cut kept the texts of the whole. The coordinates that
+    describe components are computed from them.
     """
     attributes = {**result.attrs, "schema_version": SCHEMA_VERSION}
     coords = {}
@@ -58,6 +60,10 @@ def from_version_1(result: xr.Dataset) -> xr.Dataset:
             values = [fact.kind(entry) for entry in entries]
             variable = Variable((fact.dim,), values, fact.long_name, fact.units)
             coords[fact.name] = variable.as_xarray()
+    if "components" in result:
+        components = result["components"].transpose("dataset", "component", "c", "kh", "kw")
+        described = component_coords(components.values)
+        coords |= {name: variable.as_xarray() for name, variable in described.items()}
     result = result.assign_coords(coords)
     result.attrs = attributes
     return result
