@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from repsim_energy.results.accessor import RepsimAccessor
-from repsim_energy.results.component_coords import COMPONENT_COORDS, component_coords
+from repsim_energy.results.component_coords import (
+    COMPONENT_COORDS,
+    component_coords,
+    with_component_coords,
+)
 from repsim_energy.results.files import open_result, save_result, save_results, to_json
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable, assemble
 from repsim_energy.results.summary import summarize
@@ -25,4 +29,5 @@ __all__ = [
     "table",
     "to_dataframe",
     "to_json",
+    "with_component_coords",
 ]
