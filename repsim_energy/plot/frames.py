@@ -1,4 +1,4 @@
-"""What all figures read from a result: names of curves, descriptions of components, checks."""
+"""Parts of a result that several figures read: names of curves, images of components."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def frame_of(result: xr.Dataset, name: str) -> pd.DataFrame:
 
 
 def at_labels(values: xr.DataArray, **labels: object) -> xr.DataArray:
-    """Select labels along the dimensions that a variable has; others were selected before."""
+    """Select labels along the dimensions that a variable has.
+
+    A dimension that it lacks was reduced to one label before.
+    """
     return values.sel({dim: label for dim, label in labels.items() if dim in values.dims})
 
 
