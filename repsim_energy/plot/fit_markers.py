@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,34 +72,16 @@ def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None)
     chosen = str(result.attrs.get("stage", "trained") if stage is None else stage)
     if chosen not in set(table.stage):
         raise unknown_name("stage", chosen, set(table.stage))
+    table = table.assign(name=names_of(table))
     compared = table[table.stage == chosen]
-    names = list(dict.fromkeys(names_of(compared)))
+    names = list(dict.fromkeys(compared.name))
     ax = axes_or_new(ax, (6.2 + width_of(names), 0.32 * len(names) + 1.5))
     handles = {}
-    for stage_name, color, filled in (("init", REFERENCE, False), (chosen, COLORS[0], True)):
-        rows = table[table.stage == stage_name]
-        if not filled and chosen == "init":
-            continue
-        places = np.array([names.index(name) for name in names_of(rows)], dtype=np.float64)
-        bound = (rows.fit_at_bound == 1).to_numpy()
-        for chosen_rows, marker, note in ((~bound, "o", ""), (bound, "^", " at a bound")):
-            if chosen_rows.any():
-                label = ("initialization" if not filled else chosen) + note
-                handles[label] = ax.plot(
-                    rows.fit_correlation[chosen_rows],
-                    places[chosen_rows],
-                    marker,
-                    color=color,
-                    markerfacecolor=color if filled else "none",
-                    markersize=5,
-                )[0]
-    by_name = compared.groupby(names_of(compared), sort=False)
-    means, steps = by_name.fit_correlation.mean(), by_name.fit_steps.median()
-    for place, name in enumerate(names):
-        ax.plot([means[name]] * 2, [place - 0.3, place + 0.3], color=COLORS[0], linewidth=1.5)
-        if np.isfinite(steps[name]):
-            text = f"{steps[name]:.3g}"
-            ax.text(1.01, place, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7)
+    if chosen != "init":
+        start = table[(table.stage == "init") & table.name.isin(names)]
+        handles = _draw_seeds(ax, start, names, "initialization", REFERENCE, filled=False)
+    handles |= _draw_seeds(ax, compared, names, chosen, COLORS[0], filled=True)
+    _draw_means(ax, compared, names)
     ax.text(1.01, -0.8, "steps", transform=ax.get_yaxis_transform(), va="center", fontsize=7)
     ax.set_yticks(range(len(names)), [label_of(name) for name in names], fontsize=8)
     ax.set(ylim=(len(names) - 0.4, -0.6), xlabel="correlation with the fitted theoretical profile")
@@ -110,3 +92,34 @@ def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None)
     if (legend := ax.get_legend()) is not None:
         legend.set_bbox_to_anchor((1.1, 1.0))
     return ax
+
+
+def _draw_seeds(
+    ax: Axes, rows: pd.DataFrame, names: list[str], label: str, color: str, *, filled: bool
+) -> dict[str, Any]:
+    """Draw a marker for each network, and return the entries of the legend."""
+    places = np.array([names.index(name) for name in rows.name], dtype=np.float64)
+    bound = (rows.fit_at_bound == 1).to_numpy()
+    entries = {}
+    for chosen, marker, note in ((~bound, "o", ""), (bound, "^", " at a bound")):
+        if chosen.any():
+            entries[label + note] = ax.plot(
+                rows.fit_correlation[chosen],
+                places[chosen],
+                marker,
+                color=color,
+                markerfacecolor=color if filled else "none",
+                markersize=5,
+            )[0]
+    return entries
+
+
+def _draw_means(ax: Axes, rows: pd.DataFrame, names: list[str]) -> None:
+    """Draw the mean correlation of each model, and write its median number of steps."""
+    by_name = rows.groupby("name", sort=False)
+    means, steps = by_name.fit_correlation.mean(), by_name.fit_steps.median()
+    for place, name in enumerate(names):
+        ax.plot([means[name]] * 2, [place - 0.3, place + 0.3], color=COLORS[0], linewidth=1.5)
+        if np.isfinite(steps[name]):
+            text = f"{steps[name]:.3g}"
+            ax.text(1.01, place, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7)

@@ -1,4 +1,4 @@
-"""What all figures read from a result: names of curves, descriptions of components, checks."""
+"""Parts of a result that several figures read: names of curves, images of components."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.errors import UsageError
-from repsim_energy.results import component_coords, to_dataframe
+from repsim_energy.results import to_dataframe, with_component_coords
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from numpy.typing import NDArray
 
-__all__ = ["at_labels", "component_images", "component_names", "described", "frame_of", "names_of"]
 
 MIN_NAMED_COHERENCE = 0.5
 """Coherence from which on the name of a component gives its orientation."""
@@ -35,21 +34,14 @@ def frame_of(result: xr.Dataset, name: str) -> pd.DataFrame:
             f"got a {type(result).__name__} without '{name}', expected a result that has it, such "
             "as one of metric=energy"
         )
-    return to_dataframe(described(result), name)
-
-
-def described(result: xr.Dataset) -> xr.Dataset:
-    """Return a result whose components are described; earlier ones only store them."""
-    if "components" not in result or "frequency" in result.coords:
-        return result
-    dims = [dim for dim in ("dataset", "component") if dim in result.components.dims]
-    values = result.components.transpose(*dims, "c", "kh", "kw").values
-    coords = component_coords(values, dims)
-    return result.assign_coords({name: one.as_xarray() for name, one in coords.items()})
+    return to_dataframe(with_component_coords(result), name)
 
 
 def at_labels(values: xr.DataArray, **labels: object) -> xr.DataArray:
-    """Select labels along the dimensions that a variable has; others were selected before."""
+    """Select labels along the dimensions that a variable has.
+
+    A dimension that it lacks was reduced to one label before.
+    """
     return values.sel({dim: label for dim, label in labels.items() if dim in values.dims})
 
 

@@ -153,7 +153,10 @@ def _clustered(means: NDArray[np.float64], distance: bool) -> list[int]:
 def _draw_cells(
     ax: Axes, means: NDArray[np.float64], nulls: NDArray[np.float64], distance: bool
 ) -> Any:
-    """Draw the cells on a scale that includes the null interval; those without a value hatched."""
+    """Draw the cells on a scale that includes the null interval.
+
+    Cells without a value are hatched.
+    """
     known = [float(v) for values in (means, nulls) for v in values[np.isfinite(values)]]
     lowest, highest = min(known, default=0.0), max(known, default=1.0)
     color, low, high = "cividis", min(0.0, lowest), max(1.0, highest)

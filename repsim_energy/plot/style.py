@@ -189,7 +189,7 @@ def image_of(patch: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
 
 
 def write_figure(figure: Figure, path: Path, **options: Any) -> None:
-    """Write a figure in the format of its suffix; equal figures give equal bytes.
+    """Write a figure in the format of its suffix. Equal figures give equal bytes.
 
     Parameters
     ----------

@@ -88,13 +88,14 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     [0, 1, 2, 4]
     """
     table = trajectory_table(result)
+    table = table.assign(name=names_of(table))
     energy = table[table.quantity == "energy"]
     if not len(energy):
         raise UsageError(
             "the result has no snapshots of a training, expected networks that were trained with "
             "snapshots (recipe=quick:snapshots=12)"
         )
-    curves = list(energy.groupby(names_of(energy), sort=False))
+    curves = list(energy.groupby("name", sort=False))
     accuracy = table[table.quantity == "test_accuracy"]
     columns, rows = min(COLUMNS, len(curves)), -(-len(curves) // COLUMNS)
     ax = axes_or_new(ax, (3.0 * columns + 1.6, 2.3 * rows + 0.9))
@@ -102,7 +103,7 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     for number, (place, (name, one)) in enumerate(zip(places, curves, strict=True)):
         _draw_energy(place, one)
         if len(accuracy):
-            of_model = accuracy[names_of(accuracy) == name] if len(curves) > 1 else accuracy
+            of_model = accuracy[accuracy.name == name]
             _draw_accuracy(place, of_model, last=number % COLUMNS == columns - 1)
         place.set_title(label_of(name), fontsize=8, pad=3)
         if number % COLUMNS == 0:
