@@ -71,8 +71,6 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 # Docstrings
 autosummary_generate = True
-autosummary_imported_members = True
-autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 numpydoc_show_class_members = False

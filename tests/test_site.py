@@ -55,6 +55,31 @@ def test_every_hook_is_on_the_page_of_hooks():
     assert re.findall(r"autofunction:: (\w+)", PAGES["reference/hooks"]) == list(HOOKS)
 
 
+NOTEBOOKS = [page for page in PAGES if page.startswith("examples/") and page != "examples/index"]
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_notebooks_say_what_they_show_and_can_be_opened_elsewhere(page):
+    text = PAGES[page].partition("\n# ")[2]
+    head, *cells = text.split("```{code-cell} python\n")
+    assert "This notebook " in head
+    assert f"{{nb-download}}`{page.partition('/')[2]}.ipynb`" in head
+    assert cells[0].startswith("# %pip install ")
+
+
+def test_citations_agree_with_the_citation_file():
+    page, bibliography = PAGES["how-to/cite"], (DOCS / "references.bib").read_text("utf-8")
+    software, paper = re.findall(r"^@.*?^\}\n", page, re.MULTILINE | re.DOTALL)
+    assert paper in bibliography
+    cff = (ROOT / "CITATION.cff").read_text("utf-8")
+    for key in ("title", "version", "license"):
+        (value,) = re.findall(rf"^{key}: (.*)$", cff, re.MULTILINE)
+        assert f"{key:<7} = {{{value}}}" in software
+    stated = dict(re.findall(r"^    (volume|start|end|url): (.*)$", cff, re.MULTILINE))
+    assert f"{{{stated['start']}--{stated['end']}}}" in paper
+    assert all(f"{{{stated[key]}}}" in paper for key in ("volume", "url"))
+
+
 SOURCE = r"doi:(10\.\d+/[^\s;,]*[^\s;,.])|arXiv:(\d{4}\.\d{4,5})|(https://jmlr\.org/\S*\w)"
 
 
@@ -81,7 +106,9 @@ TROUBLES = re.findall(
 
 @pytest.fixture
 def broken_things(tmp_path, monkeypatch):
-    """Make the files that the page on errors speaks of, in the current folder."""
+    """Make the files that the page on errors speaks of, in the current folder, and few images."""
+    few = {"train": 200, "test": 50}
+    monkeypatch.setattr("repsim_energy.data.deadleaves.DEFAULT_IMAGES", few)
     monkeypatch.chdir(tmp_path)
     for name, shape in {"a": (8, 3, 3, 3), "seven": (8, 3, 7, 7), "four": (8, 4, 3, 3)}.items():
         torch.save({"conv1.weight": torch.ones(shape).cumsum(0)}, f"{name}.pt")
