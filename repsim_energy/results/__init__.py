@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from repsim_energy.results.accessor import RepsimAccessor
+from repsim_energy.results.example import example_result
 from repsim_energy.results.files import (
     list_groups,
     open_result,
@@ -20,6 +21,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Variable",
     "assemble",
+    "example_result",
     "list_groups",
     "open_result",
     "pairs",

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, reason_of
 from repsim_energy.interfaces import Normalization
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.history import History
@@ -27,11 +27,14 @@ __all__ = [
     "UNKEPT",
     "Run",
     "files_of",
+    "find_keys",
     "held_files",
+    "history_of",
     "is_kept",
     "keep_received",
     "keep_run",
     "read_run",
+    "read_stored",
     "run_folder",
 ]
 
@@ -145,19 +148,35 @@ def read_run(key: str, build: Build) -> Run | None:
         return None
 
 
+def find_keys(prefix: str) -> list[str]:
+    """Return the keys of all runs in the cache, and of those held in memory, with a prefix."""
+    folders = {*cache_path("runs").glob("*"), *_held}
+    return sorted(folder.name for folder in folders if folder.name.startswith(prefix))
+
+
+def read_stored(key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the manifest of a run and the tensors of its file. Nothing is removed.
+
+    Raises
+    ------
+    FileError
+        If a file is missing or damaged.
+    """
+    folder, held = run_folder(key), held_files(key)
+    try:
+        if held is not None:
+            return json.loads(held[MANIFEST]), load(held[FILES[0]])
+        return json.loads((folder / MANIFEST).read_bytes()), _checked(folder, FILES[0])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError(
+            f"run {key[:16]} in '{folder}' cannot be read ({reason_of(error)}); delete its folder "
+            "to train it anew"
+        ) from error
+
+
 def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build) -> Run:
     facts = json.loads(manifest)
-    history = History(
-        steps=facts["steps"],
-        loss=tensors["loss"],
-        accuracy=tensors["accuracy"],
-        train_accuracy=_number(facts["train_accuracy"]),
-        snapshots=tensors["snapshots"],
-        snapshot_steps=tensors["snapshot_steps"],
-        snapshot_scales=tensors.get("snapshots_scale"),
-        evaluations=tensors["evaluations"],
-        evaluation_steps=tensors["evaluation_steps"],
-    )
+    history = history_of(facts, tensors)
     mean, std = facts["normalisation"]  # as version 0.1 spells it, so that its runs stay readable
     return Run(
         key=key,
@@ -169,6 +188,21 @@ def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build)
         normalization=Normalization(tuple(mean), tuple(std)),
         test_accuracy=_number(facts["test_accuracy"]),
         network=partial(_network, key, build),
+    )
+
+
+def history_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> History:
+    """Return the history of a run from its manifest and the tensors of its file."""
+    return History(
+        steps=facts["steps"],
+        loss=tensors["loss"],
+        accuracy=tensors["accuracy"],
+        train_accuracy=_number(facts["train_accuracy"]),
+        snapshots=tensors["snapshots"],
+        snapshot_steps=tensors["snapshot_steps"],
+        snapshot_scales=tensors.get("snapshots_scale"),
+        evaluations=tensors["evaluations"],
+        evaluation_steps=tensors["evaluation_steps"],
     )
 
 
