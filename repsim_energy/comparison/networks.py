@@ -31,6 +31,8 @@ def train_networks(
         Key(d, m, 0): network_of_trained(trained, plan.datasets[d], plan.folds.get((d, m)))
         for (d, m), trained in plan.trained.items()
     }
+    if reporter.hears_announcements and (line := _cached_part(plan)):
+        reporter.announce(line)
     failures: dict[Key, str] = {}
     trainings = plan.trainings
     if reporter.hears_announcements:
@@ -49,3 +51,13 @@ def train_networks(
     if not networks:
         raise TrainingError(said[0])
     return {key: networks[key] for key in plan.keys if key in networks}, said
+
+
+def _cached_part(plan: Plan) -> str | None:
+    """Return one line on the runs that a resumed comparison finds in the cache."""
+    trainings = plan.trainings.values()
+    cached = sum(training.is_cached for training in trainings)
+    missing = len(trainings) - cached
+    if not (cached and missing):
+        return None
+    return f"{cached} of {len(trainings)} runs are read from the cache, {missing} to train"
