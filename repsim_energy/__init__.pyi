@@ -3,6 +3,7 @@
 from . import plot as plot
 from . import testing as testing
 from .comparison import compare as compare
+from .comparison.load_images import load_images as load_images
 from .data.pictures import image_set_from_files as image_set_from_files
 from .data.pictures import iter_image_batches as iter_image_batches
 from .data.pictures import load_rgb as load_rgb
@@ -73,6 +74,7 @@ from .registry import Registry as Registry
 from .registry import load_registry as load_registry
 from .report import write_report as write_report
 from .results import Variable as Variable
+from .results import example_result as example_result
 from .results import open_result as open_result
 from .results import pairs as pairs
 from .results import profiles as profiles
@@ -83,6 +85,9 @@ from .results import to_dataframe as to_dataframe
 from .scheduling import Scheduler as Scheduler
 from .scheduling import patch_moments_of_chunks as patch_moments_of_chunks
 from .specs import write_spec as write_spec
+from .training.history import History as History
+from .training.open_run import CachedRun as CachedRun
+from .training.open_run import open_run as open_run
 from .training.recipe import Recipe as Recipe
 
 __version__: str

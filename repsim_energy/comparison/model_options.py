@@ -40,7 +40,7 @@ def option_coords(plan: Plan, measured: Measured) -> dict[str, Variable]:
 
 
 def _number(value: Any) -> int | float | None:
-    """Return a number that an array of integers or floats can store; ``None`` for other values."""
+    """Return a number that fits into an array, and ``None`` for values that are no numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if isinstance(value, float) or abs(value) < 2**63 else float(value)

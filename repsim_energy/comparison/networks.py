@@ -34,6 +34,8 @@ def train_networks(
         Key(d, m, 0): network_of_trained(trained, plan.datasets[d], plan.folds.get((d, m)))
         for (d, m), trained in plan.trained.items()
     }
+    if reporter.hears_announcements and (line := _cached_part(plan)):
+        reporter.announce(line)
     failures: dict[Key, str] = {}
     trainings = plan.trainings
     missing = {key: training for key, training in trainings.items() if not training.is_cached}
@@ -64,3 +66,13 @@ def _counted(runs: Outcomes[Key], missing: Collection[Key]) -> Outcomes[Key]:
         for key, run in runs:
             yield key, run
             advance(key in missing)
+
+
+def _cached_part(plan: Plan) -> str | None:
+    """Return one line on the runs that a resumed comparison finds in the cache."""
+    trainings = plan.trainings.values()
+    cached = sum(training.is_cached for training in trainings)
+    missing = len(trainings) - cached
+    if not (cached and missing):
+        return None
+    return f"{cached} of {len(trainings)} runs are read from the cache, {missing} to train"

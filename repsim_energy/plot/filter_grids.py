@@ -139,10 +139,11 @@ def _banks(result: xr.Dataset, stage: str) -> Sequence[tuple[StoredRun, NDArray[
         )
     runs = list(stored_runs(result))
     banks = []
-    for run in runs:
-        if run.tensors:
-            first, last = (run.tensors[name].double().numpy() for name in ("init", "trained"))
-            banks.append((run, {"init": first, "trained": last, "change": last - first}[stage]))
+    for network in runs:
+        if network.run is not None:
+            filters = network.run.filters
+            first, last = (filters[name].double().numpy() for name in ("init", "trained"))
+            banks.append((network, {"init": first, "trained": last, "change": last - first}[stage]))
     if not banks:
         raise UsageError(
             f"no filters to draw: {runs[0].missing}; results do not store filters, draw on the "

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from repsim_energy.errors import RepsimError
 from repsim_energy.results import to_dataframe
-from repsim_energy.training.run_cache import stored_tensors
+from repsim_energy.training.open_run import CachedRun, open_run
 
 if TYPE_CHECKING:
     import xarray as xr
-    from torch import Tensor
 
 __all__ = ["StoredRun", "stored_runs"]
 
 
 class StoredRun(NamedTuple):
-    """A network of a result with the numbers that the cache stores, or the reason for none."""
+    """A network of a result with its run, or the reason why there is none."""
 
     dataset: str
     model: str
     seed: int
-    tensors: dict[str, Tensor]
+    run: CachedRun | None
     missing: str
 
 
@@ -29,9 +30,9 @@ def stored_runs(result: xr.Dataset) -> Iterator[StoredRun]:
     """Yield the networks of a result. Seeds that a given network does not have are left out."""
     for row in to_dataframe(result, "run_id").itertuples():
         run_id, labels = row.run_id, (str(row.dataset), str(row.model), int(row.seed))
-        tensors = stored_tensors(str(run_id)) if run_id else None
-        if tensors is not None:
-            yield StoredRun(*labels, tensors, "")
+        run = _run(str(run_id))
+        if run is not None:
+            yield StoredRun(*labels, run, "")
         else:
             name = f"'{labels[1]}' seed {labels[2]}" if run_id else f"'{labels[1]}'"
             missing = (
@@ -39,4 +40,10 @@ def stored_runs(result: xr.Dataset) -> Iterator[StoredRun]:
                 if run_id
                 else f"{name} was not trained by a run that is cached"
             )
-            yield StoredRun(*labels, {}, missing)
+            yield StoredRun(*labels, None, missing)
+
+
+def _run(run_id: str) -> CachedRun | None:
+    with contextlib.suppress(RepsimError):  # a damaged run counts as missing
+        return open_run(run_id) if run_id else None
+    return None

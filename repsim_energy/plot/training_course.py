@@ -37,16 +37,17 @@ def trajectory_table(result: xr.Dataset) -> pd.DataFrame:
     energy = energy.merge(steps[[*on, "snapshot_step"]], on=on)
     energy = energy.rename(columns={"snapshot_step": "step", "snapshot_energy": "value"})
     frames = [energy.assign(quantity="energy")[[*KEYS, "quantity", "component", "value"]]]
-    for run in stored_runs(result):
-        if len(run.tensors.get("evaluation_steps", ())) == 0:
+    for network in stored_runs(result):
+        if network.run is None or len(network.run.history.evaluation_steps) == 0:
             continue
-        measured = run.tensors["evaluations"].double().numpy()
+        history = network.run.history
+        measured = history.evaluations.double().numpy()
         for column, quantity in enumerate(("test_loss", "test_accuracy")):
             rows = {
-                "dataset": run.dataset,
-                "model": run.model,
-                "seed": run.seed,
-                "step": run.tensors["evaluation_steps"].numpy(),
+                "dataset": network.dataset,
+                "model": network.model,
+                "seed": network.seed,
+                "step": history.evaluation_steps.numpy(),
                 "quantity": quantity,
                 "component": np.nan,
                 "value": measured[:, column],

@@ -8,6 +8,7 @@ from repsim_energy.results.component_coords import (
     component_coords,
     with_component_coords,
 )
+from repsim_energy.results.example import example_result
 from repsim_energy.results.files import (
     list_groups,
     open_result,
@@ -27,6 +28,7 @@ __all__ = [
     "Variable",
     "assemble",
     "component_coords",
+    "example_result",
     "list_groups",
     "open_result",
     "pairs",

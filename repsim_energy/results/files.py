@@ -240,7 +240,7 @@ def to_json(result: xr.Dataset) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of lists and mappings as JSON knows it; undefined numbers become ``None``."""
+    """Return a value of lists and mappings for JSON, with ``None`` for undefined numbers."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

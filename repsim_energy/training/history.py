@@ -1,4 +1,4 @@
-"""Training history: losses, accuracies and filters of a training."""
+"""Course of a training, and its record while it runs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,27 @@ __all__ = ["History", "Record"]
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """Losses, accuracies and filters that were recorded during a training.
+    """Course of a training: losses, accuracies and filters.
 
     Parameters
     ----------
-    steps : gradient steps taken
+    steps : number of gradient steps
     loss : (steps,) training loss of each step
     accuracy : (steps,) accuracy on each batch, before the step
-    train_accuracy : the mean of ``accuracy`` over the last epoch (over all of a shorter training)
+    train_accuracy : mean of ``accuracy`` over the last epoch (over all of a shorter training)
     snapshots : (s, k, c, kh, kw) filters of the first layer
-    snapshot_steps : (s,) the steps after which they were taken
+    snapshot_steps : (s,) gradient steps after which they were stored
     snapshot_scales : (s, k) factors of the batch norm that follows; ``None`` without one
     evaluations : (e, 2) loss and accuracy on the test images
-    evaluation_steps : (e,) the steps after which they were measured
+    evaluation_steps : (e,) gradient steps after which these were measured
+
+    Examples
+    --------
+    >>> import repsim_energy as rs
+    >>> run_id = str(rs.example_result().run_id.values.flat[0])
+    >>> history = rs.open_run(run_id).history
+    >>> len(history.loss) == history.steps, history.evaluations.shape[1]
+    (True, 2)
     """
 
     steps: int

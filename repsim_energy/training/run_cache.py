@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Normalization
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.history import History
@@ -29,14 +29,16 @@ __all__ = [
     "UNKEPT",
     "Run",
     "files_of",
+    "find_keys",
     "held_files",
+    "history_of",
     "is_kept",
     "keep_received",
     "keep_run",
     "locked",
     "read_run",
+    "read_stored",
     "run_folder",
-    "stored_tensors",
 ]
 
 Build = Callable[[], nn.Module]
@@ -170,40 +172,35 @@ def read_run(key: str, build: Build) -> Run | None:
         return None
 
 
-def stored_tensors(run_id: str) -> dict[str, Tensor] | None:
-    """Return the filters and the history of a run in the cache, by their names in its file.
+def find_keys(prefix: str) -> list[str]:
+    """Return the keys of all runs in the cache, and of those held in memory, with a prefix."""
+    folders = {*cache_path("runs").glob("*"), *_held}
+    return sorted(folder.name for folder in folders if folder.name.startswith(prefix))
 
-    Nothing is removed, and the network is not read. ``None`` if there is no such run, or its file
-    is damaged.
 
-    Parameters
-    ----------
-    run_id : the first digits of its key, as results record it
+def read_stored(key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the manifest of a run and the tensors of its file. Nothing is removed.
+
+    Raises
+    ------
+    FileError
+        If a file is missing or damaged.
     """
-    if not run_id.isalnum():
-        return None
-    for folder in cache_path("runs").glob(f"{run_id}*"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, FileError):
-            return _checked(folder, FILES[0])
-    for folder, held in _held.items():
-        if folder.name.startswith(run_id):
-            return load(held[FILES[0]])
-    return None
+    folder, held = run_folder(key), held_files(key)
+    try:
+        if held is not None:
+            return json.loads(held[MANIFEST]), load(held[FILES[0]])
+        return json.loads((folder / MANIFEST).read_bytes()), _checked(folder, FILES[0])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError(
+            f"run {key[:16]} in '{folder}' cannot be read ({reason_of(error)}); delete its folder "
+            "to train it anew"
+        ) from error
 
 
 def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build) -> Run:
     facts = json.loads(manifest)
-    history = History(
-        steps=facts["steps"],
-        loss=tensors["loss"],
-        accuracy=tensors["accuracy"],
-        train_accuracy=_number(facts["train_accuracy"]),
-        snapshots=tensors["snapshots"],
-        snapshot_steps=tensors["snapshot_steps"],
-        snapshot_scales=tensors.get("snapshots_scale"),
-        evaluations=tensors["evaluations"],
-        evaluation_steps=tensors["evaluation_steps"],
-    )
+    history = history_of(facts, tensors)
     mean, std = facts["normalisation"]  # as version 0.1 spells it, so that its runs stay readable
     return Run(
         key=key,
@@ -215,6 +212,21 @@ def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build)
         normalization=Normalization(tuple(mean), tuple(std)),
         test_accuracy=_number(facts["test_accuracy"]),
         network=partial(_network, key, build),
+    )
+
+
+def history_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> History:
+    """Return the history of a run from its manifest and the tensors of its file."""
+    return History(
+        steps=facts["steps"],
+        loss=tensors["loss"],
+        accuracy=tensors["accuracy"],
+        train_accuracy=_number(facts["train_accuracy"]),
+        snapshots=tensors["snapshots"],
+        snapshot_steps=tensors["snapshot_steps"],
+        snapshot_scales=tensors.get("snapshots_scale"),
+        evaluations=tensors["evaluations"],
+        evaluation_steps=tensors["evaluation_steps"],
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from samples import RECIPE, Heard, broken, with_dropout
+from samples import RECIPE, TINY, Heard, both_splits, broken, noise_images, with_dropout
 
 import repsim_energy as rs
 from repsim_energy.comparison import make_plan, train_networks
@@ -75,3 +75,14 @@ def test_more_hands_never_take_longer_and_never_less_than_their_share():
     assert spans[0] == sum(seconds)
     assert spans[-1] == max(seconds)
     assert all(s >= max(sum(seconds) / h, max(seconds)) for h, s in enumerate(spans, 1))
+
+
+@pytest.mark.parametrize(("before", "lines"), [(0, []), (1, ["1 of 3"]), (2, ["2 of 3"]), (3, [])])
+def test_a_resumed_sweep_says_what_it_reads_and_what_it_trains(fresh_cache, before, lines):
+    images, heard = both_splits(noise_images(20, (3, 8, 8))), Heard()
+    options = {"recipe": RECIPE, "metric": "cka"}
+    if before:
+        rs.compare(TINY, images, seeds=before, **options)
+    rs.compare(TINY, images, seeds=3, reporter=heard, **options)
+    expected = [f"{line} runs are read from the cache, {3 - before} to train" for line in lines]
+    assert heard.lines == expected
