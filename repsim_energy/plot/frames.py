@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.errors import UsageError
-from repsim_energy.results import component_coords, to_dataframe
+from repsim_energy.results import to_dataframe, with_component_coords
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from numpy.typing import NDArray
 
-__all__ = ["at_labels", "component_images", "component_names", "described", "frame_of", "names_of"]
 
 MIN_NAMED_COHERENCE = 0.5
 """Coherence from which on the name of a component gives its orientation."""
@@ -35,17 +34,7 @@ def frame_of(result: xr.Dataset, name: str) -> pd.DataFrame:
             f"got a {type(result).__name__} without '{name}', expected a result that has it, such "
             "as one of metric=energy"
         )
-    return to_dataframe(described(result), name)
-
-
-def described(result: xr.Dataset) -> xr.Dataset:
-    """Return a result whose components are described; earlier ones only store them."""
-    if "components" not in result or "frequency" in result.coords:
-        return result
-    dims = [dim for dim in ("dataset", "component") if dim in result.components.dims]
-    values = result.components.transpose(*dims, "c", "kh", "kw").values
-    coords = component_coords(values, dims)
-    return result.assign_coords({name: one.as_xarray() for name, one in coords.items()})
+    return to_dataframe(with_component_coords(result), name)
 
 
 def at_labels(values: xr.DataArray, **labels: object) -> xr.DataArray:

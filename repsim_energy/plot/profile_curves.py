@@ -13,7 +13,6 @@ from repsim_energy.plot.frames import (
     at_labels,
     component_images,
     component_names,
-    described,
     frame_of,
     names_of,
 )
@@ -27,7 +26,7 @@ from repsim_energy.plot.style import (
     panels,
     set_title,
 )
-from repsim_energy.results import COMPONENT_COORDS
+from repsim_energy.results import COMPONENT_COORDS, with_component_coords
 from repsim_energy.results import profiles as profiles_of
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def profiles_table(result: xr.Dataset, stage: str | None = None) -> pd.DataFrame
         least squares to the mean. Both are NaN where they are not known. The other columns describe
         the component.
     """
-    whole = described(result)
+    whole = with_component_coords(result)
     frame = profiles_of(whole, stage, normalized=True)
     by_curve = frame.groupby(KEYS, sort=False)["energy"]
     table = by_curve.agg(mean="mean", low="min", high="max", n="count").reset_index()

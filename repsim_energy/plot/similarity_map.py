@@ -96,7 +96,7 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
     ax = axes_or_new(ax, (side + width_of(labels) + 2, side + 0.9 * width_of(labels) + 0.8))
     image = _draw_cells(ax, cells["mean"], cells["null_low"], distance)
     shown = [label_of(label) for label in labels]
-    small = max(4.0, 9.0 - len(labels) / 8)
+    small = max(5.0, 9.0 - len(labels) / 12)
     ax.set_xticks(range(len(shown)), shown, rotation=60, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(shown)), shown)
     ax.tick_params(labelsize=small)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from repsim_energy.results.accessor import RepsimAccessor
-from repsim_energy.results.component_coords import COMPONENT_COORDS, component_coords
+from repsim_energy.results.component_coords import (
+    COMPONENT_COORDS,
+    component_coords,
+    with_component_coords,
+)
 from repsim_energy.results.files import (
     list_groups,
     open_result,
@@ -35,4 +39,5 @@ __all__ = [
     "table",
     "to_dataframe",
     "to_json",
+    "with_component_coords",
 ]

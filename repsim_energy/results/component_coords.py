@@ -9,9 +9,10 @@ from repsim_energy.numerics.patches.description import describe_components
 from repsim_energy.results.schema import Variable
 
 if TYPE_CHECKING:
+    import xarray as xr
     from numpy.typing import ArrayLike
 
-__all__ = ["COMPONENT_COORDS", "component_coords"]
+__all__ = ["COMPONENT_COORDS", "component_coords", "with_component_coords"]
 
 COMPONENT_COORDS = {
     "frequency": ("mean spatial frequency of the component", "cycles per pixel"),
@@ -37,3 +38,13 @@ def component_coords(
         name: Variable(dims, values, *COMPONENT_COORDS[name])
         for name, values in describe_components(components).items()
     }
+
+
+def with_component_coords(result: xr.Dataset) -> xr.Dataset:
+    """Return a result whose components are described. Earlier results only store them."""
+    if "components" not in result or "frequency" in result.coords:
+        return result
+    dims = [dim for dim in ("dataset", "component") if dim in result.components.dims]
+    values = result.components.transpose(*dims, "c", "kh", "kw").values
+    coords = component_coords(values, dims)
+    return result.assign_coords({name: one.as_xarray() for name, one in coords.items()})

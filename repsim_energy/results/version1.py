@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
+from repsim_energy.results.component_coords import with_component_coords
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable
 
 __all__ = ["from_version_1"]
@@ -58,7 +59,7 @@ def from_version_1(result: xr.Dataset) -> xr.Dataset:
             values = [fact.kind(entry) for entry in entries]
             variable = Variable((fact.dim,), values, fact.long_name, fact.units)
             coords[fact.name] = variable.as_xarray()
-    result = result.assign_coords(coords)
+    result = with_component_coords(result.assign_coords(coords))
     result.attrs = attributes
     return result
 

@@ -264,6 +264,20 @@ def test_filters_that_are_not_here_are_missed_in_one_line(result, fresh_cache):
     assert rs.plot.trajectory(result).child_axes  # without the accuracies
 
 
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.InitializationWarning")
+def test_damaged_runs_count_as_missing_and_stay(fresh_cache):
+    """Drawing never removes a run: training decides what happens to it."""
+    result = compared(1, seeds=1)
+    (folder,) = (fresh_cache / "runs").iterdir()
+    file = folder / "filters.safetensors"
+    rs.plot.filters(result)
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UsageError, match="is not in the cache"):
+        rs.plot.filters(result)
+    assert file.exists()
+
+
 def test_the_course_of_training_is_that_of_the_snapshots_and_evaluations(result):
     axes = rs.plot.trajectory(result)
     table = rs.plot.table(result, "trajectory")
