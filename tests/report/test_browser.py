@@ -37,7 +37,7 @@ LONG = "a network of a family with a very long name, fine-tuned on something els
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(browser, tmp_path_factory):
     """Pages: trained models, one model, twenty with long names, hostile names, several results."""
     folder = tmp_path_factory.mktemp("pages")
     models = {"one": TINY, "two": "linear_cnn:filters=12:sigma=0.1"}
