@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.filesize import decimal
-from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID
 from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
 from repsim_energy.cli.app import say
 from repsim_energy.errors import visible
-from repsim_energy.progress import Progress, Reporter, Work, reporting
+from repsim_energy.progress import Progress, Reporter, Work, reporting, working
 
 __all__ = ["reporter_on_stderr"]
 
-BAR_COLUMNS, NUMBER_COLUMNS, MIN_LABEL_COLUMNS = 16, 46, 12
-"""Widths on the screen. Labels are cut off, so that the numbers are always complete."""
+BAR_COLUMNS = 12
+"""Width of a bar on the screen."""
+
+MIN_SHOWN_SECONDS = 0.3
+"""Time after which a piece of work has a bar."""
 
 PACE_SECONDS, MIN_REPORTS = 30.0, 10
 """The last reports whose rate is shown: those of this time, and at least this number."""
@@ -49,6 +53,8 @@ def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
     with bars_on(console) as bars:
         shown = _Bars(bars)
         with reporting(shown):
+            with working("loading libraries", None, ""):
+                importlib.import_module("repsim_energy.comparison")  # with torch, for seconds
             yield shown
 
 
@@ -59,16 +65,22 @@ def bars_on(console: Console, clock: Callable[[], float] = time.monotonic) -> Ba
     ----------
     clock : returns the time in seconds
     """
-    room = max(MIN_LABEL_COLUMNS, console.width - BAR_COLUMNS - NUMBER_COLUMNS - 2)
-    label = Column(no_wrap=True, overflow="ellipsis", max_width=room)
-    return Bars(
-        TextColumn("{task.description}", markup=False, table_column=label),
-        BarColumn(BAR_COLUMNS),
+    return _Display(
+        _Label(table_column=Column()),  # the only column that becomes narrower
+        BarColumn(BAR_COLUMNS, table_column=Column(no_wrap=True)),
         _Numbers(table_column=Column(no_wrap=True)),
         console=console,
         get_time=clock,
         transient=True,
     )
+
+
+class _Display(Bars):
+    """Bars without those of work that ends at once, which would only flicker."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        shown = [task for task in self.tasks if (task.elapsed or 0.0) >= MIN_SHOWN_SECONDS]
+        yield self.make_tasks_table(shown)
 
 
 class _Lines(Reporter):
@@ -159,6 +171,13 @@ class Pace:
         return max(0.0, (total - done) / self.rate - (now - reported))
 
 
+class _Label(ProgressColumn):
+    """Column with the name of the work, cut off where the numbers need its place."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
 class _Numbers(ProgressColumn):
     """Column such as ``12,300/60,000 images, 850/s, 0:56 left``."""
 
@@ -175,7 +194,7 @@ def numbers(task: Task) -> str:
     amount = _amount(task.completed, unit)
     if task.total is not None:
         amount = f"{amount}/{_amount(task.total, unit)}"
-    parts = [amount if unit == "bytes" else f"{amount} {unit}"]
+    parts = [] if not unit else [amount if unit == "bytes" else f"{amount} {unit}"]
     if pace.rate:
         parts.append(_rate(pace.rate, unit))
     left = None if task.total is None else pace.seconds_left(task.get_time(), task.total)
