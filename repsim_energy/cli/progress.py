@@ -25,6 +25,8 @@ __all__ = ["reporter_on_stderr"]
 BAR_COLUMNS = 12
 """Width of a bar on the screen."""
 
+REDRAWS_PER_SECOND = 4
+
 MIN_SHOWN_SECONDS = 0.3
 """Time after which a piece of work has a bar."""
 
@@ -72,6 +74,7 @@ def bars_on(console: Console, clock: Callable[[], float] = time.monotonic) -> Ba
         console=console,
         get_time=clock,
         transient=True,
+        refresh_per_second=REDRAWS_PER_SECOND,
     )
 
 
