@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, a line per training elsewhere."""
+"""Progress on stderr: a line per training, and bars on a terminal."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ PACE_SECONDS, MIN_REPORTS = 30.0, 10
 def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
     """Provide a reporter that shows the progress of trainings and of all pieces of work.
 
-    On a terminal each piece has a bar, which vanishes when it ends. Elsewhere there are a line per
-    training and the estimated duration.
+    There are a line per training and the estimated duration. On a terminal, each piece of work and
+    the current training also have a bar, which vanishes when it ends.
 
     Parameters
     ----------
@@ -98,16 +98,13 @@ class _Lines(Reporter):
             say(f"{place} {visible(progress.label)}: {progress.steps} steps")
 
 
-class _Bars(Reporter):
-    """Reporter with a bar for each piece of work, and for the current training."""
+class _Bars(_Lines):
+    """Reporter with a bar for each piece of work and the current training, and lines above them."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._shown: dict[str, tuple[TaskID, Pace]] = {}
         self._training = ""
-
-    def announce(self, text: str) -> None:
-        say(text)
 
     def progress(self, progress: Progress) -> None:
         step, steps = progress.step, progress.steps
@@ -118,6 +115,7 @@ class _Bars(Reporter):
         self._show(label, step, steps, "steps")
         if step == steps:
             self._remove(label)
+        super().progress(progress)
 
     def work(self, work: Work) -> None:
         self._show(work.label, work.done, work.total, work.unit)
