@@ -57,7 +57,7 @@ class Work:
         lasts; a later piece may have the same label
     done : number of units that are done, 0 in the first report
     total : number of units, or ``None`` if it is not known
-    unit : what is counted, in the plural: ``images``, ``bytes``, ``steps``
+    unit : what is counted, in the plural: ``images``, ``bytes``, ``steps``; empty if nothing is
     ended : whether this is the last report of the piece. ``done`` is below ``total`` then if it
         failed or ended early
 

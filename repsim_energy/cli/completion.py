@@ -10,7 +10,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TypeAlias
 
 import rich_click as click
 from click.shell_completion import (
@@ -37,9 +37,8 @@ SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_REPSIM_COMPLETE"
 """Environment variable in which the scripts ask ``repsim`` for completions."""
 
-Items = list[CompletionItem[str]]
+Items: TypeAlias = "list[CompletionItem[str]]"  # CompletionItem has no parameter before click 8.3
 Complete = Callable[[click.Context, click.Parameter, str], Items]
-Function = TypeVar("Function", bound=Complete)
 
 
 class Fish(FishComplete):

@@ -1,28 +1,34 @@
-"""Progress on stderr: bars on a terminal, a line per training elsewhere."""
+"""Progress on stderr: a line per training, and bars on a terminal."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.filesize import decimal
-from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID
 from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
 from repsim_energy.cli.app import say
 from repsim_energy.errors import visible
-from repsim_energy.progress import Progress, Reporter, Work, reporting
+from repsim_energy.progress import Progress, Reporter, Work, reporting, working
 
 __all__ = ["reporter_on_stderr"]
 
-BAR_COLUMNS, NUMBER_COLUMNS, MIN_LABEL_COLUMNS = 16, 46, 12
-"""Widths on the screen. Labels are cut off, so that the numbers are always complete."""
+BAR_COLUMNS = 12
+"""Width of a bar on the screen."""
+
+REDRAWS_PER_SECOND = 4
+
+MIN_SHOWN_SECONDS = 0.3
+"""Time after which a piece of work has a bar."""
 
 PACE_SECONDS, MIN_REPORTS = 30.0, 10
 """The last reports whose rate is shown: those of this time, and at least this number."""
@@ -32,8 +38,8 @@ PACE_SECONDS, MIN_REPORTS = 30.0, 10
 def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
     """Provide a reporter that shows the progress of trainings and of all pieces of work.
 
-    On a terminal each piece has a bar, which vanishes when it ends. Elsewhere there are a line per
-    training and the estimated duration.
+    There are a line per training and the estimated duration. On a terminal, each piece of work and
+    the current training also have a bar, which vanishes when it ends.
 
     Parameters
     ----------
@@ -49,6 +55,8 @@ def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
     with bars_on(console) as bars:
         shown = _Bars(bars)
         with reporting(shown):
+            with working("loading libraries", None, ""):
+                importlib.import_module("repsim_energy.comparison")  # with torch, for seconds
             yield shown
 
 
@@ -59,16 +67,23 @@ def bars_on(console: Console, clock: Callable[[], float] = time.monotonic) -> Ba
     ----------
     clock : returns the time in seconds
     """
-    room = max(MIN_LABEL_COLUMNS, console.width - BAR_COLUMNS - NUMBER_COLUMNS - 2)
-    label = Column(no_wrap=True, overflow="ellipsis", max_width=room)
-    return Bars(
-        TextColumn("{task.description}", markup=False, table_column=label),
-        BarColumn(BAR_COLUMNS),
+    return _Display(
+        _Label(table_column=Column()),  # the only column that becomes narrower
+        BarColumn(BAR_COLUMNS, table_column=Column(no_wrap=True)),
         _Numbers(table_column=Column(no_wrap=True)),
         console=console,
         get_time=clock,
         transient=True,
+        refresh_per_second=REDRAWS_PER_SECOND,
     )
+
+
+class _Display(Bars):
+    """Bars without those of work that ends at once, which would only flicker."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        shown = [task for task in self.tasks if (task.elapsed or 0.0) >= MIN_SHOWN_SECONDS]
+        yield self.make_tasks_table(shown)
 
 
 class _Lines(Reporter):
@@ -83,16 +98,13 @@ class _Lines(Reporter):
             say(f"{place} {visible(progress.label)}: {progress.steps} steps")
 
 
-class _Bars(Reporter):
-    """Reporter with a bar for each piece of work, and for the current training."""
+class _Bars(_Lines):
+    """Reporter with a bar for each piece of work and the current training, and lines above them."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._shown: dict[str, tuple[TaskID, Pace]] = {}
         self._training = ""
-
-    def announce(self, text: str) -> None:
-        say(text)
 
     def progress(self, progress: Progress) -> None:
         step, steps = progress.step, progress.steps
@@ -103,6 +115,7 @@ class _Bars(Reporter):
         self._show(label, step, steps, "steps")
         if step == steps:
             self._remove(label)
+        super().progress(progress)
 
     def work(self, work: Work) -> None:
         self._show(work.label, work.done, work.total, work.unit)
@@ -159,6 +172,13 @@ class Pace:
         return max(0.0, (total - done) / self.rate - (now - reported))
 
 
+class _Label(ProgressColumn):
+    """Column with the name of the work, cut off where the numbers need its place."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
 class _Numbers(ProgressColumn):
     """Column such as ``12,300/60,000 images, 850/s, 0:56 left``."""
 
@@ -175,7 +195,7 @@ def numbers(task: Task) -> str:
     amount = _amount(task.completed, unit)
     if task.total is not None:
         amount = f"{amount}/{_amount(task.total, unit)}"
-    parts = [amount if unit == "bytes" else f"{amount} {unit}"]
+    parts = [] if not unit else [amount if unit == "bytes" else f"{amount} {unit}"]
     if pace.rate:
         parts.append(_rate(pace.rate, unit))
     left = None if task.total is None else pace.seconds_left(task.get_time(), task.total)

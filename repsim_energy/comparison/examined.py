@@ -16,6 +16,7 @@ from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.filters.applied_filters import applied_filters, filter_dilation
 from repsim_energy.models.filters.first_layer import first_layer, named_layer
 from repsim_energy.models.filters.norm_folding import Folding
+from repsim_energy.progress import working
 from repsim_energy.training.build import build
 from repsim_energy.training.inputs import normalization_of
 
@@ -73,8 +74,10 @@ class Examined:
             layer, or see another number of channels.
         """
         normalization_of(data.train)  # refuses empty, constant and infinite images
-        for m, model in enumerate(models):
-            self._examine((d, m), model, data)
+        with working("building models", len(models), "models") as advance:
+            for m, model in enumerate(models):
+                self._examine((d, m), model, data)
+                advance(1)
         needed = {m: patch[0] for (e, m), patch in self.patches.items() if e == d}
         seen = _seen_by(needed, models, data)
         for m, model in enumerate(models):

@@ -19,6 +19,7 @@ from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric
 from repsim_energy.numerics.features import is_channels_last
+from repsim_energy.progress import working
 from repsim_energy.training.build import NETWORK_ERRORS, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
@@ -76,21 +77,23 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
             f"got layers {wanted or layers}, expected at least one name such as first or output"
         )
     names, sizes = [], []
-    for m, spec in enumerate(plan.models):
-        given = plan.trained.get((0, m))
-        if given is not None and not given.network:
-            raise UsageError(
-                f"model '{spec.label}' is filters alone and has no activations; name its "
-                "architecture with arch=, or compare with metric=energy"
-            )
-        if given is None:
-            module, answer = plan.untrained(plan.training(Key(0, m, 0))), ""
-        else:
-            module, answer = given.module, given.answer
-        with _naming(spec.label):
-            names.append(layer_names(module, wanted, plan.layers.get((0, m))))
-            images = plan.datasets[0].train.images
-            sizes.append(layer_sizes(module, names[-1], images, plan.device, answer))
+    with working("trying layers", len(plan.models), "models") as advance:
+        for m, spec in enumerate(plan.models):
+            given = plan.trained.get((0, m))
+            if given is not None and not given.network:
+                raise UsageError(
+                    f"model '{spec.label}' is filters alone and has no activations; name its "
+                    "architecture with arch=, or compare with metric=energy"
+                )
+            if given is None:
+                module, answer = plan.untrained(plan.training(Key(0, m, 0))), ""
+            else:
+                module, answer = given.module, given.answer
+            with _naming(spec.label):
+                names.append(layer_names(module, wanted, plan.layers.get((0, m))))
+                images = plan.datasets[0].train.images
+                sizes.append(layer_sizes(module, names[-1], images, plan.device, answer))
+            advance(1)
     return Layers(names, sizes)
 
 

@@ -48,6 +48,7 @@ def lines_of(bars):
         ("items", None, 120, 60.0, "120 items, 2.0/s, 1:00"),
         ("images", 60_000, 0, 10.0, "0/60,000 images, 0:10"),
         ("items", None, 0, 65.0, "0 items, 1:05"),
+        ("", None, 0, 65.0, "1:05"),
         ("images", 5, 5, 5.0, "5/5 images, 1.0/s, 0:00 left"),
     ],
 )
@@ -125,6 +126,15 @@ def test_a_training_has_a_bar_until_the_next_one(display):
     assert bars.tasks == []
 
 
+def test_work_that_ends_at_once_does_not_flicker(display):
+    shown, bars, clock = display
+    shown.work(Work("brief", 0, 3, "images"))
+    for now, lines in ((0.1, 0), (0.29, 0), (0.31, 1)):
+        clock.now = now
+        (table,) = bars.get_renderables()
+        assert table.row_count == lines
+
+
 def test_long_names_leave_room_for_the_numbers(display):
     shown, bars, clock = display
     shown.work(Work("reading images of " + "photos" * 30, 0, 1_000_000, "images"))
@@ -142,6 +152,7 @@ def screen(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
 
     def replace(*, terminal=True):
+        monkeypatch.setattr(module, "MIN_SHOWN_SECONDS", 0.0)
         stream = io.StringIO()
         stream.isatty = lambda: terminal
         monkeypatch.setattr(sys, "stderr", stream)
