@@ -13,7 +13,7 @@ or the activations of their layers.
       one to three minutes. Your own: --models a.pt,b.pt --dataset FOLDER_OF_IMAGES
   repsim models
       List the networks that can be compared by name; with a name, their options.
-  repsim doctor
-      Check that this machine computes right numbers.
+  repsim report result.nc -o result.html
+      Write the result as one page, with tables and figures, to look at or to send.
 
 repsim --help lists all commands, and repsim COMMAND --help the options of one."""

@@ -16,9 +16,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 COMMAND = (
-    "repsim compare --models linear=linear_cnn:filters=16,resnet=resnet20:width=0.25 "
-    "--dataset deadleaves:count=2000 --seeds 2 "
-    "--recipe quick:steps=200:snapshots=8:evaluations=8:precision=float32 --jobs 1 -o example.nc"
+    "repsim compare --models vgg=vgg11:width=0.25,resnet=resnet18:width=0.125 "
+    "--dataset deadleaves:limit=2000:size=16 --seeds 2 "
+    "--recipe quick:steps=300:snapshots=8:evaluations=8:precision=float32 --jobs 1 -o example.nc"
 )
 
 
