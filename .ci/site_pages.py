@@ -78,9 +78,14 @@ def command_ids(command: click.Command, name: str) -> Iterator[str]:
 
 def missing(site: Path, pages: dict[Path, Page]) -> Iterator[str]:
     """Yield names, hooks, commands and options without a place on the site."""
-    api = [f"repsim_energy.{name}" for name in repsim_energy.__all__ if name != "testing"]
+    rooms = ("plot", "testing")
+    api = [f"repsim_energy.{name}" for name in repsim_energy.__all__ if name not in rooms]
     expected = {
-        "reference": [*api, *(f"repsim_energy.testing.{name}" for name in testing.__all__)],
+        "reference": [
+            *api,
+            *(f"repsim_energy.plot.{name}" for name in repsim_energy.plot.__all__),
+            *(f"repsim_energy.testing.{name}" for name in testing.__all__),
+        ],
         "reference/hooks": [f"{hookspecs.__name__}.{hook}" for hook in HOOKS],
         "reference/cli": list(command_ids(repsim, "repsim")),
     }

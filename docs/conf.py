@@ -80,8 +80,11 @@ numpydoc_class_members_toctree = False
 # whose sites are not asked, and of this one where they are not public.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:class", r"(torch|nn|numpy|np|xarray|xr|collections|pathlib|os|PIL)\..*"),
-    ("py:class", r"Tensor|NDArray|ArrayLike|Images"),
+    (
+        "py:class",
+        r"(torch|nn|numpy|np|xarray|xr|pandas|pd|matplotlib|collections|pathlib|os|PIL)\..*",
+    ),
+    ("py:class", r"Tensor|NDArray|ArrayLike|Images|Axes|Order"),
     ("py:class", r"repsim_energy\.(models|registry|scheduling|training|versions)\..*"),
 ]
 

@@ -50,7 +50,7 @@ def components(result: xr.Dataset, *, ax: Axes | None = None, dataset: str | Non
 
     Parameters
     ----------
-    result : of :func:`compare` with a metric on filters
+    result : of :func:`~repsim_energy.compare` with a metric on filters
     ax : matplotlib axes to draw in; a new figure by default
     dataset : label of the data set; by default the first one
 
@@ -105,7 +105,7 @@ def spectrum(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : of :func:`compare` with a metric on filters
+    result : of :func:`~repsim_energy.compare` with a metric on filters
     ax : matplotlib axes to draw in; a new figure by default
 
     Returns

@@ -56,7 +56,7 @@ def filters(
 
     Parameters
     ----------
-    result : of :func:`compare` with networks that were trained by this package
+    result : of :func:`~repsim_energy.compare` with networks that were trained by this package
     ax : matplotlib axes to draw in; a new figure by default
     stage : ``init``, ``trained`` or ``change``; by default the stage that was compared
     seed : of the networks to draw; by default the first seed of each model

@@ -47,7 +47,7 @@ def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None)
 
     Parameters
     ----------
-    result : of :func:`compare` with a metric on filters
+    result : of :func:`~repsim_energy.compare` with a metric on filters
     ax : matplotlib axes to draw in; a new figure by default
     stage : ``init``, ``trained`` or ``change``; by default the stage that was compared
 

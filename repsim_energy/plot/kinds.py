@@ -49,7 +49,7 @@ def table(result: xr.Dataset, kind: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    result : of :func:`compare`
+    result : of :func:`~repsim_energy.compare`
     kind : ``profiles``, ``similarity``, ``fit``, ``filters``, ``components``, ``trajectory`` or
         ``spectrum``
 

@@ -124,7 +124,7 @@ def profiles(
 
     Parameters
     ----------
-    result : of :func:`compare` with a metric on filters
+    result : of :func:`~repsim_energy.compare` with a metric on filters
     ax : matplotlib axes to draw in; a new figure by default
     stage : ``init``, ``trained`` or ``change``; by default the stage that was compared
     init : whether to draw the profile of the initialization, where it is known

@@ -58,7 +58,7 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
 
     Parameters
     ----------
-    result : of :func:`compare`, of any metric
+    result : of :func:`~repsim_energy.compare`, of any metric
     ax : matplotlib axes to draw in; a new figure by default
     order : ``given``, or ``cluster``: similar models beside each other (average linkage)
 

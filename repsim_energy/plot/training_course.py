@@ -66,7 +66,8 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : of :func:`compare` with a metric on filters and networks that were trained by it
+    result : of :func:`~repsim_energy.compare` with a metric on filters and networks that it
+        trained
     ax : matplotlib axes to draw in; a new figure by default
 
     Returns
