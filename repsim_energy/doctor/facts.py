@@ -24,7 +24,7 @@ from repsim_energy.numerics.memory import available_memory
 from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.scheduling.local import usable_cores
 from repsim_energy.storage import cache_folder
-from repsim_energy.training.run_cache import MANIFEST
+from repsim_energy.training.run_files import MANIFEST
 
 __all__ = ["Facts", "kernel_facts", "machine_facts"]
 

@@ -20,7 +20,7 @@ from repsim_energy.scheduling.local import in_order
 from repsim_energy.scheduling.sending import pickled
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
-from repsim_energy.training.run_cache import keep_received
+from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training
 
 if TYPE_CHECKING:

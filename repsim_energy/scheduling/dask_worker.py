@@ -12,7 +12,7 @@ from repsim_energy.interfaces import Dataset
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.device import choose_device
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.run_cache import files_of
+from repsim_energy.training.run_files import files_of
 from repsim_energy.training.training import Training
 from repsim_energy.versions import version_of
 

@@ -18,7 +18,7 @@ from repsim_energy.scheduling.batched import run_batched
 from repsim_energy.scheduling.processes import CPU, run_sent, submit, worker_pool
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
-from repsim_energy.training.run_cache import keep_received
+from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training
 
 __all__ = ["Local", "in_order", "usable_cores"]

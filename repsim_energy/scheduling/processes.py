@@ -22,7 +22,7 @@ from loky import ProcessPoolExecutor
 
 from repsim_energy.errors import RepsimError
 from repsim_energy.scheduling.sending import write_pickle
-from repsim_energy.training.run_cache import UNKEPT, held_files
+from repsim_energy.training.run_files import UNKEPT, held_files
 from repsim_energy.training.training import Training
 
 __all__ = ["CPU", "run_sent", "sent_by_file", "submit", "worker_pool"]

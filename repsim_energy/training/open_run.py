@@ -14,7 +14,8 @@ from repsim_energy.errors import FileError, UsageError, first_few
 from repsim_energy.storage import cache_path
 from repsim_energy.training.history import History
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.run_cache import find_keys, history_of, read_stored, run_folder
+from repsim_energy.training.run_cache import history_of, read_stored
+from repsim_energy.training.run_files import find_keys, is_kept, run_folder
 from repsim_energy.training.shipped_runs import shipped_keys, shipped_run
 
 __all__ = ["CachedRun", "open_run"]
@@ -91,8 +92,7 @@ def open_run(run_id: str) -> CachedRun:
     (True, True)
     """
     key = _key(run_id)
-    in_cache = key in find_keys(key)
-    facts, tensors = read_stored(key) if in_cache else shipped_run(key)
+    facts, tensors = read_stored(key) if is_kept(key) else shipped_run(key)
     try:
         return _cached_run(key, facts, tensors)
     except (KeyError, TypeError, ValueError, UsageError) as error:

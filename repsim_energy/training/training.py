@@ -30,7 +30,8 @@ from repsim_energy.training.inputs import LAYOUTS, normalization_of
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import OnStep, evaluate, train
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.run_cache import Run, is_kept, keep_run, locked, read_run
+from repsim_energy.training.run_cache import Run, keep_run, read_run
+from repsim_energy.training.run_files import is_kept, locked
 
 __all__ = ["Training", "run_together"]
 

@@ -29,7 +29,7 @@ from repsim_energy.registry import load_registry
 from repsim_energy.scheduling import chunks, dask_client
 from repsim_energy.scheduling.dask_cluster import Cluster
 from repsim_energy.scheduling.dask_worker import call
-from repsim_energy.training.run_cache import files_of, keep_received
+from repsim_energy.training.run_files import files_of, keep_received
 from repsim_energy.training.training import Training
 from repsim_energy.versions import Origin
 
