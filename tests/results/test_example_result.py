@@ -20,7 +20,7 @@ def example():
 
 def test_it_has_everything_that_a_result_of_today_has(example):
     today = rs.compare(
-        ["vgg11:width=0.1", "resnet18:width=0.1"],
+        ["vgg11:width=0.1", "resnet18:width=0.125"],
         noise_images(20, (3, 16, 16)),
         recipe=RECIPE,
         seeds=1,
