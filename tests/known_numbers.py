@@ -16,7 +16,7 @@ from repsim_energy.interfaces import Dataset, ImageSet
 
 PATH = Path(__file__).with_name("known_numbers.json")
 RECIPE = rs.Recipe(lr=0.003, batch=32, steps=5, snapshots=2)
-MODELS = ["linear_cnn:filters=8:sigma=0.1", "vgg11:width=0.125"]
+MODELS = ["linear_cnn:filters=8:sigma=0.1", "vgg11:width=0.125", "resnet20:width=0.25"]
 
 
 def whole_numbers(count, seed=0):

@@ -23,9 +23,15 @@ def test_what_follows_from_them_is_the_same_up_to_rounding():
         np.testing.assert_allclose(found, KNOWN["close"][name], rtol=1e-9, err_msg=name)
 
 
-ALLOWED = {"energy of linear_cnn": 1e-5, "energy of vgg11": 0.05, "similarities": 0.02}
+ALLOWED = {
+    "energy of linear_cnn": 1e-5,
+    "energy of vgg11": 0.05,
+    "energy of resnet20": 0.1,
+    "similarities": 0.02,
+}
 """Relative to the largest number. Rounding that takes a ReLU or a maximum across its kink grows
-with every step; a linear network has none. Seen: 1.6e-7, 5e-3 and 2.6e-3."""
+with every step; a linear network has none. Seen: 1.6e-7, 5e-3, 0.046 (ATen without vectors; 4e-6 otherwise) and
+2.6e-3."""
 
 
 def check_trained(numbers):

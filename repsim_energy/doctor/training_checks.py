@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.doctor.checks import Check, Deviations, relative_difference
+from repsim_energy.doctor.inputs import smooth_images
 from repsim_energy.doctor.stored import stored
 from repsim_energy.doctor.ten_steps import RECIPE, SEEDS, data, network
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.models.filters.layers import find_first_conv, read_filters
 from repsim_energy.training.build import build
 from repsim_energy.training.ensemble import train_together
-from repsim_energy.training.inputs import normalization_of
+from repsim_energy.training.inputs import layouts_of, normalization_of
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.training import Training
 
@@ -43,6 +44,12 @@ def checks(device: torch.device) -> list[Check]:
         Check("ten training steps", stored_result, MAX_DEVIATION, alone),
         Check("ten training steps in bfloat16", stored_result, MAX_DEVIATION_BFLOAT16, reduced),
         Check("ten training steps, two seeds at once", stored_result, MAX_DEVIATION, together),
+        Check(
+            "gradients of strided 1x1 convolutions",
+            "sums in float64",
+            1e-4,
+            partial(_strided, device),
+        ),
     ]
     if device.type == "cpu":
         shared = partial(_alone, RECIPE, device, SEEDS[:1])
@@ -92,6 +99,22 @@ def _together(device: torch.device) -> Deviations:
             raise history
         actual = {"init": init, "trained": _filters(module), "loss": history.loss}
         yield from _compare(seed, {**actual, "test_loss": history.evaluations[0, 0]})
+
+
+def _strided(device: torch.device) -> Deviations:
+    """Compare gradients in the layouts in which such layers are trained."""
+    images = torch.from_numpy(smooth_images(8, 15, 56, 56, seed=6)).float() / 255
+    for channels in (4, 8, 15):
+        layer = nn.Conv2d(channels, 8, 1, 2, bias=False)
+        layout = layouts_of(layer)[0]
+        inputs = images[:, :channels].to(device).contiguous(memory_format=layout)
+        outputs = layer.to(device, memory_format=layout)(inputs)  # type: ignore[call-overload]
+        outputs.square().sum().backward()
+        seen, answer = inputs[:, :, ::2, ::2].double().cpu(), 2 * outputs.double().cpu()
+        expected = torch.einsum("nohw,nihw->oi", answer, seen)
+        assert layer.weight.grad is not None
+        gradient = layer.weight.grad[:, :, 0, 0].double().cpu()
+        yield f"{channels} channels", relative_difference(gradient, expected.detach())
 
 
 def _compare(seed: int, actual: Mapping[str, Tensor]) -> Deviations:

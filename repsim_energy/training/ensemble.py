@@ -22,7 +22,7 @@ from repsim_energy.models.filters.layers import applies_its_weight
 from repsim_energy.models.filters.norm_folding import Norm
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.history import History, Record
-from repsim_energy.training.inputs import as_input
+from repsim_energy.training.inputs import as_input, layouts_of
 from repsim_energy.training.loop import (
     accuracy,
     batches,
@@ -73,11 +73,12 @@ def train_together(
     pixels, labels = images.images.to(device), images.labels.to(device)
     records = [Record(recipe, len(images), len(test)) for _ in seeds]
 
+    layout = layouts_of(modules[0])[0]
     numbered, image = enumerate(norms or [None] * len(seeds)), images.images.shape[1:]
     measures = [partial(stack.measure, i, layer, image, norm) for i, norm in numbered]
 
     def evaluated(i: int) -> tuple[float, float]:
-        return evaluate(stack.network(i), test, normalization, device, recipe)
+        return evaluate(stack.network(i), test, normalization, device, recipe, layout)
 
     for record, measure in zip(records, measures, strict=True):
         record.keep(*measure())
@@ -86,7 +87,7 @@ def train_together(
     with seeded(seeds[0], device):
         for done, chosen in enumerate(orders):
             batch = torch.stack(chosen).to(device)
-            inputs = as_input(pixels[batch.flatten()], normalization, modules[0])
+            inputs = as_input(pixels[batch.flatten()], normalization, modules[0], layout)
             size = recipe.step_size(done, records[0].total)
             losses, shares = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
             on_step()

@@ -11,11 +11,14 @@ from repsim_energy.errors import DataError
 from repsim_energy.interfaces import ImageSet, Normalization
 from repsim_energy.progress import working
 
-__all__ = ["CHANNELS_LAST", "LAYOUTS", "as_input", "normalization_of"]
+__all__ = ["CHANNELS_LAST", "LAYOUTS", "as_input", "layouts_of", "normalization_of"]
 
 CHANNELS_LAST = torch.channels_last
 LAYOUTS = (CHANNELS_LAST, torch.contiguous_format)
 """Memory layouts of images: the fastest for convolutions, and the one that ``view`` needs."""
+
+MIN_CHANNELS = 16
+"""Input channels from which on a strided 1x1 convolution is safe with channels last."""
 
 PART_IMAGES, PART_BYTES = 1024, 1024 * 3 * 64 * 64
 """Images that are summed at once, and their bytes as uint8, which limit larger images."""
@@ -85,6 +88,27 @@ def _parts(images: Tensor) -> tuple[Tensor, ...]:
 def _unit(images: Tensor) -> Tensor:
     values = images.detach().float()
     return values / 255 if images.dtype == torch.uint8 else values
+
+
+def layouts_of(module: nn.Module) -> tuple[torch.memory_format, ...]:
+    """Return the memory layouts in which a network may be trained, the fastest first.
+
+    Networks with a strided 1x1 convolution of few input channels are trained on contiguous images
+    alone, on every machine. With channels last, the gradient of its weight is written outside its
+    memory: wrong numbers, a crash or a hang (https://github.com/uxlfoundation/oneDNN/issues/6035;
+    found in torch 2.10 to 2.15 below 8 channels with AVX2, and below 16 with AVX-512).
+    """
+    return LAYOUTS[1:] if any(map(_needs_contiguous, module.modules())) else LAYOUTS
+
+
+def _needs_contiguous(layer: nn.Module) -> bool:
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and max(layer.stride) > 1
+        and layer.groups == 1
+        and layer.in_channels < MIN_CHANNELS
+    )
 
 
 def as_input(

@@ -16,7 +16,7 @@ from repsim_energy.interfaces import Dataset, Normalization
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.training.build import NETWORK_ERRORS
-from repsim_energy.training.inputs import LAYOUTS, as_input, normalization_of
+from repsim_energy.training.inputs import as_input, layouts_of, normalization_of
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import optimizer_of, take_step
 from repsim_energy.training.recipe import Recipe
@@ -49,7 +49,7 @@ def step_seconds(
     """
     data, recipe = training.data, training.recipe
     normalization = normalization_of(data.train)
-    for layout in LAYOUTS:
+    for layout in layouts_of(module):
         copies = [copy.deepcopy(module) for _ in range(max(1, beside))]
         with (
             suppress(UsageError, *NETWORK_ERRORS),

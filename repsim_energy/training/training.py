@@ -26,7 +26,7 @@ from repsim_energy.storage import cache_path
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, remedy_of
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.history import History
-from repsim_energy.training.inputs import LAYOUTS, normalization_of
+from repsim_energy.training.inputs import layouts_of, normalization_of
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import OnStep, evaluate, train
 from repsim_energy.training.recipe import Recipe
@@ -150,15 +150,16 @@ class Training:
                 on_step(step, planned)
 
         new = _begun(self)
+        layout, *others = layouts_of(new.module)
         with _named(self):
             try:
-                return self._train_with(new, LAYOUTS[0], device, count)
+                return self._train_with(new, layout, device, count)
             except NETWORK_ERRORS:
-                if steps:
+                if steps or not others:
                     raise
         new = _begun(self)  # it cannot take its first step, and may need the other layout
         with _named(self):
-            return self._train_with(new, LAYOUTS[1], device, count)
+            return self._train_with(new, others[0], device, count)
 
     def _train_with(
         self, new: _Begun, layout: torch.memory_format, device: torch.device, on_step: OnStep
@@ -226,7 +227,7 @@ def _train_together(
         if isinstance(history, TrainingError):
             outcomes[training.seed] = history
             continue
-        run = one.ended(history, device, LAYOUTS[0])
+        run = one.ended(history, device, layouts_of(one.module)[0])
         training.keep(run, seconds)
         outcomes[training.seed] = training.stored() or run
     return outcomes
