@@ -30,8 +30,8 @@ ALLOWED = {
     "similarities": 0.02,
 }
 """Relative to the largest number. Rounding that takes a ReLU or a maximum across its kink grows
-with every step; a linear network has none. Seen: 1.6e-7, 5e-3, 0.046 (ATen without vectors; 4e-6 otherwise) and
-2.6e-3."""
+with every step; a linear network has none. Seen: 1.6e-7, 5e-3, 0.046 (4e-6 if ATen uses vectors)
+and 2.6e-3."""
 
 
 def check_trained(numbers):
