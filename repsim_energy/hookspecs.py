@@ -43,7 +43,8 @@ def repsim_models() -> Mapping[str, Architecture | ModelFamily | str]:  # type: 
 
     A name that ends in ``/*`` denotes a family: ``callable(name, num_classes, in_channels,
     **options)`` with a method ``names()``. A callable may also return a ``TrainedModel``, which is
-    compared without training.
+    compared without training. A third parameter called ``images`` receives the training split, as
+    an ``ImageSet``: ``callable(num_classes, in_channels, images, **options)``.
     """
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from repsim_energy.errors import UsageError, unknown_name
 
-__all__ = ["Option", "as_typed", "bind_options", "options_of", "path_of", "takes_train"]
+__all__ = ["Option", "as_typed", "bind_options", "options_of", "path_of", "takes"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,15 @@ def options_of(target: Callable[..., Any], skip: int) -> list[Option]:
     ]
 
 
-def takes_train(variant: Callable[..., Any]) -> bool:
-    """Return whether the second parameter of a variant is ``train``, the training split."""
-    return list(_parameters(variant, 1))[:1] == ["train"]
+def takes(target: Callable[..., Any], skip: int, name: str) -> bool:
+    """Return whether a parameter of this name follows the first ``skip`` parameters.
+
+    Variants take ``train``, and architectures ``images``, if they are fitted to the training split.
+    """
+    try:
+        return list(_parameters(target, skip))[:1] == [name]
+    except ValueError:  # a callable without a signature
+        return False
 
 
 def as_typed(value: Any) -> str:

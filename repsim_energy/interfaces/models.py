@@ -19,6 +19,9 @@ __all__ = ["Architecture", "ModelFamily", "ModelSpec", "TrainedModel"]
 class Architecture(Protocol):
     """Function that builds networks. Its keyword arguments are options of users.
 
+    A third parameter that is called ``images`` receives the training images, for networks that are
+    fitted to them, such as filters from their principal components.
+
     ``*_`` and ``**options`` stand for any further parameters, so that type checkers accept
     functions with options of their own.
 
@@ -113,7 +116,8 @@ class ModelSpec:
     Parameters
     ----------
     label : name in results
-    build : ``(num_classes, in_channels)`` -> new network, or a trained one
+    build : ``(num_classes, in_channels)`` -> new network, or a trained one. A third parameter
+        ``images`` receives the training images
     identity : part of the key of a cached training; ``None`` if nothing identifies the code, such
         as for a Python function, whose trainings are not cached
     origins : of the plugin that offers it, then of those whose architectures its options name
@@ -123,7 +127,7 @@ class ModelSpec:
     """
 
     label: str
-    build: Callable[[int, int], nn.Module | TrainedModel]
+    build: Callable[..., nn.Module | TrainedModel]
     identity: Mapping[str, Any] | None
     origins: tuple[Origin, ...] = ()
     answer: str = ""

@@ -16,7 +16,7 @@ from repsim_energy.interfaces import (
     ModelSpec,
     missing_of,
 )
-from repsim_energy.options import Option, bind_options, options_of, takes_train
+from repsim_energy.options import Option, bind_options, options_of, takes
 from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.docstrings import meanings_of, summary_of
 from repsim_energy.registry.model_names import label_and_spec
@@ -28,6 +28,9 @@ __all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model", "resol
 
 GIVEN: dict[Kind, int] = {"metric": 0, "model": 2, "dataset": 1, "variant": 1}
 """Kind -> number of leading parameters that are not options."""
+
+FITTED: dict[Kind, str] = {"model": "images", "variant": "train"}
+"""Kind -> name of a further such parameter, which receives the training split."""
 
 COMMON = ("classes", "limit", "size", "gray")
 """Options of all data sets. A data set that declares one of them itself receives it."""
@@ -77,7 +80,7 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
     bound = bind_options(
         thing,
         options,
-        skip=GIVEN["model"],
+        skip=_given(entry, thing),
         what=f"model '{name}'",
         converters={Architecture: partial(_Named, registry)},
     )
@@ -88,7 +91,8 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
     }
     named = [value for value in bound.values() if isinstance(value, _Named)]
     origins = (entry.plugin.origin, *(value.origin for value in named))
-    build = partial(_built, entry, name, bound)
+    fitted = takes(thing, GIVEN["model"], FITTED["model"])
+    build = partial(_built_for if fitted else _built, entry, name, bound)
     return ModelSpec(label, build, identity, origins, options=bound)
 
 
@@ -97,6 +101,18 @@ def _built(
 ) -> Any:
     """Call a builder. This is a function of a module, so that a partial of it is picklable."""
     return _member(entry, name)(num_classes, in_channels, **options)
+
+
+def _built_for(
+    entry: Entry,
+    name: str,
+    options: Mapping[str, Any],
+    num_classes: int,
+    in_channels: int,
+    images: ImageSet,
+) -> Any:
+    """Call a builder that is fitted to the training split."""
+    return _member(entry, name)(num_classes, in_channels, images, **options)
 
 
 def _member(entry: Entry, name: str) -> Any:
@@ -126,6 +142,11 @@ class _Named:
     def __call__(self, num_classes: int, in_channels: int, **options: Any) -> Any:
         """Return a new network."""
         spec = _model(self._registry, self._name, self._name, options)
+        if takes(spec.build, GIVEN["model"], FITTED["model"]):
+            raise UsageError(
+                f"got arch={self._name}, which is fitted to images, expected an architecture that "
+                "is built from the numbers of classes and channels; choose another one"
+            )
         return spec.build(num_classes, in_channels)
 
     def __str__(self) -> str:  # for the keys of runs, and for results
@@ -185,7 +206,8 @@ def _variant(registry: Registry, spec: Spec) -> Callable[[ImageSet, ImageSet], I
 
 def _given(entry: Entry, thing: Any) -> int:
     """Return the number of leading parameters that are not options."""
-    return GIVEN[entry.kind] + (entry.kind == "variant" and takes_train(thing))
+    given = GIVEN[entry.kind]
+    return given + (entry.kind in FITTED and takes(thing, given, FITTED[entry.kind]))
 
 
 def _select() -> Callable[..., ImageSet]:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.errors import RepsimError, UsageError
-from repsim_energy.interfaces import TrainedModel
+from repsim_energy.interfaces import ImageSet, TrainedModel
 from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.first_layer import first_layer
+from repsim_energy.options import takes
 from repsim_energy.testing.contract import (
     Finding,
     Rules,
@@ -44,7 +45,8 @@ def check_model(
 
     Parameters
     ----------
-    build : ``callable(num_classes, in_channels, **options)``
+    build : ``callable(num_classes, in_channels, **options)``, with a third parameter ``images``
+        if it is fitted to the training images
     name : of the model in messages; by default the name of the callable
     size : height and width of the images that are passed through the network
     options : of the callable
@@ -68,9 +70,9 @@ def check_model(
     """
     model = _Model(partial(build, **options), size)
     what = display_name("model", build, name)
-    warn_of_undescribed_options(what, build, 2)
+    warn_of_undescribed_options(what, build, 2 + model.fitted)
     first = check_rules(what, {"is built from the numbers of classes and channels": _built}, model)
-    rules = GIVEN_RULES if isinstance(model.build(*CASES[0]), TrainedModel) else RULES
+    rules = GIVEN_RULES if isinstance(model.built(*CASES[0]), TrainedModel) else RULES
     return first + check_rules(what, rules, model)
 
 
@@ -80,11 +82,26 @@ class _Model:
     size: int
 
     @cached_property
+    def fitted(self) -> bool:
+        """Whether the architecture takes training images."""
+        return takes(self.build, 2, "images")
+
+    def built(self, classes: int, channels: int) -> Any:
+        """Call the architecture, with noise images if it is fitted to images."""
+        if not self.fitted:
+            return self.build(classes, channels)
+        pixels = (128 + 40 * self.images(channels)).clamp(0, 255).to(torch.uint8)
+        names = tuple(map(str, range(classes)))
+        return self.build(
+            classes, channels, ImageSet(pixels, torch.arange(4) % classes, names, "noise")
+        )
+
+    @cached_property
     def cases(self) -> list[tuple[int, int]]:
         """Numbers of classes and channels; gray images may be refused."""
         cases = [CASES[0]]
         with suppress(RepsimError):
-            self.build(*CASES[1])
+            self.built(*CASES[1])
             cases.append(CASES[1])
         return cases
 
@@ -92,7 +109,7 @@ class _Model:
         """Return a network whose initial weights are drawn from a seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            built = self.build(classes, channels)
+            built = self.built(classes, channels)
         module: nn.Module = built.module if isinstance(built, TrainedModel) else built
         return module
 
@@ -102,7 +119,7 @@ class _Model:
 
 
 def _built(model: _Model) -> None:
-    built = model.build(*CASES[0])
+    built = model.built(*CASES[0])
     got = type(built).__name__
     require(
         isinstance(built, nn.Module | TrainedModel),

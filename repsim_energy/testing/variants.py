@@ -10,7 +10,7 @@ import torch
 
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.options import takes_train
+from repsim_energy.options import takes
 from repsim_energy.testing.contract import (
     Finding,
     Rules,
@@ -55,7 +55,7 @@ def check_variant(
     True
     """
     what = display_name("variant", change, name)
-    given = 2 if takes_train(change) else 1
+    given = 2 if takes(change, 1, "train") else 1
     warn_of_undescribed_options(what, change, given)
 
     def changed(images: ImageSet, train: ImageSet) -> ImageSet:

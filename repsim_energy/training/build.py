@@ -14,6 +14,7 @@ from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.layers import see_transformed_patches
 from repsim_energy.numerics.generators import seeded
+from repsim_energy.options import takes
 from repsim_energy.training.answers import answered
 from repsim_energy.training.isolation import training_settings
 
@@ -87,8 +88,10 @@ def build(spec: ModelSpec, data: Dataset, seed: int) -> nn.Module | TrainedModel
 
 def _call(spec: ModelSpec, data: Dataset) -> nn.Module | TrainedModel:
     """Call the architecture, which must return a network and leave the default dtype alone."""
+    given = (max(1, len(data.train.classes)), int(data.train.images.shape[1]))
     try:
-        built = spec.build(max(1, len(data.train.classes)), int(data.train.images.shape[1]))
+        fitted = takes(spec.build, len(given), "images")
+        built = spec.build(*given, data.train) if fitted else spec.build(*given)
     except RepsimError:
         raise
     except Exception as error:
