@@ -8,14 +8,18 @@ import numpy as np
 
 from repsim_energy.errors import unknown_name
 from repsim_energy.plot.frames import component_images, component_names, frame_of
-from repsim_energy.plot.style import (
+from repsim_energy.plot.labels import short_labels
+from repsim_energy.plot.layout import (
     add_legend,
     axes_or_new,
-    image_of,
-    line_style,
+    inches_of,
     panels,
+    points,
+    set_labels,
     set_title,
+    text_width,
 )
+from repsim_energy.plot.style import background, foreground, image_of, line_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +32,10 @@ MAX_COMPONENTS = 60
 """Components that are drawn as images; the title counts the others."""
 
 COLUMNS = 9
-"""Images in a row."""
+"""Images in a row of a new figure."""
+
+GAPS = (0.25, 0.38)
+"""Inches between the columns and above the rows of images."""
 
 
 def components_table(result: xr.Dataset) -> pd.DataFrame:
@@ -46,7 +53,8 @@ def components(result: xr.Dataset, *, ax: Axes | None = None, dataset: str | Non
 
     A name has the number of the component, its mean spatial frequency in cycles per pixel, the
     orientation of its stripes if it is clear, and ``gray`` or ``color``. Each image has a scale of
-    its own, with 0 as medium gray. At most 60 components are drawn.
+    its own, with 0 as medium gray. At most 60 components are drawn. If the names do not fit, the
+    images have the numbers only.
 
     Parameters
     ----------
@@ -78,15 +86,19 @@ def components(result: xr.Dataset, *, ax: Axes | None = None, dataset: str | Non
     images = component_images(result, name)
     shown = table[:MAX_COMPONENTS]
     rows = -(-len(shown) // COLUMNS)
-    ax = axes_or_new(ax, (1.05 * COLUMNS, 1.25 * rows + 0.5))
-    places = panels(ax, len(shown), COLUMNS, gaps=(0.25, 0.55))
-    for place, label, number in zip(places, component_names(shown), shown.component, strict=True):
+    ax = axes_or_new(ax, (1.05 * COLUMNS, 1.2 * rows + 0.4))
+    places = panels(ax, len(shown), COLUMNS, gaps=GAPS).places
+    names, size = component_names(shown), points(ax, 7)
+    lines = [name.partition(": ")[2] for name in names]
+    named = text_width(lines, size) <= inches_of(places[0])[0] + GAPS[0]
+    for place, label, number in zip(places, names, shown.component, strict=True):
         patch = images[int(number)]
         place.imshow(image_of(patch, float(np.abs(patch).max())), interpolation="nearest")
         place.set(xticks=[], yticks=[])
-        place.set_title(label.replace(": ", "\n", 1), fontsize=7, pad=2)
+        label = label.replace(": ", "\n", 1) if named else str(number)
+        place.set_title(label, fontsize=size, pad=2, y=1.0)
     left = f", the first {len(shown)} of {len(table)}" if len(shown) < len(table) else ""
-    set_title(ax, f"components of {name}{left}", pad=28)
+    set_title(ax, f"components of {short_labels([name])[0]}{left}")
     return ax
 
 
@@ -128,23 +140,44 @@ def spectrum(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """
     table = components_table(result)
     ax = axes_or_new(ax, (6.4, 3.8))
-    lines, labels = [], []
+    lines, labels, size = [], [], points(ax, 6)
     for number, (name, rows) in enumerate(table.groupby("dataset", sort=False)):
         style = line_style(number)
         marker = style.pop("marker")
-        lines += ax.plot(rows.component, rows.eigenvalue, linewidth=1.2, marker=marker, **style)
+        lines += ax.plot(
+            rows.component, rows.eigenvalue, linewidth=1.2, marker=marker, markersize=size, **style
+        )
         color = rows[rows.chromatic_share > 0.5]
         ax.plot(
             color.component,
             color.eigenvalue,
             marker,
-            markerfacecolor="white",
+            markersize=size,
+            markerfacecolor=background(),
             markeredgecolor=style["color"],
         )
         labels.append(str(name))
+    labels = short_labels(labels)
     if (table.chromatic_share > 0.5).any():
-        lines += ax.plot([], [], "o", markerfacecolor="white", markeredgecolor="black")
+        lines += ax.plot(
+            [],
+            [],
+            "o",
+            markersize=size,
+            markerfacecolor=background(),
+            markeredgecolor=foreground(),
+        )
         labels.append("mostly color")
-    ax.set(yscale="log", xlabel="component", ylabel="variance (pixel value squared)")
-    add_legend(ax, lines, labels, inside=True)
+    set_labels(ax, "component", "variance (pixel value squared)")
+    ax.set_yscale("log")
+    ax.set_ylim(*_decades(table.eigenvalue))
+    pad = add_legend(ax, lines, labels, where="inside")
+    set_title(ax, "variance of the patches along their components", pad=pad)
     return ax
+
+
+def _decades(values: pd.Series) -> tuple[float, float]:
+    """Return the powers of ten around values, so that small differences look small."""
+    exponents = np.log10(values[values > 0])
+    low, high = np.floor(exponents.min()), np.ceil(exponents.max())
+    return float(10**low), float(10 ** max(high, low + 1))
