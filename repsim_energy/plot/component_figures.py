@@ -20,6 +20,7 @@ from repsim_energy.plot.layout import (
     text_width,
 )
 from repsim_energy.plot.style import background, foreground, image_of, line_style
+from repsim_energy.results import to_dataframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,12 +40,22 @@ GAPS = (0.25, 0.38)
 
 
 def components_table(result: xr.Dataset) -> pd.DataFrame:
-    """Return a row for each component of each data set: eigenvalue, share and description."""
+    """Return a row for each component of each data set: eigenvalue, share and description.
+
+    ``name`` is the text above its image, and ``largest_weight`` the absolute weight that is drawn
+    as black or white. ``rs.to_dataframe(result, "components")`` has the weights.
+    """
     frame = frame_of(result, "eigenvalue")
     total = frame.groupby("dataset")["eigenvalue"].transform("sum")
     frame["variance_share"] = frame.eigenvalue / total
+    frame["name"] = [name.partition(": ")[2] for name in component_names(frame)]
+    if "components" in result:
+        weights = np.abs(result.components).max(("c", "kh", "kw")).rename("largest_weight")
+        largest = to_dataframe(result.assign(largest_weight=weights), "largest_weight")
+        keys = ["dataset", "component"]
+        frame = frame.merge(largest[[*keys, "largest_weight"]], on=keys, how="left")
     wanted = ["dataset", "component", "eigenvalue", "variance_share", "frequency", "orientation"]
-    wanted += ["coherence", "chromatic_share", "symmetry"]
+    wanted += ["coherence", "chromatic_share", "symmetry", "name", "largest_weight"]
     return frame[[name for name in wanted if name in frame]]
 
 
@@ -88,15 +99,14 @@ def components(result: xr.Dataset, *, ax: Axes | None = None, dataset: str | Non
     rows = -(-len(shown) // COLUMNS)
     ax = axes_or_new(ax, (1.05 * COLUMNS, 1.2 * rows + 0.4))
     places = panels(ax, len(shown), COLUMNS, gaps=GAPS).places
-    names, size = component_names(shown), points(ax, 7)
-    lines = [name.partition(": ")[2] for name in names]
-    named = text_width(lines, size) <= inches_of(places[0])[0] + GAPS[0]
-    for place, label, number in zip(places, names, shown.component, strict=True):
-        patch = images[int(number)]
-        place.imshow(image_of(patch, float(np.abs(patch).max())), interpolation="nearest")
+    size = points(ax, 7)
+    named = text_width(list(shown.name), size) <= inches_of(places[0])[0] + GAPS[0]
+    for place, row in zip(places, shown.itertuples(), strict=True):
+        image = image_of(images[int(row.component)], float(row.largest_weight))
+        place.imshow(image, interpolation="nearest")
         place.set(xticks=[], yticks=[])
-        label = label.replace(": ", "\n", 1) if named else str(number)
-        place.set_title(label, fontsize=size, pad=2, y=1.0)
+        title = f"{row.component}\n{row.name}" if named else str(row.component)
+        place.set_title(title, fontsize=size, pad=2, y=1.0)
     left = f", the first {len(shown)} of {len(table)}" if len(shown) < len(table) else ""
     set_title(ax, f"components of {short_labels([name])[0]}{left}")
     return ax

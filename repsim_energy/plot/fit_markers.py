@@ -32,13 +32,21 @@ FIELDS = ("fit_correlation", "fit_steps", "fit_at_bound")
 
 
 def fit_table(result: xr.Dataset) -> pd.DataFrame:
-    """Return a row for each network and stage: correlation, steps, and whether at a bound."""
+    """Return a row for each network and stage: correlation, steps, and whether at a bound.
+
+    ``mean_correlation`` and ``median_steps`` are those over the seeds of the model.
+    """
     table = frame_of(result, FIELDS[0])
     keys = ["dataset", "model", "seed", "stage"]
     for name in FIELDS[1:]:
         other = frame_of(result, name)
         table = table.merge(other[[*keys, name]], on=keys, how="left")
-    return table[[*keys, *FIELDS]]
+    table = table[[*keys, *FIELDS]]
+    of_model = table.groupby([name for name in keys if name != "seed"], sort=False)
+    return table.assign(
+        mean_correlation=of_model.fit_correlation.transform("mean"),
+        median_steps=of_model.fit_steps.transform("median"),
+    )
 
 
 def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None) -> Axes:
@@ -123,7 +131,7 @@ def _draw_seeds(
 def _draw_means(ax: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     """Draw the mean correlation of each model, and write its median number of steps."""
     by_name = rows.groupby("name", sort=False)
-    means, steps = by_name.fit_correlation.mean(), by_name.fit_steps.median()
+    means, steps = by_name.mean_correlation.first(), by_name.median_steps.first()
     place_of_steps, size = ax.get_yaxis_transform(), points(ax, 8)
     for place, name in enumerate(names):
         ax.plot([means[name]] * 2, [place - 0.3, place + 0.3], color=palette()[0], linewidth=1.5)
