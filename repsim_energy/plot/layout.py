@@ -19,6 +19,7 @@ __all__ = [
     "axes_or_new",
     "characters_in",
     "inches_of",
+    "run_layout",
     "is_narrow",
     "panels",
     "points",
@@ -38,6 +39,12 @@ CHARACTER_WIDTH = 0.56
 
 LEGEND_ROWS = 24
 """Entries below each other in a legend beside the axes."""
+
+MAX_PASSES = 5
+"""Layouts of a figure, each with the sizes of the one before it."""
+
+SETTLED_INCHES = 0.005
+"""Change of the size of axes below which their layout is final."""
 
 PANEL_POINTS = 8.0
 """Size of the title of a panel."""
@@ -78,6 +85,25 @@ def inches_of(ax: Axes) -> tuple[float, float]:
 def is_narrow(ax: Axes) -> bool:
     """Return whether axes have the width of one column of a paper."""
     return inches_of(ax)[0] < NARROW_INCHES
+
+
+def run_layout(ax: Axes) -> None:
+    """Lay out the figure of axes, if it has a layout, so that :func:`inches_of` is final.
+
+    The constrained layout needs several passes for axes of equal aspect.
+    """
+    figure: Any = ax.figure
+    root = figure.canvas.figure
+    ax.apply_aspect()
+    if (engine := root.get_layout_engine()) is None:
+        return
+    size = (0.0, 0.0)
+    for _ in range(MAX_PASSES):
+        engine.execute(root)
+        ax.apply_aspect()
+        before, size = size, inches_of(ax)
+        if max(abs(size[0] - before[0]), abs(size[1] - before[1])) < SETTLED_INCHES:
+            return
 
 
 def points(ax: Axes, size: float) -> float:
@@ -197,8 +223,8 @@ def set_labels(ax: Axes, x: str = "", y: str = "") -> None:
 
 
 def _wrapped(text: str, inches: float, size: float) -> str:
-    """Return a text in lines of a width, at least 28 characters."""
-    characters = max(28, characters_in(inches, size))
+    """Return a text in lines of a width, at least 34 characters."""
+    characters = max(34, characters_in(inches, size))
     lines = textwrap.wrap(text, characters, break_on_hyphens=False)
     return "\n".join(map(label_of, lines))
 
@@ -221,8 +247,8 @@ def add_legend(
     where = "above" if is_narrow(ax) else where
     columns = -(-len(handles) // LEGEND_ROWS)
     if where == "above":
-        entry = text_width(labels, size) + 5.0 * size / 72
-        columns = min(len(handles), max(1, int(inches_of(ax)[0] / entry)))
+        entry = text_width(labels, size) + 4.5 * size / 72
+        columns = min(len(handles), max(1, int(1.1 * inches_of(ax)[0] / entry)))
     places: dict[str, Any] = {"inside": "upper right", "beside": "upper left"}
     legend = ax.legend(
         list(handles),
@@ -232,7 +258,7 @@ def add_legend(
         fontsize=size,
         frameon=False,
         ncols=columns,
-        handlelength=3,
+        handlelength=2.5 if where == "above" else 3,
         columnspacing=1,
         borderaxespad=0.2 if where == "above" else 0.5,
     )

@@ -40,6 +40,9 @@ MAX_CURVES = 4
 COLUMNS = 4
 """Panels in a row of a new figure."""
 
+NAMED_INCHES = 2.5
+"""Height of axes from which on there is room for the names of components."""
+
 GAPS = (0.2, 0.28)
 """Inches between the columns and above the rows of panels."""
 
@@ -122,7 +125,8 @@ def profiles(
     color have open markers, the others filled ones. Up to four models share one panel, more have a
     panel each. Below the axis are images of the components, below a single panel with their names:
     number, mean spatial frequency in cycles per pixel, orientation, and gray or color. Of more than
-    30 components, or in narrow axes, each second, third and so on has an image.
+    30 components, or in narrow axes, each second, third and so on has an image. If there is no room
+    for names, the images have numbers.
 
     Parameters
     ----------
@@ -177,7 +181,8 @@ def _draw_shared(ax: Axes, result: xr.Dataset, curves: Curves, init: bool, theor
     set_labels(ax, "" if strip else "component", "energy / largest")
     ax.set_ylim(bottom=0)
     if strip:
-        draw_strip(ax, result, table, named=True, size=points(ax, 7))
+        named = inches_of(ax)[1] >= NAMED_INCHES
+        draw_strip(ax, result, table, named=named, size=points(ax, 7))
     return pad
 
 

@@ -15,6 +15,7 @@ from repsim_energy.plot.layout import (
     characters_in,
     inches_of,
     points,
+    run_layout,
     set_title,
     text_width,
 )
@@ -109,13 +110,13 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
     bar.set_label("distance" if distance else "similarity", fontsize=points(ax, 9))
     bar.ax.tick_params(labelsize=points(ax, 8))
     _mark_null(bar.ax, cells["null_low"], cells["null_high"], points(ax, 7))
-    figure: Any = ax.figure
-    figure.canvas.figure.draw_without_rendering()  # the layout decides the size of the cells
+    run_layout(ax)  # which decides the size of the cells
     notes = _write_numbers(ax, image, cells)
     ax.set_xlabel("\n".join(notes), fontsize=points(ax, 7.5))
     datasets = ", ".join(short_labels(list(map(str, np.atleast_1d(result["dataset"].values)))))
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
     set_title(ax, f"{result.attrs.get('metric', 'similarity')} on {datasets}{stage}")
+    run_layout(ax)  # with the notes and the title
     return ax
 
 

@@ -112,6 +112,14 @@ def test_figures_of_papers_have_no_overlaps(kind, width, height):
     assert not overlaps(figure)
 
 
+@pytest.mark.parametrize("count", [2, 4, 9])
+@pytest.mark.parametrize("kind", ["profiles", "similarity", "fit", "trajectory"])
+def test_one_column_has_room_for_several_models(kind, count):
+    figure, axes = plt.subplots(figsize=(3.3, 3.6), layout="constrained")
+    KINDS[kind].draw(many(SHORT[:count]), ax=axes)
+    assert not overlaps(figure)
+
+
 def test_overlaps_are_found():
     """The check of this file sees what it is for."""
     figure, axes = plt.subplots()
