@@ -32,10 +32,10 @@ __all__ = ["components", "components_table", "spectrum"]
 MAX_COMPONENTS = 60
 """Components that are drawn as images; the title counts the others."""
 
-COLUMNS = 9
+MAX_COLUMNS = 9
 """Images in a row of a new figure."""
 
-GAPS = (0.25, 0.38)
+GAP_INCHES = (0.25, 0.38)
 """Inches between the columns and above the rows of images."""
 
 
@@ -96,11 +96,11 @@ def components(result: xr.Dataset, *, ax: Axes | None = None, dataset: str | Non
     table = table[table.dataset == name]
     images = component_images(result, name)
     shown = table[:MAX_COMPONENTS]
-    rows = -(-len(shown) // COLUMNS)
-    ax = axes_or_new(ax, (1.05 * COLUMNS, 1.2 * rows + 0.4))
-    places = panels(ax, len(shown), COLUMNS, gaps=GAPS).places
+    rows = -(-len(shown) // MAX_COLUMNS)
+    ax = axes_or_new(ax, (1.05 * MAX_COLUMNS, 1.2 * rows + 0.4))
+    places = panels(ax, len(shown), MAX_COLUMNS, gaps=GAP_INCHES).places
     size = points(ax, 7)
-    named = text_width(list(shown.name), size) <= inches_of(places[0])[0] + GAPS[0]
+    named = text_width(list(shown.name), size) <= inches_of(places[0])[0] + GAP_INCHES[0]
     for place, row in zip(places, shown.itertuples(), strict=True):
         image = image_of(images[int(row.component)], float(row.largest_weight))
         place.imshow(image, interpolation="nearest")
@@ -123,7 +123,8 @@ def choose_dataset(table: pd.DataFrame, dataset: str | None) -> str:
 def spectrum(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the eigenvalues, the variance of the patches along each component.
 
-    Components whose energy is mostly color have open markers, the others filled ones.
+    Components whose energy is mostly color have open markers, the others filled ones. The axis ends
+    at powers of ten.
 
     Parameters
     ----------

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["draw_strip", "has_one_basis"]
 
 MAX_IMAGES = 30
-"""Components with an image under the axis. Of more, each second, third ... has one."""
+"""Images under the axis. Of more components, each second one has an image, or each third one."""
 
-IMAGE_INCHES = 0.14
+MIN_IMAGE_INCHES = 0.14
 """Smallest width of an image with a number below it."""
 
 
 def has_one_basis(result: xr.Dataset, table: pd.DataFrame) -> bool:
-    """Return whether the components of all curves are the same ones, and known."""
+    """Return whether all curves have the same components, and the result has their images."""
     bases = set(np.atleast_1d(result["basis_id"].values)) if "basis_id" in result else set()
     return "components" in result and (len(bases) == 1 or table.dataset.nunique() == 1)
 
@@ -33,20 +33,20 @@ def has_one_basis(result: xr.Dataset, table: pd.DataFrame) -> bool:
 def draw_strip(
     ax: Axes, result: xr.Dataset, table: pd.DataFrame, *, named: bool, size: float
 ) -> None:
-    """Draw images of the components under the axis, where those are the curves' places.
+    """Draw images of the components under the axis of their curves.
 
-    If there is not enough room for all, each second, third and so on is drawn, and is wider.
+    If there is no room for all, each second one is drawn, or each third one and so on, and wider.
 
     Parameters
     ----------
     table : rows of the curves, with the description of each component
-    named : whether the names are written below the images, else the numbers
+    named : whether to write the names below the images, instead of the numbers
     size : of the texts in points
     """
     shared = table.drop_duplicates("component").sort_values("component")
     images = component_images(result, str(table.dataset.iloc[0]))
     wide, _ = inches_of(ax)
-    room = int(wide / (1.25 * size / 72 if named else IMAGE_INCHES))
+    room = int(wide / (1.25 * size / 72 if named else MIN_IMAGE_INCHES))
     step = -(-len(shared) // max(1, min(MAX_IMAGES, room)))
     drawn = shared[::step]
     first, last = ax.set_xlim(

@@ -31,7 +31,7 @@ __all__ = ["filters", "filters_table", "grid_of"]
 
 STAGES = ("init", "trained", "change")
 
-COLUMNS = 5
+MAX_COLUMNS = 5
 """Panels in a row of a new figure."""
 
 
@@ -61,7 +61,8 @@ def filters(
 
     A result does not store filters. They are read from the run cache of this machine, where
     ``run_id`` of the result names them. 0 is medium gray; black and white are the largest absolute
-    weight of all networks. Of other than three channels, the first one is drawn in gray.
+    weight of all networks. Filters of other than three channels are drawn in gray, by their first
+    channel.
 
     Parameters
     ----------
@@ -100,13 +101,13 @@ def filters(
             drawn.setdefault((run.dataset, run.model), (run, bank))
     limit = max(float(np.abs(bank).max()) for _, bank in drawn.values())
     several = len({dataset for dataset, _ in drawn}) > 1
-    rows = -(-len(drawn) // COLUMNS)
-    ax = axes_or_new(ax, (2.2 * min(COLUMNS, len(drawn)) + 0.6, 2.3 * rows + 0.5))
+    rows = -(-len(drawn) // MAX_COLUMNS)
+    ax = axes_or_new(ax, (2.2 * min(MAX_COLUMNS, len(drawn)) + 0.6, 2.3 * rows + 0.5))
     names = [f"{run.model} on {run.dataset}" if several else run.model for run, _ in drawn.values()]
     size = points(ax, 8)
-    room = characters_in(inches_of(ax)[0] / min(COLUMNS, len(drawn)), size) - len(" seed 0")
+    room = characters_in(inches_of(ax)[0] / min(MAX_COLUMNS, len(drawn)), size) - len(" seed 0")
     one_line = room >= max(map(len, short_labels(names)))
-    places = panels(ax, len(drawn), COLUMNS, gaps=(0.2, 0.25 if one_line else 0.36)).places
+    places = panels(ax, len(drawn), MAX_COLUMNS, gaps=(0.2, 0.25 if one_line else 0.36)).places
     if not one_line:
         room = characters_in(inches_of(places[0])[0] + 0.1, size)
     labels = [label_of(label) for label in short_labels(names, room)]

@@ -32,9 +32,10 @@ FIELDS = ("fit_correlation", "fit_steps", "fit_at_bound")
 
 
 def fit_table(result: xr.Dataset) -> pd.DataFrame:
-    """Return a row for each network and stage: correlation, steps, and whether at a bound.
+    """Return a row for each network and stage: correlation and steps of its fit.
 
-    ``mean_correlation`` and ``median_steps`` are those over the seeds of the model.
+    ``fit_at_bound`` is 1 if the steps are the first or last ones searched. ``mean_correlation`` and
+    ``median_steps`` are those over the seeds of the model.
     """
     table = frame_of(result, FIELDS[0])
     keys = ["dataset", "model", "seed", "stage"]
@@ -50,11 +51,12 @@ def fit_table(result: xr.Dataset) -> pd.DataFrame:
 
 
 def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None) -> Axes:
-    """Draw how well the theoretical profile of a linear CNN describes each network.
+    """Draw the correlation of each profile with the theoretical profile of a linear CNN.
 
     A row is a model. Filled markers are its seeds, the vertical line is their mean, open gray
     markers are the same networks at initialization. Triangles mark fits whose number of steps is
-    the first or last one searched. On the right is the median number of gradient steps.
+    the first or last one searched. On the right is the median number of gradient steps. The axis
+    includes 0 and 1.
 
     Parameters
     ----------

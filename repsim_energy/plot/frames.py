@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+__all__ = ["at_labels", "component_images", "component_names", "frame_of", "names_of"]
 
 MIN_NAMED_COHERENCE = 0.5
 """Coherence from which on the name of a component gives its orientation."""

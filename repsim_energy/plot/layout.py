@@ -35,15 +35,15 @@ NARROW_SCALE = 0.8
 """Size of texts in narrow axes, relative to others."""
 
 CHARACTER_WIDTH = 0.56
-"""Mean width of a character, relative to its size."""
+"""Mean width of a character, relative to the size of its text."""
 
-LEGEND_ROWS = 24
-"""Entries below each other in a legend beside the axes."""
+MAX_LEGEND_ROWS = 24
+"""Rows of a legend beside the axes. More entries are in further columns."""
 
 MAX_PASSES = 5
-"""Layouts of a figure, each with the sizes of the one before it."""
+"""Maximum number of layouts of a figure, each with the sizes of the one before."""
 
-SETTLED_INCHES = 0.005
+LAYOUT_TOLERANCE_INCHES = 0.005
 """Change of the size of axes below which their layout is final."""
 
 PANEL_POINTS = 8.0
@@ -75,7 +75,7 @@ def axes_or_new(ax: Axes | None, inches: tuple[float, float]) -> Axes:
 
 
 def inches_of(ax: Axes) -> tuple[float, float]:
-    """Return the width and height of axes in inches, as they are now: often before their layout."""
+    """Return the present width and height of axes in inches. The layout can change them."""
     box = ax.get_window_extent()
     figure: Any = ax.figure
     dpi = float(figure.dpi)
@@ -88,7 +88,7 @@ def is_narrow(ax: Axes) -> bool:
 
 
 def run_layout(ax: Axes) -> None:
-    """Lay out the figure of axes, if it has a layout, so that :func:`inches_of` is final.
+    """Run the layout of a figure, if it has one, so that the size of its axes is final.
 
     The constrained layout needs several passes for axes of equal aspect.
     """
@@ -102,14 +102,16 @@ def run_layout(ax: Axes) -> None:
         engine.execute(root)
         ax.apply_aspect()
         before, size = size, inches_of(ax)
-        if max(abs(size[0] - before[0]), abs(size[1] - before[1])) < SETTLED_INCHES:
+        if max(abs(size[0] - before[0]), abs(size[1] - before[1])) < LAYOUT_TOLERANCE_INCHES:
             return
 
 
 def points(ax: Axes, size: float) -> float:
-    """Return the size of a text in points, for ``size`` in wide axes at matplotlib's default.
+    """Return a size in points scaled to the setting ``font.size``, and smaller in narrow axes.
 
-    It follows the setting ``font.size``, and is smaller in narrow axes.
+    Parameters
+    ----------
+    size : in wide axes, with the default of ``font.size``
     """
     from matplotlib import rcParams
 
@@ -245,7 +247,7 @@ def add_legend(
         return 0.0
     size = points(ax, 8.5)
     where = "above" if is_narrow(ax) else where
-    columns = -(-len(handles) // LEGEND_ROWS)
+    columns = -(-len(handles) // MAX_LEGEND_ROWS)
     if where == "above":
         entry = text_width(labels, size) + 4.5 * size / 72
         columns = min(len(handles), max(1, int(1.1 * inches_of(ax)[0] / entry)))

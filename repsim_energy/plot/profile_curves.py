@@ -37,13 +37,13 @@ __all__ = ["profiles", "profiles_table"]
 MAX_CURVES = 4
 """Curves in one panel. More than these are drawn in a panel each."""
 
-COLUMNS = 4
+MAX_COLUMNS = 4
 """Panels in a row of a new figure."""
 
-NAMED_INCHES = 2.5
+MIN_NAMED_INCHES = 2.5
 """Height of axes from which on there is room for the names of components."""
 
-GAPS = (0.2, 0.28)
+GAP_INCHES = (0.2, 0.28)
 """Inches between the columns and above the rows of panels."""
 
 KEYS = ["dataset", "model", "component"]
@@ -162,7 +162,7 @@ def profiles(
     chosen = stage or result.attrs["stage"]
     groups = list(table.groupby(names_of(table), sort=False))
     single = len(groups) <= MAX_CURVES
-    size = (8.6, 4.6) if single else (11, 1.9 * -(-len(groups) // COLUMNS) + 1.2)
+    size = (8.6, 4.6) if single else (11, 1.9 * -(-len(groups) // MAX_COLUMNS) + 1.2)
     ax = axes_or_new(ax, size)
     curves = [(str(name), rows) for name, rows in groups]
     pad = (_draw_shared if single else _draw_panels)(ax, result, curves, init, theory)
@@ -181,16 +181,16 @@ def _draw_shared(ax: Axes, result: xr.Dataset, curves: Curves, init: bool, theor
     set_labels(ax, "" if strip else "component", "energy / largest")
     ax.set_ylim(bottom=0)
     if strip:
-        named = inches_of(ax)[1] >= NAMED_INCHES
+        named = inches_of(ax)[1] >= MIN_NAMED_INCHES
         draw_strip(ax, result, table, named=named, size=points(ax, 7))
     return pad
 
 
 def _draw_panels(ax: Axes, result: xr.Dataset, curves: Curves, init: bool, theory: bool) -> float:
     """Draw each model in a panel of its own, on one scale. Return the points above the panels."""
-    made = panels(ax, len(curves), COLUMNS, gaps=GAPS, shape=1.5)
+    made = panels(ax, len(curves), MAX_COLUMNS, gaps=GAP_INCHES, shape=1.5)
     size = points(ax, PANEL_POINTS)
-    characters = characters_in(inches_of(made.places[0])[0] + GAPS[0], size)
+    characters = characters_in(inches_of(made.places[0])[0] + GAP_INCHES[0], size)
     labels = short_labels([name for name, _ in curves], characters)
     top = max(float(rows[["high", "theory", "init"]].max().max()) for _, rows in curves)
     entries: dict[str, Any] = {}

@@ -31,7 +31,7 @@ __all__ = ["similarity", "similarity_table"]
 
 Order = Literal["given", "cluster"]
 
-MAX_SPREADS = 8
+MAX_SPREAD_ROWS = 8
 """Rows of a new figure that has room for standard deviations in its cells."""
 
 MIN_POINTS = 4.5
@@ -61,9 +61,9 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
     """Draw the similarities between models as a heat map with its values written in.
 
     A cell is the mean over pairs of seeds, with their standard deviation below it if there is room.
-    Values within the null interval, which say no more than those of unrelated networks, are in
-    parentheses, and the color bar marks the mean null interval. Cells without a pair are hatched.
-    The scale includes 0, 1 and the null interval, and is brighter for more similar networks.
+    Values within the null interval are in parentheses: unrelated networks have such values, too.
+    The color bar marks the mean null interval. Cells without a pair are hatched. The scale includes
+    0, 1 and the null interval, and is brighter for more similar networks.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
         places = _clustered(cells["mean"], distance)
         cells = {name: values[np.ix_(places, places)] for name, values in cells.items()}
         labels = [labels[place] for place in places]
-    side = max(3.2, (0.62 if len(labels) <= MAX_SPREADS else 0.36) * len(labels))
+    side = max(3.2, (0.62 if len(labels) <= MAX_SPREAD_ROWS else 0.36) * len(labels))
     wide = text_width(short_labels(labels), 8)
     ax = axes_or_new(ax, (side + wide + 2, side + 0.9 * wide + 1))
     image = _draw_cells(ax, cells["mean"], cells["null_low"], distance)
@@ -121,7 +121,7 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
 
 
 def _write_labels(ax: Axes, names: list[str]) -> None:
-    """Write the names of rows and columns, no larger than there is room for."""
+    """Write the names of rows and columns in a size that fits the cells."""
     inches = min(inches_of(ax))
     size = max(MIN_POINTS, min(points(ax, 9), 0.6 * 72 * inches / len(names)))
     room = characters_in(0.4 * inches, size)
@@ -161,7 +161,7 @@ def _mark_null(
 
 
 def _clustered(means: NDArray[np.float64], distance: bool) -> list[int]:
-    """Return the order of rows in which similar ones are neighbors."""
+    """Return the order of rows in which similar rows are neighbors."""
     from scipy.cluster.hierarchy import average, leaves_list, optimal_leaf_ordering
     from scipy.spatial.distance import squareform
 
@@ -221,7 +221,7 @@ def _write_numbers(ax: Axes, image: Any, cells: dict[str, NDArray[np.float64]]) 
 
 
 def _number_format(ax: Axes, rows: int, parentheses: bool) -> tuple[float, int, bool]:
-    """Return size and decimals of the numbers in cells, and if there is room for a second line."""
+    """Return size and decimals of the numbers in cells, and whether the standard deviations fit."""
     cell = 0.9 * 72 * min(inches_of(ax)) / rows  # points
     largest, extra = points(ax, 8), 2 if parentheses else 0
     sizes = {digits: cell / (CHARACTER_WIDTH * (2 + digits + extra)) for digits in (2, 3)}

@@ -35,7 +35,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (4, 1, 1, 1)), (0, (1, 1)))
 
 REFERENCE = "#777777"
-"""Color of what curves are compared with, such as the initialization."""
+"""Color of references, such as the initialization."""
 
 SUFFIXES = {
     ".svg": {"Date": None},

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["trajectory", "trajectory_table"]
 
-COLUMNS = 4
+MAX_COLUMNS = 4
 """Panels in a row of a new figure."""
 
-GAPS = (0.5, 0.28)
+GAP_INCHES = (0.5, 0.28)
 """Inches between the columns and above the rows of panels."""
 
 KEYS = ["dataset", "model", "seed", "step"]
@@ -112,9 +112,9 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         )
     curves = list(energy.groupby("name", sort=False))
     accuracy = table[table.quantity == "test_accuracy"]
-    columns, rows = min(COLUMNS, len(curves)), -(-len(curves) // COLUMNS)
+    columns, rows = min(MAX_COLUMNS, len(curves)), -(-len(curves) // MAX_COLUMNS)
     ax = axes_or_new(ax, (2.8 * columns + 2.2, 2.1 * rows + 1.1))
-    made = panels(ax, len(curves), COLUMNS, gaps=GAPS, shape=1.3)
+    made = panels(ax, len(curves), MAX_COLUMNS, gaps=GAP_INCHES, shape=1.3)
     size = points(ax, PANEL_POINTS)
     wide = inches_of(made.places[0])[0]
     characters = characters_in(0.8 * wide + 0.25, size)  # the bar makes panels narrower
