@@ -120,6 +120,12 @@ def test_one_column_has_room_for_several_models(kind, count):
     assert not overlaps(figure)
 
 
+@pytest.mark.parametrize("count", [5, 10, 12])
+def test_numbers_in_cells_do_not_touch(count):
+    """At the sizes from which on there are no standard deviations."""
+    assert not overlaps(rs.plot.similarity(many(SHORT[:count])).figure)
+
+
 def test_overlaps_are_found():
     """The check of this file sees what it is for."""
     figure, axes = plt.subplots()
