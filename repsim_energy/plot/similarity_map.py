@@ -225,7 +225,7 @@ def _number_format(ax: Axes, rows: int, parentheses: bool) -> tuple[float, int, 
     cell = 0.9 * 72 * min(inches_of(ax)) / rows  # points
     largest, extra = points(ax, 8), 2 if parentheses else 0
     sizes = {digits: cell / (CHARACTER_WIDTH * (2 + digits + extra)) for digits in (2, 3)}
-    spreads = min(sizes[3], cell / (CHARACTER_WIDTH * len("±0.0000")))
+    spreads = min(sizes[3], cell / (CHARACTER_WIDTH * len(" ±0.000 ")))
     if spreads >= 0.8 * largest:
         return min(largest, spreads), 3, True
     return min(largest, sizes[2]), 2, False
