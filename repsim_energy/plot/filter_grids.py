@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.plot.frames import left_out
 from repsim_energy.plot.labels import label_of, short_labels
 from repsim_energy.plot.layout import (
     axes_or_new,
@@ -62,7 +63,7 @@ def filters(
     A result does not store filters. They are read from the run cache of this machine, where
     ``run_id`` of the result names them. 0 is medium gray; black and white are the largest absolute
     weight of all networks. Filters of other than three channels are drawn in gray, by their first
-    channel.
+    channel. The title counts models whose runs are not in the cache.
 
     Parameters
     ----------
@@ -118,7 +119,8 @@ def filters(
         place.set_title(
             f"{label}{' ' if one_line else chr(10)}seed {run.seed}", fontsize=size, pad=3, y=1.0
         )
-    set_title(ax, f"filters, stage {chosen}, white = {limit:.2g}")
+    missing = left_out(result, (model for _, model in drawn))
+    set_title(ax, f"filters, stage {chosen}, white = {limit:.2g}{missing}")
     return ax
 
 
@@ -163,8 +165,13 @@ def _banks(result: xr.Dataset, stage: str) -> Sequence[tuple[StoredRun, NDArray[
             first, last = (filters[name].double().numpy() for name in ("init", "trained"))
             banks.append((network, {"init": first, "trained": last, "change": last - first}[stage]))
     if not banks:
+        trained = any(np.atleast_1d(result["run_id"].values).ravel() != "")
+        remedy = (
+            "draw on the machine that trained them with the same REPSIM_CACHE"
+            if trained
+            else "those of given networks are in their files"
+        )
         raise UsageError(
-            f"no filters to draw: {runs[0].missing}; results do not store filters, draw on the "
-            "machine that trained them with the same REPSIM_CACHE"
+            f"no filters to draw: {runs[0].missing}; results do not store filters, {remedy}"
         )
     return banks

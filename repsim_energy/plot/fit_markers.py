@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repsim_energy.errors import unknown_name
-from repsim_energy.plot.frames import frame_of, names_of
+from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.plot.frames import frame_of, left_out, names_of
 from repsim_energy.plot.labels import MAX_CHARACTERS, label_of, short_labels
 from repsim_energy.plot.layout import (
     add_legend,
@@ -56,7 +56,7 @@ def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None)
     A row is a model. Filled markers are its seeds, the vertical line is their mean, open gray
     markers are the same networks at initialization. Triangles mark fits whose number of steps is
     the first or last one searched. On the right is the median number of gradient steps. The axis
-    includes 0 and 1.
+    includes 0 and 1. The title counts models without a fit.
 
     Parameters
     ----------
@@ -86,7 +86,11 @@ def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None)
     if chosen not in set(table.stage):
         raise unknown_name("stage", chosen, set(table.stage))
     table = table.assign(name=names_of(table))
-    compared = table[table.stage == chosen]
+    compared = table[(table.stage == chosen) & table.fit_correlation.notna()]
+    if not len(compared):
+        raise UsageError(
+            f"all fits at stage {chosen} are undefined; choose another one with stage="
+        )
     names = list(dict.fromkeys(compared.name))
     ax = axes_or_new(ax, (6.4 + text_width(short_labels(names), 9), 0.32 * len(names) + 1.5))
     handles = {}
@@ -104,7 +108,7 @@ def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None)
     ax.grid(axis="x", color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
     pad = add_legend(ax, list(handles.values()), list(handles))
-    set_title(ax, f"fit of the theory, stage {chosen}", pad=pad)
+    set_title(ax, f"fit of the theory, stage {chosen}{left_out(result, compared.model)}", pad=pad)
     if (legend := ax.get_legend()) is not None and not pad:
         legend.set_bbox_to_anchor((1.15, 1.0))
     return ax

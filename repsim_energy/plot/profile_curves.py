@@ -10,7 +10,7 @@ import pandas as pd
 from repsim_energy.errors import UsageError
 from repsim_energy.numerics.profiles.theory import theoretical_profile
 from repsim_energy.plot.component_strip import draw_strip, has_one_basis
-from repsim_energy.plot.frames import at_labels, frame_of, names_of
+from repsim_energy.plot.frames import at_labels, frame_of, left_out, names_of
 from repsim_energy.plot.labels import label_of, short_labels
 from repsim_energy.plot.layout import (
     PANEL_POINTS,
@@ -123,10 +123,12 @@ def profiles(
 
     Of several seeds the line is the mean and the band the range. Components whose energy is mostly
     color have open markers, the others filled ones. Up to four models share one panel, more have a
-    panel each. Below the axis are images of the components, below a single panel with their names:
-    number, mean spatial frequency in cycles per pixel, orientation, and gray or color. Of more than
-    30 components, or in narrow axes, each second, third and so on has an image. If there is no room
-    for names, the images have numbers.
+    panel each. The title counts models without a profile.
+
+    Below the axis are images of the components, below a single panel with their names: number, mean
+    spatial frequency in cycles per pixel, orientation, and gray or color. If there is no room for
+    names, the images have numbers. Of more than 30 components, or in narrow axes, each second one
+    has an image, or each third one and so on.
 
     Parameters
     ----------
@@ -155,6 +157,7 @@ def profiles(
     'energy / largest'
     """
     table = profiles_table(result, stage)
+    table = table[table["n"] > 0]  # a failed training has no profile
     if not len(table):
         raise UsageError(
             "the result has no energy profile at this stage; choose another one with stage="
@@ -166,7 +169,7 @@ def profiles(
     ax = axes_or_new(ax, size)
     curves = [(str(name), rows) for name, rows in groups]
     pad = (_draw_shared if single else _draw_panels)(ax, result, curves, init, theory)
-    set_title(ax, f"energy profiles, stage {chosen}", pad=pad)
+    set_title(ax, f"energy profiles, stage {chosen}{left_out(result, table.model)}", pad=pad)
     return ax
 
 

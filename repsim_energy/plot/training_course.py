@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_energy.errors import UsageError
-from repsim_energy.plot.frames import frame_of, names_of
+from repsim_energy.plot.frames import frame_of, left_out, names_of
 from repsim_energy.plot.labels import label_of, short_labels
 from repsim_energy.plot.layout import (
     PANEL_POINTS,
@@ -104,7 +104,7 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """
     table = trajectory_table(result)
     table = table.assign(name=names_of(table))
-    energy = table[table.quantity == "energy"]
+    energy = table[(table.quantity == "energy") & table.value.notna()]
     if not len(energy):
         raise UsageError(
             "the result has no snapshots of a training, expected networks that were trained with "
@@ -136,7 +136,8 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         else:
             place.tick_params(labelbottom=False)
     _add_bar(ax, energy, size, rows)
-    set_title(ax, f"energy during training, stage {result.attrs.get('stage', '')}")
+    stage = result.attrs.get("stage", "")
+    set_title(ax, f"energy during training, stage {stage}{left_out(result, energy.model)}")
     return ax
 
 

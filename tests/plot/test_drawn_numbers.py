@@ -172,3 +172,27 @@ def test_spectrum(result):
 def test_a_stage_that_a_table_does_not_select_is_refused(kind):
     with pytest.raises(UsageError, match=f"which the table of {kind} does not select by"):
         rs.plot.table(rs.example_result(), kind, stage="init")
+
+
+@pytest.mark.parametrize("kind", ["profiles", "fit", "filters", "trajectory"])
+def test_models_that_cannot_be_drawn_are_counted(kind):
+    """A network without the numbers of a figure, such as a given one, is not left out silently."""
+    result = with_models(3)
+    assert "without" not in KINDS[kind].draw(result).get_title()
+    part = result.copy(deep=True)
+    part["given"][:, 1] = 1
+    part.run_id[:, 1] = ""
+    for name in ("energy", "snapshot_energy", "fit_correlation"):
+        part[name][:, 1] = np.nan
+    axes = KINDS[kind].draw(part)
+    assert " ".join(axes.get_title().split()).endswith("(without 1 of 3 models)")
+    labels = [text.get_text() for text in axes.figure.findobj(mpl.text.Text)]
+    assert not any(label.startswith("net1") for label in labels)
+    part["energy"][:], part["snapshot_energy"][:], part["fit_correlation"][:] = (
+        np.nan,
+        np.nan,
+        np.nan,
+    )
+    part.run_id[:] = ""
+    with pytest.raises(UsageError):
+        KINDS[kind].draw(part)
