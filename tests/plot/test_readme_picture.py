@@ -3,12 +3,13 @@
 import base64
 import io
 import re
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from PIL import Image
 
 import repsim_energy as rs
@@ -16,6 +17,15 @@ import repsim_energy as rs
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURE = DOCS / "_static" / "profiles.svg"
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """The module that draws the picture."""
+    monkeypatch.syspath_prepend(DOCS)
+    import draw_profiles
+
+    return draw_profiles
 
 
 def curve(root, name):
@@ -63,28 +73,22 @@ def test_images_below_are_the_components():
         np.testing.assert_allclose(centers, expected, atol=1.5)
 
 
-def test_the_picture_is_small_and_its_numbers_are_those_of_the_result():
+def test_the_picture_is_small_and_its_numbers_are_those_of_the_result(script):
     assert PICTURE.stat().st_size < 100_000
     result = rs.example_result()
-    sys.path.insert(0, str(DOCS))
-    import draw_profiles
-
     with mpl.rc_context():
         mpl.use("agg")
-        ax = draw_profiles.draw()
+        ax = script.draw()
         title = ax.get_title().replace("\N{MINUS SIGN}", "-")
-        mpl.pyplot.close(ax.figure)
+        plt.close(ax.figure)
     r, low, high = (float(number) for number in re.findall(r"-?\d\.\d\d", title))
     for value, statistic in ((r, "mean"), (low, "low"), (high, "high")):
         assert abs(value - rs.table(result, statistic).loc["vgg", "resnet"]) <= 0.005
 
 
-def test_equal_versions_draw_equal_files(tmp_path, monkeypatch):
-    sys.path.insert(0, str(DOCS))
-    import draw_profiles
-
+def test_equal_versions_draw_equal_files(script, tmp_path, monkeypatch):
     files = [tmp_path / "a.svg", tmp_path / "b.svg"]
     for file in files:
-        monkeypatch.setattr(draw_profiles, "PICTURE", file)
-        draw_profiles.main()
+        monkeypatch.setattr(script, "PICTURE", file)
+        script.main()
     assert files[0].read_bytes() == files[1].read_bytes()
