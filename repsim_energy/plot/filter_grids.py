@@ -11,7 +11,7 @@ import pandas as pd
 
 from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.plot.frames import left_out
-from repsim_energy.plot.labels import label_of, short_labels
+from repsim_energy.plot.labels import columns_of, label_of, short_labels
 from repsim_energy.plot.layout import (
     axes_or_new,
     characters_in,
@@ -107,7 +107,7 @@ def filters(
     names = [f"{run.model} on {run.dataset}" if several else run.model for run, _ in drawn.values()]
     size = points(ax, 8)
     room = characters_in(inches_of(ax)[0] / min(MAX_COLUMNS, len(drawn)), size) - len(" seed 0")
-    one_line = room >= max(map(len, short_labels(names)))
+    one_line = room >= max(map(columns_of, short_labels(names)))
     places = panels(ax, len(drawn), MAX_COLUMNS, gaps=(0.2, 0.25 if one_line else 0.36)).places
     if not one_line:
         room = characters_in(inches_of(places[0])[0] + 0.1, size)

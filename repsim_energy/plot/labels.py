@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from repsim_energy.errors import visible
 
-__all__ = ["MAX_CHARACTERS", "label_of", "short_labels"]
+__all__ = ["MAX_CHARACTERS", "columns_of", "label_of", "short_labels"]
 
 MAX_CHARACTERS = 32
 """Length of a label beside a curve or a row. Longer names are shortened."""
@@ -25,6 +27,17 @@ def label_of(text: object) -> str:
     a\$b\$
     """
     return visible(str(text)).replace("$", r"\$")
+
+
+def columns_of(text: str) -> int:
+    """Return the width of a text in characters. Those of Chinese, Japanese and Korean count twice.
+
+    Examples
+    --------
+    >>> columns_of("net"), columns_of("網路")
+    (3, 4)
+    """
+    return len(text) + sum(unicodedata.east_asian_width(one) in "WF" for one in text)
 
 
 def short_labels(names: Sequence[str], characters: int = MAX_CHARACTERS) -> list[str]:
@@ -67,7 +80,7 @@ def _drop_common(names: list[str], characters: int) -> list[str]:
             else:
                 runs.append([place])
     runs.sort(key=lambda run: sum(len(rows[0][place]) for place in run))
-    while runs and max(len("".join(row)) for row in rows) > characters:
+    while runs and max(columns_of("".join(row)) for row in rows) > characters:
         run = runs.pop()
         for row in rows:
             row[run[0] : run[-1] + 1] = ["…", *[""] * (len(run) - 1)]
@@ -97,10 +110,16 @@ def _count_shared(rows: list[list[str]], most: int) -> int:
 
 def _cut(name: str, characters: int) -> str:
     """Replace the middle of a name that is too long by an ellipsis. The end is longer."""
-    if len(name) <= characters:
+    if columns_of(name) <= characters:
         return name
-    tail = 2 * (characters - 1) // 3
-    return f"{name[: characters - 1 - tail]}…{name[len(name) - tail :]}"
+    tail = _beginning(name[::-1], 2 * (characters - 1) // 3)[::-1]
+    return f"{_beginning(name, characters - 1 - columns_of(tail))}…{tail}"
+
+
+def _beginning(text: str, columns: int) -> str:
+    """Return the beginning of a text that fits a number of columns."""
+    widths = itertools.accumulate(map(columns_of, text))
+    return text[: sum(width <= columns for width in widths)]
 
 
 def _number(name: str, place: int, characters: int) -> str:

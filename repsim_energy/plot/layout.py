@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from repsim_energy.errors import UsageError
-from repsim_energy.plot.labels import label_of
+from repsim_energy.plot.labels import columns_of, label_of
 from repsim_energy.plot.style import check_matplotlib
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def text_width(texts: Sequence[str], size: float) -> float:
     ----------
     size : of the texts in points
     """
-    return max(map(len, map(str, texts)), default=0) * CHARACTER_WIDTH * size / 72
+    return max(map(columns_of, map(str, texts)), default=0) * CHARACTER_WIDTH * size / 72
 
 
 def characters_in(inches: float, size: float) -> int:

@@ -11,7 +11,7 @@ import xarray as xr
 
 import repsim_energy as rs
 from repsim_energy.plot.kinds import KINDS
-from repsim_energy.plot.labels import short_labels
+from repsim_energy.plot.labels import columns_of, short_labels
 from repsim_energy.plot.layout import panels
 from repsim_energy.plot.style import COLORS
 
@@ -74,16 +74,17 @@ def is_drawn(text):
 def test_labels_are_short_and_distinct():
     """Whatever the names share, and wherever they differ."""
     rng = random.Random(0)
-    for _ in range(300):
-        parts = ["".join(rng.choices("abc", k=rng.randint(0, 30))) for _ in range(6)]
+    for round_ in range(300):
+        letters = "ab網" if round_ % 2 else "abc"
+        parts = ["".join(rng.choices(letters, k=rng.randint(0, 30))) for _ in range(6)]
         names = list(dict.fromkeys("/".join(rng.sample(parts, rng.randint(1, 6))) for _ in "x" * 9))
         for characters in (8, 20, 32):
             labels = short_labels(names, characters)
             assert len(set(labels)) == len(names)
-            assert max(map(len, labels)) <= characters
+            assert max(map(columns_of, labels)) <= characters
             for name, label in zip(names, labels, strict=True):
                 assert label == name or "…" in label or label.split(": ", 1)[1] == name
-            if max(map(len, names)) <= characters:
+            if max(map(columns_of, names)) <= characters:
                 assert labels == names
 
 
