@@ -8,14 +8,19 @@ import numpy as np
 
 from repsim_energy.errors import unknown_name
 from repsim_energy.plot.frames import component_images, component_names, frame_of
-from repsim_energy.plot.style import (
+from repsim_energy.plot.labels import short_labels
+from repsim_energy.plot.layout import (
     add_legend,
     axes_or_new,
-    image_of,
-    line_style,
+    inches_of,
     panels,
+    points,
+    set_labels,
     set_title,
+    text_width,
 )
+from repsim_energy.plot.style import background, foreground, image_of, line_style
+from repsim_energy.results import to_dataframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,17 +32,30 @@ __all__ = ["components", "components_table", "spectrum"]
 MAX_COMPONENTS = 60
 """Components that are drawn as images; the title counts the others."""
 
-COLUMNS = 9
-"""Images in a row."""
+MAX_COLUMNS = 9
+"""Images in a row of a new figure."""
+
+GAP_INCHES = (0.25, 0.38)
+"""Inches between the columns and above the rows of images."""
 
 
 def components_table(result: xr.Dataset) -> pd.DataFrame:
-    """Return a row for each component of each data set: eigenvalue, share and description."""
+    """Return a row for each component of each data set: eigenvalue, share and description.
+
+    ``name`` is the text above its image, and ``largest_weight`` the absolute weight that is drawn
+    as black or white. ``rs.to_dataframe(result, "components")`` has the weights.
+    """
     frame = frame_of(result, "eigenvalue")
     total = frame.groupby("dataset")["eigenvalue"].transform("sum")
     frame["variance_share"] = frame.eigenvalue / total
+    frame["name"] = [name.partition(": ")[2] for name in component_names(frame)]
+    if "components" in result:
+        weights = np.abs(result.components).max(("c", "kh", "kw")).rename("largest_weight")
+        largest = to_dataframe(result.assign(largest_weight=weights), "largest_weight")
+        keys = ["dataset", "component"]
+        frame = frame.merge(largest[[*keys, "largest_weight"]], on=keys, how="left")
     wanted = ["dataset", "component", "eigenvalue", "variance_share", "frequency", "orientation"]
-    wanted += ["coherence", "chromatic_share", "symmetry"]
+    wanted += ["coherence", "chromatic_share", "symmetry", "name", "largest_weight"]
     return frame[[name for name in wanted if name in frame]]
 
 
@@ -46,7 +64,8 @@ def components(result: xr.Dataset, *, ax: Axes | None = None, dataset: str | Non
 
     A name has the number of the component, its mean spatial frequency in cycles per pixel, the
     orientation of its stripes if it is clear, and ``gray`` or ``color``. Each image has a scale of
-    its own, with 0 as medium gray. At most 60 components are drawn.
+    its own, with 0 as medium gray. At most 60 components are drawn. If the names do not fit, the
+    images have the numbers only.
 
     Parameters
     ----------
@@ -77,16 +96,19 @@ def components(result: xr.Dataset, *, ax: Axes | None = None, dataset: str | Non
     table = table[table.dataset == name]
     images = component_images(result, name)
     shown = table[:MAX_COMPONENTS]
-    rows = -(-len(shown) // COLUMNS)
-    ax = axes_or_new(ax, (1.05 * COLUMNS, 1.25 * rows + 0.5))
-    places = panels(ax, len(shown), COLUMNS, gaps=(0.25, 0.55))
-    for place, label, number in zip(places, component_names(shown), shown.component, strict=True):
-        patch = images[int(number)]
-        place.imshow(image_of(patch, float(np.abs(patch).max())), interpolation="nearest")
+    rows = -(-len(shown) // MAX_COLUMNS)
+    ax = axes_or_new(ax, (1.05 * MAX_COLUMNS, 1.2 * rows + 0.4))
+    places = panels(ax, len(shown), MAX_COLUMNS, gaps=GAP_INCHES).places
+    size = points(ax, 7)
+    named = text_width(list(shown.name), size) <= inches_of(places[0])[0] + GAP_INCHES[0]
+    for place, row in zip(places, shown.itertuples(), strict=True):
+        image = image_of(images[int(row.component)], float(row.largest_weight))
+        place.imshow(image, interpolation="nearest")
         place.set(xticks=[], yticks=[])
-        place.set_title(label.replace(": ", "\n", 1), fontsize=7, pad=2)
+        title = f"{row.component}\n{row.name}" if named else str(row.component)
+        place.set_title(title, fontsize=size, pad=2, y=1.0)
     left = f", the first {len(shown)} of {len(table)}" if len(shown) < len(table) else ""
-    set_title(ax, f"components of {name}{left}", pad=28)
+    set_title(ax, f"components of {short_labels([name])[0]}{left}")
     return ax
 
 
@@ -101,7 +123,8 @@ def choose_dataset(table: pd.DataFrame, dataset: str | None) -> str:
 def spectrum(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the eigenvalues, the variance of the patches along each component.
 
-    Components whose energy is mostly color have open markers, the others filled ones.
+    Components whose energy is mostly color have open markers, the others filled ones. The axis ends
+    at powers of ten.
 
     Parameters
     ----------
@@ -128,23 +151,44 @@ def spectrum(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """
     table = components_table(result)
     ax = axes_or_new(ax, (6.4, 3.8))
-    lines, labels = [], []
+    lines, labels, size = [], [], points(ax, 6)
     for number, (name, rows) in enumerate(table.groupby("dataset", sort=False)):
         style = line_style(number)
         marker = style.pop("marker")
-        lines += ax.plot(rows.component, rows.eigenvalue, linewidth=1.2, marker=marker, **style)
+        lines += ax.plot(
+            rows.component, rows.eigenvalue, linewidth=1.2, marker=marker, markersize=size, **style
+        )
         color = rows[rows.chromatic_share > 0.5]
         ax.plot(
             color.component,
             color.eigenvalue,
             marker,
-            markerfacecolor="white",
+            markersize=size,
+            markerfacecolor=background(),
             markeredgecolor=style["color"],
         )
         labels.append(str(name))
+    labels = short_labels(labels)
     if (table.chromatic_share > 0.5).any():
-        lines += ax.plot([], [], "o", markerfacecolor="white", markeredgecolor="black")
+        lines += ax.plot(
+            [],
+            [],
+            "o",
+            markersize=size,
+            markerfacecolor=background(),
+            markeredgecolor=foreground(),
+        )
         labels.append("mostly color")
-    ax.set(yscale="log", xlabel="component", ylabel="variance (pixel value squared)")
-    add_legend(ax, lines, labels, inside=True)
+    set_labels(ax, "component", "variance (pixel value squared)")
+    ax.set_yscale("log")
+    ax.set_ylim(*_decades(table.eigenvalue))
+    pad = add_legend(ax, lines, labels, where="inside")
+    set_title(ax, "variance of the patches along their components", pad=pad)
     return ax
+
+
+def _decades(values: pd.Series) -> tuple[float, float]:
+    """Return the powers of ten around values, so that small differences look small."""
+    exponents = np.log10(values[values > 0])
+    low, high = np.floor(exponents.min()), np.ceil(exponents.max())
+    return float(10**low), float(10 ** max(high, low + 1))

@@ -10,8 +10,18 @@ import numpy as np
 import pandas as pd
 
 from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.plot.frames import left_out
+from repsim_energy.plot.labels import columns_of, label_of, short_labels
+from repsim_energy.plot.layout import (
+    axes_or_new,
+    characters_in,
+    inches_of,
+    panels,
+    points,
+    set_title,
+)
 from repsim_energy.plot.runs import StoredRun, stored_runs
-from repsim_energy.plot.style import axes_or_new, image_of, label_of, panels, set_title
+from repsim_energy.plot.style import image_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,8 +32,8 @@ __all__ = ["filters", "filters_table", "grid_of"]
 
 STAGES = ("init", "trained", "change")
 
-COLUMNS = 5
-"""Panels in a row."""
+MAX_COLUMNS = 5
+"""Panels in a row of a new figure."""
 
 
 def filters_table(result: xr.Dataset, stage: str | None = None) -> pd.DataFrame:
@@ -52,7 +62,8 @@ def filters(
 
     A result does not store filters. They are read from the run cache of this machine, where
     ``run_id`` of the result names them. 0 is medium gray; black and white are the largest absolute
-    weight of all networks. Of other than three channels, the first one is drawn in gray.
+    weight of all networks. Filters of other than three channels are drawn in gray, by their first
+    channel. The title counts models whose runs are not in the cache.
 
     Parameters
     ----------
@@ -91,16 +102,25 @@ def filters(
             drawn.setdefault((run.dataset, run.model), (run, bank))
     limit = max(float(np.abs(bank).max()) for _, bank in drawn.values())
     several = len({dataset for dataset, _ in drawn}) > 1
-    rows = -(-len(drawn) // COLUMNS)
-    ax = axes_or_new(ax, (2.2 * min(COLUMNS, len(drawn)) + 0.6, 2.45 * rows + 0.6))
-    places = panels(ax, len(drawn), COLUMNS, gaps=(0.08, 0.2))
-    for place, (run, bank) in zip(places, drawn.values(), strict=True):
+    rows = -(-len(drawn) // MAX_COLUMNS)
+    ax = axes_or_new(ax, (2.2 * min(MAX_COLUMNS, len(drawn)) + 0.6, 2.3 * rows + 0.5))
+    names = [f"{run.model} on {run.dataset}" if several else run.model for run, _ in drawn.values()]
+    size = points(ax, 8)
+    room = characters_in(inches_of(ax)[0] / min(MAX_COLUMNS, len(drawn)), size) - len(" seed 0")
+    one_line = room >= max(map(columns_of, short_labels(names)))
+    places = panels(ax, len(drawn), MAX_COLUMNS, gaps=(0.2, 0.25 if one_line else 0.36)).places
+    if not one_line:
+        room = characters_in(inches_of(places[0])[0] + 0.1, size)
+    labels = [label_of(label) for label in short_labels(names, room)]
+    for place, label, (run, bank) in zip(places, labels, drawn.values(), strict=True):
         place.imshow(grid_of(bank, limit), interpolation="nearest")
         place.set_axis_off()
         place.set_anchor("N")
-        name = f"{run.model} on {run.dataset}" if several else run.model
-        place.set_title(label_of(f"{name} seed {run.seed}"), fontsize=7, pad=3)
-    set_title(ax, f"filters, stage {chosen}, white = {limit:.2g}", pad=20)
+        place.set_title(
+            f"{label}{' ' if one_line else chr(10)}seed {run.seed}", fontsize=size, pad=3, y=1.0
+        )
+    missing = left_out(result, (model for _, model in drawn))
+    set_title(ax, f"filters, stage {chosen}, white = {limit:.2g}{missing}")
     return ax
 
 
@@ -145,8 +165,13 @@ def _banks(result: xr.Dataset, stage: str) -> Sequence[tuple[StoredRun, NDArray[
             first, last = (filters[name].double().numpy() for name in ("init", "trained"))
             banks.append((network, {"init": first, "trained": last, "change": last - first}[stage]))
     if not banks:
+        trained = any(np.atleast_1d(result["run_id"].values).ravel() != "")
+        remedy = (
+            "draw on the machine that trained them with the same REPSIM_CACHE"
+            if trained
+            else "those of given networks are in their files"
+        )
         raise UsageError(
-            f"no filters to draw: {runs[0].missing}; results do not store filters, draw on the "
-            "machine that trained them with the same REPSIM_CACHE"
+            f"no filters to draw: {runs[0].missing}; results do not store filters, {remedy}"
         )
     return banks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+__all__ = ["at_labels", "component_images", "component_names", "frame_of", "left_out", "names_of"]
 
 MIN_NAMED_COHERENCE = 0.5
 """Coherence from which on the name of a component gives its orientation."""
@@ -51,6 +53,18 @@ def names_of(frame: pd.DataFrame) -> pd.Series:
     if frame["dataset"].nunique() > 1:
         names = names + " on " + frame["dataset"].astype(str)
     return names
+
+
+def left_out(result: xr.Dataset, drawn: Iterable[object]) -> str:
+    """Return a note for the title of a figure that counts the models that it cannot draw.
+
+    Parameters
+    ----------
+    drawn : labels of the models that are drawn
+    """
+    models = [str(label) for label in np.atleast_1d(result["model"].values)]
+    missing = set(models) - set(map(str, drawn))
+    return f" (without {len(missing)} of {len(models)} models)" if missing else ""
 
 
 def component_names(components: pd.DataFrame) -> list[str]:

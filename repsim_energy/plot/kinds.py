@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from repsim_energy.errors import unknown_name
+from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.plot.component_figures import components, components_table, spectrum
 from repsim_energy.plot.filter_grids import filters, filters_table
 from repsim_energy.plot.fit_markers import fit, fit_table
@@ -44,7 +45,7 @@ def kinds_of(result: xr.Dataset) -> list[str]:
     return [name for name, kind in KINDS.items() if kind.needs in result.data_vars]
 
 
-def table(result: xr.Dataset, kind: str) -> pd.DataFrame:
+def table(result: xr.Dataset, kind: str, *, stage: str | None = None) -> pd.DataFrame:
     """Return the numbers that a figure draws as a tidy table.
 
     Parameters
@@ -52,6 +53,8 @@ def table(result: xr.Dataset, kind: str) -> pd.DataFrame:
     result : of :func:`~repsim_energy.compare`
     kind : ``profiles``, ``similarity``, ``fit``, ``filters``, ``components``, ``trajectory`` or
         ``spectrum``
+    stage : of ``profiles`` and ``filters``: ``init``, ``trained`` or ``change``; by default the
+        stage that was compared
 
     Returns
     -------
@@ -62,7 +65,8 @@ def table(result: xr.Dataset, kind: str) -> pd.DataFrame:
     Raises
     ------
     UsageError
-        For another kind, or a result that does not have it.
+        For another kind or stage, a result that does not have it, or ``stage`` with another kind
+        than those two.
 
     Examples
     --------
@@ -74,4 +78,10 @@ def table(result: xr.Dataset, kind: str) -> pd.DataFrame:
     """
     if kind not in KINDS:
         raise unknown_name("kind of figure", kind, KINDS)
-    return KINDS[kind].table(result)
+    if stage is None:
+        return KINDS[kind].table(result)
+    if "stage" not in inspect.signature(KINDS[kind].table).parameters:
+        raise UsageError(
+            f"got stage='{stage}', which the table of {kind} does not select by; leave it out"
+        )
+    return KINDS[kind].table(result, stage)

@@ -9,23 +9,21 @@ import pandas as pd
 
 from repsim_energy.errors import UsageError
 from repsim_energy.numerics.profiles.theory import theoretical_profile
-from repsim_energy.plot.frames import (
-    at_labels,
-    component_images,
-    component_names,
-    frame_of,
-    names_of,
-)
-from repsim_energy.plot.style import (
-    REFERENCE,
+from repsim_energy.plot.component_strip import draw_strip, has_one_basis
+from repsim_energy.plot.frames import at_labels, frame_of, left_out, names_of
+from repsim_energy.plot.labels import label_of, short_labels
+from repsim_energy.plot.layout import (
+    PANEL_POINTS,
     add_legend,
     axes_or_new,
-    image_of,
-    label_of,
-    line_style,
+    characters_in,
+    inches_of,
     panels,
+    points,
+    set_labels,
     set_title,
 )
+from repsim_energy.plot.style import REFERENCE, background, foreground, line_style
 from repsim_energy.results import COMPONENT_COORDS, with_component_coords
 from repsim_energy.results import profiles as profiles_of
 
@@ -39,13 +37,19 @@ __all__ = ["profiles", "profiles_table"]
 MAX_CURVES = 4
 """Curves in one panel. More than these are drawn in a panel each."""
 
-MAX_IMAGES = 30
-"""Components with an image and a name under the axis."""
+MAX_COLUMNS = 4
+"""Panels in a row of a new figure."""
 
-COLUMNS = 4
-"""Panels in a row."""
+MIN_NAMED_INCHES = 2.5
+"""Height of axes from which on there is room for the names of components."""
+
+GAP_INCHES = (0.2, 0.28)
+"""Inches between the columns and above the rows of panels."""
 
 KEYS = ["dataset", "model", "component"]
+
+Curves = list[tuple[str, pd.DataFrame]]
+"""Name and rows of each curve."""
 
 
 def profiles_table(result: xr.Dataset, stage: str | None = None) -> pd.DataFrame:
@@ -119,8 +123,12 @@ def profiles(
 
     Of several seeds the line is the mean and the band the range. Components whose energy is mostly
     color have open markers, the others filled ones. Up to four models share one panel, more have a
-    panel each. Below a single panel of at most 30 components are their images and names:
-    number, mean spatial frequency in cycles per pixel, orientation, and gray or color.
+    panel each. The title counts models without a profile.
+
+    Below the axis are images of the components, below a single panel with their names: number, mean
+    spatial frequency in cycles per pixel, orientation, and gray or color. If there is no room for
+    names, the images have numbers. Of more than 30 components, or in narrow axes, each second one
+    has an image, or each third one and so on.
 
     Parameters
     ----------
@@ -149,37 +157,75 @@ def profiles(
     'energy / largest'
     """
     table = profiles_table(result, stage)
+    table = table[table["n"] > 0]  # a failed training has no profile
     if not len(table):
         raise UsageError(
             "the result has no energy profile at this stage; choose another one with stage="
         )
-    curves = [(name, rows) for name, rows in table.groupby(names_of(table), sort=False)]
     chosen = stage or result.attrs["stage"]
-    if len(curves) <= MAX_CURVES:
-        ax = axes_or_new(ax, (8.6, 4.6))
-        drawn = {}
-        for number, (name, rows) in enumerate(curves):
-            drawn[str(name)] = _draw(ax, rows, number, theory)
-        drawn |= _references(ax, [rows for _, rows in curves], init, theory)
-        add_legend(ax, list(drawn.values()), list(drawn))
-        ax.set_ylabel("energy / largest")
-        ax.set_ylim(bottom=0)
-        _label_components(ax, result, table)
-    else:
-        rows_of_panels = -(-len(curves) // COLUMNS)
-        ax = axes_or_new(ax, (11, 1.9 * rows_of_panels + 0.6))
-        _draw_panels(ax, curves, init, theory)
-    set_title(ax, f"energy profiles, stage {chosen}", pad=8 if len(curves) <= MAX_CURVES else 22)
+    groups = list(table.groupby(names_of(table), sort=False))
+    single = len(groups) <= MAX_CURVES
+    size = (8.6, 4.6) if single else (11, 1.9 * -(-len(groups) // MAX_COLUMNS) + 1.2)
+    ax = axes_or_new(ax, size)
+    curves = [(str(name), rows) for name, rows in groups]
+    pad = (_draw_shared if single else _draw_panels)(ax, result, curves, init, theory)
+    set_title(ax, f"energy profiles, stage {chosen}{left_out(result, table.model)}", pad=pad)
     return ax
+
+
+def _draw_shared(ax: Axes, result: xr.Dataset, curves: Curves, init: bool, theory: bool) -> float:
+    """Draw all models in one panel, and return the points that the legend needs above it."""
+    labels = short_labels([name for name, _ in curves])
+    drawn = [_draw(ax, rows, number, theory) for number, (_, rows) in enumerate(curves)]
+    entries = _references(ax, [rows for _, rows in curves], init, theory)
+    pad = add_legend(ax, [*drawn, *entries.values()], [*labels, *entries])
+    table = pd.concat([rows for _, rows in curves])
+    strip = has_one_basis(result, table)
+    set_labels(ax, "" if strip else "component", "energy / largest")
+    ax.set_ylim(bottom=0)
+    if strip:
+        named = inches_of(ax)[1] >= MIN_NAMED_INCHES
+        draw_strip(ax, result, table, named=named, size=points(ax, 7))
+    return pad
+
+
+def _draw_panels(ax: Axes, result: xr.Dataset, curves: Curves, init: bool, theory: bool) -> float:
+    """Draw each model in a panel of its own, on one scale. Return the points above the panels."""
+    made = panels(ax, len(curves), MAX_COLUMNS, gaps=GAP_INCHES, shape=1.5)
+    size = points(ax, PANEL_POINTS)
+    characters = characters_in(inches_of(made.places[0])[0] + GAP_INCHES[0], size)
+    labels = short_labels([name for name, _ in curves], characters)
+    top = max(float(rows[["high", "theory", "init"]].max().max()) for _, rows in curves)
+    entries: dict[str, Any] = {}
+    for number, (place, (_, rows)) in enumerate(zip(made.places, curves, strict=True)):
+        _draw(place, rows, 0, theory)
+        entries |= _references(place, [rows], init, theory)
+        place.set_title(label_of(labels[number]), fontsize=size, pad=3, y=1.0)
+        place.set_ylim(0, 1.05 * top)
+        place.tick_params(labelsize=points(ax, 7))
+        if not made.is_left(number):
+            place.tick_params(labelleft=False)
+        elif made.in_labeled_row(number):
+            place.set_ylabel("energy / largest", fontsize=size)
+        if not made.is_bottom(number):
+            place.tick_params(labelbottom=False)
+        elif has_one_basis(result, rows):
+            draw_strip(place, result, rows, named=False, size=points(ax, 7))
+        else:
+            place.set_xlabel("component", fontsize=size)
+    shared = made.places[-1].get_xlim()  # that of the panels with images
+    for place in made.places:
+        place.set_xlim(shared)
+    return add_legend(ax, list(entries.values()), list(entries), where="above")
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, number: int, theory: bool) -> Any:
     """Draw one model's curve, and return its line."""
-    style = line_style(number)
+    style, size = line_style(number), points(ax, 4.5)
     marker, color = style.pop("marker"), style["color"]
     ax.fill_between(rows.component, rows.low, rows.high, color=color, alpha=0.22, linewidth=0)
     (line,) = ax.plot(
-        rows.component, rows["mean"], marker=marker, markersize=4.5, linewidth=1.5, **style
+        rows.component, rows["mean"], marker=marker, markersize=size, linewidth=1.5, **style
     )
     if theory and rows.theory.notna().any():
         ax.plot(rows.component, rows.theory, color=color, linewidth=0.8)
@@ -188,8 +234,8 @@ def _draw(ax: Axes, rows: pd.DataFrame, number: int, theory: bool) -> Any:
         chromatic.component,
         chromatic["mean"],
         marker,
-        markersize=4.5,
-        markerfacecolor="white",
+        markersize=size,
+        markerfacecolor=background(),
         markeredgecolor=color,
     )
     return line
@@ -203,60 +249,14 @@ def _references(ax: Axes, curves: list[pd.DataFrame], init: bool, theory: bool) 
         (line,) = ax.plot(rows.component, rows.init, ":", color=REFERENCE, linewidth=1.3, zorder=1)
         entries["initialization"] = line
     if theory and any(rows.theory.notna().any() for rows in curves):
-        (entries["theory, fitted"],) = ax.plot([], [], color="black", linewidth=0.8)
+        (entries["theory, fitted"],) = ax.plot([], [], color=foreground(), linewidth=0.8)
     if any((rows.chromatic_share > 0.5).any() for rows in curves):
         (entries["mostly color"],) = ax.plot(
-            [], [], "o", markersize=4.5, markerfacecolor="white", markeredgecolor="black"
+            [],
+            [],
+            "o",
+            markersize=points(ax, 4.5),
+            markerfacecolor=background(),
+            markeredgecolor=foreground(),
         )
     return entries
-
-
-def _draw_panels(
-    ax: Axes, curves: list[tuple[Any, pd.DataFrame]], init: bool, theory: bool
-) -> None:
-    """Draw each model in a panel of its own, on one scale."""
-    places = panels(ax, len(curves), COLUMNS, gaps=(0.12, 0.42))
-    top = max(float(rows[["high", "theory", "init"]].max().max()) for _, rows in curves)
-    entries: dict[str, Any] = {}
-    for number, (place, (name, rows)) in enumerate(zip(places, curves, strict=True)):
-        _draw(place, rows, 0, theory)
-        entries |= _references(place, [rows], init, theory)
-        place.set_title(label_of(name), fontsize=8, pad=3)
-        place.set_ylim(0, 1.05 * top)
-        place.tick_params(labelsize=7)
-        if number % COLUMNS:
-            place.set_yticklabels([])
-        if number + COLUMNS < len(curves):
-            place.set_xticklabels([])
-        else:
-            place.set_xlabel("component", fontsize=8)
-    places[0].set_ylabel("energy / largest", fontsize=8)
-    add_legend(ax, list(entries.values()), list(entries))
-
-
-def _label_components(ax: Axes, result: xr.Dataset, table: pd.DataFrame) -> None:
-    """Put images and names of the components under the axis, if all curves have the same ones."""
-    shared = table.drop_duplicates("component").sort_values("component")
-    bases = set(np.atleast_1d(result["basis_id"].values)) if "basis_id" in result else set()
-    one_basis = len(bases) == 1 or table.dataset.nunique() == 1
-    if "components" not in result or not one_basis or len(shared) > MAX_IMAGES:
-        ax.set_xlabel("component")
-        return
-    images = component_images(result, str(table.dataset.iloc[0]))
-    first, last = ax.set_xlim(shared.component.min() - 0.6, shared.component.max() + 0.6)
-    box = ax.get_window_extent()
-    height = 2 * box.width / (last - first) / box.height
-    strip = ax.inset_axes((0, -0.02 - height, 1, height), anchor="N")
-    for number in shared.component:
-        patch = images[int(number)]
-        strip.imshow(
-            image_of(patch, float(np.abs(patch).max())),
-            extent=(number - 0.42, number + 0.42, -0.42, 0.42),
-            interpolation="nearest",
-        )
-    strip.set(xlim=(first, last), ylim=(-0.5, 0.5), yticks=[])
-    strip.set_xticks(shared.component, component_names(shared), rotation=90, fontsize=7)
-    strip.spines[:].set_visible(False)
-    strip.tick_params(length=0)
-    strip.set_xlabel("component: cycles per pixel, orientation", fontsize=8)
-    ax.tick_params(labelbottom=False)

@@ -1,4 +1,4 @@
-"""Numbers of trained networks that a result names by ``run_id`` and the run cache stores."""
+"""Cached runs of the networks of a result, which ``run_id`` names."""
 
 from __future__ import annotations
 

@@ -1,19 +1,16 @@
-"""Axes, colors, texts and files of figures. They need matplotlib, the extra ``plot``."""
+"""Colors, images and files of figures. They need matplotlib, the extra ``plot``."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repsim_energy.errors import UsageError, visible
+from repsim_energy.errors import UsageError
 from repsim_energy.storage import atomic_path
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -21,16 +18,13 @@ __all__ = [
     "COLORS",
     "REFERENCE",
     "SUFFIXES",
-    "add_legend",
-    "axes_or_new",
-    "check_suffix",
+    "background",
     "check_matplotlib",
+    "check_suffix",
+    "foreground",
     "image_of",
-    "label_of",
     "line_style",
-    "panels",
-    "set_title",
-    "width_of",
+    "palette",
     "write_figure",
 ]
 
@@ -41,7 +35,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (4, 1, 1, 1)), (0, (1, 1)))
 
 REFERENCE = "#777777"
-"""Color of what curves are compared with, such as the initialization."""
+"""Color of references, such as the initialization."""
 
 SUFFIXES = {
     ".svg": {"Date": None},
@@ -61,54 +55,31 @@ def check_matplotlib() -> None:
         ) from error
 
 
-def axes_or_new(ax: Axes | None, inches: tuple[float, float]) -> Axes:
-    """Return the axes that are given, or those of a new figure of this width and height.
+def palette() -> tuple[str, ...]:
+    """Return the colors of curves: those of the setting ``axes.prop_cycle``, or ``COLORS``.
 
-    Raises
-    ------
-    UsageError
-        If matplotlib is not installed, or ``ax`` is something else than its axes.
+    The setting counts if it is not the default of matplotlib.
     """
-    check_matplotlib()
-    from matplotlib.axes import Axes
+    from matplotlib import rcParams, rcParamsDefault
 
-    if isinstance(ax, Axes):
-        return ax
-    if ax is not None:
-        raise UsageError(
-            f"got ax of type {type(ax).__name__}, expected matplotlib axes, such as the second "
-            "value of plt.subplots(); leave it out for a new figure"
-        )
-    import matplotlib.pyplot as plt
-
-    new: Axes = plt.subplots(figsize=inches, layout="constrained")[1]
-    return new
+    cycle = rcParams["axes.prop_cycle"]
+    if cycle == rcParamsDefault["axes.prop_cycle"]:
+        return COLORS
+    return tuple(cycle.by_key().get("color", COLORS))
 
 
-def panels(ax: Axes, count: int, columns: int, *, gaps: tuple[float, float]) -> list[Axes]:
-    """Return axes of equal size inside others, row by row, and hide the frame of the others.
+def foreground() -> Any:
+    """Return the color of texts, for marks that belong to no curve."""
+    from matplotlib import rcParams
 
-    Parameters
-    ----------
-    gaps : between columns and between rows, relative to the size of a panel
-    """
-    ax.set_axis_off()
-    across = min(columns, count)
-    down = -(-count // across)
-    width = 1 / (across + (across - 1) * gaps[0])
-    height = 1 / (down + (down - 1) * gaps[1])
-    places = (divmod(number, across) for number in range(count))
-    return [
-        ax.inset_axes(
-            (
-                column * width * (1 + gaps[0]),
-                1 - height - row * height * (1 + gaps[1]),
-                width,
-                height,
-            )
-        )
-        for row, column in places
-    ]
+    return rcParams["text.color"]
+
+
+def background() -> Any:
+    """Return the color of the paper, for the inside of open markers."""
+    from matplotlib import rcParams
+
+    return rcParams["axes.facecolor"]
 
 
 def line_style(number: int) -> dict[str, Any]:
@@ -116,60 +87,12 @@ def line_style(number: int) -> dict[str, Any]:
 
     The first seven differ in all three, so that they are distinct in gray, too.
     """
-    count = len(COLORS)
+    colors, count = palette(), len(MARKERS)
     return {
-        "color": COLORS[number % count],
+        "color": colors[number % len(colors)],
         "marker": MARKERS[(number + number // count) % count],
         "linestyle": DASHES[(number + number // count**2) % count],
     }
-
-
-def label_of(text: object) -> str:
-    r"""Return a text as matplotlib shows it literally, without mathematics.
-
-    Examples
-    --------
-    >>> print(label_of("a$b$"))
-    a\$b\$
-    """
-    return visible(str(text)).replace("$", r"\$")
-
-
-def set_title(ax: Axes, text: str, *, pad: float = 8.0) -> None:
-    """Set the title of a figure, broken into lines of the width of the figure."""
-    figure: Any = ax.figure
-    characters = max(20, int(figure.get_figwidth() * 11))
-    lines = [label_of(line) for line in textwrap.wrap(text, characters)]
-    ax.set_title("\n".join(lines), fontsize=10, pad=pad)
-
-
-def width_of(names: Sequence[str]) -> float:
-    """Return the width of the longest name in inches, about."""
-    return 0.075 * max(map(len, map(str, names)), default=0)
-
-
-def add_legend(
-    ax: Axes, handles: Sequence[Any], labels: Sequence[str], *, inside: bool = False
-) -> None:
-    """Draw a legend beside the axes, or in their upper right corner.
-
-    Labels that begin with an underscore are shown, too.
-    """
-    if not handles:
-        return
-    columns = -(-len(handles) // 24)
-    legend = ax.legend(
-        list(handles),
-        [str(number) for number in range(len(handles))],
-        loc="upper right" if inside else "upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        fontsize="small",
-        frameon=False,
-        ncols=columns,
-        handlelength=3,
-    )
-    for entry, label in zip(legend.get_texts(), labels, strict=True):
-        entry.set_text(label_of(label))
 
 
 def image_of(patch: NDArray[np.float64], limit: float) -> NDArray[np.float64]:

@@ -8,9 +8,19 @@ import numpy as np
 import pandas as pd
 
 from repsim_energy.errors import UsageError
-from repsim_energy.plot.frames import frame_of, names_of
+from repsim_energy.plot.frames import frame_of, left_out, names_of
+from repsim_energy.plot.labels import label_of, short_labels
+from repsim_energy.plot.layout import (
+    PANEL_POINTS,
+    axes_or_new,
+    characters_in,
+    inches_of,
+    panels,
+    points,
+    set_title,
+)
 from repsim_energy.plot.runs import stored_runs
-from repsim_energy.plot.style import COLORS, axes_or_new, label_of, panels, set_title
+from repsim_energy.plot.style import palette
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,8 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["trajectory", "trajectory_table"]
 
-COLUMNS = 4
-"""Panels in a row."""
+MAX_COLUMNS = 4
+"""Panels in a row of a new figure."""
+
+GAP_INCHES = (0.5, 0.28)
+"""Inches between the columns and above the rows of panels."""
 
 KEYS = ["dataset", "model", "seed", "step"]
 
@@ -91,7 +104,7 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """
     table = trajectory_table(result)
     table = table.assign(name=names_of(table))
-    energy = table[table.quantity == "energy"]
+    energy = table[(table.quantity == "energy") & table.value.notna()]
     if not len(energy):
         raise UsageError(
             "the result has no snapshots of a training, expected networks that were trained with "
@@ -99,26 +112,37 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         )
     curves = list(energy.groupby("name", sort=False))
     accuracy = table[table.quantity == "test_accuracy"]
-    columns, rows = min(COLUMNS, len(curves)), -(-len(curves) // COLUMNS)
-    ax = axes_or_new(ax, (3.0 * columns + 1.6, 2.3 * rows + 0.9))
-    places = panels(ax, len(curves), COLUMNS, gaps=(0.3 if len(accuracy) else 0.2, 0.4))
-    for number, (place, (name, one)) in enumerate(zip(places, curves, strict=True)):
-        _draw_energy(place, one)
+    columns, rows = min(MAX_COLUMNS, len(curves)), -(-len(curves) // MAX_COLUMNS)
+    ax = axes_or_new(ax, (2.8 * columns + 2.2, 2.1 * rows + 1.1))
+    made = panels(ax, len(curves), MAX_COLUMNS, gaps=GAP_INCHES, shape=1.3)
+    size = points(ax, PANEL_POINTS)
+    wide = inches_of(made.places[0])[0]
+    characters = characters_in(0.8 * wide + 0.25, size)  # the bar makes panels narrower
+    labels = short_labels([str(name) for name, _ in curves], characters)
+    last = int(energy.step.max())
+    for number, (place, (name, one)) in enumerate(zip(made.places, curves, strict=True)):
+        _draw_energy(place, one, last, ticks=max(1, int(wide / 0.3)))
+        place.tick_params(labelsize=points(ax, 7))
         if len(accuracy):
             of_model = accuracy[accuracy.name == name]
-            _draw_accuracy(place, of_model, last=number % COLUMNS == columns - 1)
-        place.set_title(label_of(name), fontsize=8, pad=3)
-        if number % COLUMNS == 0:
-            place.set_ylabel("energy (weight units)", fontsize=8)
-        if number + COLUMNS >= len(curves):
-            place.set_xlabel("gradient step", fontsize=8)
-    _add_bar(ax, energy)
+            right = _draw_accuracy(place, of_model, size, labeled=made.is_right(number))
+            if made.is_right(number) and made.in_labeled_row(number):
+                right.set_ylabel("test accuracy", fontsize=size, color=palette()[1])
+        place.set_title(label_of(labels[number]), fontsize=size, pad=3, y=1.0)
+        if made.is_left(number) and made.in_labeled_row(number):
+            place.set_ylabel("energy (weight units)", fontsize=size)
+        if made.is_bottom(number):
+            place.set_xlabel("gradient step", fontsize=size)
+        else:
+            place.tick_params(labelbottom=False)
+    _add_bar(ax, energy, size, rows)
     stage = result.attrs.get("stage", "")
-    set_title(ax, f"energy during training, stage {stage}", pad=20)
+    set_title(ax, f"energy during training, stage {stage}{left_out(result, energy.model)}")
     return ax
 
 
-def _draw_energy(place: Axes, rows: pd.DataFrame) -> None:
+def _draw_energy(place: Axes, rows: pd.DataFrame, last: int, ticks: int) -> None:
+    """Draw the mean over seeds of the energy along each component, up to a last step."""
     import matplotlib
 
     colors = matplotlib.colormaps["viridis"]
@@ -127,32 +151,40 @@ def _draw_energy(place: Axes, rows: pd.DataFrame) -> None:
     for component, values in means.iterrows():
         color = colors(0.95 * float(component) / largest)
         place.plot(values.index, values, color=color, linewidth=1)
-    if means.shape[1] > 1:
+    if last > 0:
         place.set_xscale("symlog", linthresh=1)  # snapshots are spaced by factors, from step 0
-        place.set_xlim(0, means.columns.max() * 1.1)
+        place.set_xlim(0, last * 1.1)
+        powers = 10 ** np.arange(int(np.log10(last)), -1, -1)
+        place.set_xticks([0, *powers[:: -(-len(powers) // ticks)]])
     place.set_ylim(bottom=0)
-    place.tick_params(labelsize=7)
 
 
-def _draw_accuracy(place: Axes, rows: pd.DataFrame, *, last: bool) -> None:
+def _draw_accuracy(place: Axes, rows: pd.DataFrame, size: float, *, labeled: bool) -> Axes:
     """Draw the mean accuracy on the test images on an axis of its own on the right."""
+    color = palette()[1]
     right = place.inset_axes((0, 0, 1, 1), sharex=place, facecolor="none")
+    means = rows.groupby("step").value.mean()
+    right.plot(means.index, means, color=color, linewidth=1.2, marker="x", markersize=4)
+    right.set_ylim(0, 1)
+    if not labeled:
+        right.set_axis_off()
+        right.set_in_layout(False)
+        return right
     right.yaxis.tick_right()
     right.yaxis.set_label_position("right")
     right.xaxis.set_visible(False)
-    means = rows.groupby("step").value.mean()
-    right.plot(means.index, means, color=COLORS[1], linewidth=1.2, marker="x", markersize=4)
-    right.set_ylim(0, 1)
-    right.tick_params(labelsize=7, colors=COLORS[1])
-    if last:
-        right.set_ylabel("test accuracy", fontsize=8, color=COLORS[1])
+    right.tick_params(labelsize=size, colors=color)
+    return right
 
 
-def _add_bar(ax: Axes, rows: pd.DataFrame) -> Any:
+def _add_bar(ax: Axes, rows: pd.DataFrame, size: float, panels_below: int) -> None:
+    """Draw the bar with the colors of the components."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     largest = max(1, int(rows.component.max()))
     scale = ScalarMappable(Normalize(0, largest / 0.95), "viridis")
     figure: Any = ax.figure
-    return figure.colorbar(scale, ax=ax, label="component", shrink=0.8, pad=0.09)
+    bar = figure.colorbar(scale, ax=ax, shrink=0.8, pad=0.09, aspect=20 * panels_below)
+    bar.set_label("component", fontsize=size)
+    bar.ax.tick_params(labelsize=size)

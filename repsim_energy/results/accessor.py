@@ -69,6 +69,8 @@ class RepsimAccessor:
     def to_dataframe(self, name: str) -> pd.DataFrame:
         """Return a variable one value a row, see :func:`repsim_energy.to_dataframe`.
 
+        The numbers of a figure are ``result.repsim.plot.table("profiles")``.
+
         Parameters
         ----------
         name : of a variable or a coordinate

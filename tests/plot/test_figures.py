@@ -214,7 +214,7 @@ def test_markers_of_the_fit_are_the_correlations_of_the_seeds(result):
     assert triangles == int(result.fit_at_bound.sel(stage=["init", stage]).sum())
     shown = [text.get_text() for text in axes.texts]
     median = result.fit_steps.sel(stage=stage, model="m0").median().item()
-    assert f"{median:.3g}" in shown
+    assert f"{median:.3g} steps" in shown
 
 
 def test_filters_are_those_of_the_runs_on_one_scale(result):
@@ -257,7 +257,7 @@ def test_filters_that_are_not_here_are_missed_in_one_line(result, fresh_cache):
     with pytest.raises(UsageError, match=f"run {run} of 'm0' seed 0 is not in the cache"):
         rs.plot.filters(result)
     given = rs.compare({"net": nn.Conv2d(3, 4, 3)}, IMAGES)
-    with pytest.raises(UsageError, match="'net' was not trained"):
+    with pytest.raises(UsageError, match="'net' was not trained.*those of given networks are in"):
         rs.plot.filters(given)
     with pytest.raises(UsageError, match="no snapshots of a training"):
         rs.plot.trajectory(given)
@@ -311,9 +311,16 @@ def test_many_components_are_counted_where_they_are_left_out():
     axes = rs.plot.components(result)
     assert len(axes.child_axes) == 60
     assert "the first 60 of 75" in axes.get_title()
-    profiles = rs.plot.profiles(result)
-    assert not profiles.child_axes
-    assert profiles.get_xlabel() == "component"
+    (strip,) = rs.plot.profiles(result).child_axes
+    names = [text.get_text() for text in strip.get_xticklabels()]
+    assert [int(name.partition(":")[0]) for name in names] == list(range(0, 75, 3))
+    for number, image in zip(range(0, 75, 3), strip.images, strict=True):
+        left, right, *_ = image.get_extent()
+        assert (left + right) / 2 == number
+        patch = (
+            result.components.values[0, number] / np.abs(result.components.values[0, number]).max()
+        )
+        np.testing.assert_allclose(image.get_array().transpose(2, 0, 1), 0.5 + patch / 2)
 
 
 def test_data_sets_are_told_apart_and_have_their_own_components():
