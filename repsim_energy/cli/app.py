@@ -36,6 +36,7 @@ COMMANDS = {
     "train": "train:train",
     "plot": "plot:plot",
     "reproduce": "reproduce:reproduce",
+    "experiment": "experiment:experiment",
     "report": "report:report",
     "basis": "basis:basis",
     "models": "listing:models",

@@ -16,6 +16,7 @@ from repsim_energy.cli.parameters import NUMBERS, SEEDS
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
+from repsim_energy.lecture import EXPERIMENTS as LECTURE
 from repsim_energy.paper.experiments import EXPERIMENTS, select_experiments
 from repsim_energy.paper.scales import SCALES
 from repsim_energy.storage import make_folder
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     from repsim_energy.paper.report import Row
     from repsim_energy.paper.setting import Setting
 
-__all__ = ["reproduce"]
+__all__ = ["reproduce", "run_experiments"]
 
 
 def _rows(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Complete the names of tables and figures."""
-    names = ("list", "all", *(name for experiment in EXPERIMENTS for name in experiment.names))
+    names = ("list", "all", *(name for one in (*EXPERIMENTS, *LECTURE) for name in one.names))
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -83,15 +84,29 @@ def reproduce(
 ) -> int:
     """Recompute the tables and figures of Chowers & Weiss (2023) beside the published numbers.
 
+    The experiments of repsim experiment have rows here too.
+
     Example: repsim reproduce table1 fig6 -o out
     """
-    if names == ("list",):
-        _refuse_unused(options, names, ())
-        rows = [[" ".join(experiment.names), experiment.title] for experiment in EXPERIMENTS]
+    return run_experiments(ctx, (*EXPERIMENTS, *LECTURE), names, output, quiet, options)
+
+
+def run_experiments(
+    ctx: click.Context,
+    experiments: Sequence[Experiment],
+    names: Sequence[str],
+    output: Path,
+    quiet: bool,
+    options: Mapping[str, Any],
+) -> int:
+    """Run those of the experiments that are named, or list all; return the exit code."""
+    if tuple(names) == ("list",):
+        _refuse_unused(options, names, (), experiments)
+        rows = [[" ".join(experiment.names), experiment.title] for experiment in experiments]
         print_rows(["name", "content"], rows)
         return 0
-    chosen = select_experiments(names)
-    _refuse_unused(options, names, chosen)
+    chosen = select_experiments(names, experiments)
+    _refuse_unused(options, names, chosen, experiments)
     lazy.style.check_matplotlib()
     setting = _setting(ctx, **options)
     make_folder(output, "choose another one with -o")
@@ -113,14 +128,17 @@ def reproduce(
 
 
 def _refuse_unused(
-    options: Mapping[str, Any], names: Sequence[str], chosen: Sequence[Experiment]
+    options: Mapping[str, Any],
+    names: Sequence[str],
+    chosen: Sequence[Experiment],
+    experiments: Sequence[Experiment],
 ) -> None:
     """Refuse an option that none of the selected experiments uses."""
-    known = {option for experiment in EXPERIMENTS for option in experiment.uses}
+    known = {option for experiment in experiments for option in experiment.uses}
     for option in sorted(known):
-        if options[option] in (None, "auto") or any(option in one.uses for one in chosen):
+        if options.get(option) in (None, "auto") or any(option in one.uses for one in chosen):
             continue
-        users = [experiment.name for experiment in EXPERIMENTS if option in experiment.uses]
+        users = [experiment.name for experiment in experiments if option in experiment.uses]
         raise UsageError(
             f"got --{option}, which {', '.join(names)} does not use, expected it with "
             f"{', '.join(users)}; leave it out"

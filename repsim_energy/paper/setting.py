@@ -192,15 +192,18 @@ class Setting:
         return results
 
     def result(
-        self, variables: Mapping[str, Variable], coords: Mapping[str, Sequence[Any]], source: str
+        self,
+        variables: Mapping[str, Variable],
+        coords: Mapping[str, Sequence[Any]],
+        source: str = "",
     ) -> xr.Dataset:
-        """Return variables that an experiment measured on a data set as a result.
+        """Return variables that an experiment measured as a result.
 
         Parameters
         ----------
         variables : name -> variable with its description
         coords : dimension -> labels
-        source : name of the data set, such as ``cifar10``
+        source : name of the data set, such as ``cifar10``; empty without one
         """
         configuration = {
             "sources": dict(self.sources),
@@ -208,7 +211,8 @@ class Setting:
             "recipe": self.recipe,
             "scale": self.scale.name,
         }
-        return assemble(variables, coords, configuration, {}, *self.data(source).origins)
+        origins = self.data(source).origins if source else ()
+        return assemble(variables, coords, configuration, {}, *origins)
 
 
 def make_setting(

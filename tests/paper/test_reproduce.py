@@ -16,6 +16,7 @@ from samples import LEAVES
 import repsim_energy as rs
 from repsim_energy.data.deadleaves import deadleaves
 from repsim_energy.errors import FileError, UsageError
+from repsim_energy.lecture import EXPERIMENTS as LECTURE
 from repsim_energy.models.architectures import torchvision_zoo
 from repsim_energy.paper.experiments import (
     EXPERIMENTS,
@@ -65,6 +66,9 @@ def whole(repsim, tmp_path_factory, shared_cache):
     return folder / "out", cache, done
 
 
+ALL = (*EXPERIMENTS, *LECTURE)
+
+
 def rows_of(folder):
     return json.loads((folder / "reproduction.json").read_text())["experiments"]
 
@@ -76,7 +80,7 @@ def test_every_row_has_its_files_and_numbers(whole):
     folder, _, done = whole
     described = SCHEMA.read_text()
     rows = rows_of(folder)
-    assert [row for rows_ in rows.values() for row in rows_["names"]] == ROWS
+    assert [row for rows_ in rows.values() for row in rows_["names"]] == [*ROWS, "nterm"]
     for name, row in rows.items():
         assert not row["failures"], row["failures"]
         assert row["quantities"], name
@@ -109,7 +113,7 @@ def test_the_page_lays_published_numbers_beside_ours_and_says_the_scale(whole):
     text = (folder / "reproduction.md").read_text()
     assert "| cifar10: across seeds | 0.99 (Table 1; ≥ 0.94) |" in text
     assert "| celeba: true vs random labels; not memorized: training accuracy" in text
-    assert text.count(SCALES["smoke"].summary) == len(EXPERIMENTS)
+    assert text.count(SCALES["smoke"].summary) == len(ALL)
     assert text == page(rows_of(folder))
     assert f"written: {folder / 'reproduction.md'}" in done.stdout
 

@@ -100,7 +100,9 @@ EXPERIMENTS = tuple(
 )
 
 
-def select_experiments(names: Sequence[str]) -> list[Experiment]:
+def select_experiments(
+    names: Sequence[str], experiments: Sequence[Experiment] = EXPERIMENTS
+) -> list[Experiment]:
     """Return the experiments with these names, each once. ``all`` selects every experiment.
 
     Raises
@@ -113,10 +115,10 @@ def select_experiments(names: Sequence[str]) -> list[Experiment]:
     >>> [experiment.name for experiment in select_experiments(["fig3", "table2", "fig4"])]
     ['table2', 'fig4']
     """
-    known = {name: experiment for experiment in EXPERIMENTS for name in experiment.names}
+    known = {name: experiment for experiment in experiments for name in experiment.names}
     for name in names:
         if name not in (*known, "all"):
             raise unknown_name("table or figure", name, [*known, "all"])
     if "all" in names:
-        return list(EXPERIMENTS)
+        return list(experiments)
     return list(dict.fromkeys(known[name] for name in names))
