@@ -1,11 +1,9 @@
 """The pages of the site: each has its place, each public name, hook and source is on one."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import repsim_energy as rs
 from repsim_energy import testing
@@ -97,40 +95,6 @@ def test_no_entry_of_the_bibliography_occurs_twice():
         found = re.findall(part, bibliography, re.MULTILINE)
         assert found
         assert len(set(found)) == len(found)
-
-
-TROUBLES = re.findall(
-    r"^    \$ repsim (.*)\n((?:    (?!\$).*\n)+)", PAGES["how-to/troubleshoot"], re.M
-)
-
-
-@pytest.fixture
-def broken_things(tmp_path, monkeypatch):
-    """Make the files that the page on errors speaks of, in the current folder, and few images."""
-    few = {"train": 200, "test": 50}
-    monkeypatch.setattr("repsim_energy.data.deadleaves.DEFAULT_IMAGES", few)
-    monkeypatch.chdir(tmp_path)
-    for name, shape in {"a": (8, 3, 3, 3), "seven": (8, 3, 7, 7), "four": (8, 4, 3, 3)}.items():
-        torch.save({"conv1.weight": torch.ones(shape).cumsum(0)}, f"{name}.pt")
-    Path("cut.pt").write_bytes(Path("a.pt").read_bytes()[:700])
-    network = type("Network", (), {"__module__": "__main__"})
-    monkeypatch.setattr(sys.modules["__main__"], "Network", network, raising=False)
-    torch.save(network(), "object.pt")
-    Path("pictures").mkdir()
-    Path("pictures/list.txt").write_text("cat\n")
-
-
-@pytest.mark.usefixtures("broken_things")
-@pytest.mark.parametrize(("command", "said"), TROUBLES, ids=[c[0] for c in TROUBLES])
-def test_errors_of_the_page_are_what_commands_say(repsim, command, said):
-    done = repsim("--no-plugins", *command.split())
-    assert done.returncode in (2, 4)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert errors == [" ".join(said.split())]
-
-
-def test_the_page_on_errors_has_some():
-    assert len(TROUBLES) == PAGES["how-to/troubleshoot"].count("error: ") > 8
 
 
 def test_folders_of_the_cache_are_on_its_page(repsim, tmp_path):
