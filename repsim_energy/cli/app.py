@@ -44,6 +44,7 @@ COMMANDS = {
     "variants": "listing:variants",
     "plugins": "plugins:plugins",
     "doctor": "doctor:doctor",
+    "cite": "cite:cite",
     "completion": "completion:completion",
 }
 """Command -> module and attribute; imported when the command is called."""
