@@ -43,6 +43,7 @@ COMMANDS = {
     "metrics": "listing:metrics",
     "variants": "listing:variants",
     "plugins": "plugins:plugins",
+    "cache": "cache:cache",
     "doctor": "doctor:doctor",
     "cite": "cite:cite",
     "completion": "completion:completion",
