@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from repsim_energy.errors import UsageError
 
-__all__ = ["Progress", "Reporter", "Work", "reporting", "showing", "working"]
+__all__ = ["Advance", "Progress", "Reporter", "Work", "reporting", "showing", "working"]
 
 MIN_REPORT_SECONDS = 0.1
 """Minimum time between two reports of one piece of work, apart from its first and last."""
