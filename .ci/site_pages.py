@@ -26,10 +26,11 @@ LOADED = {"img": "src", "link": "href", "script": "src"}
 
 
 class Page(HTMLParser):
-    """Identifiers, links and loaded files of a page."""
+    """Identifiers, links and loaded files of a page, and its number of progress bars."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self.bars = 0
         self.ids: set[str] = set()
         self.links: list[str] = []
         self.loaded: list[str] = []
@@ -38,6 +39,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note what a tag identifies, links to or loads."""
         values = dict(attrs)
+        self.bars += tag == "progress"
         self.ids |= {value for key in ("id", "name") if (value := values.get(key))}
         if tag == "a" and values.get("href"):
             self.links.append(values["href"] or "")
@@ -105,7 +107,8 @@ def main(folder: str) -> None:
     pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
     if len(pages) < len(repsim_energy.__all__):
         sys.exit(f"got {len(pages)} pages in {site}, expected a built site")
-    wrong = [*broken_links(pages), *missing(site, pages)]
+    bars = [f"{path}: {page.bars} progress bars" for path, page in pages.items() if page.bars]
+    wrong = [*broken_links(pages), *missing(site, pages), *bars]
     print(f"{len(pages)} pages, {sum(len(page.links) for page in pages.values())} links")
     sys.exit("\n".join(wrong) or 0)
 

@@ -66,6 +66,7 @@ nb_execution_timeout = 240
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+os.environ["REPSIM_PROGRESS"] = "0"  # no bars in the outputs
 # Cells that begin with %%bash call the command `repsim` of this environment.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 

@@ -29,6 +29,7 @@ __all__ = [
     "check_writable",
     "download",
     "make_folder",
+    "remove_folder",
     "write_tensors",
 ]
 
@@ -227,6 +228,13 @@ def _age(path: Path) -> float:
     """Return the seconds since a file, or the newest file in a folder, was written."""
     times = [p.lstat().st_mtime for p in (path, *path.rglob("*"))]
     return time.time() - max(times)
+
+
+def remove_folder(folder: Path) -> None:
+    """Give a folder a temporary name, so that it is gone at once, and delete its files."""
+    temporary = _temporary(folder)
+    os.replace(folder, temporary)
+    _remove(temporary)
 
 
 def _remove(path: Path) -> None:

@@ -18,7 +18,7 @@ from torchvision import datasets
 import repsim_energy as rs
 from repsim_energy import progress, storage
 from repsim_energy.comparison import layers
-from repsim_energy.data import leaf_renderer
+from repsim_energy.data import class_folders, leaf_renderer
 from repsim_energy.data.arrays import image_set_of_items
 from repsim_energy.data.torchvision_sets import cifar10
 from repsim_energy.errors import FileError, RepsimError
@@ -119,6 +119,21 @@ def test_quantities_of_each_image_are_counted(heard):
     images = noise_images(600, (1, 6, 6)).images
     rs.average_patches(images, (3, 3))
     assert check_whole(heard, "measuring patches of each image", 600, "images")[1:3] == [256, 512]
+
+
+def test_files_of_a_folder_are_counted_once_while_they_are_listed(heard, monkeypatch, photos):
+    monkeypatch.setattr(class_folders, "FILES_PER_REPORT", 4)
+    (photos / "train" / "cat" / "notes.txt").write_text("mine")
+    with pytest.warns(rs.RepsimWarning, match="1 files are left out"):
+        class_folders.list_pictures(photos, "train")
+    label = f"listing {photos.name}, train"
+    counts = heard.counts(label)
+    assert counts[0] == 0
+    assert counts == sorted(counts)
+    assert counts[-1] == 2 * 12 + 1  # of both splits, which are told apart by their files
+    assert max(b - a for a, b in pairwise(counts)) == 4
+    assert {(one.total, one.unit) for one in heard.pieces} == {(None, "files")}
+    assert [one.ended for one in heard.pieces] == [False] * (len(counts) - 1) + [True]
 
 
 def test_rendering_is_counted(heard):

@@ -44,7 +44,9 @@ COMMANDS = {
     "metrics": "listing:metrics",
     "variants": "listing:variants",
     "plugins": "plugins:plugins",
+    "cache": "cache:cache",
     "doctor": "doctor:doctor",
+    "cite": "cite:cite",
     "completion": "completion:completion",
 }
 """Command -> module and attribute; imported when the command is called."""

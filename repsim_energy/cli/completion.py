@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
@@ -16,6 +18,7 @@ import rich_click as click
 from click.shell_completion import (
     CompletionItem,
     FishComplete,
+    ShellComplete,
     add_completion_class,
     get_completion_class,
 )
@@ -32,7 +35,7 @@ __all__ = [
     "register_shells",
 ]
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = ("bash", "zsh", "fish", "powershell")
 
 VARIABLE = "_REPSIM_COMPLETE"
 """Environment variable in which the scripts ask ``repsim`` for completions."""
@@ -65,13 +68,87 @@ complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
 
     def format_completion(self, item: CompletionItem[str]) -> str:
         """Return type and value, with the description after a tab."""
-        line = f"{item.type},{item.value}"
-        return f"{line}\t{' '.join(item.help.split())}" if item.help else line
+        return typed_line(item)
+
+
+class PowerShell(ShellComplete):
+    """Completion for PowerShell, which click does not have.
+
+    PowerShell replaces a part of the last word only, for instance what follows a comma. The script
+    reports that part, and receives the rest of each completion.
+    """
+
+    name = "powershell"
+    source_template = """\
+Register-ArgumentCompleter -Native -CommandName '%(prog_name)s', '%(prog_name)s.exe' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $length = [Math]::Max(0, $cursorPosition - $commandAst.Extent.StartOffset)
+    $line = $commandAst.ToString().PadRight($length).Substring(0, $length)
+    try {
+        $env:%(complete_var)s = 'powershell_complete'
+        $env:COMP_WORDS = $line
+        $env:COMP_CWORD = $wordToComplete
+        $answers = @(& '%(prog_name)s')
+    }
+    finally {
+        $env:%(complete_var)s = $null
+        $env:COMP_WORDS = $null
+        $env:COMP_CWORD = $null
+    }
+    foreach ($answer in $answers) {
+        $type, $item = $answer -split ',', 2
+        if ($type -eq 'plain') {
+            $value, $help = $item -split "`t", 2
+            if (-not $help) { $help = $value }
+            [System.Management.Automation.CompletionResult]::new(
+                $value, $value, 'ParameterValue', $help)
+        }
+        else {
+            [System.Management.Automation.CompletionCompleters]::CompleteFilename($wordToComplete)
+        }
+    }
+}
+"""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words of the line, in which backslashes are part of paths."""
+        line = os.environ["COMP_WORDS"]
+        words = [word.replace('"', "").replace("'", "") for word in WORD.findall(line)]
+        last = "" if not words or line[-1].isspace() else words.pop()
+        return words[1:], last
+
+    def complete(self) -> str:
+        """Return a line for each completion, without what PowerShell leaves as it is."""
+        words, last = self.get_completion_args()
+        replaced = os.environ.get("COMP_CWORD", "")  # an empty variable does not exist on Windows
+        option = last[: last.find("=") + 1] if last.startswith("--") else ""
+        left = len(last.removesuffix(replaced)) if last.endswith(replaced) else 0
+        items = self.get_completions(words, last)
+        return "\n".join(self._line(item, option, left) for item in items)
+
+    def _line(self, item: CompletionItem[str], option: str, left: int) -> str:
+        item.value = f"{option}{item.value}"[left:] if item.type == "plain" else item.value
+        return self.format_completion(item)
+
+    def format_completion(self, item: CompletionItem[str]) -> str:
+        """Return type and value, with the description after a tab."""
+        return typed_line(item)
+
+
+WORD = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^\s"'])+""")
+"""A word of a command line, which may be quoted in part, and whose quote may not end yet."""
+
+
+def typed_line(item: CompletionItem[str]) -> str:
+    """Return type and value of a completion, with the description after a tab."""
+    line = f"{item.type},{item.value}"
+    return f"{line}\t{' '.join(item.help.split())}" if item.help else line
 
 
 def register_shells() -> None:
     """Let click use the scripts of this module. Call it before click's ``main``."""
     add_completion_class(Fish)
+    add_completion_class(PowerShell)
 
 
 HELP = """Print the script that completes commands, options and names with the tab key.
@@ -80,6 +157,9 @@ HELP = """Print the script that completes commands, options and names with the t
 bash: add  eval "$(repsim completion bash)"  to ~/.bashrc
 zsh:  add  eval "$(repsim completion zsh)"   to ~/.zshrc, after compinit
 fish: repsim completion fish > ~/.config/fish/completions/repsim.fish
+PowerShell: add  repsim completion powershell | Out-String | Invoke-Expression  to $PROFILE
+
+The script for PowerShell follows its documentation and has not been tried on a PowerShell yet.
 """
 
 
@@ -96,8 +176,8 @@ def completion(ctx: click.Context, shell: str) -> None:
     cls = get_completion_class(shell) if shell in SHELLS else None
     if cls is None:
         raise UsageError(
-            f"got the shell '{shell}', expected {', '.join(SHELLS)}; there is no completion "
-            "for others, such as PowerShell"
+            f"got the shell '{shell}', expected {', '.join(SHELLS)}; there is no completion for "
+            "others"
         )
     click.echo(cls(ctx.find_root().command, {}, "repsim", VARIABLE).source())
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from repsim_energy.plot import kinds as kinds
     from repsim_energy.plot import style as style
     from repsim_energy.testing import distribution as distribution
+    from repsim_energy.training import stored_runs as stored_runs
 
 __all__ = [
     "comparison",
@@ -31,6 +32,7 @@ __all__ = [
     "run",
     "scheduling",
     "setting",
+    "stored_runs",
     "style",
 ]
 
@@ -40,6 +42,7 @@ _FOLDERS = {
     "report": "paper.",
     "run": "paper.",
     "setting": "paper.",
+    "stored_runs": "training.",
     "style": "plot.",
 }
 

@@ -10,7 +10,7 @@ from repsim_energy.comparison.given import DatasetLike, ModelLike
 from repsim_energy.comparison.given_metric import as_metric, record_of
 from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.model_options import option_coords
-from repsim_energy.comparison.networks import SILENT, train_networks
+from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.of_activations import ActivationComparison
 from repsim_energy.comparison.of_filters import FilterComparison
 from repsim_energy.comparison.options import (
@@ -23,7 +23,7 @@ from repsim_energy.comparison.planning import make_plan
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
-from repsim_energy.progress import Reporter, reporting
+from repsim_energy.progress import Reporter, showing
 from repsim_energy.registry import Registry, ResolvedMetric, load_registry
 from repsim_energy.results import assemble
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
@@ -53,7 +53,8 @@ def compare(
     device: str = "auto",
     jobs: int | None = None,
     scheduler: str | Scheduler | None = None,
-    reporter: Reporter = SILENT,
+    progress: bool | None = None,
+    reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> xr.Dataset:
     """Compare neural networks pair by pair.
@@ -106,7 +107,11 @@ def compare(
     scheduler : where to train: ``local`` (``jobs`` processes, or one per usable core), ``local:N``,
         ``tcp://HOST:PORT`` (a Dask cluster), or a ``Scheduler``. By default ``jobs`` processes,
         without ``jobs`` this process
-    reporter : receives an estimate of the duration and the progress; see :class:`Reporter`
+    progress : ``True`` shows progress on stderr or in the notebook, ``False`` does not. By default
+        bars are shown in a notebook and on a terminal, and nothing in a pipe; the environment
+        variable ``REPSIM_PROGRESS`` (0 or 1) changes that
+    reporter : instead of ``progress``: receives an estimate of the duration and the progress; see
+        :class:`Reporter`
     registry : the plugins to use, of ``load_registry()``; by default all that are installed
 
     Returns
@@ -145,15 +150,15 @@ def compare(
     >>> rs.summarize(result)["mean"].shape
     (2, 2)
     """
-    self_check()
     asked = asked_for(compare, locals())
-    registry = registry or load_registry()
-    resolved = as_metric(registry, metric)
-    metric = resolved.metric
-    refuse_options_of_other_metrics(metric, asked)
-    on_filters = metric.operates_on == "filters"
     words = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
-    with reporting(reporter), scheduler_of(scheduler, jobs) as scheduler:
+    with showing(reporter, progress) as reporter, scheduler_of(scheduler, jobs) as scheduler:
+        self_check()
+        registry = registry or load_registry()
+        resolved = as_metric(registry, metric)
+        metric = resolved.metric
+        refuse_options_of_other_metrics(metric, asked)
+        on_filters = metric.operates_on == "filters"
         plan = make_plan(
             registry, models, dataset, seeds, recipe, device, filters=on_filters, **words
         )

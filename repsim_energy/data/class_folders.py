@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repsim_energy.errors import DataError, RepsimWarning, UsageError
+from repsim_energy.progress import Advance, working
 
 __all__ = ["Listing", "list_pictures"]
 
@@ -47,6 +48,9 @@ FILLERS = frozenset(
 
 SYSTEM_NAMES = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
 """Files and folders that operating systems create. They are skipped, as hidden ones are."""
+
+FILES_PER_REPORT = 1000
+"""Files of one folder that are counted together."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,12 @@ def list_pictures(path: Path, split: str) -> Listing:
     """
     if not path.is_dir():
         raise UsageError(f"no folder at '{path}', expected one with a subfolder per class")
-    token = _walked.set({})
-    try:
-        return _listed(path, split)
-    finally:
-        _walked.reset(token)
+    with working(f"listing {path.name}, {split}", None, "files") as advance:
+        token = _walk.set(_Walk({}, advance))
+        try:
+            return _listed(path, split)
+        finally:
+            _walk.reset(token)
 
 
 def _listed(path: Path, split: str) -> Listing:
@@ -240,19 +245,37 @@ def _pictures(folder: Path) -> list[Path]:
     return [file for file in _below(folder) if _is_read(file)]
 
 
-_walked: ContextVar[dict[str, list[Path]]] = ContextVar("walked")
-"""Folder -> its files, while the images of a split are listed."""
+@dataclass(frozen=True)
+class _Walk:
+    """Files that were found while the images of a split are listed.
+
+    Parameters
+    ----------
+    files : folder -> its files
+    advance : counts files for the report of the progress
+    """
+
+    files: dict[str, list[Path]]
+    advance: Advance
+
+
+_walk: ContextVar[_Walk] = ContextVar("walk")
 
 
 def _below(folder: Path) -> list[Path]:
     """Return all files at any depth, in the order of their paths, following links."""
-    walked, seen = _walked.get(), []
+    walk, seen = _walk.get(), []
     for root, inside, names in os.walk(folder, followlinks=True):
         inside[:] = sorted(name for name in inside if not _is_skipped(name))
         seen.append(root)
-        if root not in walked:
-            walked[root] = [Path(root, name) for name in sorted(names) if not _is_skipped(name)]
-    return [file for root in sorted(seen) for file in walked[root]]
+        if root not in walk.files:
+            walk.files[root] = []
+            listed = sorted(name for name in names if not _is_skipped(name))
+            for start in range(0, len(listed), FILES_PER_REPORT):
+                part = listed[start : start + FILES_PER_REPORT]
+                walk.files[root] += [Path(root, name) for name in part]
+                walk.advance(len(part))
+    return [file for root in sorted(seen) for file in walk.files[root]]
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from repsim_energy.errors import DataError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches.moments import PatchMoments, batches_of, patch_moments
-from repsim_energy.progress import Reporter, reporting, working
+from repsim_energy.progress import Reporter, showing, working
 from repsim_energy.scheduling.chunk_identity import made_of, noted
 from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
@@ -26,8 +26,6 @@ from repsim_energy.scheduling.sums_file import UNCLEAR, Known, read_sums, write_
 from repsim_energy.storage import check_writable
 
 __all__ = ["moments_of_images", "patch_moments_of_chunks"]
-
-SILENT = Reporter()
 
 Chunk = str | Path | Callable[[], Tensor | Iterable[Tensor]]
 
@@ -67,7 +65,8 @@ def patch_moments_of_chunks(
     *,
     scheduler: str | None = None,
     checkpoint: str | Path | None = None,
-    reporter: Reporter = SILENT,
+    progress: bool | None = None,
+    reporter: Reporter | None = None,
 ) -> PatchMoments:
     """Return the moments of all overlapping patches of images that are read chunk by chunk.
 
@@ -88,7 +87,9 @@ def patch_moments_of_chunks(
         chunk with the same code, arguments and files (size and modification time) is not read
         again. Any other chunk is, and its pixels are compared by their SHA-256. Data that a
         function fetches over a network are not checked
-    reporter : receives the number of chunks that are summed, see :meth:`Reporter.work`
+    progress : whether to show progress, as of :func:`compare`
+    reporter : instead of ``progress``: receives the number of chunks that are summed, see
+        :meth:`Reporter.work`
 
     Returns
     -------
@@ -117,7 +118,7 @@ def patch_moments_of_chunks(
     (16, True)
     """
     total = len(chunks) if isinstance(chunks, Sized) else None
-    with reporting(reporter), scheduler_of(scheduler) as where:
+    with showing(reporter, progress), scheduler_of(scheduler) as where:
         sums = _Sums(None if checkpoint is None else Path(checkpoint), patch)
         numbered = enumerate(chunks)
         sums.check(where, list(islice(numbered, len(sums.chunks))))

@@ -8,6 +8,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import filelock
 from safetensors import SafetensorError
@@ -28,6 +29,7 @@ __all__ = [
     "is_kept",
     "keep_received",
     "locked",
+    "read_manifest",
     "read_tensors",
     "run_folder",
     "write_files",
@@ -87,6 +89,20 @@ def locked(keys: Iterable[str]) -> Iterator[None]:
         yield
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run, unchecked.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is missing, or not a JSON object.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict):
+        raise ValueError("it is not a JSON object")
+    return manifest
+
+
 def held_files(key: str) -> Mapping[str, bytes] | None:
     """Return the files of a run that could not be written, by their names."""
     return _held.get(run_folder(key))
@@ -95,7 +111,7 @@ def held_files(key: str) -> Mapping[str, bytes] | None:
 def checked_tensors(folder: Path, name: str) -> dict[str, Tensor]:
     """Return the tensors of a cached file whose hash is that of the manifest."""
     path = folder / name
-    expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"][name]
+    expected = read_manifest(folder)["sha256"][name]
     content = path.read_bytes()  # hashed and parsed from memory: the file may change meanwhile
     if hashlib.sha256(content).hexdigest() != expected:
         raise FileError(f"'{path}' is not what was written; delete its folder to train it anew")

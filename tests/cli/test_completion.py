@@ -13,11 +13,11 @@ import pytest
 from click.shell_completion import ShellComplete
 from commands import repsim_process
 
-from repsim_energy.cli import first_screen
+from repsim_energy.cli import completion, first_screen
 from repsim_energy.cli.app import COMMANDS
 from repsim_energy.cli.app import repsim as group
 
-SHELLS = ["bash", "zsh", "fish"]
+SHELLS = ["bash", "zsh", "fish", "powershell"]
 
 EXPECTED = [
     ("repsim co", {"compare", "completion"}),
@@ -91,11 +91,13 @@ def test_completing_imports_no_torch(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-@pytest.mark.parametrize("shell", ["powershell", "csh", "BASH", ""])
+@pytest.mark.parametrize("shell", ["tcsh", "csh", "BASH", ""])
 def test_other_shells_are_refused(repsim, shell):
     done = repsim("completion", shell)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: got the shell '.*', expected bash, zsh, fish; .*\n", done.stderr)
+    assert re.fullmatch(
+        r"error: got the shell '.*', expected bash, zsh, fish, powershell; .*\n", done.stderr
+    )
 
 
 def test_completion_says_how_to_install_it(repsim):
@@ -196,6 +198,97 @@ def test_fish_completes(path):
         assert found == lines[line], done.stderr
 
 
+def replaced_in_powershell(line, replaced):
+    """The line after each completion: PowerShell puts it in the place of ``replaced``."""
+    complete = completion.PowerShell(group, {}, "repsim", "_REPSIM_COMPLETE")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COMP_WORDS", line)
+        environment.setenv("COMP_CWORD", replaced)
+        answers = complete.complete().splitlines()
+    plain = [answer.split(",", 1)[1] for answer in answers if answer.startswith("plain,")]
+    return {line.removesuffix(replaced) + one.partition("\t")[0] for one in plain}
+
+
+@pytest.mark.parametrize(("line", "expected"), EXPECTED)
+@pytest.mark.parametrize("separators", [" ", " ,", " ,=+"])
+def test_powershell_puts_completions_in_the_place_of_the_last_part(line, expected, separators):
+    """Whatever it takes for the last part: the word, or what follows one of its separators."""
+    before = line.rpartition(" ")[0]
+    last = re.split(f"[{re.escape(separators)}]", line)[-1]
+    assert replaced_in_powershell(line, last) == {f"{before} {one}" for one in expected}
+
+
+def test_powershell_completes_values_behind_an_equals_sign():
+    expected = {"repsim compare --models=vgg11,resnet34"}
+    for last in ("--models=vgg11,resnet3", "vgg11,resnet3", "resnet3"):
+        assert replaced_in_powershell("repsim compare --models=vgg11,resnet3", last) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("repsim ", ([], "")),
+        ("repsim  compare", ([], "compare")),
+        ("repsim show C:\\runs\\a", (["show"], "C:\\runs\\a")),
+        ('repsim show "C:\\my runs\\a" --csv ', (["show", "C:\\my runs\\a", "--csv"], "")),
+        ("repsim show 'C:\\my ru", (["show"], "C:\\my ru")),
+        (
+            'repsim compare --dataset=folder:path="my photos"',
+            (["compare"], "--dataset=folder:path=my photos"),
+        ),
+    ],
+)
+def test_lines_of_powershell_are_split_into_words(monkeypatch, line, words):
+    monkeypatch.setenv("COMP_WORDS", line)
+    complete = completion.PowerShell(group, {}, "repsim", "_REPSIM_COMPLETE")
+    assert complete.get_completion_args() == words
+
+
+def test_powershell_completes_paths_itself(monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "repsim compare --dataset C:\\photos\\c")
+    monkeypatch.setenv("COMP_CWORD", "C:\\photos\\c")
+    complete = completion.PowerShell(group, {}, "repsim", "_REPSIM_COMPLETE")
+    assert complete.complete() == "file,C:\\photos\\c"
+
+
+@pytest.mark.process
+def test_the_script_of_powershell_asks_as_the_command_answers(repsim, path):
+    """It sets what is read, removes it afterwards, and the command answers."""
+    script = repsim("completion", "powershell").stdout
+    start = "Register-ArgumentCompleter -Native -CommandName 'repsim', 'repsim.exe' -ScriptBlock {"
+    assert script.startswith(start)
+    for variable in ("_REPSIM_COMPLETE", "COMP_WORDS", "COMP_CWORD"):
+        assert re.findall(rf"\$env:{variable} = (\S+)", script)[-1] == "$null"
+    asked = dict(re.findall(r"\$env:(\w+) = '?([\w$]+)'?", script.partition("finally")[0]))
+    assert asked["_REPSIM_COMPLETE"] == f"{completion.PowerShell.name}_complete"
+    assert script.count("{") == script.count("}")
+    assert script.count("(") == script.count(")")
+    asking = {**asked, "COMP_WORDS": "repsim sho", "COMP_CWORD": "sho"}
+    answers = subprocess.run(
+        [path / "bin" / "repsim"], env=os.environ | asking, capture_output=True, text=True
+    )
+    assert re.fullmatch(r"plain,show\t.+\n", answers.stdout), answers.stderr
+
+
+@pytest.mark.process
+def test_powershell_completes(path):
+    if shutil.which("pwsh") is None:
+        pytest.skip("PowerShell is not installed")
+    lines = ["repsim compare --models vgg11,resnet3", "repsim compare --dataset cifar10+ran"]
+    for line, expected in [(lines[0], "vgg11,resnet34"), (lines[1], "cifar10+random_labels")]:
+        code = (
+            "repsim completion powershell | Out-String | Invoke-Expression; "
+            f"$found = TabExpansion2 -inputScript '{line}' -cursorColumn {len(line)}; "
+            "$found.ReplacementIndex; $found.CompletionMatches.CompletionText"
+        )
+        done = subprocess.run(
+            ["pwsh", "-NoProfile", "-Command", code], capture_output=True, text=True, timeout=120
+        )
+        index, *found = done.stdout.splitlines()
+        command = line.rpartition(" ")[0]
+        assert [line[: int(index)] + one for one in found] == [f"{command} {expected}"], done.stderr
+
+
 def test_repsim_alone_shows_three_commands_that_exist(repsim):
     done = repsim()
     assert (done.returncode, done.stderr) == (0, "")
@@ -227,7 +320,7 @@ def test_options_without_a_command_show_the_first_screen(repsim):
 
 @pytest.mark.process
 def test_an_unknown_shell_is_one_line_in_a_process():
-    done = repsim_process("completion", "powershell")
+    done = repsim_process("completion", "csh")
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1

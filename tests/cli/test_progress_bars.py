@@ -8,10 +8,12 @@ from rich.console import Console
 
 from repsim_energy import progress
 from repsim_energy.cli import progress as module
-from repsim_energy.cli.progress import Pace, bars_on, numbers, reporter_on_stderr
+from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.data import pictures
 from repsim_energy.data.folder import folder
-from repsim_energy.progress import Progress, Work, working
+from repsim_energy.progress import Progress, Work, bars, working
+from repsim_energy.progress.bars import bars_on, numbers
+from repsim_energy.progress.rates import Pace
 
 
 class Clock:
@@ -27,9 +29,9 @@ class Clock:
 def display():
     """A display on a terminal of 80 columns that is drawn only when it is asked to."""
     clock = Clock()
-    screen = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
-    bars = bars_on(screen, clock)
-    return module._Bars(bars), bars, clock
+    terminal = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    screen = bars_on(terminal, clock)
+    return module._LinesAndBars(screen), screen, clock
 
 
 def lines_of(bars):
@@ -152,7 +154,7 @@ def screen(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
 
     def replace(*, terminal=True):
-        monkeypatch.setattr(module, "MIN_SHOWN_SECONDS", 0.0)
+        monkeypatch.setattr(bars, "MIN_SHOWN_SECONDS", 0.0)
         stream = io.StringIO()
         stream.isatty = lambda: terminal
         monkeypatch.setattr(sys, "stderr", stream)
@@ -165,8 +167,8 @@ def test_a_terminal_shows_pictures_being_read(photos, fresh_cache, monkeypatch, 
     """Every report is drawn, as if a batch took as long as one of a large folder."""
     monkeypatch.setattr(pictures, "MAX_BATCH_IMAGES", 5)
     monkeypatch.setattr(progress, "MIN_REPORT_SECONDS", 0.0)
-    update = module.Bars.update
-    monkeypatch.setattr(module.Bars, "update", lambda *a, **o: update(*a, refresh=True, **o))
+    update = bars.Screen.update
+    monkeypatch.setattr(bars.Screen, "update", lambda *a, **o: update(*a, refresh=True, **o))
     stderr = screen()
     with reporter_on_stderr(False):
         folder("train", path=photos)

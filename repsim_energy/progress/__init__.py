@@ -2,7 +2,8 @@
 
 Whatever takes long reports itself with :func:`working`, and does not know who listens. Commands and
 ``rs.compare`` set the listener with :func:`reporting`. It is stored in a context variable, so other
-threads and processes report nothing unless they set one themselves.
+threads and processes report nothing unless they set one themselves. Where none is set, bars are
+shown in notebooks and on terminals (:mod:`repsim_energy.progress.automatic`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["Progress", "Reporter", "Work", "reporting", "working"]
+from repsim_energy.errors import UsageError
+
+__all__ = ["Advance", "Progress", "Reporter", "Work", "reporting", "showing", "working"]
 
 MIN_REPORT_SECONDS = 0.1
 """Minimum time between two reports of one piece of work, apart from its first and last."""
@@ -135,20 +138,67 @@ class Reporter:
 
 
 _reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+"""Receiver of pieces of work. ``None``: it is chosen when a piece begins."""
 
 
 @contextmanager
 def reporting(reporter: Reporter) -> Iterator[None]:
     """Let a reporter receive all pieces of work inside the ``with`` block.
 
-    One that does not override ``work`` changes nothing, so that an outer reporter still receives
-    them.
+    One that does not override ``work`` leaves them to an outer reporter. Without an outer one,
+    nothing receives them and nothing is shown.
     """
-    token = _reporter.set(reporter if reporter.hears_work else _reporter.get())
+    with _receiving(reporter if reporter.hears_work else _reporter.get() or reporter):
+        yield
+
+
+@contextmanager
+def _receiving(receiver: Reporter) -> Iterator[None]:
+    token = _reporter.set(receiver)
     try:
         yield
     finally:
         _reporter.reset(token)
+
+
+@contextmanager
+def showing(reporter: Reporter | None = None, progress: bool | None = None) -> Iterator[Reporter]:
+    """Provide the reporter of a public function, and let it receive all pieces of work.
+
+    Parameters
+    ----------
+    reporter : of the caller, if it gave one
+    progress : whether to show progress; ``None`` leaves it to an outer reporter, or shows bars in
+        a notebook and on a terminal
+
+    Raises
+    ------
+    UsageError
+        If both are given.
+    """
+    if reporter is not None and progress is not None:
+        raise UsageError(
+            f"got progress={progress} and a reporter, expected one of them; the reporter receives "
+            "the progress"
+        )
+    if reporter is not None:
+        with reporting(reporter):
+            yield reporter
+    else:
+        with _own_display(progress) as shown:
+            yield shown
+
+
+@contextmanager
+def _own_display(progress: bool | None) -> Iterator[Reporter]:
+    """Show all pieces of work, or leave them to an outer reporter if nothing was asked for."""
+    if progress is None and _reporter.get() is not None:
+        yield Reporter()
+        return
+    from repsim_energy.progress.automatic import automatic_reporter
+
+    with automatic_reporter(progress) as shown, _receiving(shown):
+        yield shown
 
 
 @contextmanager
@@ -170,15 +220,16 @@ def working(label: str, total: int | None, unit: str) -> Iterator[Advance]:
     0 500 images False
     500 500 images True
     """
-    reporter = _reporter.get()
-    if reporter is None:
-        yield _ignore
-        return
-    piece = _Piece(reporter, label, total, unit)
-    try:
-        yield piece.advance
-    finally:
-        piece.report(ended=True)
+    with _own_display(None):
+        reporter = _reporter.get()
+        if reporter is None or not reporter.hears_work:
+            yield _ignore
+            return
+        piece = _Piece(reporter, label, total, unit)
+        try:
+            yield piece.advance
+        finally:
+            piece.report(ended=True)
 
 
 def _ignore(_: float) -> None:
