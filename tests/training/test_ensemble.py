@@ -60,6 +60,7 @@ def _norm_behind(module, layer):
         ("vgg11:width=0.125:frozen=true", "sgd", 2, "constant"),  # rounding grows tenfold a step
         ("lenet5", "sgd", 5, "one_cycle"),
         ("lenet5:style=modern", "sgd", 5, "one_cycle"),
+        ("two_layer_cnn:width=0.2", "sgd", 5, "one_cycle"),
         ("linear_cnn:filters=8", "adam", 7, "constant"),
     ],
 )

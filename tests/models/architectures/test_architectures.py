@@ -13,11 +13,13 @@ from repsim_energy.models.architectures.lenet import lenet5
 from repsim_energy.models.architectures.linear_cnn import linear_cnn
 from repsim_energy.models.architectures.resnet import Block, resnet18, resnet20, resnet34
 from repsim_energy.models.architectures.torchvision_zoo import zoo
+from repsim_energy.models.architectures.two_layer import two_layer_cnn
 from repsim_energy.models.architectures.vgg import vgg11, vgg13, vgg16, vgg19
 from repsim_energy.models.filters.layers import find_first_conv
 
 MODERN = partial(lenet5, style="modern")
 BUILDERS = [vgg11, vgg13, vgg16, vgg19, resnet18, resnet20, resnet34, linear_cnn, lenet5, MODERN]
+BUILDERS += [two_layer_cnn]
 
 
 def parameters(net):
@@ -29,7 +31,7 @@ def parameters(net):
 def test_networks_have_one_output_per_class(build, channels):
     net = build(7, channels, width=0.25)
     assert net.eval()(torch.rand(2, channels, 32, 32)).shape == (2, 7)
-    kernel = 5 if build in (lenet5, MODERN) else 3
+    kernel = 5 if build in (lenet5, MODERN, two_layer_cnn) else 3
     assert find_first_conv(net).module.weight.shape[1:] == (channels, kernel, kernel)
 
 
