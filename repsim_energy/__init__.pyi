@@ -50,6 +50,7 @@ from .numerics.cka.hsic import centered_gram as centered_gram
 from .numerics.cka.hsic import unbiased_gram as unbiased_gram
 from .numerics.cka.streaming import StreamingCKA as StreamingCKA
 from .numerics.cka.streaming import cka as cka
+from .numerics.convolution_matrix import convolution_matrix as convolution_matrix
 from .numerics.features import flatten_activations as flatten_activations
 from .numerics.patches.description import describe_components as describe_components
 from .numerics.patches.moments import PatchMoments as PatchMoments

@@ -13,6 +13,10 @@ def repsim_datasets() -> dict[str, str]:
         "deadleaves": f"{here}.deadleaves:deadleaves",
         "cifar10": f"{here}.torchvision_sets:cifar10",
         "cifar100": f"{here}.torchvision_sets:cifar100",
+        "mnist": f"{here}.mnist:mnist",
+        "fashion_mnist": f"{here}.mnist:fashion_mnist",
+        "kmnist": f"{here}.mnist:kmnist",
+        "idx": f"{here}.idx:idx",
         "folder": f"{here}.folder:folder",
         "npz": f"{here}.npz:npz",
     }

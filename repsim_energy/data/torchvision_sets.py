@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from repsim_energy.errors import RepsimError
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.storage import cache_folder, download
 
-__all__ = ["cifar10", "cifar100"]
+__all__ = ["cifar10", "cifar100", "named_failure"]
 
 
 def cifar10(split: str, *, root: Path | None = None) -> ImageSet:
@@ -39,17 +40,27 @@ def cifar100(split: str, *, root: Path | None = None) -> ImageSet:
 
 def _cifar(cls: type[datasets.CIFAR10], name: str, split: str, root: Path | None) -> ImageSet:
     folder = cache_folder("data") if root is None else root
-    try:
-        with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
-            loaded = _load(cls, folder, split == "train")
-    except (OSError, RuntimeError, RepsimError) as error:
-        reason = str(error).splitlines()[0]
-        raise RepsimError(
-            f"{name} cannot be downloaded to '{folder}' ({reason}); put torchvision's files there, "
-            "or give your own with folder:path=... or npz:path=..."
-        ) from error
+    with (
+        named_failure(name, folder, "folder:path=... or npz:path=..."),
+        open(os.devnull, "w") as null,
+        contextlib.redirect_stdout(null),
+    ):
+        loaded = _load(cls, folder, split == "train")
     images = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
     return ImageSet(images, torch.tensor(loaded.targets), tuple(loaded.classes), name)
+
+
+@contextlib.contextmanager
+def named_failure(name: str, folder: Path, own: str) -> Iterator[None]:
+    """Raise one line for a data set that cannot be downloaded, with the spec of own files."""
+    try:
+        yield
+    except (OSError, RuntimeError, RepsimError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise RepsimError(
+            f"{name} cannot be downloaded to '{folder}' ({reason}); put torchvision's files there, "
+            f"or give your own with {own}"
+        ) from error
 
 
 def _load(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> datasets.CIFAR10:

@@ -31,7 +31,8 @@ from repsim_energy.testing.metric_fixture import CHANGES
 
 REGISTRY = load_registry(plugins=False)
 NARROW = [f"{name}:width=0.1" for name in REGISTRY.names("model") if name[:3] in ("vgg", "res")]
-MODELS = [*NARROW, "vgg11:width=0.1:bn=false", "linear_cnn", "lenet5", "torchvision/squeezenet1_1"]
+SMALL = ["lenet5", "lenet5:style=modern", "two_layer_cnn:width=0.2", "linear_cnn"]
+MODELS = [*NARROW, "vgg11:width=0.1:bn=false", *SMALL, "torchvision/squeezenet1_1"]
 METRICS = ["energy", "cka", "cka:estimator=biased", "cka:batch=30"]
 VARIANTS = ["random_labels:seed=3", "pca_labels:component=3", "alpha_scaled:component=3:alpha=2"]
 

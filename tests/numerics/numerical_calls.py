@@ -131,6 +131,10 @@ CALLS = {
     "describe_components": lambda lay: [
         *rs.describe_components(lay(BANK)).values(),
     ],
+    "convolution_matrix": lambda lay: [
+        rs.convolution_matrix(lay(BANK), (5, 6)).toarray(),
+        rs.convolution_matrix(lay(BANK), (5, 6), boundary="zeros").toarray(),
+    ],
     "energy_profile": lambda lay: [rs.energy_profile(lay(BANK), BASIS)],
     "PatchAutocovariance": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
     "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],

@@ -59,6 +59,8 @@ def _norm_behind(module, layer):
     [
         ("vgg11:width=0.125:frozen=true", "sgd", 2, "constant"),  # rounding grows tenfold a step
         ("lenet5", "sgd", 5, "one_cycle"),
+        ("lenet5:style=modern", "sgd", 5, "one_cycle"),
+        ("two_layer_cnn:width=0.2", "sgd", 5, "one_cycle"),
         ("linear_cnn:filters=8", "adam", 7, "constant"),
     ],
 )
@@ -91,7 +93,7 @@ def test_each_network_is_the_one_trained_alone(name, optimizer, steps, schedule,
 
 def test_each_network_ends_when_it_has_reached_its_accuracy(images):
     recipe = Recipe(lr=0.05, momentum=0.9, batch=30, epochs=8, until_accuracy=0.45)
-    found = list(both_ways(networks("lenet5"), images, recipe))
+    found = list(both_ways(networks("lenet5:style=modern"), images, recipe))
     for *_, history, expected in found:
         assert history.steps == expected.steps
         assert torch.equal(history.accuracy, expected.accuracy)

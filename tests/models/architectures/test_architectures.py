@@ -1,5 +1,7 @@
 """The built-in architectures: their sizes, options and first layers."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,10 +13,13 @@ from repsim_energy.models.architectures.lenet import lenet5
 from repsim_energy.models.architectures.linear_cnn import linear_cnn
 from repsim_energy.models.architectures.resnet import Block, resnet18, resnet20, resnet34
 from repsim_energy.models.architectures.torchvision_zoo import zoo
+from repsim_energy.models.architectures.two_layer import two_layer_cnn
 from repsim_energy.models.architectures.vgg import vgg11, vgg13, vgg16, vgg19
 from repsim_energy.models.filters.layers import find_first_conv
 
-BUILDERS = [vgg11, vgg13, vgg16, vgg19, resnet18, resnet20, resnet34, linear_cnn, lenet5]
+MODERN = partial(lenet5, style="modern")
+BUILDERS = [vgg11, vgg13, vgg16, vgg19, resnet18, resnet20, resnet34, linear_cnn, lenet5, MODERN]
+BUILDERS += [two_layer_cnn]
 
 
 def parameters(net):
@@ -26,7 +31,7 @@ def parameters(net):
 def test_networks_have_one_output_per_class(build, channels):
     net = build(7, channels, width=0.25)
     assert net.eval()(torch.rand(2, channels, 32, 32)).shape == (2, 7)
-    kernel = 5 if build is lenet5 else 3
+    kernel = 5 if build in (lenet5, MODERN, two_layer_cnn) else 3
     assert find_first_conv(net).module.weight.shape[1:] == (channels, kernel, kernel)
 
 
@@ -66,7 +71,7 @@ def test_a_block_is_that_of_torchvision(before, after, stride):
     assert ours.state_dict().keys() == theirs.state_dict().keys()
 
 
-@pytest.mark.parametrize("build", [vgg11, resnet20, lenet5, linear_cnn])
+@pytest.mark.parametrize("build", [vgg11, resnet20, lenet5, MODERN, linear_cnn])
 def test_options_change_what_they_name(build):
     layer = find_first_conv(build(10, 3, filters=200, sigma=0.3)).module
     assert len(layer.weight) == 200

@@ -13,11 +13,15 @@ import torch
 from safetensors.torch import save_file
 
 from repsim_energy.errors import FileError, RepsimError, UsageError
-from repsim_energy.models.architectures.lenet import lenet5
+from repsim_energy.models.architectures import lenet
 from repsim_energy.models.checkpoint import checkpoint
 from repsim_energy.models.files.containers import choose_weights
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def lenet5(num_classes, in_channels):
+    return lenet.lenet5(num_classes, in_channels, style="modern")
 
 
 def network(seed=0, outputs=7):

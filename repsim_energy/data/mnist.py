@@ -1,0 +1,85 @@
+"""MNIST and the data sets of its format, from the addresses that torchvision knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torchvision import datasets
+from torchvision.datasets.utils import check_integrity
+
+from repsim_energy.data.idx import read_idx
+from repsim_energy.data.torchvision_sets import named_failure
+from repsim_energy.errors import RepsimError
+from repsim_energy.interfaces import ImageSet
+from repsim_energy.storage import cache_folder, download
+
+__all__ = ["fashion_mnist", "kmnist", "mnist"]
+
+
+def mnist(split: str, *, root: Path | None = None) -> ImageSet:
+    """Load MNIST (LeCun et al., 1998): 60,000 and 10,000 gray 28x28 images, 10 digits.
+
+    Parameters
+    ----------
+    root : folder of the files, or for the download; by default the cache
+    """
+    return _load(datasets.MNIST, "mnist", split, root, tuple("0123456789"))
+
+
+def fashion_mnist(split: str, *, root: Path | None = None) -> ImageSet:
+    """Load Fashion-MNIST (Xiao et al., 2017): 60,000 and 10,000 gray 28x28 images, 10 classes.
+
+    Parameters
+    ----------
+    root : folder of the files, or for the download; by default the cache
+    """
+    classes = tuple(name.replace("/", " or ") for name in datasets.FashionMNIST.classes)
+    return _load(datasets.FashionMNIST, "fashion_mnist", split, root, classes)
+
+
+def kmnist(split: str, *, root: Path | None = None) -> ImageSet:
+    """Load KMNIST (Clanuwat et al., 2018): 60,000 and 10,000 gray 28x28 images, 10 hiragana.
+
+    Parameters
+    ----------
+    root : folder of the files, or for the download; by default the cache
+    """
+    return _load(datasets.KMNIST, "kmnist", split, root, tuple(datasets.KMNIST.classes))
+
+
+def _load(
+    cls: type[datasets.MNIST], name: str, split: str, root: Path | None, classes: tuple[str, ...]
+) -> ImageSet:
+    """Read the files of a split from the place where torchvision stores them."""
+    folder = cache_folder("data") if root is None else root
+    stem = "train" if split == "train" else "t10k"
+    with named_failure(name, folder, "idx:path=..."):
+        sums = dict(cls.resources)
+        images, labels = (
+            read_idx(_fetched(cls, folder, file, sums[file]), axes)
+            for file, axes in (
+                (f"{stem}-images-idx3-ubyte.gz", 3),
+                (f"{stem}-labels-idx1-ubyte.gz", 1),
+            )
+        )
+    return ImageSet(images[:, None], labels.to(torch.int64), classes, name)
+
+
+def _fetched(cls: type[datasets.MNIST], folder: Path, file: str, md5: str) -> Path:
+    """Return the path of a file, downloaded if it is missing or has another MD5 sum."""
+    path = folder / cls.__name__ / "raw" / file
+    if check_integrity(str(path), md5):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    reasons = []
+    for mirror in cls.mirrors:
+        try:
+            download(f"{mirror}{file}", path)
+        except (OSError, RepsimError) as error:
+            reasons.append(str(error))
+            continue
+        if check_integrity(str(path), md5):
+            return path
+        reasons.append(f"{mirror}{file} has another MD5 sum than {md5}")
+    raise RepsimError(reasons[0])
