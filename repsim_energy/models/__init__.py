@@ -15,6 +15,7 @@ def repsim_models() -> dict[str, str]:
     return names | {
         "linear_cnn": f"{nets}.linear_cnn:linear_cnn",
         "lenet5": f"{nets}.lenet:lenet5",
+        "frame/*": f"{here}.frames:frames",
         "torchvision/*": f"{nets}.torchvision_zoo:zoo",
         "checkpoint": f"{here}.checkpoint:checkpoint",
     }
