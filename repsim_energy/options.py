@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from repsim_energy.errors import UsageError, unknown_name
 
-__all__ = ["Option", "as_typed", "bind_options", "options_of", "path_of", "takes"]
+__all__ = ["Option", "as_typed", "bind_options", "options_of", "path_of", "takes", "takes_any"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ def takes(target: Callable[..., Any], skip: int, name: str) -> bool:
         return False
 
 
+def takes_any(target: Callable[..., Any], skip: int) -> bool:
+    """Return whether a callable accepts options that it does not name (``**options``)."""
+    return any(p.kind is p.VAR_KEYWORD for p in _parameters(target, skip).values())
+
+
 def as_typed(value: Any) -> str:
     """Return a value as users type it."""
     return "/".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
@@ -101,7 +106,7 @@ def bind_options(
     {'width': 1.0, 'bn': False}
     """
     parameters = _parameters(target, skip)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    open_ended = takes_any(target, skip)
     named = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     for key in options:
         if key not in named and not open_ended:

@@ -17,8 +17,14 @@ from repsim_energy.interfaces import (
     missing_of,
 )
 from repsim_energy.options import Option, bind_options, options_of, takes
+from repsim_energy.registry.builders import builder, is_fitted, member
 from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.docstrings import meanings_of, summary_of
+from repsim_energy.registry.first_layer import (
+    common_options,
+    first_layer_options,
+    with_first_layer,
+)
 from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.registry.plugin_metric import PluginMetric, ResolvedMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
@@ -76,12 +82,14 @@ def _is_model(registry: Registry, name: str) -> bool:
 
 def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]) -> ModelSpec:
     entry = registry.entry("model", name)
-    thing = _member(entry, name)
+    thing = member(entry, name)
+    what = f"model '{name}'"
+    common = common_options(thing, _given(entry, thing), options)
     bound = bind_options(
         thing,
-        options,
+        {key: value for key, value in options.items() if key not in common},
         skip=_given(entry, thing),
-        what=f"model '{name}'",
+        what=what,
         converters={Architecture: partial(_Named, registry)},
     )
     identity = {
@@ -91,36 +99,9 @@ def _model(registry: Registry, label: str, name: str, options: Mapping[str, Any]
     }
     named = [value for value in bound.values() if isinstance(value, _Named)]
     origins = (entry.plugin.origin, *(value.origin for value in named))
-    fitted = takes(thing, GIVEN["model"], FITTED["model"])
-    build = partial(_built_for if fitted else _built, entry, name, bound)
-    return ModelSpec(label, build, identity, origins, options=bound)
-
-
-def _built(
-    entry: Entry, name: str, options: Mapping[str, Any], num_classes: int, in_channels: int
-) -> Any:
-    """Call a builder. This is a function of a module, so that a partial of it is picklable."""
-    return _member(entry, name)(num_classes, in_channels, **options)
-
-
-def _built_for(
-    entry: Entry,
-    name: str,
-    options: Mapping[str, Any],
-    num_classes: int,
-    in_channels: int,
-    images: ImageSet,
-) -> Any:
-    """Call a builder that is fitted to the training split."""
-    return _member(entry, name)(num_classes, in_channels, images, **options)
-
-
-def _member(entry: Entry, name: str) -> Any:
-    """Return the component of a name. A family ``prefix/*`` is bound to the member."""
-    thing = entry.load()
-    if entry.name.endswith("/*"):
-        thing = partial(thing, name.removeprefix(entry.name[:-1]))
-    return thing
+    spec = ModelSpec(label, builder(entry, name, bound), identity, origins, options=bound)
+    chosen = bind_options(first_layer_options, common, skip=0, what=what)
+    return with_first_layer(spec, options, partial(_model, registry), **chosen)
 
 
 def _code_version(entry: Entry) -> str:
@@ -142,7 +123,7 @@ class _Named:
     def __call__(self, num_classes: int, in_channels: int, **options: Any) -> Any:
         """Return a new network."""
         spec = _model(self._registry, self._name, self._name, options)
-        if takes(spec.build, GIVEN["model"], FITTED["model"]):
+        if is_fitted(spec.build):
             raise UsageError(
                 f"got arch={self._name}, which is fitted to images, expected an architecture that "
                 "is built from the numbers of classes and channels; choose another one"
@@ -246,13 +227,15 @@ def _call(entry: Entry, call: Callable[[], Any]) -> Any:
 def describe(registry: Registry, kind: Kind, name: str) -> tuple[str, list[Option]]:
     """Return the summary of a component and its options with descriptions, after loading it."""
     entry = registry.entry(kind, name)
-    thing = _member(entry, name)
+    thing = member(entry, name)
     if kind == "metric" and not (inspect.isclass(thing) or inspect.isroutine(thing)):
         return summary_of(thing), []
     options = _described(thing, _given(entry, thing))
-    if kind == "dataset":
-        known = {option.name for option in options}
-        options += [option for option in _described(_select(), 1) if option.name not in known]
+    known = {option.name for option in options}
+    common = {"dataset": lambda: _described(_select(), 1)}
+    common["model"] = lambda: _described(first_layer_options, 0)
+    if kind in common:
+        options += [option for option in common[kind]() if option.name not in known]
     return summary_of(thing), options
 
 

@@ -66,7 +66,7 @@ def test_a_function_receives_the_training_images_of_each_data_set():
 
 def test_images_are_no_option_of_a_plugin(registry):
     _, options = describe(registry, "model", "mean_filter")
-    assert [option.name for option in options] == ["scale"]
+    assert [option.name for option in options] == ["scale", "first", "frozen"]
     with pytest.raises(UsageError, match="images"):
         resolve_model(registry, "mean_filter:images=3")
 

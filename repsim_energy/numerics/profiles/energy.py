@@ -45,7 +45,9 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     Returns
     -------
     (r,) float64 >= 0, in units of the weights. It does not depend on the order of the filters, on
-    an orthogonal mixing of them, or on the signs of the components.
+    an orthogonal mixing of them, or on the signs of the components. It is constant for an
+    orthonormal basis and any other tight frame, on every basis; the rounding of the filters to
+    their dtype is then removed.
 
     Raises
     ------
@@ -64,6 +66,15 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
     responses = flat @ basis.components.T
     profile: NDArray[np.float64] = responses.square().mean(0).sqrt().numpy()
+    return _without_rounding(profile, filters.dtype)
+
+
+def _without_rounding(profile: NDArray[np.float64], dtype: torch.dtype) -> NDArray[np.float64]:
+    """Return a constant profile if all that varies is the rounding of the filters."""
+    mean = profile.mean()
+    deviation = np.linalg.norm(profile - mean)
+    if dtype.is_floating_point and deviation <= torch.finfo(dtype).eps * np.linalg.norm(profile):
+        return np.full_like(profile, mean)
     return profile
 
 

@@ -1,0 +1,1 @@
+"""Fixed filters: cosines, wavelets, curvelets, Gabor functions and principal components."""
