@@ -209,6 +209,8 @@ def test_the_numbers_of_a_page_come_out_again(command, shown, repsim, monkeypatc
 @pytest.mark.process
 def test_the_matrices_of_the_toolkits_come_out_again(repsim, monkeypatch, tmp_path):
     name = "plugins/repsim-toolkits/README.md"
+    if name not in BLOCKS:
+        pytest.skip("no plugins beside this copy of the package")
     command = next(c for c in COMMANDS if c.block.page == name and "compare" in c.words)
     monkeypatch.chdir(tmp_path)
     assert repsim(*command.words[1:]).returncode == 0
