@@ -25,6 +25,7 @@ from tables import (
     NOT_RUN,
     PARSED,
     PRINTED,
+    REAL_IMAGES,
     SHORTER,
     TEXTS,
     beginning,
@@ -62,6 +63,8 @@ def verdict(thing):
         return "run"
     if thing.kind == "python" and (foreign := imported(thing.text) & {*FOREIGN}):
         return f"parsed: needs {', '.join(sorted(foreign))}"
+    if thing.kind == "python" and REAL_IMAGES in thing.text and REAL_IMAGES not in os.environ:
+        return "parsed: needs real images"
     if thing.kind == "text" and not beginning(PRINTED, thing.text):
         return f"text: {TEXTS[beginning(TEXTS, thing.text)]}"
     return {"text": "compared", "file": "written"}.get(thing.kind, "run")
@@ -114,6 +117,8 @@ class Reader:
     def python(self, block, code):
         exec(code, self.names)  # noqa: S102 (the page is ours)
         self.printed = self.capsys.readouterr().out
+        for name, number in re.findall(r"^(\w+) = .*  # ([\d.]+)$", block.text, re.MULTILINE):
+            assert f"{self.names[name]:.{len(number.partition('.')[2])}f}" == number, name
         for expected in re.findall(r"^print\(.*\)  # ([\d(.].*)$", block.text, re.MULTILINE):
             alike = (
                 re.escape(expected).replace(re.escape("..."), r"\d*").replace(r",\ \(", r",?\ \(")
