@@ -10,8 +10,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for pattern in (
-        *("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/reference/commands.md"),
-        *("docs/tutorial/**/*.md", "docs/how-to/**/*.md", "[pd]*/*/README.md"),
+        *("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/tutorial/**/*.md"),
+        *("docs/how-to/**/*.md", "docs/explanation/*.md", "[pd]*/*/README.md"),
+        *(f"docs/reference/{name}.md" for name in ("commands", "python", "result-schema")),
     )
     for path in ROOT.glob(pattern)
 )

@@ -12,6 +12,7 @@ NOT_RUN = {
     "rm -r *": "deletes the user's cache",
     "python -c *ImageNet*": "reads archives of 150 GB",
     "python patch_statistics.py * tcp://*": "needs a cluster; tests/scheduling has one",
+    "python benchmarks/strangers.py": "needs real networks; tests/test_strangers.py runs it",
     "cd datasets/*": "is for the tests of the data set, which .ci/distributions runs",
 }
 """Pattern of a command -> why it is neither run nor parsed."""
@@ -36,6 +37,9 @@ FOREIGN = {
 }
 """Module that a Python block imports -> why the block is compiled only. None is a dependency."""
 
+REAL_IMAGES = "REPSIM_TEST_IMAGES"
+"""The variable that names the folder of real images; code with it is compiled only without one."""
+
 SHORTER = {
     "local:4": "local:1",
     "local:2": "local:1",
@@ -59,6 +63,9 @@ TEXTS = {
     "data/celeba/img_align_celeba/": "is a list of files",
     "ILSVRC2012/train/": "is a list of files",
     "X = (W U)ᵀ": "is a formula",
+    "e_i = sqrt(": "is a formula",
+    "e_i(t) ∝": "is a formula",
+    "images -> patch moments": "is a drawing",
     "rsatoolbox.rdm.RDMs": "is printed by another toolkit",
     "Results for running fixed evaluation": "is printed by another toolkit",
     "[[0.    0.356": "is printed by another toolkit",

@@ -5,15 +5,18 @@ images and trainings small, so that commands run as they are written.
 """
 
 import ast
+import contextlib
 import doctest
 import os
 import re
 import runpy
+import shlex
 import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import click
 import pytest
 from blocks import BLOCKS, COMMANDS, ROOT, Block, blocks_of, commands_of
 from small_world import install, make_small, prepare
@@ -22,6 +25,7 @@ from tables import (
     NOT_RUN,
     PARSED,
     PRINTED,
+    REAL_IMAGES,
     SHORTER,
     TEXTS,
     beginning,
@@ -59,6 +63,8 @@ def verdict(thing):
         return "run"
     if thing.kind == "python" and (foreign := imported(thing.text) & {*FOREIGN}):
         return f"parsed: needs {', '.join(sorted(foreign))}"
+    if thing.kind == "python" and REAL_IMAGES in thing.text and REAL_IMAGES not in os.environ:
+        return "parsed: needs real images"
     if thing.kind == "text" and not beginning(PRINTED, thing.text):
         return f"text: {TEXTS[beginning(TEXTS, thing.text)]}"
     return {"text": "compared", "file": "written"}.get(thing.kind, "run")
@@ -111,6 +117,8 @@ class Reader:
     def python(self, block, code):
         exec(code, self.names)  # noqa: S102 (the page is ours)
         self.printed = self.capsys.readouterr().out
+        for name, number in re.findall(r"^(\w+) = .*  # ([\d.]+)$", block.text, re.MULTILINE):
+            assert f"{self.names[name]:.{len(number.partition('.')[2])}f}" == number, name
         for expected in re.findall(r"^print\(.*\)  # ([\d(.].*)$", block.text, re.MULTILINE):
             alike = (
                 re.escape(expected).replace(re.escape("..."), r"\d*").replace(r",\ \(", r",?\ \(")
@@ -264,3 +272,27 @@ def test_the_page_on_errors_has_some():
     page = "docs/how-to/troubleshoot.md"
     errors = [c for c in COMMANDS if c.block.page == page and c.printed.startswith("error: ")]
     assert len(errors) == (ROOT / page).read_text().count("error: ") > 8
+
+
+EXAMPLES = {"COMMAND": "models", "KIND": "model"}
+"""Placeholder of a sentence -> a word that may stand there."""
+
+
+def commands_in_sentences(page):
+    """Return the commands of ``repsim`` between backquotes, optional parts included."""
+    text = re.sub(
+        r"^(```.*?^```|    .*?)$", "", (ROOT / page).read_text("utf-8"), flags=re.M | re.S
+    )
+    found = re.findall(r"`repsim ([^`>]+)[^`]*`", re.sub(r"(?<!\n)\n(?!\n)", " ", text))
+    for command in found:
+        first = re.sub(r"\\\|[^\s\]]*", "", command)  # the first of several, as a table writes them
+        words = shlex.split(re.sub(r"[][]|\.\.\.", "", first))
+        yield [EXAMPLES.get(word, word) for word in words]
+
+
+@pytest.mark.parametrize("page", [page for page in BLOCKS if [*commands_in_sentences(page)]])
+def test_commands_in_sentences_exist(page):
+    """A sentence may name a command without what it needs."""
+    for words in commands_in_sentences(page):
+        with contextlib.suppress(click.MissingParameter, click.exceptions.Exit):
+            parse(words)
