@@ -21,6 +21,7 @@ from click.exceptions import Exit
 
 from repsim_energy.cli.completion import register_shells
 from repsim_energy.cli.first_screen import FIRST_SCREEN
+from repsim_energy.cli.usage_errors import usage_line
 from repsim_energy.errors import PluginWarning, RepsimError, RepsimWarning
 from repsim_energy.registry import Registry, load_registry
 from repsim_energy.versions import OWN, version_of
@@ -158,7 +159,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
-        error.show()
+        say(f"error: {usage_line(error)}")
         code = error.exit_code
     except RepsimError as error:
         say(f"error: {' '.join(str(error).split())}")

@@ -69,6 +69,6 @@ def _read_alike(
     if pixels.shape != shape:
         raise DataError(
             f"images differ in size: '{first}' is {shape[1:]}, '{path}' {pixels.shape[1:]}; bring "
-            "them to one with size=, such as size=64"
+            "them to one with size=, as in FOLDER:size=64"
         )
     return pixels

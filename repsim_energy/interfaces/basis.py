@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from repsim_energy.interfaces.hashing import tensor_digest
+from repsim_energy.interfaces.short_repr import short_repr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,8 @@ class PatchBasis:
     centered: bool
     count: int
     products: frozenset[str] = frozenset()
+
+    __repr__ = short_repr
 
     @property
     def without_variance(self) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from repsim_energy.errors import ShapeError
 from repsim_energy.interfaces.hashing import tensor_digest
+from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.interfaces.validation import is_finite, problem_of
 from repsim_energy.versions import Origin
 
@@ -49,6 +50,8 @@ class PatchTransform:
     matrix: Tensor
     patch: tuple[int, int, int]
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -80,6 +83,8 @@ class ImageSet:
     classes: tuple[str, ...]
     name: str
     transform: PatchTransform | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         """Refuse images and labels whose shapes do not fit together."""

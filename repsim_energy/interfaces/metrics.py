@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from repsim_energy.interfaces.basis import PatchBasis
+from repsim_energy.interfaces.short_repr import short_repr
 
 __all__ = [
     "Activations",
@@ -51,6 +52,8 @@ class FilterBank:
     basis: PatchBasis
     profile: NDArray[np.float64] | None = None
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class Activations:
@@ -68,6 +71,8 @@ class Activations:
     """
 
     values: Tensor
+
+    __repr__ = short_repr
 
 
 @runtime_checkable

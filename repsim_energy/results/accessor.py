@@ -39,6 +39,12 @@ class RepsimAccessor:
     def __init__(self, result: xr.Dataset) -> None:
         self._result = result
 
+    def __repr__(self) -> str:
+        return (
+            "tables and figures of a result: .summary() .table() .pairs() .profiles() "
+            ".to_dataframe(name) .plot.KIND()"
+        )
+
     def summary(self) -> xr.Dataset:
         """Return the similarities averaged over seeds, see :func:`repsim_energy.summarize`."""
         return summarize(self._result)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import TrainingError
+from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.training.recipe import Recipe
 
 __all__ = ["History", "Record"]
@@ -49,6 +50,8 @@ class History:
     snapshot_scales: Tensor | None
     evaluations: Tensor
     evaluation_steps: Tensor
+
+    __repr__ = short_repr
 
 
 @dataclass(eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from repsim_energy.errors import FileError, UsageError, first_few
+from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.storage import cache_path
 from repsim_energy.training.history import History
 from repsim_energy.training.recipe import Recipe
@@ -62,6 +63,8 @@ class CachedRun:
     history: History
     test_accuracy: float
     folder: Path | None
+
+    __repr__ = short_repr
 
 
 def open_run(run_id: str) -> CachedRun:

@@ -752,3 +752,24 @@ def test_specs_and_quoted_text_are_no_options():
         "got --layer conv1,conv2; leave out (--images), or --jobs."
     )
     assert app.in_options(given, None) == given
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["compare"], "got no --models, expected [LABEL=]SPEC|FILE,...: Models to compare or"),
+        (["compare", "a.pt", "b.pt"], "got no --models, expected"),
+        (["report", "r.nc"], "got no --output, expected FILE.html: The page to write"),
+        (["show"], "Missing argument 'FILE.nc'; see "),
+        (["compare", "--modles", "a"], "No such option '--modles'"),
+        (["compares"], "No such command 'compares'"),
+        (["cache", "clean"], "No such command 'clean'"),
+        (["show", "a.nc", "b.nc"], "Got unexpected extra argument"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_the_help(repsim, words, expected):
+    done = repsim(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {expected}"), done.stderr
+    assert re.search(r" --help\n$", done.stderr)
+    assert done.stderr.count("\n") == 1

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
+from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.autocorrelation.lag_sums import lag_sums, pair_counts
 from repsim_energy.numerics.patches.moments import check_batch, no_images, pixel_unit
@@ -52,6 +53,8 @@ class Autocorrelation:
     vertical: Tensor
     map: Tensor
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class PatchAutocovariance:
@@ -79,6 +82,8 @@ class PatchAutocovariance:
 
     values: Tensor
     patch: tuple[int, int, int]
+
+    __repr__ = short_repr
 
     @takes_arrays
     @own_settings()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces import channels_last
+from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches.basis import RESOLUTION, basis_from_moments
 from repsim_energy.numerics.patches.sums import patch_sums
@@ -70,6 +71,8 @@ class PatchMoments:
     patch: tuple[int, int, int]
     unit: float = 1.0
     products: frozenset[str] = frozenset()
+
+    __repr__ = short_repr
 
     @own_settings()
     def __add__(self, other: PatchMoments) -> PatchMoments:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.errors import ShapeError
+from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.profiles.energy import profile_similarity, varying_profiles, with_value
 from repsim_energy.numerics.profiles.theory import (
@@ -64,6 +65,8 @@ class ProfileFit:
     step_size: float
     profile: NDArray[np.float64]
     at_bound: bool
+
+    __repr__ = short_repr
 
 
 def fit_profile(
