@@ -20,6 +20,7 @@ from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, TrainedModel
 from repsim_energy.models.filters.layers import real_filters
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
+from repsim_energy.registry.dataset_paths import kind_of
 from repsim_energy.specs import write_spec
 
 __all__ = ["DatasetLike", "ModelLike", "as_datasets", "as_models"]
@@ -166,7 +167,7 @@ def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -
 
 def _as_dataset(registry: Registry, data: Any) -> Dataset:
     if isinstance(data, Path):
-        kind = "npz" if data.suffix.lower() == ".npz" and data.is_file() else "folder"
+        kind = kind_of(data) or "folder"
         return replace(load_dataset(registry, write_spec(kind, path=data)), label=data.name)
     if isinstance(data, str):
         return load_dataset(registry, data)

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-__all__ = ["Boundary", "convolution_matrix"]
-
-Boundary = Literal["circular", "zeros"]
+__all__ = ["convolution_matrix"]
 
 
 @own_settings()
 def convolution_matrix(
-    filters: ArrayLike | Tensor, size: tuple[int, int], *, boundary: Boundary = "circular"
+    filters: ArrayLike | Tensor,
+    size: tuple[int, int],
+    *,
+    boundary: Literal["circular", "zeros"] = "circular",
 ) -> csr_array:
     r"""Return a convolutional layer as a sparse matrix.
 
@@ -81,7 +82,7 @@ def convolution_matrix(
     return matrix
 
 
-def _shift(length: int, offset: int, boundary: Boundary) -> csr_array:
+def _shift(length: int, offset: int, boundary: str) -> csr_array:
     """Return the (n, n) matrix that reads entry i + offset at entry i."""
     places = np.arange(length)
     read = places + offset

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from repsim_energy.errors import UsageError
 from repsim_energy.options import path_of
 from repsim_energy.specs import write_spec
 
-__all__ = ["with_kind"]
+__all__ = ["kind_of", "with_kind"]
 
 _END = re.compile(r":(?=[A-Za-z_]\w*=)|\+")
 """Beginning of an option or of a variant, which may follow a name or path."""
 
 
+def kind_of(path: Path) -> str | None:
+    """Return the data set that reads a path: ``folder``, ``idx`` or ``npz``, None for no images."""
+    if path.is_dir():
+        return "idx" if any(path.glob("*-idx3-ubyte*")) else "folder"
+    return "npz" if path.suffix.lower() == ".npz" and path.is_file() else None
+
+
 def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
     """Return the spec of a chain whose first part may be the path of a folder or ``.npz`` file.
+
+    A folder with files in the format of MNIST means ``idx:path=``, any other one ``folder:path=``.
 
     Parameters
     ----------
@@ -40,10 +50,9 @@ def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
         return text
     for head in reversed(heads):  # the longest existing path
         path = path_of(head)
-        if head and path.is_dir():
-            return write_spec("folder", path=path) + text[len(head) :]
-        if path.suffix.lower() == ".npz" and path.is_file():
-            return write_spec("npz", path=path) + text[len(head) :]
+        kind = kind_of(path) if head else None
+        if kind is not None:
+            return write_spec(kind, path=path) + text[len(head) :]
         if path.is_file():
             raise UsageError(
                 f"'{head}' is a file, expected a folder of pictures or an .npz file of arrays, or "

@@ -137,7 +137,8 @@ class _Named:
 def load_dataset(registry: Registry, text: str) -> Dataset:
     """Return both splits of a chain such as ``cifar10:classes=cat/dog+random_labels``.
 
-    The path of a folder or of an ``.npz`` file means ``folder:path=`` or ``npz:path=``.
+    The path of a folder or of an ``.npz`` file means ``folder:path=`` (``idx:path=`` with files in
+    the format of MNIST) or ``npz:path=``.
     """
     base, *variants = parse_chain(with_kind(text, partial(_is_known, registry)))
     entry = registry.entry("dataset", base.name)

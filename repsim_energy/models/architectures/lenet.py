@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from repsim_energy.errors import ShapeError
+from repsim_energy.errors import ShapeError, unknown_name
 from repsim_energy.models.architectures.scaling import channels
 from repsim_energy.models.filters.layers import init_first_layer
 
@@ -65,12 +65,15 @@ def lenet5(
       are bitmaps of the digits. There are no codes for other classes. They were not trained, so the
       60,000 weights do not include them.
     - Smaller images are extended to 32x32 by repeating their border. The publication extends 28x28
-      digits by their background, which is the same for them.
+      digits by their background, which is the same unless they touch the border.
     - Optimizer, loss and the normalization of the input are those of the toolkit.
     """
     c1, c3, c5, f6 = (channels(full, width) for full in (S2_MAPS, C3_MAPS, 120, 84))
     sizes = (in_channels, filters or c1, c3, c5, f6, num_classes)
-    net = _original(*sizes) if style == "original" else _modern(*sizes)
+    styles = {"original": _original, "modern": _modern}
+    if style not in styles:
+        raise unknown_name("style of lenet5", style, styles)
+    net = styles[style](*sizes)
     init_first_layer(net, frozen=frozen, sigma=sigma)
     return net
 
@@ -210,7 +213,7 @@ class Subsampling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(maps))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return (n, c, h / 2, w / 2) values for (n, c, h, w) maps; odd last rows are left out."""
+        """Return (n, c, h / 2, w / 2) values for (n, c, h, w) maps."""
         sums = F.avg_pool2d(maps, 2, divisor_override=1)
         return self.coefficient[:, None, None] * sums + self.bias[:, None, None]
 

@@ -203,6 +203,11 @@ def test_the_modern_style_has_relu_and_max_pooling():
     torch.testing.assert_close(net(maps), expected)
 
 
+def test_other_styles_are_refused():
+    with pytest.raises(rs.UsageError, match="did you mean 'original'"):
+        lenet5(10, 1, style="origin")
+
+
 def test_stored_weights_are_loaded_into_the_architecture(tmp_path, rng):
     net, images = lenet5(7, 1).eval(), torch.rand(2, 1, 28, 28, generator=rng)
     torch.save(net.state_dict(), tmp_path / "net.pt")
