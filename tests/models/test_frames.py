@@ -53,6 +53,7 @@ def test_a_frame_keeps_the_rules_alone_and_with_a_classifier(name):
 
 
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.FlatProfileWarning")  # of no change
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.InitializationWarning")
 def test_the_classifier_alone_or_all_is_trained():
     for train, trained in {"classifier": 2, "all": 4}.items():
         net = built(f"frame/haar:train={train}")
