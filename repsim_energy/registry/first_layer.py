@@ -98,6 +98,10 @@ def _reads_file(model: ModelSpec) -> bool:
     return any(isinstance(value, Path) for value in model.options.values())
 
 
+SCALE_IMAGES = 1000
+"""Images that the scale of the filters is computed from."""
+
+
 @dataclass(frozen=True)
 class _FirstFilters:
     """The model that the option ``first`` names.
@@ -180,7 +184,7 @@ class _WithFirstLayer:
                 torch.set_rng_state(state)  # as if the first network had not been built
                 network = self._network(with_options(self.build, {"filters": len(bank)}), given)
                 name, layer = self._first_layer(network, images)
-            self._write(bank, name, layer)
+            self._write(bank, name, layer, images)
         if self.frozen:
             layer.requires_grad_(False)
         return network
@@ -232,8 +236,12 @@ class _WithFirstLayer:
             )
         return bank
 
-    def _write(self, bank: Tensor, name: str, layer: Any) -> None:
-        """Copy the filters into the layer, with the mean norm of its own, and a bias of 0."""
+    def _write(self, bank: Tensor, name: str, layer: Any, images: ImageSet) -> None:
+        """Copy the filters into the layer, and set its bias to 0.
+
+        One factor for all filters makes the mean variance of their responses to image patches that
+        of the filters that the layer has.
+        """
         import torch
 
         assert self.first is not None
@@ -251,13 +259,27 @@ class _WithFirstLayer:
                 RepsimWarning,
                 stacklevel=2,
             )
-        own, new = (w.flatten(1).norm(dim=1).mean().double() for w in (layer.weight, bank[:k]))
+        own, new = (_response(filters, images) for filters in (layer.weight, bank[:k]))
         if not (own > 0 and 0 < new < float("inf")):
             raise UsageError(
-                f"got first={self.first.text} with mean norm {new:.3g}, and {self.called} with "
-                f"{own:.3g}, expected filters of positive norm; use others, or another sigma="
+                f"got first={self.first.text} with mean response {new:.3g}, and {self.called} with "
+                f"{own:.3g}, expected filters that respond to the images; use others, or another "
+                "sigma="
             )
         with torch.no_grad():
-            layer.weight.copy_(bank[:k] * (own / new))
+            layer.weight.copy_(bank[:k].double() * (own / new))
             if layer.bias is not None:
                 layer.bias.zero_()
+
+
+def _response(filters: Tensor, images: ImageSet) -> float:
+    r"""Return the root mean variance of the responses of filters to image patches.
+
+    .. math:: \sqrt{\tfrac1K \sum_k w_k^\top C w_k}
+    """
+    from repsim_energy.numerics.patches.moments import patch_moments
+
+    _, _, h, w = filters.shape
+    covariance = patch_moments(images.images[:SCALE_IMAGES], (h, w)).covariance()
+    flat = filters.detach().cpu().double().flatten(1)
+    return float(((flat @ covariance) * flat).sum(1).mean().clamp_min(0).sqrt())

@@ -166,7 +166,7 @@ def test_members_of_a_family_are_listed_only_when_asked_for(registry):
     assert "torchvision/resnet18" in registry.names("model", "torchvision/resnet*")
     summary, options = describe(registry, "model", "torchvision/resnet18")
     assert summary
-    assert [option.name for option in options] == ["weights", "frozen", "sigma"]
+    assert [option.name for option in options] == ["weights", "frozen", "sigma", "first"]
 
 
 def test_defaults_written_out_are_the_same_model(registry):

@@ -36,8 +36,9 @@ def gabor(height: int, width: int, *, orientations: int = 6) -> Values:
     :math:`\sigma = 0.56 \lambda` (a bandwidth of one octave, so that neighboring octaves meet
     at half of their maximum), :math:`\theta = 0, \pi/K, 2\pi/K, \dots`, and m such that the sum
     is 0. The low-pass filter is a Gaussian of half the largest :math:`\sigma`, which is at half
-    of its maximum where the lowest octave is. Functions that vanish on the pixels, such as waves
-    across a patch of one row, are left out.
+    of its maximum where the lowest octave is. With six orientations, no frequency between two
+    octaves has less than a third of the maximum in all spectra. Functions that vanish on the
+    pixels, such as waves across a patch of one row, are left out.
 
     Source: Daugman (1985), "Uncertainty relation for resolution in space, spatial frequency, and
     orientation optimized by two-dimensional visual cortical filters";

@@ -47,7 +47,7 @@ def whitening(basis: PatchBasis, *, eps: float = 5e-4) -> Tensor:
     :math:`\lambda_i^2 / (\lambda_i^2 + \epsilon v)\,\delta_{ij}`, the identity as
     :math:`\epsilon \to 0`. With both signs, a ReLU loses nothing.
 
-    Source: Jordan (2024), "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", section 3.2;
+    Source: Jordan (2024), "94% on CIFAR-10 in 3.29 Seconds on a Single GPU";
     arXiv:2404.00498.
 
     Parameters
