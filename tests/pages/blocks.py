@@ -139,9 +139,9 @@ def _parsed(block, line, printed):
             continue
         part = [*part]
         output = ""
-        if ">" in part:
-            output = part.pop(part.index(">") + 1)
-            part.remove(">")
+        for sign in {">", ">>"} & {*part}:
+            output = part.pop(part.index(sign) + 1)
+            part.remove(sign)
         count = next(i for i, word in enumerate(part) if not re.match(r"[A-Z_]+=", word))
         yield Command(block, tuple(part[count:]), tuple(part[:count]), output, printed)
 

@@ -9,7 +9,6 @@ NOT_RUN = {
     "pip install -e '.[[]test,lint]' pre-commit": "needs a network",
     "pre-commit install": "changes the repository",
     "python -m pytest*": "is this suite; .ci/distributions runs those of plugins and data sets",
-    "rm -r *": "deletes the user's cache",
     "python -c *ImageNet*": "reads archives of 150 GB",
     "python patch_statistics.py * tcp://*": "needs a cluster; tests/scheduling has one",
     "python benchmarks/strangers.py": "needs real networks; tests/test_strangers.py runs it",
@@ -22,6 +21,8 @@ PARSED = {
     "repsim reproduce all *": "takes hours; tests/paper runs every row at the scale smoke",
     "repsim reproduce table* *": "takes hours; tests/paper runs every row at the scale smoke",
     "repsim *--dataset cifar10 *": "downloads images",
+    "repsim *--dataset idx:path=mnist*": "needs MNIST; tests/data/test_idx.py runs it",
+    "repsim cache clear": "asks; tests/cli/test_cache_command.py answers",
     "repsim *torchvision/*:weights=DEFAULT*": "downloads weights",
     "repsim *timm/*": "needs timm; .ci/distributions runs the tests of repsim-timm",
 }

@@ -285,7 +285,8 @@ def commands_in_sentences(page):
     )
     found = re.findall(r"`repsim ([^`>]+)[^`]*`", re.sub(r"(?<!\n)\n(?!\n)", " ", text))
     for command in found:
-        first = re.sub(r"\\\|[^\s\]]*", "", command)  # the first of several, as a table writes them
+        alone = command.split(r" \| ")[0]  # without the commands that receive its output
+        first = re.sub(r"\\\|[^\s\]]*", "", alone)  # the first of several, as a table writes them
         words = shlex.split(re.sub(r"[][]|\.\.\.", "", first))
         yield [EXAMPLES.get(word, word) for word in words]
 
