@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,10 +17,11 @@ from repsim_energy.report.provenance import Facts, facts_of
 from repsim_energy.report.tables import (
     Matrix,
     Table,
-    format_number,
+    cell_text,
     matrix_of,
     runs_of,
     similarities_of,
+    table_data,
 )
 from repsim_energy.report.words import describe, title_of
 from repsim_energy.results import summarize
@@ -88,7 +88,7 @@ class Section:
     def run_rows(self) -> list[Row]:
         """Rows of the table of runs."""
         return [
-            Row(self.models.index(row[1]), [_text(cell) for cell in row[self._first_column :]])
+            Row(self.models.index(row[1]), [cell_text(cell) for cell in row[self._first_column :]])
             for row in self.runs.rows
         ]
 
@@ -134,30 +134,10 @@ def section_of(
         data={
             "models": [visible(str(model)) for model in result.model.values],
             "seeds": [visible(str(seed)) for seed in result.seed.values],
-            "tables": {name: _for_json(table) for name, table in tables.items()},
+            "tables": {name: table_data(table) for name, table in tables.items()},
             "charts": [chart.data for chart in charts],
         },
     )
-
-
-def _text(cell: str | float) -> str:
-    """Return a cell as text: counts without decimals."""
-    if isinstance(cell, float):
-        return format_number(cell)
-    return str(cell) or "–"
-
-
-def _for_json(table: Table) -> dict[str, Any]:
-    return {
-        "columns": list(table.columns),
-        "rows": [[_plain(cell) for cell in row] for row in table.rows],
-    }
-
-
-def _plain(cell: Any) -> Any:
-    if isinstance(cell, str):
-        return visible(cell)
-    return cell if math.isfinite(cell) else None
 
 
 def _command(command: str) -> str:

@@ -10,9 +10,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from repsim_energy.errors import visible
 from repsim_energy.results import runs
 
-__all__ = ["Cell", "Matrix", "Table", "format_number", "matrix_of", "runs_of", "similarities_of"]
+__all__ = [
+    "Cell",
+    "Matrix",
+    "Table",
+    "cell_text",
+    "format_number",
+    "matrix_of",
+    "runs_of",
+    "similarities_of",
+    "table_data",
+]
 
 MAX_GROUPS = 60
 """Largest number of rows of the table of similarities. The copied numbers have all."""
@@ -124,6 +135,27 @@ def _cell(mean: float, spread: float, low: float, high: float) -> Cell:
 def format_number(value: float) -> str:
     """Return a number with three decimals and the typographic minus, or a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def cell_text(cell: str | float) -> str:
+    """Return a cell as text: counts without decimals."""
+    if isinstance(cell, float):
+        return format_number(cell)
+    return str(cell) or "–"
+
+
+def table_data(table: Table) -> dict[str, Any]:
+    """Return a table for JSON: undefined numbers are ``None``."""
+    return {
+        "columns": list(table.columns),
+        "rows": [[_plain(cell) for cell in row] for row in table.rows],
+    }
+
+
+def _plain(cell: Any) -> Any:
+    if isinstance(cell, str) or cell is None:
+        return cell and visible(cell)
+    return cell if math.isfinite(cell) else None
 
 
 RUN_COLUMNS = {
