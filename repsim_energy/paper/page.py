@@ -11,7 +11,7 @@ from typing import Any
 
 import xarray as xr
 
-from repsim_energy.errors import RepsimError, UsageError, reason_of
+from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.paper.commands import commands_for
 from repsim_energy.paper.deviations import Deviation, deviations_of
 from repsim_energy.paper.experiments import EXPERIMENTS
@@ -245,7 +245,7 @@ def _figure(path: Path, title: str, prefix: str) -> Figure:
             return Figure(title, "", image=png_address(png.read_bytes()))
         note = f"{path.name}.svg and {path.name}.png are too large for a page"
     except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
         note = f"{path.name}.svg cannot be read ({reason})"
     return Figure(title, "", note=note)
 
