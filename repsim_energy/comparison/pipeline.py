@@ -20,6 +20,7 @@ from repsim_energy.comparison.options import (
 )
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.planning import make_plan
+from repsim_energy.comparison.python_call import python_call
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
@@ -146,7 +147,7 @@ def compare(
     (2, 2)
     """
     self_check()
-    asked = asked_for(compare, locals())
+    asked, call = asked_for(compare, locals()), python_call(compare, locals())
     registry = registry or load_registry()
     resolved = as_metric(registry, metric)
     metric = resolved.metric
@@ -164,11 +165,11 @@ def compare(
             comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked)
-        return _result(plan, resolved, comparison.finish(networks), failures)
+        return _result(plan, resolved, comparison.finish(networks), failures, call)
 
 
 def _result(
-    plan: Plan, resolved: ResolvedMetric, measured: Measured, failures: list[str]
+    plan: Plan, resolved: ResolvedMetric, measured: Measured, failures: list[str], call: str
 ) -> xr.Dataset:
     metric = resolved.metric
     configuration = {
@@ -184,6 +185,7 @@ def _result(
         "failures": "\n".join([*failures, *measured.failures]),
         "self_check": self_check(),
         **measured.attributes,
+        "command": call,
     }
     origins = [
         *resolved.origins,

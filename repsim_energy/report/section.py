@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from repsim_energy.report.words import describe, title_of
 from repsim_energy.results import summarize
 
 __all__ = ["Section", "section_of"]
+
+PYTHON = "import repsim_energy as rs\n"
+"""Start of the attribute ``command`` of results that were made in Python."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Section:
     figures : of ``rs.plot``
     runs : one row for each network
     facts : where the numbers come from
-    command : that makes the result again; empty if it was made in Python
+    command : command or Python call that makes the result again; empty if none is stored
     data : everything that the script of the page uses, for JSON
     """
 
@@ -78,6 +82,13 @@ class Section:
     facts: Facts
     command: str
     data: dict[str, Any] = field(repr=False)
+
+    @property
+    def own_objects(self) -> list[str]:
+        """Names in a Python call that stand for objects which are not stored."""
+        if not self.command.startswith(PYTHON):
+            return []
+        return re.findall(r"^# (own_\d+): ", self.command, re.MULTILINE)
 
     @property
     def run_columns(self) -> Sequence[str]:
@@ -141,7 +152,12 @@ def section_of(
 
 
 def _command(command: str) -> str:
-    """Return the command without the folder in which this computer has the program."""
+    """Return the command without the folder in which this computer has the program.
+
+    Results made in Python have a call in its place, which is returned as it is.
+    """
+    if command.startswith(PYTHON):
+        return command
     try:
         program, *arguments = shlex.split(command)
     except ValueError:  # no text, or a quote without an end
