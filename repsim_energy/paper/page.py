@@ -172,7 +172,7 @@ def write_reproduction(folder: Path, path: Path) -> None:
 
 
 def _pending(rows: Mapping[str, Row], uses: Mapping[str, frozenset[str]]) -> dict[str, Any]:
-    """Return missing rows with the scale and the options of the rows that there are."""
+    """Return missing rows, with the scale and options of the stored rows."""
     scale = next(iter(rows.values()))["scale"]
     known: dict[str, str] = {}
     for row in rows.values():
@@ -211,7 +211,7 @@ def _section(folder: Path, number: int, name: str, row: Row, folder_name: str) -
 
 
 def _results(path: Path) -> dict[str, xr.Dataset]:
-    """Return the results in a file; one without a name has the name of the file."""
+    """Return the results of a file by their names. A single one has the name of the file."""
     groups = list_groups(path)
     if not groups:
         return {path.stem: open_result(path)}

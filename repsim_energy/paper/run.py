@@ -57,7 +57,7 @@ def reproduce(
 
 
 def _write(outcome: Outcome, path: Path) -> list[RepsimError]:
-    """Write results and figure; return the errors."""
+    """Write results and figure, and return the errors."""
     errors = []
     if outcome.results:
         errors += _errors(partial(save_results, outcome.results, path.with_suffix(".nc")))

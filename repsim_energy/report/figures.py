@@ -20,7 +20,7 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
 MAX_SVG_BYTES = 250_000
-"""Size from which a figure is a PNG image, such as a heat map of hundreds of cells."""
+"""Size of the largest SVG figure. A larger one, such as a large heat map, is a PNG image."""
 
 DRAWN = frozenset(
     f"{{{SVG}}}{name}"

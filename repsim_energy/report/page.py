@@ -26,7 +26,7 @@ def write_report(
 ) -> None:
     """Write results as one HTML page that needs no network and no other file.
 
-    The page says in words what was compared and how, and has the table of similarities with their
+    The page describes the comparison in words, and has the table of similarities with their
     null intervals, energy profiles with the images of their components, the runs, provenance, and
     the commands that make results and page again. Numbers can be copied as CSV.
 

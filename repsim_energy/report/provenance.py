@@ -46,7 +46,7 @@ class Facts(NamedTuple):
     tables : of data sets and of networks
     versions : of Python and the distributions that took part
     recipe : how networks were trained; empty if none was
-    configuration : everything that was asked for, as JSON
+    configuration : models, seeds, recipe, device and metric, as JSON
     """
 
     whole: Sequence[tuple[str, str]]

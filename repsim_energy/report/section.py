@@ -56,14 +56,14 @@ class Section:
     number : of the section, from 1
     title : metric and data sets
     source : name of the file; empty for a result in memory
-    words : paragraphs that say what was compared and how
+    words : paragraphs that describe the comparison
     failures : one line for each part that failed
     models, seeds : labels, in the order of the result
     matrix : similarities; ``None`` if there is nothing to compare
     charts : energy profiles, one chart for each data set
     figures : of ``rs.plot``
     runs : one row for each network
-    facts : where the numbers come from
+    facts : provenance
     command : command or Python call that makes the result again; empty if none is stored
     data : everything that the script of the page uses, for JSON
     """
@@ -154,7 +154,7 @@ def section_of(
 def _command(command: str) -> str:
     """Return the command without the folder in which this computer has the program.
 
-    Results made in Python have a call in its place, which is returned as it is.
+    A Python call is returned unchanged.
     """
     if command.startswith(PYTHON):
         return command

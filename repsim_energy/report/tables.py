@@ -103,10 +103,10 @@ def matrix_of(result: xr.Dataset, summary: xr.Dataset) -> Matrix | None:
     layers = result.sizes["layer"] if "layer" in result.similarity.dims else 1
     position = np.arange(summary.sizes["group"])
     models = position // layers % result.sizes["model"]
-    alive = np.flatnonzero(summary["mean"].notnull().any("group_ref").values)
-    if not alive.size:
+    defined = np.flatnonzero(summary["mean"].notnull().any("group_ref").values)
+    if not defined.size:
         return None
-    shown = alive[:MAX_GROUPS]
+    shown = defined[:MAX_GROUPS]
     part = summary.isel(group=shown, group_ref=shown)
     values = [part[name].values for name in ("mean", "spread", "null_low", "null_high")]
     names = [str(group) for group in part.group.values]
@@ -118,7 +118,7 @@ def matrix_of(result: xr.Dataset, summary: xr.Dataset) -> Matrix | None:
             [_cell(*map(float, numbers)) for numbers in zip(*row, strict=True)]
             for row in zip(*values, strict=True)
         ],
-        left_out=len(alive) - len(shown),
+        left_out=len(defined) - len(shown),
     )
 
 

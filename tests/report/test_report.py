@@ -244,7 +244,7 @@ def test_the_command_is_that_of_the_result_without_folders_of_programs(page, pro
 def test_the_call_of_a_result_made_in_python_is_on_its_page(page, trained):
     made = page(trained)
     assert trained.attrs["command"] in [text for tag, text in made.texts if tag == "code"]
-    assert "own_1, own_2 in the code stand for objects of the caller" in made.text()
+    assert "own_1, own_2 are objects in memory" in made.text()
 
 
 def test_a_result_without_a_command_says_so(page):
