@@ -211,7 +211,7 @@ def test_a_file_of_version_1_is_read_in_the_form_of_version_2(metric, tmp_path):
         if name in today.coords:
             assert ",".join(new[name].values) == old.attrs[name]
             assert {len(text) for text in new[name].values} == {length}
-    assert set(new.attrs) == set(today.attrs)
+    assert {*new.attrs, "command"} == set(today.attrs)
     assert set(new.variables) == set(today.variables) - NOT_IN_VERSION_1
     for name in set(new.coords) - set(old.coords):
         assert new[name].dims == today[name].dims

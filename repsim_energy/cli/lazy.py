@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from repsim_energy import doctor as doctor
     from repsim_energy import results as results
     from repsim_energy import scheduling as scheduling
+    from repsim_energy.paper import page as page
     from repsim_energy.paper import report as report
     from repsim_energy.paper import run as run
     from repsim_energy.paper import setting as setting
     from repsim_energy.plot import kinds as kinds
     from repsim_energy.plot import style as style
+    from repsim_energy.report import html as html
     from repsim_energy.testing import distribution as distribution
     from repsim_energy.training import stored_runs as stored_runs
 
@@ -26,7 +28,9 @@ __all__ = [
     "comparison",
     "distribution",
     "doctor",
+    "html",
     "kinds",
+    "page",
     "report",
     "results",
     "run",
@@ -38,7 +42,9 @@ __all__ = [
 
 _FOLDERS = {
     "distribution": "testing.",
+    "html": "report.",
     "kinds": "plot.",
+    "page": "paper.",
     "report": "paper.",
     "run": "paper.",
     "setting": "paper.",

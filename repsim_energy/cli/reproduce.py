@@ -15,7 +15,7 @@ from repsim_energy.cli.options import DEVICE, QUIET, scheduler_options
 from repsim_energy.cli.parameters import NUMBERS, SEEDS
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.lecture import EXPERIMENTS as LECTURE
 from repsim_energy.paper.experiments import EXPERIMENTS, select_experiments
 from repsim_energy.paper.scales import SCALES
@@ -84,7 +84,7 @@ def reproduce(
 ) -> int:
     """Recompute the tables and figures of Chowers & Weiss (2023) beside the published numbers.
 
-    The experiments of repsim experiment have rows here too.
+    The experiments of repsim experiment have rows here too. Writes a page: reproduction.html.
 
     Example: repsim reproduce table1 fig6 -o out
     """
@@ -112,19 +112,43 @@ def run_experiments(
     make_folder(output, "choose another one with -o")
     lazy.report.read_rows(output)  # refuses foreign files before the work
     incomplete, unsaved = False, None
-    for number, experiment in enumerate(chosen, 1):
-        if not quiet:
-            say(f"{experiment.name}, {number} of {len(chosen)}")
-        with reporter_on_stderr(quiet) as reporter:
-            row, problem = lazy.run.reproduce(
-                experiment, replace(setting, reporter=reporter), output
-            )
-        incomplete |= _show(ctx, experiment.name, row)
-        unsaved = unsaved or problem
+    try:
+        for number, experiment in enumerate(chosen, 1):
+            if not quiet:
+                say(f"{experiment.name}, {number} of {len(chosen)}")
+            with reporter_on_stderr(quiet) as reporter:
+                row, problem = lazy.run.reproduce(
+                    experiment, replace(setting, reporter=reporter), output
+                )
+            incomplete |= _show(ctx, experiment.name, row)
+            unsaved = unsaved or problem
+    finally:  # an interrupted command leaves a page of the rows that are done
+        problem = _write_page(output)
+    unsaved = unsaved or problem
     if unsaved is not None:  # such as on a full disk; the numbers have been printed
         raise unsaved
     click.echo(f"written: {output / lazy.report.MARKDOWN}")
     return 3 if incomplete else 0
+
+
+def _write_page(folder: Path) -> RepsimError | None:
+    """Write the page of the rows in a folder, and return the error if that fails.
+
+    Without Jinja2 there is no page; a line says how to get it.
+    """
+    path = folder / lazy.page.HTML
+    try:
+        lazy.html.check_jinja2()
+    except UsageError as error:
+        say(f"no {path.name}: {error}")
+        return None
+    try:
+        if lazy.report.read_rows(folder):
+            lazy.page.write_reproduction(folder, path)
+            click.echo(f"written: {path}")
+    except RepsimError as error:
+        return error
+    return None
 
 
 def _refuse_unused(

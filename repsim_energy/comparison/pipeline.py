@@ -20,6 +20,7 @@ from repsim_energy.comparison.options import (
 )
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.planning import make_plan
+from repsim_energy.comparison.python_call import python_call
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
@@ -150,7 +151,7 @@ def compare(
     >>> rs.summarize(result)["mean"].shape
     (2, 2)
     """
-    asked = asked_for(compare, locals())
+    asked, call = asked_for(compare, locals()), python_call(compare, locals())
     words = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
     with showing(reporter, progress) as reporter, scheduler_of(scheduler, jobs) as scheduler:
         self_check()
@@ -169,11 +170,11 @@ def compare(
             comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked)
-        return _result(plan, resolved, comparison.finish(networks), failures)
+        return _result(plan, resolved, comparison.finish(networks), failures, call)
 
 
 def _result(
-    plan: Plan, resolved: ResolvedMetric, measured: Measured, failures: list[str]
+    plan: Plan, resolved: ResolvedMetric, measured: Measured, failures: list[str], call: str
 ) -> xr.Dataset:
     metric = resolved.metric
     configuration = {
@@ -189,6 +190,7 @@ def _result(
         "failures": "\n".join([*failures, *measured.failures]),
         "self_check": self_check(),
         **measured.attributes,
+        "command": call,
     }
     origins = [
         *resolved.origins,

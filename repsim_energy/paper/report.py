@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -102,7 +102,11 @@ class Comparison(TypedDict):
 
 
 class Row(TypedDict):
-    """Report of an experiment, as JSON."""
+    """Report of an experiment, as JSON.
+
+    ``options`` are the options of ``repsim reproduce`` on which the numbers depend, empty for the
+    default of the scale. Rows of earlier versions lack them.
+    """
 
     names: list[str]
     title: str
@@ -115,6 +119,7 @@ class Row(TypedDict):
     failures: list[str]
     quantities: list[Comparison]
     figure: bool
+    options: NotRequired[dict[str, str]]
 
 
 @cache
@@ -154,13 +159,26 @@ def read_rows(folder: Path) -> dict[str, Row]:
         return {}
     try:
         rows: dict[str, Row] = json.loads(path.read_text(encoding="utf-8"))["experiments"]
-        page(rows)
+        _check(rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(
             f"'{path}' cannot be read ({error!r}), expected the JSON of repsim reproduce; "
             "move it away or choose another folder with -o"
         ) from error
     return rows
+
+
+def _check(rows: Mapping[str, Row]) -> None:
+    """Raise any of the errors of foreign data unless all rows can be shown."""
+    page(rows)
+    for name, row in rows.items():
+        if Path(name).name != name:
+            raise ValueError(f"name {name!r}")
+        if not isinstance(row["seconds"], int | float):
+            raise TypeError(f"seconds {row['seconds']!r}")
+        for text in (row["scale"], *row.get("options", {}).values()):
+            if not isinstance(text, str):
+                raise TypeError(f"option {text!r}")
 
 
 def write_rows(folder: Path, rows: Mapping[str, Row]) -> None:

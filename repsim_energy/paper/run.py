@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from repsim_energy.errors import RepsimError
+from repsim_energy.paper.commands import options_of
 from repsim_energy.paper.experiment import Experiment
 from repsim_energy.paper.figures import save_figure
 from repsim_energy.paper.outcome import Outcome
@@ -43,19 +44,20 @@ def reproduce(
         "scale": setting.scale.name,
         "scale_summary": setting.scale.summary,
         "recipe": setting.recipe,
-        "data": setting.describe_data(),
+        "data": setting.describe_data(experiment.uses),
         "seconds": seconds,
         "missing": outcome.missing,
         "failures": outcome.failures,
         "quantities": [compare_with_published(quantity) for quantity in outcome.quantities],
         "figure": outcome.figure is not None and not errors,
+        "options": options_of(setting, experiment.uses),
     }
     errors += _errors(lambda: write_rows(folder, read_rows(folder) | {experiment.name: row}))
     return row, next(iter(errors), None)
 
 
 def _write(outcome: Outcome, path: Path) -> list[RepsimError]:
-    """Write results and figure; return the errors."""
+    """Write results and figure, and return the errors."""
     errors = []
     if outcome.results:
         errors += _errors(partial(save_results, outcome.results, path.with_suffix(".nc")))

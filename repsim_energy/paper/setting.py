@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from repsim_energy.numerics.autocorrelation.autocorrelation import (
     patch_autocovariance,
 )
 from repsim_energy.numerics.patches.moments import patch_moments
+from repsim_energy.numerics.self_check import self_check
 from repsim_energy.paper.scales import Scale
 from repsim_energy.progress import Reporter
 from repsim_energy.registry import Registry, load_dataset
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
     from repsim_energy.paper.outcome import Outcome
 
-__all__ = ["PATCH", "SILENT", "Missing", "Setting", "make_setting"]
+__all__ = ["OPTIONS", "PATCH", "SILENT", "Missing", "Setting", "make_setting"]
 
 SILENT = Reporter()
 
@@ -47,6 +48,9 @@ SOURCES = {
     "imagenet=folder:path=DIR:size=224:limit=1000",
 }
 """Data set -> its name and how to provide it."""
+
+OPTIONS = {source: "dataset" if source == "cifar10" else source for source in SOURCES}
+"""Data set -> the option of ``repsim reproduce`` that names its images."""
 
 
 class Missing(RepsimError):
@@ -104,12 +108,18 @@ class Setting:
                 raise
         return self._loaded[spec]
 
-    def describe_data(self) -> list[str]:
-        """Describe the data sets loaded so far."""
+    def describe_data(self, uses: Collection[str]) -> list[str]:
+        """Describe the data sets of an experiment that are loaded, without variants.
+
+        Parameters
+        ----------
+        uses : options of ``repsim reproduce`` that affect the experiment
+        """
         return [
-            f"{source} is `{spec}`, {len(data.train)} to train on, {len(data.test)} to test on"
+            f"{source} is `{spec}`, {len(data.train)} to train on, {len(data.test)} to test on, "
+            f"SHA-256 of the training images and labels {data.train.fingerprint}"
             for source, spec in self.sources.items()
-            if (data := self._loaded.get(spec)) is not None
+            if OPTIONS[source] in uses and (data := self._loaded.get(spec)) is not None
         ]
 
     def available(self, outcome: Outcome, *sources: str) -> list[str]:
@@ -211,8 +221,9 @@ class Setting:
             "recipe": self.recipe,
             "scale": self.scale.name,
         }
+        attributes = {"self_check": self_check()}
         origins = self.data(source).origins if source else ()
-        return assemble(variables, coords, configuration, {}, *origins)
+        return assemble(variables, coords, configuration, attributes, *origins)
 
 
 def make_setting(

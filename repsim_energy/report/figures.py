@@ -1,4 +1,4 @@
-"""Figures of ``rs.plot`` as SVG elements inside the page."""
+"""Figures of ``rs.plot`` and of files as SVG elements inside the page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from repsim_energy.errors import UsageError, visible
 from repsim_energy.plot.kinds import KINDS, kinds_of
 from repsim_energy.plot.style import check_matplotlib
 
-__all__ = ["Figure", "figures_of"]
+__all__ = ["MAX_SVG_BYTES", "Figure", "figures_of", "inline_drawing", "png_address"]
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
 MAX_SVG_BYTES = 250_000
-"""Size from which a figure is a PNG image, such as a heat map of hundreds of cells."""
+"""Size of the largest SVG figure. A larger one, such as a large heat map, is a PNG image."""
+
+DRAWN = frozenset(
+    f"{{{SVG}}}{name}"
+    for name in (
+        *("svg", "g", "defs", "path", "use", "clipPath", "rect", "circle", "image", "text"),
+        *("tspan", "pattern", "linearGradient", "stop"),
+    )
+)
+"""Elements that draw."""
 
 TITLES = {
     "similarity": "Similarity",
@@ -87,11 +96,10 @@ def _figure(result: xr.Dataset, kind: str, title: str, prefix: str) -> Figure:
                 plt.close(number)
             return Figure(title, "", note=str(error))
         try:
-            drawing = _inline(_saved(ax.figure, "svg"), prefix, title)
+            drawing = inline_drawing(_saved(ax.figure, "svg"), prefix, title)
             if len(drawing) <= MAX_SVG_BYTES:
                 return Figure(title, drawing)
-            code = base64.b64encode(_saved(ax.figure, "png")).decode()
-            return Figure(title, "", image=f"data:image/png;base64,{code}")
+            return Figure(title, "", image=png_address(_saved(ax.figure, "png")))
         finally:
             plt.close(ax.figure)
 
@@ -103,37 +111,60 @@ def _saved(figure: Any, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _inline(svg: bytes, prefix: str, title: str) -> str:
-    """Return the drawing as an element of a page.
+def png_address(png: bytes) -> str:
+    """Return the address of a PNG image that is inside the page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
-    Its identifiers get a prefix, because they are those of the page now. Its style sheet would
-    apply to the page, too, and is left out; ``page.css`` has its rule.
+
+def inline_drawing(svg: bytes, prefix: str, title: str) -> str:
+    """Return an SVG file of matplotlib as an element of a page.
+
+    Only elements and attributes that draw are copied: no script, no style sheet, which would apply
+    to the whole page (``page.css`` has its rule), and no address outside the page. A file may
+    come from anyone.
+
+    Parameters
+    ----------
+    prefix : of the identifiers, which are unique on the page
+
+    Raises
+    ------
+    ValueError
+        If the file is no drawing of matplotlib.
     """
-    root = ET.fromstring(svg)
+    try:
+        root = ET.fromstring(svg)
+        width = float(root.attrib.pop("width").removesuffix("pt"))
+    except (ET.ParseError, KeyError) as error:
+        raise ValueError("it is no SVG file of matplotlib") from error
+    root.attrib.pop("height", None)
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style", f"{{{SVG}}}script"):
+            if child.tag not in DRAWN:
                 parent.remove(child)
     for element in root.iter():
-        for name, value in list(element.attrib.items()):
-            if name == "id":
-                element.set(name, f"{prefix}-{value}")
-            elif value.startswith("#") and name in ("href", f"{{{XLINK}}}href"):
-                element.set(name, f"#{prefix}-{value[1:]}")
-            elif "url(#" in value:
-                element.set(name, value.replace("url(#", f"url(#{prefix}-"))
+        _rename_identifiers(element, prefix)
         element.text = visible(element.text) if element.text and element.text.strip() else None
         element.tail = None
     root.set("role", "img")
     root.set("aria-label", title)
-    _to_user_units(root)
+    root.set("style", f"max-width: {width * 4 / 3:.0f}px")  # scaled by the page up to its size
     for space, address in (("", SVG), ("xlink", XLINK)):
         ET.register_namespace(space, address)
     return ET.tostring(root, encoding="unicode")
 
 
-def _to_user_units(root: ET.Element) -> None:
-    """Let the page scale a drawing, up to its size in points."""
-    width = float(root.attrib.pop("width").removesuffix("pt"))
-    root.attrib.pop("height")
-    root.set("style", f"max-width: {width * 4 / 3:.0f}px")
+def _rename_identifiers(element: ET.Element, prefix: str) -> None:
+    """Prefix the identifiers of an element, and remove what leads out of the page or runs."""
+    for name, value in list(element.attrib.items()):
+        if name == "id":
+            element.set(name, f"{prefix}-{value}")
+        elif name in ("href", f"{{{XLINK}}}href"):
+            if value.startswith("#"):
+                element.set(name, f"#{prefix}-{value[1:]}")
+            elif not value.startswith("data:image/png;base64,"):
+                del element.attrib[name]
+        elif name.startswith("on") or "url(" in value.replace("url(#", ""):
+            del element.attrib[name]
+        else:
+            element.set(name, value.replace("url(#", f"url(#{prefix}-"))

@@ -1,29 +1,21 @@
-"""The page: sections of results, put into the templates and written to one file."""
+"""Report page of results, with a section for each."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xarray as xr
 
-from repsim_energy.errors import UsageError, visible
-from repsim_energy.report.section import Section, section_of
+from repsim_energy.errors import UsageError
+from repsim_energy.report.html import check_jinja2, write_page
+from repsim_energy.report.section import section_of
 from repsim_energy.results import list_groups, open_result
-from repsim_energy.storage import atomic_path, check_writable
-from repsim_energy.versions import OWN, version_of
-
-if TYPE_CHECKING:
-    import jinja2
+from repsim_energy.storage import check_writable
 
 __all__ = ["write_report"]
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -34,7 +26,7 @@ def write_report(
 ) -> None:
     """Write results as one HTML page that needs no network and no other file.
 
-    The page says in words what was compared and how, and has the table of similarities with their
+    The page describes the comparison in words, and has the table of similarities with their
     null intervals, energy profiles with the images of their components, the runs, provenance, and
     the commands that make results and page again. Numbers can be copied as CSV.
 
@@ -74,14 +66,14 @@ def write_report(
     files = [Path(result) for result in given if isinstance(result, str | Path)]
     _refuse_sources(path, files)
     check_writable(path)
+    check_jinja2()
     sections = [
         section_of(result, number, source, with_figures=figures)
         for number, (source, result) in enumerate(_opened(given), start=1)
     ]
     command = _command(files, path, figures) if len(files) == len(given) else ""
-    page = _render(sections, command)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    data = [section.data for section in sections]
+    write_page(path, "page.html", data, sections=sections, command=command)
 
 
 def _listed(results: Any) -> list[Any]:
@@ -125,65 +117,3 @@ def _command(files: Sequence[Path], path: Path, figures: bool) -> str:
     names = [file.name for file in files]
     option = [] if figures else ["--no-figures"]
     return shlex.join(["repsim", "report", *names, *option, "-o", path.name])
-
-
-def _render(sections: Sequence[Section], command: str) -> str:
-    """Return the page as text."""
-    style, script = (
-        (TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
-    )
-    environment = _environment()
-    return environment.get_template("page.html").render(
-        sections=sections,
-        command=command,
-        version=version_of(OWN),
-        style=_literal(style),
-        script=_literal(script),
-        script_hash=_hash(script),
-        data=_literal(_as_json([section.data for section in sections])),
-    )
-
-
-def _environment() -> jinja2.Environment:
-    """Return templates that escape every text, and fail on a name that is not there."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise UsageError(
-            "reports need Jinja2, which is not installed; pip install 'repsim-energy[report]'"
-        ) from error
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _printable(value: Any) -> Any:
-    """Return a text without control characters, such as those that reverse the text behind them."""
-    if isinstance(value, str) and not hasattr(value, "__html__"):
-        return "\n".join(map(visible, value.split("\n")))
-    return value
-
-
-def _literal(text: str) -> Any:
-    """Return a text that templates do not escape: style, script, or JSON without ``<``."""
-    from markupsafe import Markup
-
-    return Markup(text)
-
-
-def _hash(script: str) -> str:
-    """Return the hash by which the page's security policy allows its one script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _as_json(data: Any) -> str:
-    """Return JSON that no HTML parser can take for the end of its element."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text

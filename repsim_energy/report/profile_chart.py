@@ -1,4 +1,4 @@
-"""The chart of energy profiles, whose lines can be switched and whose components pointed at."""
+"""Chart of energy profiles with switches for lines and details of each component."""
 
 from __future__ import annotations
 

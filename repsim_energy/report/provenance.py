@@ -46,7 +46,7 @@ class Facts(NamedTuple):
     tables : of data sets and of networks
     versions : of Python and the distributions that took part
     recipe : how networks were trained; empty if none was
-    configuration : everything that was asked for, as JSON
+    configuration : models, seeds, recipe, device and metric, as JSON
     """
 
     whole: Sequence[tuple[str, str]]
@@ -71,7 +71,7 @@ def facts_of(result: xr.Dataset) -> Facts:
         tables=[
             table
             for dim, kind in (("dataset", "data set"), ("model", "network"))
-            if (table := _fact_table(result, dim, kind)).columns
+            if dim in result.dims and (table := _fact_table(result, dim, kind)).columns
         ],
         versions=list(_json(result, "versions").items()),
         recipe=[(key, "none" if v is None else str(v)) for key, v in (recipe or {}).items()],

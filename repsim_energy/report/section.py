@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,15 +18,19 @@ from repsim_energy.report.provenance import Facts, facts_of
 from repsim_energy.report.tables import (
     Matrix,
     Table,
-    format_number,
+    cell_text,
     matrix_of,
     runs_of,
     similarities_of,
+    table_data,
 )
 from repsim_energy.report.words import describe, title_of
 from repsim_energy.results import summarize
 
 __all__ = ["Section", "section_of"]
+
+PYTHON = "import repsim_energy as rs\n"
+"""Start of the attribute ``command`` of results that were made in Python."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,15 @@ class Section:
     number : of the section, from 1
     title : metric and data sets
     source : name of the file; empty for a result in memory
-    words : paragraphs that say what was compared and how
+    words : paragraphs that describe the comparison
     failures : one line for each part that failed
     models, seeds : labels, in the order of the result
     matrix : similarities; ``None`` if there is nothing to compare
     charts : energy profiles, one chart for each data set
     figures : of ``rs.plot``
     runs : one row for each network
-    facts : where the numbers come from
-    command : that makes the result again; empty if it was made in Python
+    facts : provenance
+    command : command or Python call that makes the result again; empty if none is stored
     data : everything that the script of the page uses, for JSON
     """
 
@@ -80,6 +84,13 @@ class Section:
     data: dict[str, Any] = field(repr=False)
 
     @property
+    def own_objects(self) -> list[str]:
+        """Names in a Python call that stand for objects which are not stored."""
+        if not self.command.startswith(PYTHON):
+            return []
+        return re.findall(r"^# (own_\d+): ", self.command, re.MULTILINE)
+
+    @property
     def run_columns(self) -> Sequence[str]:
         """Titles of the table of runs. Data sets have a column if there are several."""
         return self.runs.columns[self._first_column :]
@@ -88,7 +99,7 @@ class Section:
     def run_rows(self) -> list[Row]:
         """Rows of the table of runs."""
         return [
-            Row(self.models.index(row[1]), [_text(cell) for cell in row[self._first_column :]])
+            Row(self.models.index(row[1]), [cell_text(cell) for cell in row[self._first_column :]])
             for row in self.runs.rows
         ]
 
@@ -134,34 +145,19 @@ def section_of(
         data={
             "models": [visible(str(model)) for model in result.model.values],
             "seeds": [visible(str(seed)) for seed in result.seed.values],
-            "tables": {name: _for_json(table) for name, table in tables.items()},
+            "tables": {name: table_data(table) for name, table in tables.items()},
             "charts": [chart.data for chart in charts],
         },
     )
 
 
-def _text(cell: str | float) -> str:
-    """Return a cell as text: counts without decimals."""
-    if isinstance(cell, float):
-        return format_number(cell)
-    return str(cell) or "–"
-
-
-def _for_json(table: Table) -> dict[str, Any]:
-    return {
-        "columns": list(table.columns),
-        "rows": [[_plain(cell) for cell in row] for row in table.rows],
-    }
-
-
-def _plain(cell: Any) -> Any:
-    if isinstance(cell, str):
-        return visible(cell)
-    return cell if math.isfinite(cell) else None
-
-
 def _command(command: str) -> str:
-    """Return the command without the folder in which this computer has the program."""
+    """Return the command without the folder in which this computer has the program.
+
+    A Python call is returned unchanged.
+    """
+    if command.startswith(PYTHON):
+        return command
     try:
         program, *arguments = shlex.split(command)
     except ValueError:  # no text, or a quote without an end

@@ -10,9 +10,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from repsim_energy.errors import visible
 from repsim_energy.results import runs
 
-__all__ = ["Cell", "Matrix", "Table", "format_number", "matrix_of", "runs_of", "similarities_of"]
+__all__ = [
+    "Cell",
+    "Matrix",
+    "Table",
+    "cell_text",
+    "format_number",
+    "matrix_of",
+    "runs_of",
+    "similarities_of",
+    "table_data",
+]
 
 MAX_GROUPS = 60
 """Largest number of rows of the table of similarities. The copied numbers have all."""
@@ -92,10 +103,10 @@ def matrix_of(result: xr.Dataset, summary: xr.Dataset) -> Matrix | None:
     layers = result.sizes["layer"] if "layer" in result.similarity.dims else 1
     position = np.arange(summary.sizes["group"])
     models = position // layers % result.sizes["model"]
-    alive = np.flatnonzero(summary["mean"].notnull().any("group_ref").values)
-    if not alive.size:
+    defined = np.flatnonzero(summary["mean"].notnull().any("group_ref").values)
+    if not defined.size:
         return None
-    shown = alive[:MAX_GROUPS]
+    shown = defined[:MAX_GROUPS]
     part = summary.isel(group=shown, group_ref=shown)
     values = [part[name].values for name in ("mean", "spread", "null_low", "null_high")]
     names = [str(group) for group in part.group.values]
@@ -107,7 +118,7 @@ def matrix_of(result: xr.Dataset, summary: xr.Dataset) -> Matrix | None:
             [_cell(*map(float, numbers)) for numbers in zip(*row, strict=True)]
             for row in zip(*values, strict=True)
         ],
-        left_out=len(alive) - len(shown),
+        left_out=len(defined) - len(shown),
     )
 
 
@@ -124,6 +135,27 @@ def _cell(mean: float, spread: float, low: float, high: float) -> Cell:
 def format_number(value: float) -> str:
     """Return a number with three decimals and the typographic minus, or a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def cell_text(cell: str | float) -> str:
+    """Return a cell as text: counts without decimals."""
+    if isinstance(cell, float):
+        return format_number(cell)
+    return str(cell) or "–"
+
+
+def table_data(table: Table) -> dict[str, Any]:
+    """Return a table for JSON: undefined numbers are ``None``."""
+    return {
+        "columns": list(table.columns),
+        "rows": [[_plain(cell) for cell in row] for row in table.rows],
+    }
+
+
+def _plain(cell: Any) -> Any:
+    if isinstance(cell, str) or cell is None:
+        return cell and visible(cell)
+    return cell if math.isfinite(cell) else None
 
 
 RUN_COLUMNS = {

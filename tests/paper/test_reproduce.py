@@ -1,5 +1,6 @@
 """All experiments at the smallest scale, and their report."""
 
+import fnmatch
 import json
 import shutil
 import sys
@@ -18,6 +19,7 @@ from repsim_energy.data.deadleaves import deadleaves
 from repsim_energy.errors import FileError, UsageError
 from repsim_energy.lecture import EXPERIMENTS as LECTURE
 from repsim_energy.models.architectures import torchvision_zoo
+from repsim_energy.paper.deviations import known_reasons
 from repsim_energy.paper.experiments import (
     EXPERIMENTS,
     TRAINING,
@@ -116,6 +118,23 @@ def test_the_page_lays_published_numbers_beside_ours_and_says_the_scale(whole):
     assert text.count(SCALES["smoke"].summary) == len(ALL)
     assert text == page(rows_of(folder))
     assert f"written: {folder / 'reproduction.md'}" in done.stdout
+
+
+def test_the_page_has_all_rows_in_less_than_two_megabytes(whole):
+    folder, _, done = whole
+    path = folder / "reproduction.html"
+    text = path.read_text(encoding="utf-8")
+    assert "13 of 13 rows" in text
+    assert text.count('<article id="r') == text.count('role="img" aria-label="') == len(EXPERIMENTS)
+    assert path.stat().st_size < 2_000_000
+    assert f"written: {path}" in done.stdout
+
+
+def test_known_reasons_of_deviations_are_of_numbers_that_rows_have(whole):
+    rows = rows_of(whole[0])
+    for name, pattern, _ in known_reasons():
+        named = [q["quantity"] for q in rows[name]["quantities"] if q["published"]]
+        assert fnmatch.filter(named, pattern), (name, pattern)
 
 
 def test_a_row_comes_from_the_cache_and_leaves_the_others_alone(repsim, whole):

@@ -2,16 +2,20 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from commands import repsim_here
 from samples import RECIPE, TINY, noise_images
 from test_report import HOSTILE, IMAGES, banks
 
 import repsim_energy as rs
+from repsim_energy.paper.page import write_reproduction
+from repsim_energy.paper.report import read_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 
@@ -60,10 +64,26 @@ def files(browser, tmp_path_factory):
     activations = rs.compare(nets, rs.Dataset("noise", IMAGES, IMAGES), "cka")
     several = [trained, activations, results["alone"]]
     rs.write_report(several, folder / "several.html", figures=False)
+    reproduction(folder)
     return folder, results
 
 
-PAGES = ("trained", "alone", "twenty", "hostile", "large", "several")
+def reproduction(folder):
+    """Write the page of a few rows, with a failure, hostile texts and a hostile figure."""
+    out = folder / "out"
+    done = repsim_here("reproduce", "table1", "fig4", "--scale", "smoke", "-q", "-o", str(out))
+    assert done.returncode == 3, done.stderr
+    stored = json.loads((out / "reproduction.json").read_text())
+    stored["experiments"]["fig4"]["failures"] = HOSTILE
+    stored["experiments"]["fig4"]["quantities"][0]["note"] = " ".join(HOSTILE)
+    (out / "reproduction.json").write_text(json.dumps(stored))
+    drawing = (out / "fig4.svg").read_text()
+    drawing = drawing.replace("</svg>", "<script>alert(5)</script><g onload='alert(6)'/></svg>")
+    (out / "fig4.svg").write_text(drawing)
+    write_reproduction(out, folder / "reproduction.html")
+
+
+PAGES = ("trained", "alone", "twenty", "hostile", "large", "several", "reproduction")
 
 
 @pytest.fixture
@@ -279,7 +299,7 @@ def test_hostile_names_run_nothing(opened):
     assert page.get_by_text("<script>alert(1)</script>").first.is_visible()
 
 
-@pytest.mark.parametrize("name", ["trained", "twenty", "several"])
+@pytest.mark.parametrize("name", ["trained", "twenty", "several", "reproduction"])
 def test_a_printed_page_has_all_columns(opened, name):
     """Nothing is cut off: no element reaches over the right border of the paper."""
     page = opened(name, viewport={"width": 680, "height": 960})  # A4 without margins, at 96 dpi
@@ -288,5 +308,28 @@ def test_a_printed_page_has_all_columns(opened, name):
         wide = "wide" in (table.get_attribute("class") or "")
         assert table.bounding_box()["width"] <= (1010 if wide else 680)
     assert not page.get_by_role("button", name="Copy command").first.is_visible()
-    assert page.locator("polyline").first.is_visible()
+    assert page.locator("polyline, .paper svg").first.is_visible()
     assert len(page.pdf(format="A4")) > 10_000
+
+
+def test_the_page_of_a_reproduction_copies_its_numbers_and_commands(opened, files):
+    page = opened("reproduction", permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#r1").get_by_role("button", name="Copy numbers as CSV").click()
+    page.get_by_text("Copied").wait_for()
+    text = page.evaluate("navigator.clipboard.readText()")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    quantities = read_rows(files[0] / "out")["table1"]["quantities"]
+    assert [float(row["ours"]) for row in rows] == [q["ours"] for q in quantities]
+    page.locator("#r1").get_by_role("button", name="Copy command").click()
+    page.get_by_text("Copied the command").wait_for()
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert command == "repsim reproduce table1 --scale smoke -o out"
+
+
+def test_the_overview_leads_to_the_rows_by_keyboard(opened):
+    page = opened("reproduction")
+    page.get_by_role("link", name="fig4").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#r2"
+    box = page.locator("#r2").bounding_box()
+    assert abs(box["y"]) < 10

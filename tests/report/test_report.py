@@ -241,6 +241,18 @@ def test_the_command_is_that_of_the_result_without_folders_of_programs(page, pro
     assert [*shown, *arguments] in [shlex.split(code) for code in codes]
 
 
+def test_the_call_of_a_result_made_in_python_is_on_its_page(page, trained):
+    made = page(trained)
+    assert trained.attrs["command"] in [text for tag, text in made.texts if tag == "code"]
+    assert "own_1, own_2 are objects in memory" in made.text()
+
+
+def test_a_result_without_a_command_says_so(page):
+    result = rs.compare(banks("ab"), IMAGES)
+    del result.attrs["command"]
+    assert "The result records no command" in page(result).text()
+
+
 def test_the_command_of_the_page_makes_the_same_page(repsim, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.nc", "b and c.nc"):
