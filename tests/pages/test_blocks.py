@@ -183,6 +183,14 @@ def assert_printed(page, printed):
     assert not missing, f"the page has\n{missing[0]}\nthe command prints\n" + "\n".join(lines)
 
 
+@pytest.mark.parametrize("page", ["│ b │ 0.1 │", "│ a │ 0.1 ± 0.2 │", "│ a │ 0.1 │\n...\nstop"])
+def test_other_labels_columns_and_lines_are_noticed(page):
+    printed = "┃ model ┃  r ┃\n│ a     │ -0.25 │\nmore 1\nend 12"
+    assert_printed("│ a │ 0.1 │\n...\nend 3", printed)
+    with pytest.raises(AssertionError):
+        assert_printed(page, printed)
+
+
 @pytest.fixture
 def reader(monkeypatch, tmp_path, repsim, capsys):
     """A function that makes somebody who reads a page, in an empty folder with an empty cache."""
