@@ -219,6 +219,14 @@ def test_options_of_a_plugin_are_shown_with_what_they_mean(repsim, install):
         ["secret", "float", "0.5", "(not described)"],
         ["path", "str", "required", "where its [plan] is"],
         ["text", "any", "''", "(not described)"],
+        [
+            "first",
+            "str or none",
+            "None",
+            "model whose filters the first layer begins with, such as frame/dct; of networks that "
+            "are trained here",
+        ],
+        ["frozen", "bool", "False", "whether the first layer is not trained"],
     ]
 
 
