@@ -20,6 +20,7 @@ from repsim_energy.testing.contract import (
     warn_of_undescribed_options,
 )
 from repsim_energy.testing.metric_fixture import CHANGES, IMAGES, MetricFixture
+from repsim_energy.testing.metric_variables import forms_of
 
 __all__ = ["check_metric"]
 
@@ -191,6 +192,30 @@ def _size_is_right(fixture: MetricFixture) -> None:
     )
 
 
+def _variables_are_described(fixture: MetricFixture) -> None:
+    variables = getattr(fixture.metric, "variables", None)
+    if not callable(variables):
+        return
+    forms = set()
+    for features in (features for pair in fixture.pairs for features in pair):
+        representation = fixture.represent(features)
+        before = representation.copy()
+        first, second = variables(representation), variables(representation)
+        unchanged = np.array_equal(representation, before, equal_nan=True)
+        require(unchanged, "variables modifies a representation; work on a copy")
+        forms.add(forms_of(first))
+        same = all(
+            np.array_equal(first[name].values, second[name].values, equal_nan=True)
+            for name in first
+        )
+        require(same, "variables returns other numbers for the same representation")
+    require(
+        len(forms) == 1,
+        f"variables returns {' and '.join(map(str, sorted(forms)))} for two networks, expected the "
+        "same names, dimensions and sizes",
+    )
+
+
 def _undefined_input(value: float, fixture: MetricFixture) -> None:
     a, b = fixture.pairs[0]
     changed = a * 0 if value == 0 else a.clone()
@@ -244,6 +269,9 @@ RULES: Rules = {
     "inputs are not modified": _leaves_inputs,
     "null_interval returns an interval, or (nan, nan) if it is unknown": _null_interval,
     "compare_all, if defined, agrees with compare and null_interval": _compare_all_agrees,
+    "variables, if defined, are described numbers of the same form for every network": (
+        _variables_are_described
+    ),
     "representation_bytes, if defined, is right within a factor of 2": _size_is_right,
     "NaN input gives NaN or an error": partial(_undefined_input, math.nan),
     "all-zero input gives NaN or an error": partial(_undefined_input, 0.0),

@@ -136,6 +136,75 @@ def test_what_a_metric_breaks_is_found(metric):
         assert any(rule in r and problem in p for r, p in found.items()), found
 
 
+class Described(Energy):
+    """Adds variables of a profile.
+
+    Parameters
+    ----------
+    describe : function of a profile that returns them
+    """
+
+    def __init__(self, describe):
+        self.describe = describe
+
+    def variables(self, profile):
+        return self.describe(profile)
+
+
+def one(*parts, **changes):
+    """Return a function that describes each profile by this variable."""
+    return lambda profile: {"total": rs.Variable(*parts)._replace(**changes)}
+
+
+def spoils(profile):
+    profile *= 2
+    return {}
+
+
+def drawn(profile, numbers=iter(range(99))):  # noqa: B008 (one sequence on purpose)
+    return {"total": rs.Variable((), next(numbers), "a count")}
+
+
+VARIABLES = {
+    "no mapping": (lambda p: [p.sum()], "variables returns list, expected a mapping"),
+    "no variable": (lambda p: {"total": p.sum()}, "'total' is float64, expected repsim_energy"),
+    "no name": (lambda p: {"a b": rs.Variable((), 1.0, "x")}, "'a b' has no valid name"),
+    "no description": (one((), 1.0, " "), "has long_name ' ', expected a text"),
+    "no unit": (one((), 1.0, "sum", ""), "has units '', expected a text; '1' is no unit"),
+    "text": (one((), "a", "sum"), "has <U1 values, expected numbers"),
+    "no axis": (one(("end",), 1.0, "sum"), "('end',) and values of shape (), expected a name"),
+    "one text": (one("end", [1.0] * 3, "sum"), "has dimensions 'end', expected a sequence"),
+    "of networks": (one(("seed",), [1.0], "sum"), "('seed',), expected each once, without"),
+    "twice": (one(("y", "y"), np.eye(2), "sum"), "('y', 'y'), expected each once"),
+    "ragged": (
+        lambda p: {"top": rs.Variable(("top",), p[p > np.median(p) * 1.5], "largest")},
+        "for two networks, expected the same names",
+    ),
+    "spoils": (spoils, "variables modifies a representation"),
+    "drawn": (drawn, "variables returns other numbers for the same representation"),
+}
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_variables_of_a_metric_that_are_not_described_are_found(name):
+    describe, problem = VARIABLES[name]
+    found = broken(check_metric, Described(describe))
+    ((rule, said),) = found.items()
+    assert rule.startswith("variables, if defined")
+    assert problem in said
+
+
+def test_described_variables_of_a_metric_pass():
+    def describe(profile):
+        return {
+            "total": rs.Variable((), profile.sum(), "sum of the profile", "weight units"),
+            "share": rs.Variable(("component",), profile / profile.sum(), "share of the sum"),
+            "undefined": rs.Variable((), np.nan, "a number that does not exist"),
+        }
+
+    check_metric(Described(describe))
+
+
 class Features(Energy):
     """Correlates the features of two networks whatever images they saw."""
 

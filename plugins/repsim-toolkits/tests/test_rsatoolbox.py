@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import repsim_energy as rs
@@ -193,3 +196,19 @@ def test_what_is_no_matrix_of_networks_is_refused(result):
         with pytest.raises(rs.UsageError, match=message) as error:
             to_rdms(case)
         assert "\n" not in str(error.value)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "in-rsatoolbox.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the page is not part of this copy")
+def test_the_blocks_of_the_page_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(block, names)  # noqa: S102 (the page is ours)
+    assert capsys.readouterr().out.startswith("[[1.]]\n")
+    result, back = names["result"], names["back"]
+    r = result.similarity.sel(model="vgg", seed=0, model_ref="resnet", seed_ref=1).item()
+    assert back.sel(network="vgg seed 0", network_ref="resnet seed 1").item() == pytest.approx(r)
