@@ -281,7 +281,7 @@ def test_hostile_names_are_quoted_in_csv(opened):
 def test_a_browser_that_refuses_to_copy_shows_the_text_selected(opened):
     page = opened("trained")
     page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject(new Error('no')))")
-    page.get_by_role("button", name="Copy command").click()
+    page.get_by_role("button", name="Copy command").last.click()
     page.get_by_role("dialog").wait_for()
     area = "document.activeElement"
     text = page.evaluate(f"{area}.value.slice({area}.selectionStart, {area}.selectionEnd)")
