@@ -119,7 +119,7 @@ def blocks_of(page, text=None):
 
 def commands_of(block):
     """Return the commands of a shell block, each with the lines that show what it prints."""
-    text = block.text.replace("\\\n", " ")
+    text = block.text.replace("\\\n", "")
     if not re.search(r"^\$ ", text, re.MULTILINE):
         return [command for line in text.splitlines() for command in _parsed(block, line, "")]
     head, *parts = re.split(r"^\$ ", text, flags=re.MULTILINE)
