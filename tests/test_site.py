@@ -65,6 +65,11 @@ def test_notebooks_say_what_they_show_and_can_be_opened_elsewhere(page):
     assert cells[0].startswith("# %pip install ")
 
 
+def test_the_gallery_draws_every_kind_of_figure():
+    drawn = re.findall(r"^rs\.plot\.(\w+)\(result\);$", PAGES["examples/gallery"], re.MULTILINE)
+    assert sorted([*drawn, "table"]) == sorted(rs.plot.__all__)
+
+
 def test_citations_agree_with_the_citation_file():
     page, bibliography = PAGES["how-to/cite"], (DOCS / "references.bib").read_text("utf-8")
     software, paper = re.findall(r"^@.*?^\}\n", page, re.MULTILINE | re.DOTALL)
