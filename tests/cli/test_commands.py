@@ -741,8 +741,8 @@ def test_no_message_of_the_library_names_an_option():
         if isinstance(text, ast.Constant) and isinstance(text.value, str)
         for option in re.findall(r"--[a-z]\w+", text.value)
     ]
-    own = ("page.py", "--no")  # in the command that makes a report page again
-    assert set(named) <= {("dask_client.py", "--nthreads"), own}
+    again = {("page.py", "--no"), ("commands.py", "--scale")}  # in commands that reports print
+    assert set(named) <= {("dask_client.py", "--nthreads"), *again}
 
 
 def test_specs_and_quoted_text_are_no_options():

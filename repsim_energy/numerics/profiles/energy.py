@@ -71,6 +71,8 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
 
 def _without_rounding(profile: NDArray[np.float64], dtype: torch.dtype) -> NDArray[np.float64]:
     """Return a constant profile if all that varies is the rounding of the filters."""
+    if not np.isfinite(profile).all():
+        return profile
     mean = profile.mean()
     deviation = np.linalg.norm(profile - mean)
     if dtype.is_floating_point and deviation <= torch.finfo(dtype).eps * np.linalg.norm(profile):
