@@ -21,6 +21,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "first_few",
+    "not_installed",
     "reason_of",
     "unknown_name",
     "visible",
@@ -129,6 +130,17 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, RepsimError) and text:
         return text
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def not_installed(need: str, extra: str) -> UsageError:
+    """Return the error for a missing package.
+
+    Parameters
+    ----------
+    need : what needs which package, such as ``figures need matplotlib``
+    extra : of repsim-energy, which installs it
+    """
+    return UsageError(f"{need}, which is not installed; pip install 'repsim-energy[{extra}]'")
 
 
 def first_few(names: Sequence[str], most: int) -> str:

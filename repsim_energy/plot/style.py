@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import UsageError, not_installed
 from repsim_energy.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UsageError(
-            "figures need matplotlib, which is not installed; pip install 'repsim-energy[plot]'"
-        ) from error
+        raise not_installed("figures need matplotlib", "plot") from error
 
 
 def palette() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repsim_energy.errors import UsageError, visible
+from repsim_energy.errors import not_installed, visible
 from repsim_energy.storage import atomic_path
 from repsim_energy.versions import OWN, version_of
 
@@ -26,9 +26,7 @@ def check_jinja2() -> None:
     try:
         import jinja2  # noqa: F401
     except ImportError as error:
-        raise UsageError(
-            "reports need Jinja2, which is not installed; pip install 'repsim-energy[report]'"
-        ) from error
+        raise not_installed("reports need Jinja2", "report") from error
 
 
 def write_page(

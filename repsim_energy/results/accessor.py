@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.errors import not_installed, unknown_name
 from repsim_energy.results.summary import summarize
 from repsim_energy.results.tables import Statistic, pairs, profiles, table, to_dataframe
 
@@ -117,7 +117,5 @@ class Figures:
 def _plot() -> Any:
     """Return the module that draws, which is above this room and needs matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError(
-            "figures need matplotlib, which is not installed; pip install 'repsim-energy[plot]'"
-        )
+        raise not_installed("figures need matplotlib", "plot")
     return importlib.import_module("repsim_energy.plot")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, not_installed
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.scheduling.dask_worker import refusal
 from repsim_energy.versions import OWN, version_of
@@ -44,10 +44,7 @@ def connected(address: str) -> Iterator[Connection]:
         import dask
         import distributed
     except ImportError as error:
-        raise UsageError(
-            f"scheduler '{address}' needs Dask, which is not installed; "
-            "pip install 'repsim-energy[dist]'"
-        ) from error
+        raise not_installed(f"scheduler '{address}' needs Dask", "dist") from error
     # We say ourselves what went wrong, and data sets are sent once, however large.
     ours = {"distributed.admin.large-graph-warning-threshold": "1 PB"}
     with _quiet(), dask.config.set(ours):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import not_installed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,10 +79,8 @@ def _transform(height: int, width: int) -> Any:
     try:
         from curvelets.numpy import UDCT
     except ImportError as error:
-        raise UsageError(
-            "frame 'curvelet' needs the package curvelets, which is not installed; "
-            "pip install 'repsim-energy[lecture]'"
-        ) from error
+        need = "frame 'curvelet' needs the package curvelets"
+        raise not_installed(need, "lecture") from error
     scales = max(2, int(np.log2(max(height, width))))
     shape = tuple(_side(side) for side in (height, width))
     return UDCT(shape=shape, num_scales=scales, wedges_per_direction=3)

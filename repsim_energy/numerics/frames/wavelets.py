@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import not_installed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -150,8 +150,5 @@ def _coefficients(order: int) -> Values:
     try:
         import pywt
     except ImportError as error:
-        raise UsageError(
-            f"frame 'db{order}' needs PyWavelets, which is not installed; "
-            "pip install 'repsim-energy[lecture]'"
-        ) from error
+        raise not_installed(f"frame 'db{order}' needs PyWavelets", "lecture") from error
     return np.array(pywt.Wavelet(f"db{order}").rec_lo)
