@@ -17,7 +17,17 @@ from typing import Any, Literal
 
 from repsim_energy.errors import UsageError, unknown_name
 
-__all__ = ["Option", "as_typed", "bind_options", "options_of", "path_of", "takes", "takes_any"]
+__all__ = [
+    "Option",
+    "as_typed",
+    "bind_options",
+    "call_builder",
+    "is_fitted",
+    "options_of",
+    "path_of",
+    "takes",
+    "takes_any",
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,17 @@ def takes(target: Callable[..., Any], skip: int, name: str) -> bool:
 def takes_any(target: Callable[..., Any], skip: int) -> bool:
     """Return whether a callable accepts options that it does not name (``**options``)."""
     return any(p.kind is p.VAR_KEYWORD for p in _parameters(target, skip).values())
+
+
+def is_fitted(build: Callable[..., Any]) -> bool:
+    """Return whether an architecture receives the training images, as its third parameter."""
+    return takes(build, 2, "images")
+
+
+def call_builder(build: Callable[..., Any], num_classes: int, in_channels: int, images: Any) -> Any:
+    """Return the network of an architecture, which receives the images if it is fitted to them."""
+    given = (num_classes, in_channels)
+    return build(*given, images) if is_fitted(build) else build(*given)
 
 
 def as_typed(value: Any) -> str:

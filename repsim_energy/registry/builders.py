@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from repsim_energy.options import takes
+from repsim_energy.options import is_fitted
 
 if TYPE_CHECKING:
     from repsim_energy.interfaces import ImageSet
     from repsim_energy.registry.plugins import Entry
 
-__all__ = ["builder", "call_builder", "is_fitted", "member", "with_options"]
+__all__ = ["builder", "member", "with_options"]
 
 
 def member(entry: Entry, name: str) -> Any:
@@ -21,11 +21,6 @@ def member(entry: Entry, name: str) -> Any:
     if entry.name.endswith("/*"):
         thing = partial(thing, name.removeprefix(entry.name[:-1]))
     return thing
-
-
-def is_fitted(build: Callable[..., Any]) -> bool:
-    """Return whether a builder receives the training images."""
-    return takes(build, 2, "images")
 
 
 def builder(entry: Entry, name: str, options: Mapping[str, Any]) -> Callable[..., Any]:
@@ -40,14 +35,6 @@ def with_options(build: Callable[..., Any], changes: Mapping[str, Any]) -> Calla
         return build
     entry, name, options = build.args
     return partial(build.func, entry, name, {**options, **changes})
-
-
-def call_builder(
-    build: Callable[..., Any], num_classes: int, in_channels: int, images: ImageSet
-) -> Any:
-    """Return the network of a builder, which receives the images if it is fitted to them."""
-    given = (num_classes, in_channels)
-    return build(*given, images) if is_fitted(build) else build(*given)
 
 
 def _built(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
 from repsim_energy.interfaces import ImageSet, ModelSpec, TrainedModel
-from repsim_energy.options import options_of, takes_any
-from repsim_energy.registry.builders import call_builder, with_options
+from repsim_energy.options import call_builder, options_of, takes_any
+from repsim_energy.registry.builders import with_options
 from repsim_energy.specs import parse_spec
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class _WithFirstLayer:
                 RepsimWarning,
                 stacklevel=2,
             )
-        own, new = (_response(filters, images) for filters in (layer.weight, bank[:k]))
+        own, new = _responses((layer.weight, bank[:k]), images)
         if not (own > 0 and 0 < new < float("inf")):
             raise UsageError(
                 f"got first={self.first.text} with mean response {new:.3g}, and {self.called} with "
@@ -272,14 +272,16 @@ class _WithFirstLayer:
                 layer.bias.zero_()
 
 
-def _response(filters: Tensor, images: ImageSet) -> float:
-    r"""Return the root mean variance of the responses of filters to image patches.
+def _responses(banks: Sequence[Tensor], images: ImageSet) -> list[float]:
+    r"""Return the root mean variance of the responses of filters to image patches, for each bank.
 
     .. math:: \sqrt{\tfrac1K \sum_k w_k^\top C w_k}
+
+    The banks have filters of one size.
     """
     from repsim_energy.numerics.patches.moments import patch_moments
 
-    _, _, h, w = filters.shape
+    _, _, h, w = banks[0].shape
     covariance = patch_moments(images.images[:SCALE_IMAGES], (h, w)).covariance()
-    flat = filters.detach().cpu().double().flatten(1)
-    return float(((flat @ covariance) * flat).sum(1).mean().clamp_min(0).sqrt())
+    flat = [bank.detach().cpu().double().flatten(1) for bank in banks]
+    return [float(((x @ covariance) * x).sum(1).mean().clamp_min(0).sqrt()) for x in flat]

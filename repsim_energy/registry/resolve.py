@@ -16,8 +16,8 @@ from repsim_energy.interfaces import (
     ModelSpec,
     missing_of,
 )
-from repsim_energy.options import Option, bind_options, options_of, takes
-from repsim_energy.registry.builders import builder, is_fitted, member
+from repsim_energy.options import Option, bind_options, is_fitted, options_of, takes
+from repsim_energy.registry.builders import builder, member
 from repsim_energy.registry.dataset_paths import with_kind
 from repsim_energy.registry.docstrings import meanings_of, summary_of
 from repsim_energy.registry.first_layer import (

@@ -16,7 +16,7 @@ from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import ImageSet, TrainedModel
 from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.first_layer import first_layer
-from repsim_energy.options import takes
+from repsim_energy.options import call_builder, is_fitted
 from repsim_energy.testing.contract import (
     Finding,
     Rules,
@@ -70,7 +70,7 @@ def check_model(
     """
     model = _Model(partial(build, **options), size)
     what = display_name("model", build, name)
-    warn_of_undescribed_options(what, build, 2 + model.fitted)
+    warn_of_undescribed_options(what, build, 2 + is_fitted(model.build))
     first = check_rules(what, {"is built from the numbers of classes and channels": _built}, model)
     rules = GIVEN_RULES if isinstance(model.built(*CASES[0]), TrainedModel) else RULES
     return first + check_rules(what, rules, model)
@@ -81,20 +81,12 @@ class _Model:
     build: Callable[..., Any]
     size: int
 
-    @cached_property
-    def fitted(self) -> bool:
-        """Whether the architecture takes training images."""
-        return takes(self.build, 2, "images")
-
     def built(self, classes: int, channels: int) -> Any:
         """Call the architecture, with noise images if it is fitted to images."""
-        if not self.fitted:
-            return self.build(classes, channels)
         pixels = (128 + 40 * self.images(channels)).clamp(0, 255).to(torch.uint8)
         names = tuple(map(str, range(classes)))
-        return self.build(
-            classes, channels, ImageSet(pixels, torch.arange(4) % classes, names, "noise")
-        )
+        noise = ImageSet(pixels, torch.arange(4) % classes, names, "noise")
+        return call_builder(self.build, classes, channels, noise)
 
     @cached_property
     def cases(self) -> list[tuple[int, int]]:

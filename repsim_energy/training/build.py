@@ -14,7 +14,7 @@ from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.layers import see_transformed_patches
 from repsim_energy.numerics.generators import seeded
-from repsim_energy.options import takes
+from repsim_energy.options import call_builder
 from repsim_energy.training.answers import answered
 from repsim_energy.training.isolation import training_settings
 
@@ -90,8 +90,7 @@ def _call(spec: ModelSpec, data: Dataset) -> nn.Module | TrainedModel:
     """Call the architecture, which must return a network and leave the default dtype alone."""
     given = (max(1, len(data.train.classes)), int(data.train.images.shape[1]))
     try:
-        fitted = takes(spec.build, len(given), "images")
-        built = spec.build(*given, data.train) if fitted else spec.build(*given)
+        built = call_builder(spec.build, *given, data.train)
     except RepsimError:
         raise
     except Exception as error:
