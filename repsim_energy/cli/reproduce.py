@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,36 +27,67 @@ if TYPE_CHECKING:
     from repsim_energy.paper.report import Row
     from repsim_energy.paper.setting import Setting
 
-__all__ = ["reproduce", "run_experiments"]
+__all__ = ["experiment_options", "reproduce", "run_experiments"]
+
+Command = Callable[..., Any]
+
+ALL = (*EXPERIMENTS, *LECTURE)
 
 
-def _rows(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the names of tables and figures."""
-    names = ("list", "all", *(name for one in (*EXPERIMENTS, *LECTURE) for name in one.names))
-    return [name for name in names if name.startswith(incomplete)]
+def experiment_options(
+    experiments: Sequence[Experiment], sizes: str, folder: str
+) -> Callable[[Command], Command]:
+    """Return the decorator that adds the names of experiments and the options of each.
+
+    Parameters
+    ----------
+    sizes : what the values of ``--scale`` mean
+    folder : default directory of the results
+    """
+    names = ("list", "all", *(name for experiment in experiments for name in experiment.names))
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    scales = click.Choice(list(SCALES))
+    of_scale = "Seeds: a count (3), a range (0-4) or a list (0,3,7). [default: by --scale]"
+    directory = click.Path(path_type=Path, file_okay=False)
+    shown: dict[str, Any] = {"show_default": True}
+    options = (
+        click.argument(
+            "names", nargs=-1, required=True, metavar="list|all|NAME...", shell_complete=complete
+        ),
+        click.option(
+            "--scale", type=scales, default="cpu", help=f"Problem size: {sizes}.", **shown
+        ),
+        click.option("--seeds", type=SEEDS, metavar="N|A-B|A,B,...", help=of_scale),
+        scheduler_options,
+        DEVICE,
+        click.option(
+            "--output",
+            "-o",
+            type=directory,
+            default=Path(folder),
+            metavar="DIR",
+            help="Directory for tables, figures and results.",
+            **shown,
+        ),
+        QUIET,
+    )
+    return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="list|all|NAME...", shell_complete=_rows)
 @click.option("--dataset", metavar="SPEC", help="CIFAR-10 images. [default: by --scale]")
 @click.option("--cifar100", metavar="SPEC", help="CIFAR-100 images.")
 @click.option("--celeba", metavar="SPEC", help="CelebA images in two classes.")
 @click.option(
     "--imagenet", metavar="SPEC", help="ImageNet images. Pretrained weights are then downloaded."
 )
-@click.option(
-    "--scale",
-    type=click.Choice(list(SCALES)),
-    default="cpu",
-    show_default=True,
-    help="Problem size: smoke (tiny, under a minute), cpu (about 75 min on 4 cores), full (the "
-    "paper's sizes, GPU).",
-)
-@click.option(
-    "--seeds",
-    type=SEEDS,
-    metavar="N|A-B|A,B,...",
-    help="Seeds: a count (3), a range (0-4) or a list (0,3,7). [default: by --scale]",
+@experiment_options(
+    ALL,
+    "smoke (tiny, under a minute), cpu (about 75 min on 4 cores), full (the paper's sizes, GPU)",
+    "reproduction",
 )
 @click.option(
     "--recipe", metavar="SPEC", help="Training recipe, such as paper. [default: by --scale]"
@@ -66,18 +98,6 @@ def _rows(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     metavar="A-B|A,B,...",
     help="Components of fig8a and fig8b. [default: by --scale]",
 )
-@scheduler_options
-@DEVICE
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("reproduction"),
-    show_default=True,
-    metavar="DIR",
-    help="Directory for tables, figures and results.",
-)
-@QUIET
 @click.pass_context
 def reproduce(
     ctx: click.Context, /, names: tuple[str, ...], output: Path, quiet: bool, **options: Any
@@ -88,7 +108,7 @@ def reproduce(
 
     Example: repsim reproduce table1 fig6 -o out
     """
-    return run_experiments(ctx, (*EXPERIMENTS, *LECTURE), names, output, quiet, options)
+    return run_experiments(ctx, ALL, names, output, quiet, options)
 
 
 def run_experiments(
@@ -184,15 +204,15 @@ def _setting(
     ctx: click.Context,
     scale: str,
     seeds: int | list[int] | None,
-    recipe: str | None,
-    components: list[int] | None,
     scheduler: str | None,
     jobs: int | None,
     device: str,
-    dataset: str | None,
-    cifar100: str | None,
-    celeba: str | None,
-    imagenet: str | None,
+    recipe: str | None = None,
+    components: list[int] | None = None,
+    dataset: str | None = None,
+    cifar100: str | None = None,
+    celeba: str | None = None,
+    imagenet: str | None = None,
 ) -> Setting:
     """Build the setting, with defaults from the scale."""
     size = SCALES[scale]
