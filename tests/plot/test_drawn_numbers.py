@@ -1,7 +1,6 @@
 """Every number that a figure draws is in its table, and every row of the table is drawn."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,14 +9,6 @@ import repsim_energy as rs
 from repsim_energy.errors import UsageError
 from repsim_energy.plot.filter_grids import grid_of
 from repsim_energy.plot.kinds import KINDS
-
-
-@pytest.fixture(autouse=True)
-def _figures():
-    with mpl.rc_context():
-        mpl.use("agg")
-        yield
-        plt.close("all")
 
 
 def with_models(count):

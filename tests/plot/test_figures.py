@@ -23,14 +23,6 @@ ODD = "_$x_1$ <b> & 100%"
 """A label that matplotlib would read as mathematics, and leave out of legends."""
 
 
-@pytest.fixture(autouse=True)
-def _figures():
-    with mpl.rc_context():
-        mpl.use("agg")
-        yield
-        plt.close("all")
-
-
 def compared(count=2, seeds=3, **options):
     models = {f"m{i}": f"linear_cnn:filters={4 + i}:sigma=0.1" for i in range(count - 1)}
     recipe = rs.Recipe(lr=0.05, batch=20, steps=6, snapshots=3, evaluations=2)

@@ -20,14 +20,6 @@ LONG = [f"{FOLDER}/epoch{number:03d}.pt" for number in range(20)]
 SHORT = [f"net{number}" for number in range(20)]
 
 
-@pytest.fixture(autouse=True)
-def _figures():
-    with mpl.rc_context():
-        mpl.use("agg")
-        yield
-        plt.close("all")
-
-
 def many(names, seeds=2):
     """Return the example result with its networks repeated under other names."""
     result = rs.example_result()
