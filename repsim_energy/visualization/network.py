@@ -116,7 +116,10 @@ def _output_shape(
     def receive(_: str, output: Tensor) -> None:
         shapes.append(tuple(output.shape))
 
-    observe(module, names, images, 2, as_they_are, device, receive, through=True, answer=answer)
+    try:
+        observe(module, names, images, 2, as_they_are, device, receive, through=True, answer=answer)
+    except UsageError as error:  # whose remedy names the parameter of compare
+        raise type(error)(str(error).replace("layers=", "layer=")) from error
     return shapes[0]
 
 

@@ -500,6 +500,19 @@ def test_maps_that_could_be_either_are_refused():
     assert unit_axis(nn.Conv2d(3, 8, 1), (2, 8, 8, 8), (16, 16), "x") == 1
 
 
+def one_relu_for_all(net, images):
+    return net.relu(net.second(net.relu(net.first(images))))
+
+
+def test_a_layer_that_is_not_used_once_is_refused(images):
+    parts = {"first": nn.Conv2d(3, 4, 3), "second": nn.Conv2d(4, 4, 3), "relu": nn.ReLU()}
+    net = Net(one_relu_for_all, **parts, idle=nn.Conv2d(4, 4, 3))
+    with pytest.raises(rs.UsageError, match=r"'relu' is used several times .* one with layer=$"):
+        rs.maximize_activation(net, "relu", 0, images)
+    with pytest.raises(rs.UsageError, match=r"'idle' is not used .* one with layer=$"):
+        rs.maximize_activation(net, "idle", 0, images)
+
+
 def rounded(net, images):
     return net.pool(net.conv(images).detach())
 
