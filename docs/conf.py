@@ -85,7 +85,10 @@ nitpick_ignore_regex = [
         "py:class",
         r"(torch|nn|numpy|np|xarray|xr|pandas|pd|matplotlib|collections|pathlib|os|PIL)\..*",
     ),
-    ("py:class", r"Tensor|NDArray|ArrayLike|Images|Axes|Order|ModelLike|DatasetLike|csr_array"),
+    (
+        "py:class",
+        r"Tensor|NDArray|ArrayLike|Images|Axes|Order|Path|ModelLike|DatasetLike|csr_array",
+    ),
     ("py:class", r"repsim_energy\.(models|registry|scheduling|training|versions)\..*"),
 ]
 

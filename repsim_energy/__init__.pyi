@@ -90,5 +90,6 @@ from .training.history import History as History
 from .training.open_run import CachedRun as CachedRun
 from .training.open_run import open_run as open_run
 from .training.recipe import Recipe as Recipe
+from .visualization.maximize import maximize_activation as maximize_activation
 
 __version__: str

@@ -36,6 +36,7 @@ COMMANDS = {
     "show": "show:show",
     "train": "train:train",
     "plot": "plot:plot",
+    "visualize": "visualize:visualize",
     "reproduce": "reproduce:reproduce",
     "experiment": "experiment:experiment",
     "report": "report:report",
@@ -260,7 +261,7 @@ def in_options(text: str, ctx: click.Context | None) -> str:
     options = _options_of(command)
     if not options:
         return text
-    pattern = rf"(?<![\w:.=+'\"/\\-])({'|'.join(options)})=(?=(\w)?)"
+    pattern = rf"(?<![\w:.=+'\"/\\-])({'|'.join(options)})=(?=([\w-])?)"
     return re.sub(pattern, lambda m: options[m[1]] + (" " if m[2] else ""), text)
 
 

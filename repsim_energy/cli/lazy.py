@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from repsim_energy.report import html as html
     from repsim_energy.testing import distribution as distribution
     from repsim_energy.training import stored_runs as stored_runs
+    from repsim_energy.visualization import sheet as sheet
 
 __all__ = [
     "comparison",
@@ -36,6 +37,7 @@ __all__ = [
     "run",
     "scheduling",
     "setting",
+    "sheet",
     "stored_runs",
     "style",
 ]
@@ -48,6 +50,7 @@ _FOLDERS = {
     "report": "paper.",
     "run": "paper.",
     "setting": "paper.",
+    "sheet": "visualization.",
     "stored_runs": "training.",
     "style": "plot.",
 }

@@ -16,11 +16,13 @@ __all__ = [
     "NUMBERS",
     "PATCH",
     "SEEDS",
+    "UNITS",
     "WORDS",
     "Words",
     "parse_numbers",
     "parse_patch",
     "parse_seeds",
+    "parse_units",
     "parse_words",
 ]
 
@@ -78,6 +80,22 @@ def parse_numbers(text: str, option: str) -> list[int]:
     numbers = _numbers(text, option)
     if not numbers:
         raise UsageError(f"got {option} '{text[:40]}', expected a range 0-26 or a list 0,15")
+    return numbers
+
+
+def parse_units(text: str, option: str) -> list[int] | str:
+    """Return the numbers of units, or ``all``.
+
+    Examples
+    --------
+    >>> parse_units("2-4", "--unit"), parse_units("all", "--unit")
+    ([2, 3, 4], 'all')
+    """
+    if text == "all":
+        return text
+    numbers = _numbers(text, option)
+    if not numbers:
+        raise UsageError(f"got {option} '{text[:40]}', expected all, a range 0-15 or a list 0,7")
     return numbers
 
 
@@ -143,6 +161,7 @@ def _list(text: str, _: str) -> list[str]:
 
 
 SEEDS = _Text("seeds", parse_seeds)
+UNITS = _Text("units", parse_units)
 NUMBERS = _Text("numbers", parse_numbers)
 WORDS = _Text("words", parse_words)
 PATCH = _Text("patch", parse_patch)

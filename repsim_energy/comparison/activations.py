@@ -23,8 +23,10 @@ __all__ = [
     "FIRST",
     "OUTPUT",
     "Receive",
+    "entry_of",
     "layer_names",
     "layer_sizes",
+    "looking_on",
     "observe",
     "observe_input",
 ]
@@ -141,7 +143,7 @@ def observe(
     """
     modules = dict(module.named_modules())
     answers = _Answers(layers, receive, through, answer)
-    with _looking_on(module, device) as hooks:
+    with looking_on(module, device) as hooks:
         layout = _layout_of(module, images[:2].to(device), normalization)
         hooks += [modules[n].register_forward_hook(answers.hook(key)) for key, n in layers.items()]
         for shown in images.split(batch):
@@ -176,9 +178,7 @@ class _Answers:
 
     def hook(self, layer: str) -> Callable[[nn.Module, object, object], None]:
         """Return the forward hook of a layer."""
-        parts = ENTRY.fullmatch(layer) if layer != self._layers[layer] else None
-        entry = parts["entry"] if parts else "" if self._layers[layer] else self._answer
-        how = f"write '{parts['layer'] if parts else layer}[ENTRY]', or name another layer"
+        entry, how = entry_of(layer, self._layers[layer], self._answer)
 
         def forward_hook(_: nn.Module, __: object, output: object) -> None:
             if layer in self.seen:
@@ -195,8 +195,22 @@ class _Answers:
         return forward_hook
 
 
+def entry_of(layer: str, name: str, answer: str = "") -> tuple[str, str]:
+    """Return the entry of a layer's output to use, empty if none is named, and how to name one.
+
+    Parameters
+    ----------
+    layer : as the user names it, such as ``gru[0]``
+    name : of the submodule, ``""`` for the network itself
+    answer : the entry of the network's own output to use
+    """
+    parts = ENTRY.fullmatch(layer) if layer != name else None
+    entry = parts["entry"] if parts else "" if name else answer
+    return entry, f"write '{parts['layer'] if parts else layer}[ENTRY]', or name another layer"
+
+
 @contextlib.contextmanager
-def _looking_on(module: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
+def looking_on(module: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
     """Put a network on a device, in evaluation mode, and restore both afterwards.
 
     Hooks that are added to the list are removed at the end.
@@ -255,7 +269,7 @@ def observe_input(module: nn.Module, images: Tensor, device: torch.device) -> Te
 
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     linear = [part for part in module.modules() if isinstance(part, kinds)]
-    with _looking_on(module, device) as hooks:
+    with looking_on(module, device) as hooks:
         hooks += [part.register_forward_pre_hook(hook) for part in linear]
         as_they_are = _as_they_are(images.shape[1])
         with contextlib.suppress(_AllAnswered):

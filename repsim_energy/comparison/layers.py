@@ -29,6 +29,7 @@ __all__ = [
     "batches_of",
     "choose_images",
     "groups_of",
+    "naming",
     "passes_of",
     "plan_layers",
     "represent_layers",
@@ -89,7 +90,7 @@ def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
                 module, answer = plan.untrained(plan.training(Key(0, m, 0))), ""
             else:
                 module, answer = given.module, given.answer
-            with _naming(spec.label):
+            with naming(spec.label):
                 names.append(layer_names(module, wanted, plan.layers.get((0, m))))
                 images = plan.datasets[0].train.images
                 sizes.append(layer_sizes(module, names[-1], images, plan.device, answer))
@@ -184,7 +185,7 @@ def represent_layers(
         )
 
     ours = network.run is not None  # built and trained where float32 was the default
-    with _naming(label), float32_by_default() if ours else contextlib.nullcontext():
+    with naming(label), float32_by_default() if ours else contextlib.nullcontext():
         if (batch := getattr(metric, "batch", None)) is not None:
             size = batches_of(len(images), batch)[1]
             parts: dict[str, list[NDArray[np.float64]]] = {layer: [] for layer in names}
@@ -291,7 +292,7 @@ def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
 
 
 @contextlib.contextmanager
-def _naming(label: str) -> Iterator[None]:
+def naming(label: str) -> Iterator[None]:
     """Name the network in errors."""
     try:
         yield

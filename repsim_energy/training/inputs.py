@@ -11,7 +11,15 @@ from repsim_energy.errors import DataError
 from repsim_energy.interfaces import ImageSet, Normalization
 from repsim_energy.progress import working
 
-__all__ = ["CHANNELS_LAST", "LAYOUTS", "as_input", "layouts_of", "normalization_of"]
+__all__ = [
+    "CHANNELS_LAST",
+    "LAYOUTS",
+    "as_input",
+    "as_pixels",
+    "layouts_of",
+    "normalization_of",
+    "normalize_pixels",
+]
 
 CHANNELS_LAST = torch.channels_last
 LAYOUTS = (CHANNELS_LAST, torch.contiguous_format)
@@ -74,7 +82,7 @@ def _compute_normalization(images: ImageSet) -> Normalization:
 
 def _sums(part: Tensor) -> tuple[Tensor, float]:
     """Return the (c,) sums of the channels' values, and the sum of all squares."""
-    values = _unit(part).double()
+    values = as_pixels(part).double()
     return values.sum((0, 2, 3)), float(values.square_().sum())
 
 
@@ -85,7 +93,8 @@ def _parts(images: Tensor) -> tuple[Tensor, ...]:
     return parts
 
 
-def _unit(images: Tensor) -> Tensor:
+def as_pixels(images: Tensor) -> Tensor:
+    """Return images as float32, those of uint8 divided by 255."""
     values = images.detach().float()
     return values / 255 if images.dtype == torch.uint8 else values
 
@@ -121,11 +130,26 @@ def as_input(
 
     It is computed in float32 and converted to the dtype of the network's weights.
     """
+    return normalize_pixels(as_pixels(images), normalization, module, layout)
+
+
+def normalize_pixels(
+    pixels: Tensor,
+    normalization: Normalization,
+    module: nn.Module | None = None,
+    layout: torch.memory_format = CHANNELS_LAST,
+) -> Tensor:
+    """Return the network input of float32 pixels, through which gradients pass.
+
+    Parameters
+    ----------
+    pixels : (n, c, h, w), those of uint8 images divided by 255
+    """
     mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=images.device).view(-1, 1, 1)
+        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
         for values in (normalization.mean, normalization.std)
     )
-    scaled = (_unit(images) - mean) / std
+    scaled = (pixels - mean) / std
     if normalization.reverse:
         scaled = scaled.flip(1)
     weights = () if module is None else (p for p in module.parameters() if p.is_floating_point())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from repsim_energy.comparison.activations import _looking_on, layer_names, layer_sizes, observe
+from repsim_energy.comparison.activations import layer_names, layer_sizes, looking_on, observe
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Normalization
 from repsim_energy.models.architectures.resnet import resnet20
@@ -125,7 +125,7 @@ def test_a_network_is_put_back_where_it_was_with_all_that_is_its_own(leaves_earl
     own = [*net.parameters(), *net.buffers(), net[0].weight.grad]
     memory, numbers = [t.data_ptr() for t in own], [t.clone() for t in own]
     left = pytest.raises(KeyError) if leaves_early else contextlib.nullcontext()
-    with left, _looking_on(net, torch.device("meta")) as hooks:
+    with left, looking_on(net, torch.device("meta")) as hooks:
         hooks.append(net[0].register_forward_hook(print))
         assert all(tensor.is_meta for tensor in (*net.parameters(), *net.buffers()))
         assert not any(part.training for part in net.modules())

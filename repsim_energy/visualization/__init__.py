@@ -1,0 +1,1 @@
+"""Images that activate units of a network most: canvas, ascent, sheet."""
