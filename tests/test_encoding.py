@@ -14,7 +14,7 @@ PACKAGE = Path(repsim_energy.__file__).parent
 CODE = r"""
 import sys
 from pathlib import Path
-from repsim_energy.paper.report import read_rows, write_rows
+from repsim_energy.experiments.report import read_rows, write_rows
 folder = Path(sys.argv[1])
 row = dict.fromkeys(("scale", "scale_summary", "recipe", "figure"), "")
 row |= {"seconds": 1.0, "names": ["fig4"], "title": "t \u2192 \u221e"}

@@ -106,8 +106,8 @@ def test_an_architecture_of_a_checkpoint_is_named_too(plugins, tmp_path):
 
 
 def test_results_of_a_reproduction_name_the_data_set_of_their_row(plugins):
-    from repsim_energy.paper.scales import SCALES
-    from repsim_energy.paper.setting import make_setting
+    from repsim_energy.experiments.scales import SCALES
+    from repsim_energy.experiments.setting import make_setting
 
     sources = {"cifar10": LEAVES, "celeba": "mine"}
     setting = make_setting(

@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 
 from repsim_energy.cli.reproduce import experiment_options, run_experiments
-from repsim_energy.lecture import EXPERIMENTS
+from repsim_energy.experiments.lecture import EXPERIMENTS
 
 __all__ = ["experiment"]
 

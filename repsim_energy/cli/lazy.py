@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from repsim_energy import doctor as doctor
     from repsim_energy import results as results
     from repsim_energy import scheduling as scheduling
-    from repsim_energy.paper import page as page
-    from repsim_energy.paper import report as report
-    from repsim_energy.paper import run as run
-    from repsim_energy.paper import setting as setting
+    from repsim_energy.experiments import page as page
+    from repsim_energy.experiments import report as report
+    from repsim_energy.experiments import run as run
+    from repsim_energy.experiments import setting as setting
     from repsim_energy.plot import kinds as kinds
     from repsim_energy.plot import style as style
     from repsim_energy.report import html as html
@@ -46,10 +46,10 @@ _FOLDERS = {
     "distribution": "testing.",
     "html": "report.",
     "kinds": "plot.",
-    "page": "paper.",
-    "report": "paper.",
-    "run": "paper.",
-    "setting": "paper.",
+    "page": "experiments.",
+    "report": "experiments.",
+    "run": "experiments.",
+    "setting": "experiments.",
     "sheet": "visualization.",
     "stored_runs": "training.",
     "style": "plot.",

@@ -17,15 +17,16 @@ from repsim_energy.cli.parameters import NUMBERS, SEEDS
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import RepsimError, UsageError
-from repsim_energy.lecture import EXPERIMENTS as LECTURE
-from repsim_energy.paper.experiments import EXPERIMENTS, select_experiments
-from repsim_energy.paper.scales import SCALES
+from repsim_energy.experiments.experiment import select_experiments
+from repsim_energy.experiments.lecture import EXPERIMENTS as LECTURE
+from repsim_energy.experiments.paper import EXPERIMENTS
+from repsim_energy.experiments.scales import SCALES
 from repsim_energy.storage import make_folder
 
 if TYPE_CHECKING:
-    from repsim_energy.paper.experiment import Experiment
-    from repsim_energy.paper.report import Row
-    from repsim_energy.paper.setting import Setting
+    from repsim_energy.experiments.experiment import Experiment
+    from repsim_energy.experiments.report import Row
+    from repsim_energy.experiments.setting import Setting
 
 __all__ = ["experiment_options", "reproduce", "run_experiments"]
 

@@ -14,8 +14,8 @@ from samples import RECIPE, TINY, noise_images
 from test_report import HOSTILE, IMAGES, banks
 
 import repsim_energy as rs
-from repsim_energy.paper.page import write_reproduction
-from repsim_energy.paper.report import read_rows
+from repsim_energy.experiments.page import write_reproduction
+from repsim_energy.experiments.report import read_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 

@@ -11,10 +11,10 @@ from test_report import DRAWN, HOSTILE, Page, svg_tags
 
 from repsim_energy.cli import lazy
 from repsim_energy.errors import FileError, UsageError
-from repsim_energy.paper.deviations import deviations_of, known_reasons
-from repsim_energy.paper.experiments import EXPERIMENTS
-from repsim_energy.paper.page import write_reproduction
-from repsim_energy.paper.report import read_rows, table
+from repsim_energy.experiments.deviations import deviations_of, known_reasons
+from repsim_energy.experiments.page import write_reproduction
+from repsim_energy.experiments.paper import EXPERIMENTS
+from repsim_energy.experiments.report import read_rows, table
 
 SMOKE = ("--scale", "smoke", "-q")
 

@@ -1,1 +1,0 @@
-"""Reproduction of the paper: experiments, their settings, published numbers and the report."""
