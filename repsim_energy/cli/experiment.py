@@ -7,18 +7,29 @@ from typing import Any
 
 import rich_click as click
 
-from repsim_energy.cli.reproduce import experiment_options, run_experiments
+from repsim_energy.cli.reproduce import (
+    CIFAR10,
+    MNIST,
+    NATURAL,
+    RECIPE,
+    experiment_options,
+    run_experiments,
+)
 from repsim_energy.experiments.lecture import EXPERIMENTS
 
 __all__ = ["experiment"]
 
 
 @click.command()
+@CIFAR10
+@MNIST
+@NATURAL
 @experiment_options(
     EXPERIMENTS,
     "smoke (tiny, seconds), cpu (minutes), full (larger images and networks)",
     "experiments",
 )
+@RECIPE
 @click.pass_context
 def experiment(
     ctx: click.Context, /, names: tuple[str, ...], output: Path, quiet: bool, **options: Any

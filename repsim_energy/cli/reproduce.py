@@ -28,11 +28,26 @@ if TYPE_CHECKING:
     from repsim_energy.experiments.report import Row
     from repsim_energy.experiments.setting import Setting
 
-__all__ = ["experiment_options", "reproduce", "run_experiments"]
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "NATURAL",
+    "RECIPE",
+    "experiment_options",
+    "reproduce",
+    "run_experiments",
+]
 
 Command = Callable[..., Any]
 
 ALL = (*EXPERIMENTS, *LECTURE)
+
+CIFAR10 = click.option("--dataset", metavar="SPEC", help="CIFAR-10 images. [default: by --scale]")
+MNIST = click.option("--mnist", metavar="SPEC", help="MNIST images. [default: by --scale]")
+NATURAL = click.option("--natural", metavar="SPEC", help="Natural images. [default: deadleaves]")
+RECIPE = click.option(
+    "--recipe", metavar="SPEC", help="Training recipe, such as paper. [default: by --scale]"
+)
 
 
 def experiment_options(
@@ -79,20 +94,20 @@ def experiment_options(
 
 
 @click.command()
-@click.option("--dataset", metavar="SPEC", help="CIFAR-10 images. [default: by --scale]")
+@CIFAR10
 @click.option("--cifar100", metavar="SPEC", help="CIFAR-100 images.")
 @click.option("--celeba", metavar="SPEC", help="CelebA images in two classes.")
 @click.option(
     "--imagenet", metavar="SPEC", help="ImageNet images. Pretrained weights are then downloaded."
 )
+@MNIST
+@NATURAL
 @experiment_options(
     ALL,
     "smoke (tiny, under a minute), cpu (about 75 min on 4 cores), full (the paper's sizes, GPU)",
     "reproduction",
 )
-@click.option(
-    "--recipe", metavar="SPEC", help="Training recipe, such as paper. [default: by --scale]"
-)
+@RECIPE
 @click.option(
     "--components",
     type=NUMBERS,
@@ -210,16 +225,18 @@ def _setting(
     device: str,
     recipe: str | None = None,
     components: list[int] | None = None,
-    dataset: str | None = None,
-    cifar100: str | None = None,
-    celeba: str | None = None,
-    imagenet: str | None = None,
+    **specs: str | None,
 ) -> Setting:
-    """Build the setting, with defaults from the scale."""
+    """Build the setting, with defaults from the scale.
+
+    Parameters
+    ----------
+    specs : option of a data set, such as ``dataset`` or ``mnist`` -> spec
+    """
     size = SCALES[scale]
     seeds = seeds or size.seeds
-    sources = {"cifar10": dataset, "cifar100": cifar100, "celeba": celeba, "imagenet": imagenet}
-    given = {name: spec for name, spec in sources.items() if spec}
+    options = lazy.setting.OPTIONS.items()
+    given = {source: spec for source, option in options if (spec := specs.get(option))}
     return lazy.setting.make_setting(
         registry_of(ctx),
         size,

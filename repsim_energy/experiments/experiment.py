@@ -25,7 +25,7 @@ class Experiment:
     module : module with a function ``run(setting) -> Outcome``
     names : tables and figures that it reproduces; the first one names its files
     title : description for the report
-    uses : options of ``repsim reproduce`` that affect it
+    uses : options of ``reproduce`` and ``experiment`` that affect it
     """
 
     module: str

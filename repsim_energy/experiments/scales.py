@@ -66,7 +66,7 @@ _SCALES = (
         resnets=("resnet34", "resnet18", "resnet20"),
         components=(0, 15),
         draws=5,
-        sources={"cifar10": "deadleaves:count=120"},
+        sources=dict.fromkeys(("cifar10", "mnist", "natural"), "deadleaves:count=120"),
     ),
     Scale(
         name="cpu",
@@ -78,7 +78,11 @@ _SCALES = (
         resnets=("resnet20", "resnet18"),
         components=(0, 5, 15, 25),
         draws=100,
-        sources={"cifar10": "cifar10:limit=5000"},
+        sources={
+            "cifar10": "cifar10:limit=5000",
+            "mnist": "mnist:limit=8000",
+            "natural": "deadleaves",
+        },
     ),
     Scale(
         name="full",
@@ -90,7 +94,12 @@ _SCALES = (
         resnets=("resnet34", "resnet18", "resnet20"),
         components=(0, 5, 10, 15, 20, 25),
         draws=100,
-        sources={"cifar10": "cifar10", "cifar100": "cifar100"},
+        sources={
+            "cifar10": "cifar10",
+            "cifar100": "cifar100",
+            "mnist": "mnist",
+            "natural": "deadleaves",
+        },
     ),
 )
 

@@ -46,11 +46,13 @@ SOURCES = {
     "celeba=folder:path=DIR:size=32",
     "imagenet": "ImageNet: put images into DIR/CLASS/ and give "
     "imagenet=folder:path=DIR:size=224:limit=1000",
+    "mnist": "MNIST: mnist=mnist downloads it, mnist=idx:path=DIR takes the published files",
+    "natural": "natural images: put them into DIR/CLASS/ and give natural=folder:path=DIR:size=200",
 }
 """Data set -> its name and how to provide it."""
 
 OPTIONS = {source: "dataset" if source == "cifar10" else source for source in SOURCES}
-"""Data set -> the option of ``repsim reproduce`` that names its images."""
+"""Data set -> the option of ``reproduce`` and ``experiment`` that names its images."""
 
 
 class Missing(RepsimError):
@@ -113,7 +115,7 @@ class Setting:
 
         Parameters
         ----------
-        uses : options of ``repsim reproduce`` that affect the experiment
+        uses : options of ``reproduce`` and ``experiment`` that affect it
         """
         return [
             f"{source} is `{spec}`, {len(data.train)} to train on, {len(data.test)} to test on, "
