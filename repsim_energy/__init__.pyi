@@ -57,6 +57,7 @@ from .numerics.patches.moments import PatchMoments as PatchMoments
 from .numerics.patches.moments import patch_moments as patch_moments
 from .numerics.patches.per_image import average_patches as average_patches
 from .numerics.patches.per_image import component_energies as component_energies
+from .numerics.profiles.beyond_theory import beyond_theory as beyond_theory
 from .numerics.profiles.energy import energy_profile as energy_profile
 from .numerics.profiles.energy import profile_similarities as profile_similarities
 from .numerics.profiles.energy import profile_similarity as profile_similarity

@@ -72,8 +72,7 @@ def print_result(result: xr.Dataset) -> None:
 
     For a single model the energy profile is printed too.
     """
-    summary = rs.summarize(result).dropna("group", how="all", subset=["mean"])
-    summary = summary.sel(group_ref=summary.group.values)  # no layers that only other models have
+    summary = _summary(result, "similarity")
     groups = [str(label) for label in summary.group.values]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
     title = f"{result.attrs['metric']} on {_datasets(result)}{stage}"
@@ -81,6 +80,7 @@ def print_result(result: xr.Dataset) -> None:
         _print_similarities(groups, summary["mean"].values, summary["spread"].values, title)
     else:
         _print_line(title)
+    _print_beyond_theory(result)
     print_runs(result)
     precision = json.loads(result.attrs["configuration"])["recipe"]["precision"]
     if precision != "float32" and bool((result.steps > 0).any()):
@@ -97,6 +97,28 @@ def print_result(result: xr.Dataset) -> None:
             f"95% between {low:.3f} and {high:.3f}" if low < high else "no null interval is known"
         )
         _print_line(f"{_averaged(result)}; unrelated networks: {band}")
+
+
+def _summary(result: xr.Dataset, of: str) -> xr.Dataset:
+    """Return the means over seeds, without layers that only other models have."""
+    summary = rs.summarize(result, of).dropna("group", how="all", subset=["mean"])
+    return summary.sel(group_ref=summary.group.values)
+
+
+def _print_beyond_theory(result: xr.Dataset) -> None:
+    """Print what filters share beyond the theory, if they are described by it."""
+    if "beyond_theory" not in result:
+        return
+    summary = _summary(result, "beyond_theory")
+    if not summary.sizes["group"]:
+        return
+    groups = [str(label) for label in summary.group.values]
+    low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
+    title = (
+        "beyond theory: r of what the best theoretical profiles leave; networks that share no "
+        f"more than theory: 95% between {low:.3f} and {high:.3f}"
+    )
+    _print_similarities(groups, summary["mean"].values, summary["spread"].values, title)
 
 
 def _print_alone(result: xr.Dataset, *, compared: bool) -> None:

@@ -21,8 +21,8 @@ WORK_ARRAYS = 5
 """Number of temporary arrays, each as large as a representation (of one batch), that computing it
 takes."""
 
-NUMBERS_PER_PAIR = 3
-"""Similarity and both ends of the null interval."""
+NUMBERS_PER_PAIR = 6
+"""Similarity and both ends of the null interval; of filters the same beyond the theory."""
 
 
 def check_pairs(plan: Plan, layers: int = 1) -> None:

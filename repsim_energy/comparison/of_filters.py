@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repsim_energy.comparison.beyond import beyond_variables
 from repsim_energy.comparison.measured import (
     NETWORK_DIMS,
     Coords,
@@ -100,6 +101,7 @@ class FilterComparison:
             **basis_variables(bases),
             **run_variables(plan, networks),
         }
+        variables |= beyond_variables(plan, variables, ids, self.stage)
         warn_equal_starts(plan, networks)
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
         attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}

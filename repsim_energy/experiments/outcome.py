@@ -80,17 +80,21 @@ class Outcome:
 
 
 def similarities(
-    result: xr.Dataset, a: Mapping[str, Any], b: Mapping[str, Any] | None = None
+    result: xr.Dataset,
+    a: Mapping[str, Any],
+    b: Mapping[str, Any] | None = None,
+    of: str = "similarity",
 ) -> NDArray[np.float64]:
     """Return the similarities of all pairs of runs of two groups, or within one group.
 
     Parameters
     ----------
     a, b : indices such as ``{"model": 0, "dataset": 1}``; 0 for a dimension that is not named
+    of : variable of pairs
     """
     first = {"dataset": 0, "model": 0, **a}
     second = first if b is None else {"dataset": 0, "model": 0, **b}
-    block = result.similarity.isel({**first, **{f"{k}_ref": v for k, v in second.items()}})
+    block = result[of].isel({**first, **{f"{k}_ref": v for k, v in second.items()}})
     values = block.transpose("seed", "seed_ref").values
     if b is None:
         values = np.array([values[i, j] for i, j in combinations(range(len(values)), 2)])

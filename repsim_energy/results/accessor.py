@@ -45,18 +45,24 @@ class RepsimAccessor:
             ".to_dataframe(name) .plot.KIND()"
         )
 
-    def summary(self) -> xr.Dataset:
-        """Return the similarities averaged over seeds, see :func:`repsim_energy.summarize`."""
-        return summarize(self._result)
+    def summary(self, of: str = "similarity") -> xr.Dataset:
+        """Return the similarities averaged over seeds, see :func:`repsim_energy.summarize`.
 
-    def table(self, statistic: Statistic = "mean") -> pd.DataFrame:
+        Parameters
+        ----------
+        of : ``similarity`` or ``beyond_theory``
+        """
+        return summarize(self._result, of)
+
+    def table(self, statistic: Statistic = "mean", of: str = "similarity") -> pd.DataFrame:
         """Return the similarities between models, see :func:`repsim_energy.table`.
 
         Parameters
         ----------
         statistic : ``mean``, ``std``, ``n``, ``low`` or ``high``
+        of : ``similarity`` or ``beyond_theory``
         """
-        return table(self._result, statistic)
+        return table(self._result, statistic, of)
 
     def pairs(self) -> pd.DataFrame:
         """Return the similarities of all pairs, see :func:`repsim_energy.pairs`."""

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.results.schema import Variable
 
-__all__ = ["check_pairs", "naming_dims", "summarize"]
+__all__ = ["OF_PAIRS", "check_pairs", "naming_dims", "summarize"]
 
 OUTER = ("dataset", "model", "layer")
 """Dimensions whose labels name a group of runs."""
@@ -24,8 +24,14 @@ ENDS = {
     "null_high": "upper end of the null interval",
 }
 
+OF_PAIRS = {
+    "similarity": ("null_low", "null_high"),
+    "beyond_theory": ("beyond_null_low", "beyond_null_high"),
+}
+"""Variable of pairs -> the ends of its null interval."""
 
-def summarize(result: xr.Dataset) -> xr.Dataset:
+
+def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
     r"""Average the similarities of a result over seeds.
 
     A group is all seeds of one data set, model and (for metrics on activations) layer. Between the
@@ -41,6 +47,7 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
     ----------
     result : of :func:`repsim_energy.compare` or :func:`repsim_energy.open_result`, or a part of it
         with the same labels along each dimension and its ``_ref``
+    of : ``similarity``, or ``beyond_theory`` for what filters share beyond the theory
 
     Returns
     -------
@@ -53,7 +60,7 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     UsageError
-        If there are no similarities, or not the same networks on both sides of the pairs.
+        If there are no such similarities, or not the same networks on both sides of the pairs.
 
     Examples
     --------
@@ -65,8 +72,9 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
     array([[nan,  1.],
            [ 1., nan]])
     """
-    outer = check_pairs(result)
-    pairs = {name: _grouped(result, name, outer) for name in ("similarity", *ENDS)}
+    outer = check_pairs(result, of)
+    names = dict(zip(("similarity", *ENDS), (of, *OF_PAIRS[of]), strict=True))
+    pairs = {name: _grouped(result, stored, outer) for name, stored in names.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no pair is NaN
         means = {name: np.nanmean(values, -1) for name, values in pairs.items()}
@@ -88,11 +96,18 @@ def summarize(result: xr.Dataset) -> xr.Dataset:
     )
 
 
-def check_pairs(result: xr.Dataset) -> list[str]:
+def check_pairs(result: xr.Dataset, of: str = "similarity") -> list[str]:
     """Return the dimensions of groups, after checking that both sides have the same networks."""
+    if of not in OF_PAIRS:
+        raise unknown_name("variable of pairs", str(of), OF_PAIRS)
     if "similarity" not in getattr(result, "data_vars", ()):
         raise UsageError(
             f"got a {type(result).__name__} without 'similarity', expected a result of compare"
+        )
+    if of not in result:
+        raise UsageError(
+            f"got a result without '{of}', expected one of a metric on filters, by this version; "
+            "compare again"
         )
     dims = result.similarity.dims
     for dim in (*OUTER, "seed"):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.results.present import existing
-from repsim_energy.results.summary import ENDS, check_pairs, naming_dims, summarize
+from repsim_energy.results.summary import OF_PAIRS, check_pairs, naming_dims, summarize
 
 __all__ = ["pairs", "profiles", "runs", "table", "to_dataframe"]
 
@@ -30,7 +30,9 @@ SIDES = ("dataset", "model", "seed", "layer")
 """Dimensions that name one side of a pair."""
 
 
-def table(result: xr.Dataset, statistic: Statistic = "mean") -> pd.DataFrame:
+def table(
+    result: xr.Dataset, statistic: Statistic = "mean", of: str = "similarity"
+) -> pd.DataFrame:
     """Return similarities between models, averaged over pairs of seeds.
 
     A network is never compared with itself: :func:`summarize` defines which pairs count.
@@ -40,6 +42,7 @@ def table(result: xr.Dataset, statistic: Statistic = "mean") -> pd.DataFrame:
     result : of :func:`compare` or :func:`open_result`
     statistic : ``mean``, ``std`` (standard deviation with n - 1 in the denominator), ``n`` (number
         of pairs), ``low`` or ``high`` (mean ends of the null interval)
+    of : ``similarity`` or ``beyond_theory``
 
     Returns
     -------
@@ -50,7 +53,7 @@ def table(result: xr.Dataset, statistic: Statistic = "mean") -> pd.DataFrame:
     Raises
     ------
     UsageError
-        If there are no similarities, not the same networks on both sides of the pairs, or for
+        If there are no such similarities, not the same networks on both sides of the pairs, or for
         another statistic.
 
     Examples
@@ -64,8 +67,8 @@ def table(result: xr.Dataset, statistic: Statistic = "mean") -> pd.DataFrame:
     """
     if statistic not in get_args(Statistic):
         raise unknown_name("statistic", str(statistic), get_args(Statistic))
-    outer = check_pairs(result)
-    values = summarize(result)[IN_SUMMARY.get(statistic, statistic)]
+    outer = check_pairs(result, of)
+    values = summarize(result, of)[IN_SUMMARY.get(statistic, statistic)]
     dims = [*outer, "seed"]
     of_group = existing(result, dims).any(-1).ravel()
     labels = values.group.values[of_group]
@@ -91,7 +94,8 @@ def pairs(result: xr.Dataset) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns ``dataset``, ``model``, ``seed`` and, if there are layers, ``layer``; the same of
-        the other network, ending in ``_ref``; ``similarity``, ``null_low`` and ``null_high``.
+        the other network, ending in ``_ref``; ``similarity``, ``null_low`` and ``null_high``, and
+        of filters ``beyond_theory``, ``beyond_null_low`` and ``beyond_null_high``.
         Pairs that are undefined, or of a failed training, are NaN. There are no rows for seeds and
         layers that a network does not have.
 
@@ -111,7 +115,8 @@ def pairs(result: xr.Dataset) -> pd.DataFrame:
     0     a         b         1.0
     """
     check_pairs(result)
-    whole = result[["similarity", *(name for name in ENDS if name in result)]]
+    names = [name for of, ends in OF_PAIRS.items() for name in (of, *ends)]
+    whole = result[[name for name in names if name in result]]
     for dim in SIDES:
         for side in (dim, f"{dim}_ref"):
             if side in whole.coords and whole.coords[side].ndim == 0:

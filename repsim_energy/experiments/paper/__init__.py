@@ -28,6 +28,13 @@ EXPERIMENTS = tuple(
             f"dataset cifar100 celeba {TRAINING}",
         ),
         (
+            "beyond_theory",
+            "beyond",
+            "what networks share beyond the theoretical profile: seeds, widths, architectures, "
+            "labels",
+            f"dataset cifar100 celeba {TRAINING}",
+        ),
+        (
             "formula_fit",
             "table3 fig7 fig14 fig15 fig16",
             "the theoretical profile, fitted over t, on many data sets",
