@@ -186,7 +186,9 @@ FACTS = {
 }
 
 
-NOT_IN_VERSION_1 = {"fit_profile"}
+NOT_IN_VERSION_1 = {
+    *("fit_profile", "theory_residual", "beyond_theory", "beyond_null_low", "beyond_null_high")
+}
 """Variables that were added later, and that version 1 has no numbers of."""
 
 

@@ -106,19 +106,37 @@ def _summary(result: xr.Dataset, of: str) -> xr.Dataset:
 
 
 def _print_beyond_theory(result: xr.Dataset) -> None:
-    """Print what filters share beyond the theory, if they are described by it."""
-    if "beyond_theory" not in result:
+    """Print what filters share beyond the theory, and whom that leaves out."""
+    if "beyond_theory" not in result or not bool(result.beyond_null_low.notnull().any()):
         return
     summary = _summary(result, "beyond_theory")
-    if not summary.sizes["group"]:
-        return
     groups = [str(label) for label in summary.group.values]
     low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
-    title = (
-        "beyond theory: r of what the best theoretical profiles leave; networks that share no "
-        f"more than theory: 95% between {low:.3f} and {high:.3f}"
+    _print_similarities(
+        groups,
+        summary["mean"].values,
+        summary["spread"].values,
+        "beyond theory: r of what the best theoretical profiles leave; of networks that share the "
+        f"theory alone, 95% between {low:.3f} and {high:.3f}",
     )
-    _print_similarities(groups, summary["mean"].values, summary["spread"].values, title)
+    _print_left_out(result)
+
+
+def _print_left_out(result: xr.Dataset) -> None:
+    """Print how many networks and components have no number beyond the theory."""
+    stage = result.attrs["stage"]
+    has_energy, known = result.energy.sel(stage=stage).notnull(), result.theory_residual.notnull()
+    described = known.any("component")
+    left_out = int((has_energy.any("component") & ~described).sum())
+    if left_out:
+        one = left_out == 1
+        _print_line(
+            f"left out: {left_out} network{'' if one else 's'} that the theory does not describe, "
+            "by r with theory"
+        )
+    without = int((has_energy & ~known).sum("component").where(described, 0).max())
+    if without:
+        _print_line(f"left out: up to {without} components of a network, which have no energy")
 
 
 def _print_alone(result: xr.Dataset, *, compared: bool) -> None:

@@ -12,7 +12,7 @@ from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.memory import available_memory
 
-__all__ = ["check_memory", "check_pairs", "needed_memory"]
+__all__ = ["NUMBERS_PER_PAIR", "check_memory", "check_pairs", "needed_memory"]
 
 MIN_ANNOUNCED_BYTES = 2 * 2**30
 """A comparison that needs more memory than this warns of it beforehand."""
@@ -21,16 +21,17 @@ WORK_ARRAYS = 5
 """Number of temporary arrays, each as large as a representation (of one batch), that computing it
 takes."""
 
-NUMBERS_PER_PAIR = 6
-"""Similarity and both ends of the null interval; of filters the same beyond the theory."""
+NUMBERS_PER_PAIR = 3
+"""Similarity and both ends of the null interval."""
 
 
-def check_pairs(plan: Plan, layers: int = 1) -> None:
+def check_pairs(plan: Plan, layers: int = 1, *, numbers: int = NUMBERS_PER_PAIR) -> None:
     """Check that the similarities of all pairs fit into memory.
 
     Parameters
     ----------
     layers : number of layers of each network
+    numbers : of each pair
 
     Raises
     ------
@@ -38,7 +39,7 @@ def check_pairs(plan: Plan, layers: int = 1) -> None:
         If they do not fit.
     """
     count, free = math.prod(plan.shape) * layers, available_memory()
-    needed = 8 * NUMBERS_PER_PAIR * count**2
+    needed = 8 * numbers * count**2
     if needed > free:
         raise UsageError(
             f"{count} networks and layers make {count**2} pairs, which take {_gigabytes(needed)} "

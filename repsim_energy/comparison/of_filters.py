@@ -23,7 +23,7 @@ from repsim_energy.comparison.measured import (
     network_coords,
     paired,
 )
-from repsim_energy.comparison.memory import check_pairs
+from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
@@ -69,7 +69,7 @@ class FilterComparison:
         cls, plan: Plan, metric: Metric, scheduler: Scheduler, stage: str
     ) -> FilterComparison:
         """Choose the stage, compute the patch bases, and check that the comparison is possible."""
-        check_pairs(plan)
+        check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR)  # the same beyond the theory
         stage = choose_stage(stage, plan)
         return cls(plan, metric, stage, patch_bases(plan, partial(moments_of_images, scheduler)))
 

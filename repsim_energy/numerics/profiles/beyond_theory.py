@@ -48,6 +48,9 @@ def beyond_theory(
     do not explain. For two linear CNNs with independent labels it is distributed about 0 as
     :func:`pearson_null_interval` says, for as many components.
 
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Theorem 4.2; arXiv:2206.02454, for the theoretical profile.
+
     Components where an energy is zero, or less than 1e-6 of the largest, are left out. A profile
     that the theory does not describe has no such rest: what is left of it is mostly the misfit,
     which is the same for all such profiles.
