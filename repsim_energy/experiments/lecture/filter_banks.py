@@ -41,6 +41,9 @@ PATCHES = {"smoke": 4_000, "cpu": 50_000, "full": 200_000}
 COMPONENTS = {"smoke": 16, "cpu": 64, "full": 64}
 """Scale -> independent components, of the 80 without the mean: those of most variance."""
 
+MAX_ITERATIONS = 500
+"""Iterations after which independent components that have not converged are left out."""
+
 NOISE = {"smoke": 1_000, "cpu": 10_000, "full": 10_000}
 """Scale -> filters of noise."""
 
@@ -54,11 +57,11 @@ def networks(setting: Setting, outcome: Outcome) -> Banks:
     for source in setting.available(outcome, "cifar10", "mnist"):
         trained, failures = setting.train([spec], [setting.data(source)])
         outcome.failures += failures
-        for stage, words in (("trained", ""), ("init", ", before training")):
+        for stage in ("trained", "change", "init"):
             found = [network.at(stage) for network in trained.values()]
             bank = [filters.double().numpy() for filters in found if filters is not None]
             if bank:
-                banks[f"network, {source}{words}"] = bank
+                banks[f"network, {source}, {stage}"] = bank
     return banks
 
 
@@ -80,16 +83,15 @@ def independent_components(setting: Setting, outcome: Outcome) -> Banks:
     scale = setting.scale.name
     patches = random_patches(gray(setting), PATCHES[scale])
     patches -= patches.mean(1, keepdims=True)
-    options = {"whiten": "unit-variance", "max_iter": 500, "tol": 1e-3, "random_state": 0}
-    ica = FastICA(COMPONENTS[scale], **options)
+    options = {"whiten": "unit-variance", "tol": 1e-3, "random_state": 0}
+    ica = FastICA(COMPONENTS[scale], max_iter=MAX_ITERATIONS, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             ica.fit(patches)
         except ConvergenceWarning:
-            outcome.failures.append(
-                f"independent components: no convergence in {ica.max_iter} steps"
-            )
+            words = f"no convergence after {MAX_ITERATIONS} iterations"
+            outcome.failures.append(f"independent components: {words}")
             return {}
     shape = (-1, 1, PATCH, PATCH)
     return {

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["interval", "run"]
 
-SHEETS = ("network, cifar10", "network, mnist", "ICA filters", "gabor")
+SHEETS = ("network, cifar10, trained", "network, mnist, trained", "ICA filters", "gabor")
 """Banks that are drawn, by name."""
 
 MAX_POINTS = 300
 """Filters of a bank drawn as points."""
 
-SMALL_NOISE = (4_000, 1, 3, 3)
+SMALL_NOISE = (4_000, 3, 3, 3)
 """Shape of the noise that 3x3 filters are compared with."""
 
 
@@ -55,7 +55,7 @@ def run(setting: Setting) -> Outcome:
             outcome.missing.append(str(error))
     measured = {name: _measure(repetitions) for name, repetitions in banks.items()}
     for name, numbers in measured.items():
-        _add(outcome, name, numbers, len(banks[name]))
+        _add(outcome, name, numbers, banks[name])
     outcome.keep("", _result(setting, measured))
     _add_small(outcome)
     _draw(outcome, banks, measured)
@@ -92,17 +92,18 @@ def _share_interval(numbers: Measured) -> tuple[float, float]:
     return interval(int(numbers["wavelike"].sum()), len(numbers["wavelike"]))
 
 
-def _add(outcome: Outcome, name: str, numbers: Measured, repetitions: int) -> None:
+def _add(outcome: Outcome, name: str, numbers: Measured, bank: list[Array]) -> None:
     """Add the share of a bank: one value for each repetition, the interval for all together."""
-    shares = [
-        numbers["wavelike"][numbers["repetition"] == number].mean() for number in range(repetitions)
-    ]
+    passed, repetition = numbers["wavelike"], numbers["repetition"]
+    shares = [passed[repetition == number].mean() for number in np.unique(repetition)]
     low, high = _share_interval(numbers)
     note = (
         f"95% interval {low:.2f} to {high:.2f}; localized {numbers['localized'].mean():.2f}, "
-        f"oriented {numbers['oriented'].mean():.2f} of {len(numbers['wavelike'])} filters"
+        f"oriented {numbers['oriented'].mean():.2f} of {len(passed)} filters"
     )
-    over = f"{repetitions} seeds" if repetitions > 1 else ""
+    if left_out := sum(map(len, bank)) - len(passed):
+        note += f", {left_out} zero filters left out"
+    over = f"{len(shares)} seeds" if len(shares) > 1 else ""
     outcome.add(f"{name}: share localized and oriented", shares, over=over, note=note)
 
 
@@ -150,13 +151,13 @@ def _draw(outcome: Outcome, banks: Banks, measured: Mapping[str, Measured]) -> N
         name: (float(numbers["wavelike"].mean()), *_share_interval(numbers))
         for name, numbers in measured.items()
     }
-    draw_intervals(shares, rows, "localized and oriented", "share, with 95% interval")
+    draw_intervals(shares, rows, "filters localized and oriented", "share, with 95% interval")
     groups = {
         name: (measured[name]["spread"][:MAX_POINTS], measured[name]["coherence"][:MAX_POINTS])
         for name in (*SHEETS, "pca", "white noise")
         if name in measured
     }
-    draw_points(points, groups, "wave-like: top left", "spread", "coherence")
+    draw_points(points, groups, "both: top left", "spread", "coherence")
     points.axvline(MAX_SPREAD, color="gray", linewidth=0.8)
     points.axhline(MIN_COHERENCE, color="gray", linewidth=0.8)
     for name, axes in zip(sheets, panels, strict=True):
