@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "draw_curves",
     "draw_filters",
+    "draw_intervals",
     "draw_map",
     "draw_matrix",
+    "draw_points",
     "draw_profiles",
     "new_figure",
     "save_figure",
@@ -129,6 +131,41 @@ def draw_matrix(
             color = "white" if abs(value) > 0.6 else "black"
             axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5, color=color)
     axes.set_title(title)
+
+
+def draw_intervals(
+    axes: Axes, rows: Mapping[str, tuple[float, float, float]], title: str, xlabel: str
+) -> None:
+    """Draw a number between 0 and 1 and its interval in each row, the first at the top.
+
+    Parameters
+    ----------
+    rows : label -> number, lower end, upper end
+    """
+    for place, (value, low, high) in enumerate(rows.values()):
+        axes.plot([low, high], [place, place], color="C0", linewidth=1.4)
+        axes.plot(value, place, "o", color="C0", markersize=4)
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=6)
+    axes.invert_yaxis()
+    axes.set(xlim=(-0.02, 1.02), title=title, xlabel=xlabel)
+
+
+def draw_points(
+    axes: Axes,
+    groups: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+) -> None:
+    """Draw groups of points.
+
+    Parameters
+    ----------
+    groups : label -> x and y, each (n,)
+    """
+    for label, (x, y) in groups.items():
+        axes.scatter(np.asarray(x), np.asarray(y), s=5, label=label, alpha=0.7, linewidths=0)
+    _label(axes, title, xlabel, ylabel)
 
 
 def draw_map(axes: Axes, values: ArrayLike, title: str, label: str) -> None:

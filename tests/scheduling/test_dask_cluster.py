@@ -135,13 +135,14 @@ def local(data, tmp_path, monkeypatch):
 @contextlib.contextmanager
 def killing(marks, nth):
     """Meanwhile, kill -9 the worker that leaves the n-th new mark, which waits until it is seen."""
-    before, killed, ended = set(marks_in(marks)), [], threading.Event()
+    before, seen, killed, ended = set(marks_in(marks)), [], [], threading.Event()
 
     def watch():
         while not ended.wait(0.01):
-            new = [mark for mark in marks_in(marks) if mark not in before]
-            for number, mark in enumerate(new, 1):
-                if number == nth and not killed:
+            new = [mark for mark in marks_in(marks) if mark not in before and mark not in seen]
+            for mark in new:  # each once: what is written there changes the order of marks
+                seen.append(mark)
+                if len(seen) == nth:
                     killed.append(int(mark.name.partition("-")[0]))
                     os.kill(killed[0], signal.SIGKILL)
                 mark.write_text("seen")

@@ -17,4 +17,10 @@ EXPERIMENTS = (
         "best n-term approximation of cartoons by waves, wavelets and curvelets",
         frozenset({"seeds"}),
     ),
+    Experiment(
+        f"{__name__}.wavelike",
+        ("wavelike",),
+        "share of filters that are localized and oriented, as wavelets are",
+        frozenset({"dataset", "mnist", "natural", "recipe", "seeds", "device"}),
+    ),
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-__all__ = ["describe_components"]
+__all__ = ["describe_components", "stripes"]
 
 MIN_COHERENCE = 1e-6
 """Coherence below which the orientation is rounding, and NaN."""
@@ -105,7 +105,7 @@ def describe_components(components: ArrayLike) -> dict[str, NDArray[np.float64]]
     scale = np.where(defined, largest, 1.0)[..., None, None, None]
     u = np.where(defined[..., None, None, None], u / scale, np.nan)
     energy = np.square(u).sum((-3, -2, -1))
-    orientation, coherence = _orientation(u, energy)
+    orientation, coherence = stripes(u, energy)
     return {
         "frequency": _frequency(u, defined),
         "orientation": orientation,
@@ -127,7 +127,7 @@ def _frequency(u: Values, defined: NDArray[np.bool_]) -> Values:
     return mean
 
 
-def _orientation(u: Values, energy: Values) -> tuple[Values, Values]:
+def stripes(u: Values, energy: Values) -> tuple[Values, Values]:
     """Return orientation in degrees and coherence of (..., c, kh, kw) components."""
     gx, gy = _slope(u), -_slope(u.swapaxes(-2, -1)).swapaxes(-2, -1)  # y is upward
     xx, yy, xy = (
