@@ -116,8 +116,7 @@ def _print_beyond_theory(result: xr.Dataset) -> None:
         groups,
         summary["mean"].values,
         summary["spread"].values,
-        "beyond theory: r of what the best theoretical profiles leave; of networks that share the "
-        f"theory alone, 95% between {low:.3f} and {high:.3f}",
+        f"r beyond theory; 95% of networks that share no more: {low:.3f} to {high:.3f}",
     )
     _print_left_out(result)
 

@@ -60,6 +60,7 @@ class Section:
     failures : one line for each part that failed
     models, seeds : labels, in the order of the result
     matrix : similarities; ``None`` if there is nothing to compare
+    beyond : the same beyond the theory; ``None`` if it describes no two networks
     charts : energy profiles, one chart for each data set
     figures : of ``rs.plot``
     runs : one row for each network
@@ -76,6 +77,7 @@ class Section:
     models: Sequence[str]
     seeds: Sequence[str]
     matrix: Matrix | None
+    beyond: Matrix | None
     charts: Sequence[Chart]
     figures: Sequence[Figure]
     runs: Table
@@ -128,6 +130,9 @@ def section_of(
     charts = charts_of(result)
     networks = runs_of(result)
     tables = {"similarity": similarities_of(summary), "runs": networks}
+    beyond = summarize(result, "beyond_theory") if "beyond_theory" in result else None
+    if beyond is not None:
+        tables["beyond"] = similarities_of(beyond)
     return Section(
         number=number,
         title=title_of(result),
@@ -137,6 +142,7 @@ def section_of(
         models=[str(model) for model in result.model.values],
         seeds=[str(seed) for seed in result.seed.values],
         matrix=matrix_of(result, summary),
+        beyond=None if beyond is None else matrix_of(result, beyond),
         charts=charts,
         figures=figures_of(result, f"s{number}") if with_figures else [],
         runs=networks,
