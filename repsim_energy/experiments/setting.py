@@ -13,7 +13,7 @@ from repsim_energy.comparison.plan import Key
 from repsim_energy.data.patch_variants import check_component
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.experiments.scales import Scale
-from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.numerics.autocorrelation.autocorrelation import (
     PatchAutocovariance,
     patch_autocovariance,
@@ -176,7 +176,7 @@ class Setting:
 
     def train(
         self,
-        models: Sequence[str],
+        models: Sequence[str | ModelSpec],
         datasets: Sequence[Dataset],
         seeds: Sequence[int] | None = None,
     ) -> tuple[dict[Key, Network], list[str]]:

@@ -17,4 +17,18 @@ EXPERIMENTS = (
         "best n-term approximation of cartoons by waves, wavelets and curvelets",
         frozenset({"seeds"}),
     ),
+    Experiment(
+        f"{__name__}.one_layer",
+        ("one-layer",),
+        "accuracy with exactly one trained layer, against its depth",
+        frozenset({"mnist", "dataset", "seeds", "recipe", "device", "scheduler", "jobs"}),
+        {
+            scale: f"quick:{length}:optimizer=adam:lr=0.003:snapshots=0:test_images={tests}"
+            for scale, length, tests in (
+                ("smoke", "steps=20", 60),
+                ("cpu", "steps=1000", 2000),
+                ("full", "epochs=40", "none"),
+            )
+        },
+    ),
 )
