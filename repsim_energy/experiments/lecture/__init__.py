@@ -23,4 +23,10 @@ EXPERIMENTS = (
         "share of filters that are localized and oriented, as wavelets are",
         frozenset({"dataset", "mnist", "natural", "recipe", "seeds", "device"}),
     ),
+    Experiment(
+        f"{__name__}.crbm",
+        ("crbm",),
+        "bases of a convolutional deep belief network, and the share of wavelike ones",
+        frozenset({"natural", "seeds"}),
+    ),
 )

@@ -132,8 +132,9 @@ def train_crbm(
     Each hidden bias also takes a step of 0.2 (1 - q / p), where q is the mean activation of its
     map in the batch and p the target. This is the sparsity regularization of Lee et al. (2009),
     who update the bias alone, with the step in units of 1 / p. Gradients are divided by p, too, so
-    that the step size suits any sparsity. It is constant for half of the steps and then falls to
-    0. The computation runs in one thread, so that its result does not depend on their number.
+    that filters of rarely active units learn as fast. Targets far below 0.03 need a smaller step
+    size. It is constant for half of the steps and then falls to 0. The computation runs in one
+    thread, so that its result does not depend on their number.
 
     Parameters
     ----------
