@@ -14,7 +14,6 @@ from repsim_energy.errors import not_installed
 from repsim_energy.experiments.setting import Missing
 from repsim_energy.numerics.frames.bank import frame_bank
 from repsim_energy.numerics.patches.moments import patch_moments
-from repsim_energy.specs import write_spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +31,11 @@ Banks = dict[str, list[Array]]
 PATCH = 9
 """Height and width of the filters. Gabor functions of two octaves fit into 9 pixels."""
 
-FILTERS = 32
-"""First-layer filters of the trained networks."""
+NETWORKS = (
+    (f"two_layer_cnn:n0={PATCH}:m1=32", "cifar10"),
+    (f"two_layer_cnn:n0={PATCH}:m1=32", "mnist"),
+)
+"""Models with first-layer filters of this size, and the data sets that they are trained on."""
 
 PATCHES = {"smoke": 4_000, "cpu": 50_000, "full": 200_000}
 """Scale -> image patches that independent components are fitted to."""
@@ -51,17 +53,18 @@ FRAMES = ("gabor", "curvelet", "haar", "db2", "dct", "fourier")
 
 
 def networks(setting: Setting, outcome: Outcome) -> Banks:
-    """Return the filters of two-layer CNNs on colored images and on digits, one bank a seed."""
-    spec = write_spec("two_layer_cnn", n0=PATCH, m1=FILTERS)
+    """Return the filters of trained networks, their changes in training, and the initial ones."""
     banks: Banks = {}
-    for source in setting.available(outcome, "cifar10", "mnist"):
+    for spec, source in NETWORKS:
+        if not setting.available(outcome, source):
+            continue
         trained, failures = setting.train([spec], [setting.data(source)])
         outcome.failures += failures
         for stage in ("trained", "change", "init"):
             found = [network.at(stage) for network in trained.values()]
             bank = [filters.double().numpy() for filters in found if filters is not None]
             if bank:
-                banks[f"network, {source}, {stage}"] = bank
+                banks[f"{spec.partition(':')[0]}, {source}, {stage}"] = bank
     return banks
 
 

@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["interval", "run"]
 
-SHEETS = ("network, cifar10, trained", "network, mnist, trained", "ICA filters", "gabor")
+SHEETS = (
+    "two_layer_cnn, cifar10, trained",
+    "two_layer_cnn, mnist, trained",
+    "ICA filters",
+    "gabor",
+)
 """Banks that are drawn, by name."""
 
 MAX_POINTS = 300

@@ -107,7 +107,7 @@ def test_the_command_writes_rows_figure_and_result(repsim, tmp_path):
     share = result.share.to_series()
     assert share["gabor"] > 0.9
     assert share[["dct", "fourier"]].max() == 0
-    assert share[["white noise", "1/f noise", "network, mnist, init"]].max() < 0.01
+    assert share[["white noise", "1/f noise", "two_layer_cnn, mnist, init"]].max() < 0.01
     assert share["pca"] < 0.05 < 0.3 < share["haar"] < 0.7
     assert (result.low <= result.share + 1e-12).all()
     assert (result.share <= result.high + 1e-12).all()
