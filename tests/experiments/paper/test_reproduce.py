@@ -82,7 +82,12 @@ def test_every_row_has_its_files_and_numbers(whole):
     folder, _, done = whole
     described = SCHEMA.read_text()
     rows = rows_of(folder)
-    assert [row for rows_ in rows.values() for row in rows_["names"]] == [*ROWS, "nterm", "wavelike", "crbm"]
+    assert [row for rows_ in rows.values() for row in rows_["names"]] == [
+        *ROWS,
+        "nterm",
+        "wavelike",
+        "crbm",
+    ]
     for name, row in rows.items():
         assert not row["failures"], row["failures"]
         assert row["quantities"], name
