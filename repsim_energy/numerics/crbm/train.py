@@ -133,8 +133,8 @@ def train_crbm(
     map in the batch and p the target. This is the sparsity regularization of Lee et al. (2009),
     who update the bias alone, with the step in units of 1 / p. Gradients are divided by p, too, so
     that filters of rarely active units learn as fast. Targets far below 0.03 need a smaller step
-    size. The step size is constant for half of the steps and then falls to 0. The computation runs in one
-    thread, so that its result does not depend on their number.
+    size. The step size is constant for half of the steps and then falls to 0. The computation
+    runs in one thread, so that its result does not depend on their number.
 
     Parameters
     ----------
