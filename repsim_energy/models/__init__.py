@@ -17,6 +17,7 @@ def repsim_models() -> dict[str, str]:
         "lenet5": f"{nets}.lenet:lenet5",
         "mlp": f"{nets}.mlp:mlp",
         "two_layer_cnn": f"{nets}.two_layer:two_layer_cnn",
+        "crbm": f"{here}.crbm:crbm",
         "frame/*": f"{here}.frames:frames",
         "torchvision/*": f"{nets}.torchvision_zoo:zoo",
         "checkpoint": f"{here}.checkpoint:checkpoint",

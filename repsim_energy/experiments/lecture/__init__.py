@@ -37,4 +37,10 @@ EXPERIMENTS = (
         "share of filters that are localized and oriented, as wavelets are",
         frozenset(f"dataset mnist natural {TRAINING}".split()),
     ),
+    Experiment(
+        f"{__name__}.crbm",
+        ("crbm",),
+        "bases of a convolutional deep belief network, and the share of wavelike ones",
+        frozenset({"natural", "seeds"}),
+    ),
 )
