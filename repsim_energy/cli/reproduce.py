@@ -243,6 +243,7 @@ def _setting(
         {**size.sources, **given},
         seeds=list(range(seeds)) if isinstance(seeds, int) else seeds,
         recipe=recipe or size.recipe,
+        default_recipe=not recipe,
         components=components or list(size.components),
         device=device,
         scheduler=lazy.scheduling.scheduler_of(

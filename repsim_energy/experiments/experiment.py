@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from repsim_energy.errors import unknown_name
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from repsim_energy.experiments.outcome import Outcome
     from repsim_energy.experiments.setting import Setting
 
-__all__ = ["Experiment", "select_experiments"]
+__all__ = ["TRAINING", "Experiment", "select_experiments"]
+
+TRAINING = "seeds recipe device scheduler jobs"
+"""Options used by experiments that train networks."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,26 @@ class Experiment:
     names : tables and figures that it reproduces; the first one names its files
     title : description for the report
     uses : options of ``reproduce`` and ``experiment`` that affect it
+    recipes : scale -> its default recipe, where that is not the scale's
     """
 
     module: str
     names: tuple[str, ...]
     title: str
     uses: frozenset[str] = frozenset()
+    recipes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
         """Name of its files."""
         return self.names[0]
+
+    def with_recipe(self, setting: Setting) -> Setting:
+        """Return the setting with the experiment's own recipe, unless the user has given one."""
+        own = self.recipes.get(setting.scale.name)
+        return (
+            setting if own is None or not setting.default_recipe else replace(setting, recipe=own)
+        )
 
     def run(self, setting: Setting) -> Outcome:
         """Import the module and run it."""

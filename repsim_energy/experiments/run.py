@@ -30,8 +30,9 @@ def reproduce(
     such error is returned beside the row.
     """
     started = time.monotonic()
+    own = experiment.with_recipe(setting)
     try:
-        outcome = experiment.run(setting)
+        outcome = experiment.run(own)
     except Missing as error:
         outcome = Outcome(missing=[str(error)])
     except RepsimError as error:
@@ -43,7 +44,7 @@ def reproduce(
         "title": experiment.title,
         "scale": setting.scale.name,
         "scale_summary": setting.scale.summary,
-        "recipe": setting.recipe,
+        "recipe": own.recipe,
         "data": setting.describe_data(experiment.uses),
         "seconds": seconds,
         "missing": outcome.missing,

@@ -13,7 +13,7 @@ from repsim_energy.comparison.plan import Key
 from repsim_energy.data.patch_variants import check_component
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.experiments.scales import Scale
-from repsim_energy.interfaces import Dataset, ImageSet
+from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.numerics.autocorrelation.autocorrelation import (
     PatchAutocovariance,
     patch_autocovariance,
@@ -71,6 +71,7 @@ class Setting:
     recipe : recipe of every training
     components : components used for labels and scaled patches
     reporter : receives the progress of trainings
+    default_recipe : whether the recipe is that of the scale, not one that the user has given
     """
 
     registry: Registry
@@ -82,6 +83,7 @@ class Setting:
     device: str = "auto"
     scheduler: Scheduler = field(default_factory=scheduler_of)
     reporter: Reporter = field(default_factory=Reporter)
+    default_recipe: bool = False
     _loaded: dict[str, Dataset] = field(default_factory=dict, repr=False)
     _computed: dict[Any, PatchAutocovariance] = field(default_factory=dict, repr=False)
 
@@ -176,7 +178,7 @@ class Setting:
 
     def train(
         self,
-        models: Sequence[str],
+        models: Sequence[str | ModelSpec],
         datasets: Sequence[Dataset],
         seeds: Sequence[int] | None = None,
     ) -> tuple[dict[Key, Network], list[str]]:

@@ -15,7 +15,9 @@ def repsim_models() -> dict[str, str]:
     return names | {
         "linear_cnn": f"{nets}.linear_cnn:linear_cnn",
         "lenet5": f"{nets}.lenet:lenet5",
+        "mlp": f"{nets}.mlp:mlp",
         "two_layer_cnn": f"{nets}.two_layer:two_layer_cnn",
+        "crbm": f"{here}.crbm:crbm",
         "frame/*": f"{here}.frames:frames",
         "torchvision/*": f"{nets}.torchvision_zoo:zoo",
         "checkpoint": f"{here}.checkpoint:checkpoint",

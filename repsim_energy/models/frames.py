@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import ImageSet, PatchBasis, TrainedModel
+from repsim_energy.models.patch_size import patch_size
 from repsim_energy.numerics.frames.bank import FRAMES, OF_IMAGES, frame_bank
 from repsim_energy.numerics.patches.moments import patch_moments
 
@@ -63,7 +63,7 @@ class _Frames:
         seed : of random, 0 by default
         eps : of whitening, relative to the mean variance of a pixel, 5e-4 by default
         """
-        size = _size(patch)
+        size = patch_size(patch)
         given = {
             "color": color,
             "orientations": orientations,
@@ -85,13 +85,6 @@ class _Frames:
             nn.Flatten(),
             nn.Linear(len(bank) * POOLED**2, num_classes),
         )
-
-
-def _size(patch: Any) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", str(patch))
-    if match is None:
-        raise UsageError(f"got patch={patch}, expected height and width in pixels such as 3x3")
-    return int(match[1]), int(match[2] or match[1])
 
 
 def _basis(images: ImageSet, patch: tuple[int, int], name: str) -> PatchBasis:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from repsim_energy.errors import not_installed
 from repsim_energy.experiments.setting import Missing
+from repsim_energy.numerics.crbm.network import train_network
+from repsim_energy.numerics.crbm.train import CrbmOptions
 from repsim_energy.numerics.frames.bank import frame_bank
 from repsim_energy.numerics.patches.moments import patch_moments
 
@@ -36,6 +38,9 @@ NETWORKS = (
     (f"two_layer_cnn:n0={PATCH}:m1=32", "mnist"),
 )
 """Models with first-layer filters of this size, and the data sets that they are trained on."""
+
+CRBM = {"smoke": {"filters": 8, "steps": 60}, "cpu": {"steps": 1500}, "full": {"steps": 5000}}
+"""Scale -> options of a convolutional restricted Boltzmann machine, as in the experiment crbm."""
 
 PATCHES = {"smoke": 4_000, "cpu": 50_000, "full": 200_000}
 """Scale -> image patches that independent components are fitted to."""
@@ -66,6 +71,14 @@ def networks(setting: Setting, outcome: Outcome) -> Banks:
             if bank:
                 banks[f"{spec.partition(':')[0]}, {source}, {stage}"] = bank
     return banks
+
+
+def deep_belief(setting: Setting, outcome: Outcome) -> Banks:
+    """Return the first layers of convolutional deep belief networks on natural images, in gray."""
+    options = CrbmOptions(patch=(PATCH, PATCH), **CRBM[setting.scale.name])
+    images = setting.data("natural").train.images
+    trained = [train_network(images, [options], seed=seed)[0] for seed in setting.seeds]
+    return {"crbm": [one.layer.filters.double().numpy() for one in trained]}
 
 
 def independent_components(setting: Setting, outcome: Outcome) -> Banks:
@@ -124,6 +137,7 @@ def noise(setting: Setting, outcome: Outcome) -> Banks:
 
 SOURCES: tuple[Callable[[Setting, Outcome], Banks], ...] = (
     networks,
+    deep_belief,
     independent_components,
     fixed,
     noise,

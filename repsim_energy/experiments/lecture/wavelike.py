@@ -37,6 +37,7 @@ __all__ = ["interval", "run"]
 SHEETS = (
     "two_layer_cnn, cifar10, trained",
     "two_layer_cnn, mnist, trained",
+    "crbm",
     "ICA filters",
     "gabor",
 )

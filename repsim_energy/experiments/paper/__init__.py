@@ -5,12 +5,9 @@ Each is a module with a function ``run(setting) -> Outcome``.
 
 from __future__ import annotations
 
-from repsim_energy.experiments.experiment import Experiment
+from repsim_energy.experiments.experiment import TRAINING, Experiment
 
-__all__ = ["EXPERIMENTS", "TRAINING"]
-
-TRAINING = "seeds recipe device scheduler jobs"
-"""Options used by experiments that train networks."""
+__all__ = ["EXPERIMENTS"]
 
 EXPERIMENTS = tuple(
     Experiment(f"{__name__}.{module}", tuple(names.split()), title, frozenset(uses.split()))

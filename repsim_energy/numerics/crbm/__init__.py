@@ -1,0 +1,1 @@
+"""Convolutional restricted Boltzmann machines: whitening, pooling, contrastive divergence."""
