@@ -52,10 +52,14 @@ MEASUREMENTS = (ROOT / "docs/explanation/measurements.md").read_text("utf-8")
 
 
 def test_the_measurements_of_the_first_command_are_those_of_its_table():
-    (_, vgg), (_, resnet) = [row for row in rows(TABLE) if " seed " not in row[0]]
+    tables = [row for row in rows(TABLE) if " seed " not in row[0]]
+    (_, vgg), (_, resnet), (_, vgg_beyond), (_, resnet_beyond) = tables
     assert measured(r"vgg11 across seeds \(change\)") == vgg[0]
     assert measured(r"resnet18 across seeds \(change\)") == resnet[1]
     assert measured(r"vgg11 against resnet18 \(change\)") == vgg[1] == resnet[0]
+    assert measured(r"vgg11 across seeds \(beyond theory\)") == vgg_beyond[0]
+    assert measured(r"resnet18 across seeds \(beyond theory\)") == resnet_beyond[1]
+    assert measured(r"vgg11 against resnet18 \(beyond theory\)") == vgg_beyond[1]
     runs = columns(TABLE)
     theory, init = runs["r with theory"], runs["r with init"]
     assert measured("with theory") == [min(theory), max(theory)]
