@@ -113,11 +113,11 @@ def keep_largest(values: Tensor, count: int, *, soft: bool = False) -> Tensor:
     size = flat.shape[1]
     if not 0 <= count <= size:
         raise UsageError(f"got count={count}, expected a number from 0 to {size}, all entries")
-    if not values.isfinite().all():
+    magnitudes = flat.abs()
+    if magnitudes.numel() and not magnitudes.max().isfinite():
         raise DataError("got values that are NaN or infinite, expected finite ones; remove them")
     if count == size or len(flat) == 0:
         return values.clone()
-    magnitudes = flat.abs()
     if soft:
         kept = soft_threshold(flat, _largest(magnitudes, count + 1))
     elif count == 0:

@@ -17,4 +17,10 @@ EXPERIMENTS = (
         "best n-term approximation of cartoons by waves, wavelets and curvelets",
         frozenset({"seeds"}),
     ),
+    Experiment(
+        f"{__name__}.transfer",
+        ("transfer",),
+        "linear classifiers of the largest responses of frames, random and learned filters",
+        frozenset({"dataset", "seeds", "recipe", "device", "scheduler", "jobs"}),
+    ),
 )
