@@ -88,7 +88,7 @@ def run(setting: Setting) -> Outcome:
     for name in accuracies.values:
         _add(outcome, name, accuracies)
     add_correlations(outcome, parts)
-    outcome.keep("", _result(setting, accuracies))
+    outcome.keep("accuracy", _result(setting, accuracies))
     outcome.keep("parts", result_of_parts(setting, parts))
     _draw(outcome, accuracies, parts)
     outcome.missing = list(dict.fromkeys(outcome.missing))
