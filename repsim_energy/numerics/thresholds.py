@@ -86,9 +86,9 @@ def keep_largest(values: Tensor, count: int, *, soft: bool = False) -> Tensor:
     Returns
     -------
     (n, ...) Tensor
-        Of the shape of the values. Exactly ``count`` entries of each sample are kept. Of equal absolute
-        values, the first in the order of memory are kept; with ``soft`` they become zero, so that
-        fewer may differ from zero.
+        Of the shape of the values. Exactly ``count`` entries of each sample are kept. Of equal
+        absolute values, the first in the order of memory are kept; with ``soft`` they become zero,
+        so that fewer may differ from zero.
 
     Raises
     ------
