@@ -69,6 +69,7 @@ from .numerics.profiles.linear_cnn import solve_linear_cnn as solve_linear_cnn
 from .numerics.profiles.null import pearson_null_interval as pearson_null_interval
 from .numerics.profiles.theory import theoretical_profile as theoretical_profile
 from .numerics.profiles.theory import whitening_filters as whitening_filters
+from .numerics.thresholds import keep_largest as keep_largest
 from .numerics.wavelike.measure import wavelike as wavelike
 from .progress import Progress as Progress
 from .progress import Reporter as Reporter

@@ -135,6 +135,10 @@ CALLS = {
         rs.convolution_matrix(lay(BANK), (5, 6)).toarray(),
         rs.convolution_matrix(lay(BANK), (5, 6), boundary="zeros").toarray(),
     ],
+    "keep_largest": lambda lay: [
+        rs.keep_largest(lay(BANK), 9),
+        rs.keep_largest(lay(BANK), 9, soft=True),
+    ],
     "energy_profile": lambda lay: [rs.energy_profile(lay(BANK), BASIS)],
     "PatchAutocovariance": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
     "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],

@@ -18,6 +18,12 @@ EXPERIMENTS = (
         frozenset({"seeds"}),
     ),
     Experiment(
+        f"{__name__}.transfer",
+        ("transfer",),
+        "linear classifiers of the largest responses of frames, random and learned filters",
+        frozenset(f"dataset {TRAINING}".split()),
+    ),
+    Experiment(
         f"{__name__}.one_layer",
         ("one-layer",),
         "accuracy with exactly one trained layer, against its depth",
@@ -32,15 +38,15 @@ EXPERIMENTS = (
         },
     ),
     Experiment(
-        f"{__name__}.wavelike",
-        ("wavelike",),
-        "share of filters that are localized and oriented, as wavelets are",
-        frozenset(f"dataset mnist natural {TRAINING}".split()),
-    ),
-    Experiment(
         f"{__name__}.crbm",
         ("crbm",),
         "bases of a convolutional deep belief network, and the share of wavelike ones",
         frozenset({"natural", "seeds"}),
+    ),
+    Experiment(
+        f"{__name__}.wavelike",
+        ("wavelike",),
+        "share of filters that are localized and oriented, as wavelets are",
+        frozenset(f"dataset mnist natural {TRAINING}".split()),
     ),
 )
