@@ -205,4 +205,6 @@ def _draw(outcome: Outcome, accuracies: Accuracies, parts: Parts) -> None:
             style = "-" if name in WHOLE else "--"
             if len(curves[name]):
                 draw_curves(axes, accuracies.shares, curves, *labels, style=style, xscale="log")
+        axes.set_ylim(bottom=0)  # room for the legend
+        axes.legend(fontsize="x-small", frameon=False, ncol=2, loc="lower right")
     draw_parts(last, parts)
