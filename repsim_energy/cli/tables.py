@@ -107,7 +107,13 @@ def _summary(result: xr.Dataset, of: str) -> xr.Dataset:
 
 def _print_beyond_theory(result: xr.Dataset) -> None:
     """Print what filters share beyond the theory, and whom that leaves out."""
-    if "beyond_theory" not in result or not bool(result.beyond_null_low.notnull().any()):
+    if "beyond_theory" not in result or not bool(result.null_low.notnull().any()):
+        return
+    if not bool(result.beyond_null_low.notnull().any()):
+        described = int(result.theory_residual.notnull().any("component").sum())
+        _print_line(
+            f"no r beyond theory: the theory describes {described or 'none'} of the networks"
+        )
         return
     summary = _summary(result, "beyond_theory")
     groups = [str(label) for label in summary.group.values]

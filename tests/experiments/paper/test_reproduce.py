@@ -214,7 +214,10 @@ def test_the_list_names_every_row(repsim):
         (["table1", "--dataset", "nothing"], "unknown dataset 'nothing'"),
         (["table1", "--seeds", "0"], "expected a number above 0"),
         (["fig4", "fig5", "--components", "0-3"], "--components, which fig4, fig5 does not use"),
-        (["fig2", "--celeba", "folder:path=."], "expected it with table1, table2, beyond, table3; leave"),
+        (
+            ["fig2", "--celeba", "folder:path=."],
+            "expected it with table1, table2, beyond, table3",
+        ),
         (["theorem", "--recipe", "paper"], "got --recipe, which theorem does not use"),
         (["fig4", "--jobs", "2"], "got --jobs, which fig4 does not use"),
         (["list", "--seeds", "3"], "got --seeds, which list does not use"),
