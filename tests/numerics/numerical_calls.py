@@ -119,6 +119,9 @@ def _stages(lay):
 
 
 ETA = 0.5 / float(BASIS.eigenvalues.max())
+THEORY = rs.theoretical_profile(BASIS.eigenvalues, step_size=ETA, steps=[[20], [200]])[:, 0]
+FOLLOWING = torch.from_numpy(THEORY) * (0.2 * drawn(2, 27)).exp()
+LARGE_BANK = drawn(4, 3, 7, 7)
 
 CALLS = {
     **{name: call for kind in IMAGES for name, call in _of_images(kind).items()},
@@ -143,6 +146,8 @@ CALLS = {
     "PatchAutocovariance": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
     "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],
     "profile_similarity": lambda lay: [rs.profile_similarity(lay(PROFILES[0]), lay(PROFILES[1]))],
+    "beyond_theory": lambda lay: [rs.beyond_theory(*lay(FOLLOWING), lay(BASIS.eigenvalues))],
+    "wavelike": lambda lay: [*rs.wavelike(lay(LARGE_BANK)).values()],
     "fit_profiles": lambda lay: _fits(rs.fit_profiles(lay(PROFILES), lay(BASIS.eigenvalues))),
     "fit_profile": lambda lay: _fits([rs.fit_profile(lay(PROFILES[0]), [0.0, *range(26)])]),
     "theoretical_profile": lambda lay: [
