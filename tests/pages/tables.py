@@ -20,7 +20,7 @@ PARSED = {
     "repsim doctor": "takes seconds; tests/cli/test_doctor_command.py runs it",
     "repsim reproduce all *": "takes hours; tests/experiments runs every row at the scale smoke",
     "repsim reproduce table* *": "takes hours; tests/experiments runs every row at the scale smoke",
-    "repsim experiment *path=*": "needs images; tests/experiments runs each at the scale smoke",
+    "repsim experiment *": "takes minutes; tests/experiments runs each at the scale smoke",
     "repsim *--dataset cifar10 *": "downloads images",
     "repsim *--dataset idx:path=mnist*": "needs MNIST; tests/data/test_idx.py runs it",
     "repsim cache clear": "asks; tests/cli/test_cache_command.py answers",
