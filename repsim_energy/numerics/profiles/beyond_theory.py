@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning
+from repsim_energy.errors import UndefinedSimilarityWarning
 from repsim_energy.numerics.arrays import array_of
+from repsim_energy.numerics.profiles.energy import stack_profiles, with_value
 from repsim_energy.numerics.profiles.fit import fit_profiles
 from repsim_energy.numerics.profiles.null import pearson_null_interval
 from repsim_energy.numerics.settings import own_settings
@@ -97,20 +98,12 @@ def beyond_theory(
     >>> round(beyond_theory(theory[0] * one, theory[0] * other, eigenvalues), 2)
     -0.18
     """
-    profiles = [array_of(a), array_of(b)]
-    if profiles[0].ndim != 1 or profiles[0].shape != profiles[1].shape:
-        shapes = " and ".join(str(profile.shape) for profile in profiles)
-        raise ShapeError(
-            f"profiles have shapes {shapes}, expected two of one length; measure both on one basis"
-        )
-    stacked = np.stack(profiles)
-    fits = fit_profiles(stacked, eigenvalues, step_size=step_size)
-    curves = np.full_like(stacked, np.nan)
-    variance = array_of(eigenvalues)
-    known = ~(np.isnan(stacked).all(0) & np.isnan(variance))
-    curves[:, known] = [fit.profile for fit in fits]
+    profiles = stack_profiles(a, b)
+    fits = fit_profiles(profiles, eigenvalues, step_size=step_size)
+    known = with_value(profiles) | ~np.isnan(array_of(eigenvalues))
+    curves = np.stack([fit.profile for fit in fits])
     fitted = np.array([fit.correlation for fit in fits])
-    residuals = theory_residuals(stacked, curves, fitted)
+    residuals = theory_residuals(profiles[:, known], curves, fitted)
     correlation = float(correlate_residuals(residuals)[0][0, 1])
     if np.isnan(correlation):
         common = int(np.isfinite(residuals).all(0).sum())

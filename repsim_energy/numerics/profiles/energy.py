@@ -134,13 +134,7 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
     >>> round(profile_similarity([1.0, 2.0, 4.0], [2.0, 4.0, 8.0]), 12)
     1.0
     """
-    x, y = array_of(a), array_of(b)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ShapeError(
-            f"profiles have shapes {x.shape} and {y.shape}, expected two of one length; "
-            "measure both on one basis"
-        )
-    return float(profile_similarities(np.stack([x, y]))[0, 1])
+    return float(profile_similarities(stack_profiles(a, b))[0, 1])
 
 
 @own_settings()
@@ -195,6 +189,17 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     unit = centered / np.where(varies, norms, np.nan)[:, None]
     correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)
     return correlations
+
+
+def stack_profiles(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """Return two (d,) profiles as (2, d), and refuse profiles of different lengths."""
+    x, y = array_of(a), array_of(b)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ShapeError(
+            f"profiles have shapes {x.shape} and {y.shape}, expected two of one length; "
+            "measure both on one basis"
+        )
+    return np.stack([x, y])
 
 
 def with_value(profiles: NDArray[np.float64]) -> NDArray[np.bool_]:
