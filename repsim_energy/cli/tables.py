@@ -77,7 +77,7 @@ def print_result(result: xr.Dataset) -> None:
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
     title = f"{result.attrs['metric']} on {_datasets(result)}{stage}"
     if groups:
-        _print_similarities(groups, summary["mean"].values, summary["spread"].values, title)
+        _print_similarities(summary, title)
     else:
         _print_line(title)
     _print_beyond_theory(result)
@@ -92,7 +92,7 @@ def print_result(result: xr.Dataset) -> None:
     if result.sizes["model"] * result.sizes["dataset"] * result.sizes.get("layer", 1) == 1:
         _print_alone(result, compared=bool(groups))
     if groups:
-        low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
+        low, high = _null_interval(summary)
         band = (
             f"95% between {low:.3f} and {high:.3f}" if low < high else "no null interval is known"
         )
@@ -116,13 +116,9 @@ def _print_beyond_theory(result: xr.Dataset) -> None:
         )
         return
     summary = _summary(result, "beyond_theory")
-    groups = [str(label) for label in summary.group.values]
-    low, high = (float(summary[name].mean()) for name in ("null_low", "null_high"))
+    low, high = _null_interval(summary)
     _print_similarities(
-        groups,
-        summary["mean"].values,
-        summary["spread"].values,
-        f"r beyond theory; 95% of networks that share no more: {low:.3f} to {high:.3f}",
+        summary, f"r beyond theory; 95% of networks that share no more: {low:.3f} to {high:.3f}"
     )
     _print_left_out(result)
 
@@ -180,14 +176,19 @@ def _of_models(result: xr.Dataset, coordinate: str) -> str:
     return ", ".join(f"{fact} of {model}" for fact, model in pairs if fact)
 
 
-def _print_similarities(
-    groups: list[str], means: NDArray[np.float64], spreads: NDArray[np.float64], title: str
-) -> None:
+def _null_interval(summary: xr.Dataset) -> tuple[float, float]:
+    """Return the mean ends of the null intervals of a summary."""
+    return float(summary.null_low.mean()), float(summary.null_high.mean())
+
+
+def _print_similarities(summary: xr.Dataset, title: str) -> None:
     """Print the table of all pairs in the first form that fits the terminal.
 
     The forms are: columns titled by the groups; columns titled by numbers with a legend; one half
     of the table without spreads.
     """
+    groups = [str(label) for label in summary.group.values]
+    means, spreads = summary["mean"].values, summary["spread"].values
     console = _console()
     cells = [
         [_number(float(mean), float(spread)) for mean, spread in zip(*pair, strict=True)]
