@@ -27,6 +27,7 @@ __all__ = [
     "draw_profiles",
     "new_figure",
     "save_figure",
+    "scale_each",
 ]
 
 PANEL_INCHES = (4.8, 3.4)
@@ -188,3 +189,9 @@ def draw_filters(axes: Axes, filters: Tensor, title: str, *, limit: float) -> No
     axes.imshow(grid_of(filters.double().numpy(), limit), interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)
+
+
+def scale_each(filters: Tensor) -> Tensor:
+    """Return (k, c, kh, kw) filters, each divided by its largest absolute weight, zero ones not."""
+    largest = filters.abs().amax((1, 2, 3), keepdim=True)
+    return filters / largest.masked_fill(largest == 0, 1)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from repsim_energy.experiments.figures import draw_filters
+from repsim_energy.experiments.figures import draw_filters, scale_each
 from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.numerics.crbm.network import bases, train_network
 from repsim_energy.numerics.crbm.train import CrbmOptions
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
 
     import xarray as xr
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from repsim_energy.experiments.setting import Setting
     from repsim_energy.numerics.crbm.train import CrbmTraining
 
-__all__ = ["run"]
+__all__ = ["LAYERS", "run"]
 
 LAYERS = {
     "smoke": (
@@ -117,9 +115,4 @@ def _draw(outcome: Outcome, trained: list[CrbmTraining]) -> None:
     for number, axes in enumerate(outcome.panels(len(trained))):
         images = bases([one.layer for one in trained[: number + 1]])
         title = f"bases of layer {number + 1}, whitened image"
-        draw_filters(axes, _scaled(images), title, limit=1.0)
-
-
-def _scaled(images: Tensor) -> Tensor:
-    largest = images.abs().amax((1, 2, 3), keepdim=True)
-    return images / torch.where(largest > 0, largest, torch.ones_like(largest))
+        draw_filters(axes, scale_each(images), title, limit=1.0)

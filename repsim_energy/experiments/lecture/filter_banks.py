@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repsim_energy.errors import not_installed
+from repsim_energy.experiments.lecture.crbm import LAYERS
 from repsim_energy.experiments.setting import Missing
 from repsim_energy.numerics.crbm.network import train_network
-from repsim_energy.numerics.crbm.train import CrbmOptions
 from repsim_energy.numerics.frames.bank import frame_bank
 from repsim_energy.numerics.patches.moments import patch_moments
 
@@ -38,9 +39,6 @@ NETWORKS = (
     (f"two_layer_cnn:n0={PATCH}:m1=32", "mnist"),
 )
 """Models with first-layer filters of this size, and the data sets that they are trained on."""
-
-CRBM = {"smoke": {"filters": 8, "steps": 60}, "cpu": {"steps": 1500}, "full": {"steps": 5000}}
-"""Scale -> options of a convolutional restricted Boltzmann machine, as in the experiment crbm."""
 
 PATCHES = {"smoke": 4_000, "cpu": 50_000, "full": 200_000}
 """Scale -> image patches that independent components are fitted to."""
@@ -75,7 +73,7 @@ def networks(setting: Setting, outcome: Outcome) -> Banks:
 
 def deep_belief(setting: Setting, outcome: Outcome) -> Banks:
     """Return the first layers of convolutional deep belief networks on natural images, in gray."""
-    options = CrbmOptions(patch=(PATCH, PATCH), **CRBM[setting.scale.name])
+    options = replace(LAYERS[setting.scale.name][0], patch=(PATCH, PATCH))
     images = setting.data("natural").train.images
     trained = [train_network(images, [options], seed=seed)[0] for seed in setting.seeds]
     return {"crbm": [one.layer.filters.double().numpy() for one in trained]}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 from torch import nn
 
 from repsim_energy.errors import RepsimWarning, TrainingError
@@ -168,7 +168,7 @@ def depth_correlation(accuracy: Array, label: str = "accuracy") -> Array:
                 stacklevel=2,
             )
             continue
-        found[s] = np.corrcoef(depth, rankdata(values))[0, 1]
+        found[s] = spearmanr(depth, values).statistic
     return found
 
 

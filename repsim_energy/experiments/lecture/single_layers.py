@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from repsim_energy.errors import UsageError
+from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models.filters.first_layer import layers_with_weights, named_layer
 from repsim_energy.options import call_builder
 
@@ -72,8 +73,6 @@ class _WithOneTrained:
 
     def __call__(self, num_classes: int, in_channels: int, images: ImageSet) -> nn.Module:
         """Return a new network."""
-        from repsim_energy.interfaces import TrainedModel
-
         network = call_builder(self.build, num_classes, in_channels, images)
         if isinstance(network, TrainedModel):
             raise UsageError(

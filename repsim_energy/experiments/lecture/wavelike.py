@@ -14,7 +14,12 @@ import torch
 from scipy.stats import binomtest
 
 from repsim_energy.errors import RepsimWarning
-from repsim_energy.experiments.figures import draw_filters, draw_intervals, draw_points
+from repsim_energy.experiments.figures import (
+    draw_filters,
+    draw_intervals,
+    draw_points,
+    scale_each,
+)
 from repsim_energy.experiments.lecture.filter_banks import SOURCES, Banks, strangers
 from repsim_energy.experiments.outcome import Outcome
 from repsim_energy.experiments.setting import Missing
@@ -167,6 +172,4 @@ def _draw(outcome: Outcome, banks: Banks, measured: Mapping[str, Measured]) -> N
     points.axvline(MAX_SPREAD, color="gray", linewidth=0.8)
     points.axhline(MIN_COHERENCE, color="gray", linewidth=0.8)
     for name, axes in zip(sheets, panels, strict=True):
-        bank = banks[name][0]
-        scaled = bank / np.maximum(np.abs(bank).max((1, 2, 3), keepdims=True), 1e-300)
-        draw_filters(axes, torch.from_numpy(scaled), name, limit=1.0)
+        draw_filters(axes, scale_each(torch.from_numpy(banks[name][0])), name, limit=1.0)
