@@ -128,7 +128,7 @@ def test_the_rules_of_the_page_are_those_that_are_checked(monkeypatch):
     assert re.findall(r"`(\w+)`", changes) == list(CHANGES)
 
 
-@pytest.mark.parametrize("command", ["result.nc", "-m pytest"])
+@pytest.mark.parametrize("command", ["result.nc", "-m pytest -n 2 --dist loadfile"])
 def test_the_readme_has_two_commands_for_a_fresh_machine(command):
     lines = (ROOT / "README.md").read_text().splitlines()
     assert (
