@@ -11,6 +11,7 @@ from repsim_energy.plot.filter_grids import filters
 from repsim_energy.plot.fit_markers import fit
 from repsim_energy.plot.kinds import table
 from repsim_energy.plot.profile_curves import profiles
+from repsim_energy.plot.residual_curves import residuals
 from repsim_energy.plot.similarity_map import similarity
 from repsim_energy.plot.training_course import trajectory
 
@@ -19,6 +20,7 @@ __all__ = [
     "filters",
     "fit",
     "profiles",
+    "residuals",
     "similarity",
     "spectrum",
     "table",

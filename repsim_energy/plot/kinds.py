@@ -11,6 +11,7 @@ from repsim_energy.plot.component_figures import components, components_table, s
 from repsim_energy.plot.filter_grids import filters, filters_table
 from repsim_energy.plot.fit_markers import fit, fit_table
 from repsim_energy.plot.profile_curves import profiles, profiles_table
+from repsim_energy.plot.residual_curves import residuals, residuals_table
 from repsim_energy.plot.similarity_map import similarity, similarity_table
 from repsim_energy.plot.training_course import trajectory, trajectory_table
 
@@ -31,6 +32,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "profiles": Kind(profiles, profiles_table, "energy"),
+    "residuals": Kind(residuals, residuals_table, "theory_residual"),
     "similarity": Kind(similarity, similarity_table, "similarity"),
     "fit": Kind(fit, fit_table, "fit_correlation"),
     "filters": Kind(filters, filters_table, "energy"),
@@ -51,8 +53,8 @@ def table(result: xr.Dataset, kind: str, *, stage: str | None = None) -> pd.Data
     Parameters
     ----------
     result : of :func:`~repsim_energy.compare`
-    kind : ``profiles``, ``similarity``, ``fit``, ``filters``, ``components``, ``trajectory`` or
-        ``spectrum``
+    kind : ``profiles``, ``residuals``, ``similarity``, ``fit``, ``filters``, ``components``,
+        ``trajectory`` or ``spectrum``
     stage : of ``profiles`` and ``filters``: ``init``, ``trained`` or ``change``; by default the
         stage that was compared
 

@@ -7,23 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from repsim_energy.errors import UsageError
 from repsim_energy.numerics.profiles.theory import theoretical_profile
-from repsim_energy.plot.component_strip import draw_strip, has_one_basis
-from repsim_energy.plot.frames import at_labels, frame_of, left_out, names_of
-from repsim_energy.plot.labels import label_of, short_labels
-from repsim_energy.plot.layout import (
-    PANEL_POINTS,
-    add_legend,
-    axes_or_new,
-    characters_in,
-    inches_of,
-    panels,
-    points,
-    set_labels,
-    set_title,
-)
-from repsim_energy.plot.style import REFERENCE, background, foreground, line_style
+from repsim_energy.plot.component_curves import Quantity, draw_curves
+from repsim_energy.plot.frames import at_labels, frame_of
 from repsim_energy.results import COMPONENT_COORDS, with_component_coords
 from repsim_energy.results import profiles as profiles_of
 
@@ -34,22 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["profiles", "profiles_table"]
 
-MAX_CURVES = 4
-"""Curves in one panel. More than these are drawn in a panel each."""
-
-MAX_COLUMNS = 4
-"""Panels in a row of a new figure."""
-
-MIN_NAMED_INCHES = 2.5
-"""Height of axes from which on there is room for the names of components."""
-
-GAP_INCHES = (0.2, 0.28)
-"""Inches between the columns and above the rows of panels."""
-
 KEYS = ["dataset", "model", "component"]
-
-Curves = list[tuple[str, pd.DataFrame]]
-"""Name and rows of each curve."""
 
 
 def profiles_table(result: xr.Dataset, stage: str | None = None) -> pd.DataFrame:
@@ -157,106 +128,8 @@ def profiles(
     'energy / largest'
     """
     table = profiles_table(result, stage)
-    table = table[table["n"] > 0]  # a failed training has no profile
-    if not len(table):
-        raise UsageError(
-            "the result has no energy profile at this stage; choose another one with stage="
-        )
-    chosen = stage or result.attrs["stage"]
-    groups = list(table.groupby(names_of(table), sort=False))
-    single = len(groups) <= MAX_CURVES
-    size = (8.6, 4.6) if single else (11, 1.9 * -(-len(groups) // MAX_COLUMNS) + 1.2)
-    ax = axes_or_new(ax, size)
-    curves = [(str(name), rows) for name, rows in groups]
-    pad = (_draw_shared if single else _draw_panels)(ax, result, curves, init, theory)
-    set_title(ax, f"energy profiles, stage {chosen}{left_out(result, table.model)}", pad=pad)
-    return ax
-
-
-def _draw_shared(ax: Axes, result: xr.Dataset, curves: Curves, init: bool, theory: bool) -> float:
-    """Draw all models in one panel, and return the points that the legend needs above it."""
-    labels = short_labels([name for name, _ in curves])
-    drawn = [_draw(ax, rows, number, theory) for number, (_, rows) in enumerate(curves)]
-    entries = _references(ax, [rows for _, rows in curves], init, theory)
-    pad = add_legend(ax, [*drawn, *entries.values()], [*labels, *entries])
-    table = pd.concat([rows for _, rows in curves])
-    strip = has_one_basis(result, table)
-    set_labels(ax, "" if strip else "component", "energy / largest")
-    ax.set_ylim(bottom=0)
-    if strip:
-        named = inches_of(ax)[1] >= MIN_NAMED_INCHES
-        draw_strip(ax, result, table, named=named, size=points(ax, 7))
-    return pad
-
-
-def _draw_panels(ax: Axes, result: xr.Dataset, curves: Curves, init: bool, theory: bool) -> float:
-    """Draw each model in a panel of its own, on one scale. Return the points above the panels."""
-    made = panels(ax, len(curves), MAX_COLUMNS, gaps=GAP_INCHES, shape=1.5)
-    size = points(ax, PANEL_POINTS)
-    characters = characters_in(inches_of(made.places[0])[0] + GAP_INCHES[0], size)
-    labels = short_labels([name for name, _ in curves], characters)
-    top = max(float(rows[["high", "theory", "init"]].max().max()) for _, rows in curves)
-    entries: dict[str, Any] = {}
-    for number, (place, (_, rows)) in enumerate(zip(made.places, curves, strict=True)):
-        _draw(place, rows, 0, theory)
-        entries |= _references(place, [rows], init, theory)
-        place.set_title(label_of(labels[number]), fontsize=size, pad=3, y=1.0)
-        place.set_ylim(0, 1.05 * top)
-        place.tick_params(labelsize=points(ax, 7))
-        if not made.is_left(number):
-            place.tick_params(labelleft=False)
-        elif made.in_labeled_row(number):
-            place.set_ylabel("energy / largest", fontsize=size)
-        if not made.is_bottom(number):
-            place.tick_params(labelbottom=False)
-        elif has_one_basis(result, rows):
-            draw_strip(place, result, rows, named=False, size=points(ax, 7))
-        else:
-            place.set_xlabel("component", fontsize=size)
-    shared = made.places[-1].get_xlim()  # that of the panels with images
-    for place in made.places:
-        place.set_xlim(shared)
-    return add_legend(ax, list(entries.values()), list(entries), where="above")
-
-
-def _draw(ax: Axes, rows: pd.DataFrame, number: int, theory: bool) -> Any:
-    """Draw one model's curve, and return its line."""
-    style, size = line_style(number), points(ax, 4.5)
-    marker, color = style.pop("marker"), style["color"]
-    ax.fill_between(rows.component, rows.low, rows.high, color=color, alpha=0.22, linewidth=0)
-    (line,) = ax.plot(
-        rows.component, rows["mean"], marker=marker, markersize=size, linewidth=1.5, **style
-    )
-    if theory and rows.theory.notna().any():
-        ax.plot(rows.component, rows.theory, color=color, linewidth=0.8)
-    chromatic = rows[rows.chromatic_share > 0.5]
-    ax.plot(
-        chromatic.component,
-        chromatic["mean"],
-        marker,
-        markersize=size,
-        markerfacecolor=background(),
-        markeredgecolor=color,
-    )
-    return line
-
-
-def _references(ax: Axes, curves: list[pd.DataFrame], init: bool, theory: bool) -> dict[str, Any]:
-    """Draw the initial profiles in gray, and return the entries of the legend."""
-    entries: dict[str, Any] = {}
-    starts = [rows for rows in curves if rows.init.notna().any()] if init else []
-    for rows in starts:
-        (line,) = ax.plot(rows.component, rows.init, ":", color=REFERENCE, linewidth=1.3, zorder=1)
-        entries["initialization"] = line
-    if theory and any(rows.theory.notna().any() for rows in curves):
-        (entries["theory, fitted"],) = ax.plot([], [], color=foreground(), linewidth=0.8)
-    if any((rows.chromatic_share > 0.5).any() for rows in curves):
-        (entries["mostly color"],) = ax.plot(
-            [],
-            [],
-            "o",
-            markersize=points(ax, 4.5),
-            markerfacecolor=background(),
-            markeredgecolor=foreground(),
-        )
-    return entries
+    hidden = [name for name, wanted in (("init", init), ("theory", theory)) if not wanted]
+    table[hidden] = np.nan
+    title = f"energy profiles, stage {stage or result.attrs['stage']}"
+    missing = "the result has no energy profile at this stage; choose another one with stage="
+    return draw_curves(ax, result, table, Quantity(title, "energy / largest", missing, True))

@@ -35,6 +35,7 @@ TITLES = {
     "similarity": "Similarity",
     "profiles": "Energy profiles with their initialization",
     "fit": "Agreement with theory",
+    "residuals": "Beyond the theory",
     "filters": "Filters",
     "trajectory": "Course of training",
     "spectrum": "Variance of the patches",

@@ -55,6 +55,20 @@ def test_profiles(result, stage):
         assert any(np.array_equal(values, line) for line in lines)
 
 
+def test_residuals(result):
+    """Their correlation is r beyond theory, which the result has."""
+    lines, bands = curves_of(rs.plot.residuals(result))
+    table = rs.plot.table(result, "residuals")
+    for (_, rows), band in zip(table.groupby("model", sort=False), bands, strict=True):
+        assert any(np.array_equal(rows["mean"], line) for line in lines)
+        assert (band[:, 1].min(), band[:, 1].max()) == (rows.low.min(), rows.high.max())
+    one = result.isel(dataset=0, seed=[0], dataset_ref=0, seed_ref=[0])
+    rows = rs.plot.table(one.isel(model=[0, 1], model_ref=[0, 1]), "residuals")
+    first, second = (group["mean"] for _, group in rows.groupby("model", sort=False))
+    shared = one.beyond_theory.isel(model=0, model_ref=1).item()
+    np.testing.assert_allclose(np.corrcoef(first, second)[0, 1], shared, atol=1e-12)
+
+
 @pytest.mark.parametrize("order", ["given", "cluster"])
 def test_similarity(result, order):
     axes = rs.plot.similarity(result, order=order)

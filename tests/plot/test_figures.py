@@ -337,9 +337,15 @@ def test_images_without_color_are_drawn_too(images):
         write_to_memory(KINDS[kind].draw(result))
 
 
+def described(result, kind):
+    """The result, or one whose networks the theory describes where a kind needs that."""
+    return rs.example_result() if kind == "residuals" else result
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_part_of_a_result_is_drawn_too(result, kind):
     """One data set or model selected by its label, as a scalar or as a list."""
+    result = described(result, kind)
     for part in (result.isel(dataset=[0], dataset_ref=[0]), result.isel(dataset=0, dataset_ref=0)):
         assert KINDS[kind].draw(part) is not None
         assert rs.plot.table(part, kind).equals(rs.plot.table(result, kind))
@@ -347,6 +353,7 @@ def test_a_part_of_a_result_is_drawn_too(result, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_axes_of_ones_own_are_drawn_in_and_returned(result, kind):
+    result = described(result, kind)
     figure, axes = plt.subplots(1, 2)
     assert KINDS[kind].draw(result, ax=axes[1]) is axes[1]
     assert not axes[0].has_data()
