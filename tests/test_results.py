@@ -16,7 +16,7 @@ import xarray as xr
 from samples import noise_images, small_cnn
 
 import repsim_energy as rs
-from repsim_energy.cli.tables import print_result
+from repsim_energy.cli.result_text import print_result
 from repsim_energy.errors import FileError, RepsimError, UsageError
 from repsim_energy.results import (
     Variable,

@@ -16,7 +16,8 @@ from repsim_energy.cli.completion import alternatives, names_of
 from repsim_energy.cli.options import refuse_inputs, training_options
 from repsim_energy.cli.parameters import LIST, WORDS
 from repsim_energy.cli.progress import reporter_on_stderr
-from repsim_energy.cli.tables import print_json, print_result
+from repsim_energy.cli.result_text import print_result
+from repsim_energy.cli.tables import print_json
 from repsim_energy.errors import RepsimError, visible
 from repsim_energy.storage import check_writable
 

@@ -14,6 +14,7 @@ from rich.console import Console
 import repsim_energy as rs
 from repsim_energy.cli import tables
 from repsim_energy.cli.progress import reporter_on_stderr
+from repsim_energy.cli.result_text import print_result
 from repsim_energy.errors import visible
 from repsim_energy.progress import Progress
 
@@ -36,7 +37,7 @@ def shown(result, monkeypatch, width, encoding="utf-8"):
         file=stream, width=width, highlight=False, force_terminal=True, color_system=None
     )
     monkeypatch.setattr(tables, "_console", lambda: console)
-    tables.print_result(result)
+    print_result(result)
     return sent.getvalue().decode(encoding)
 
 

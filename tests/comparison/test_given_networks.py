@@ -7,7 +7,7 @@ import xarray as xr
 from samples import RECIPE, TINY, both_splits, noise_images, small_cnn
 
 import repsim_energy as rs
-from repsim_energy.cli.tables import print_result
+from repsim_energy.cli.result_text import print_result
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.results import summarize
 
@@ -62,7 +62,7 @@ def test_the_table_says_which_are_given(capsys):
     print_result(rs.compare(models, IMAGES, seeds=2, recipe=RECIPE))
     text = capsys.readouterr().out
     rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
-    assert rows[3:] == ["mine (given)", "other (given)", "run seed 0", "run seed 1"]
+    assert rows[-4:] == ["mine (given)", "other (given)", "run seed 0", "run seed 1"]
     assert "(given, and thus one network: mine, other)" in text
     del models["run"]
     print_result(rs.compare(models, IMAGES))

@@ -109,13 +109,13 @@ def test_data_sets_of_different_patches_are_not_mixed(data, pictures):
 def test_the_command_says_whom_it_leaves_out(result, banks, pictures, repsim, tmp_path):
     rs.save_result(result, tmp_path / "r.nc")
     shown = repsim("show", str(tmp_path / "r.nc")).stdout
-    assert "r beyond theory; 95% of networks that share no more: -0.381 to 0.381" in shown
-    assert "left out: 1 network that the theory does not describe" in shown
+    assert "r beyond theory of those that share no more: 95% between -0.381 and 0.381" in shown
+    assert "no r beyond theory of 1 of 4 networks, which the theory does not describe" in shown
     part = banks["a"][2:]
     rs.save_result(rs.compare({"part": part, "b": banks["b"]}, pictures), tmp_path / "p.nc")
     shown = repsim("show", str(tmp_path / "p.nc")).stdout
-    assert "left out: up to 2 components of a network, which have no energy" in shown
+    assert "left out of it: up to 2 components of a network, without energy" in shown
     white = {"one": banks["white"], "two": banks["white"].flip(0, 2)}
     rs.save_result(rs.compare(white, pictures), tmp_path / "w.nc")
     shown = repsim("show", str(tmp_path / "w.nc")).stdout
-    assert "no r beyond theory: the theory describes none of the networks" in shown
+    assert "no r beyond theory of 2 of 2 networks" in shown

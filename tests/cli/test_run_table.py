@@ -4,7 +4,7 @@ import pytest
 from samples import RECIPE, TINY, noise_images, small_cnn
 
 import repsim_energy as rs
-from repsim_energy.cli import tables
+from repsim_energy.cli import run_table
 
 IMAGES = noise_images(20, (3, 8, 8))
 
@@ -16,9 +16,9 @@ def printed(monkeypatch):
     def printed(result):
         captured = {}
         monkeypatch.setattr(
-            tables, "print_rows", lambda head, rows, **_: captured.update(head=head, rows=rows)
+            run_table, "print_rows", lambda head, rows, **_: captured.update(head=head, rows=rows)
         )
-        tables.print_runs(result)
+        run_table.print_runs(result)
         return [dict(zip(captured["head"], row, strict=True)) for row in captured["rows"]]
 
     return printed
@@ -45,8 +45,8 @@ def test_the_cells_of_a_run_are_its_numbers(printed):
 
 
 def test_a_column_is_there_if_the_result_has_what_it_needs(printed, monkeypatch):
-    count = tables.Column("filters", lambda run: str(int(run.n_filters)), "n_filters")
-    monkeypatch.setattr(tables, "COLUMNS", (*tables.COLUMNS, count))
+    count = run_table.Column("filters", lambda run: str(int(run.n_filters)), "n_filters")
+    monkeypatch.setattr(run_table, "COLUMNS", (*run_table.COLUMNS, count))
     plain = rs.compare([small_cnn(2, 3)], IMAGES)
     assert "filters" not in printed(plain)[0]
     counted = plain.assign(n_filters=(("dataset", "model", "seed"), [[[6]]]))
