@@ -46,6 +46,11 @@ __all__ = ["plot"]
     metavar="given|cluster",
     help="Order of models in the kind similarity. [default: given]",
 )
+@click.option(
+    "--of",
+    metavar="similarity|beyond_theory",
+    help="Numbers of the kind similarity. [default: similarity]",
+)
 def plot(
     path: Path,
     kind: str | None,

@@ -41,14 +41,14 @@ STATISTICS = {"mean": "mean", "std": "std", "n": "n", "null_low": "low", "null_h
 """Column of the table -> statistic of :func:`repsim_energy.table`."""
 
 
-def similarity_table(result: xr.Dataset) -> pd.DataFrame:
+def similarity_table(result: xr.Dataset, of: str = "similarity") -> pd.DataFrame:
     """Return a row for each cell of :func:`similarity`.
 
     ``in_null`` is 1 if the mean lies within the null interval, 0 if not, NaN without an interval.
     """
     columns = {}
     for name, statistic in STATISTICS.items():
-        columns[name] = table_of(result, statistic).stack(future_stack=True)  # type: ignore[arg-type]
+        columns[name] = table_of(result, statistic, of).stack(future_stack=True)  # type: ignore[arg-type]
     frame = pd.DataFrame(columns)
     frame.index = frame.index.set_names(["group", "group_ref"])
     frame = frame.reset_index()
@@ -57,7 +57,13 @@ def similarity_table(result: xr.Dataset) -> pd.DataFrame:
     return frame.assign(in_null=inside.where(defined))
 
 
-def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "given") -> Axes:
+def similarity(
+    result: xr.Dataset,
+    *,
+    ax: Axes | None = None,
+    order: Order = "given",
+    of: str = "similarity",
+) -> Axes:
     """Draw the similarities between models as a heat map with its values written in.
 
     A cell is the mean over pairs of seeds, with their standard deviation below it if there is room.
@@ -70,6 +76,7 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
     result : of :func:`~repsim_energy.compare`, of any metric
     ax : matplotlib axes to draw in; a new figure by default
     order : ``given``, or ``cluster``: similar models beside each other (average linkage)
+    of : ``similarity``, or ``beyond_theory`` for what filters share beyond the theory
 
     Returns
     -------
@@ -90,13 +97,14 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
     """
     if order not in get_args(Order):
         raise unknown_name("order", str(order), get_args(Order))
-    frame = similarity_table(result)
+    frame = similarity_table(result, of)
     labels = list(dict.fromkeys(frame.group))
     cells = {
         name: frame[name].to_numpy(dtype=np.float64).reshape(len(labels), len(labels))
         for name in ("mean", "std", "null_low", "null_high", "in_null")
     }
-    distance = result.attrs.get("direction") == "distance"
+    beyond = of != "similarity"
+    distance = result.attrs.get("direction") == "distance" and not beyond
     if order == "cluster":
         places = _clustered(cells["mean"], distance)
         cells = {name: values[np.ix_(places, places)] for name, values in cells.items()}
@@ -115,7 +123,8 @@ def similarity(result: xr.Dataset, *, ax: Axes | None = None, order: Order = "gi
     ax.set_xlabel("\n".join(notes), fontsize=points(ax, 7.5))
     datasets = ", ".join(short_labels(list(map(str, np.atleast_1d(result["dataset"].values)))))
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
-    set_title(ax, f"{result.attrs.get('metric', 'similarity')} on {datasets}{stage}")
+    name = "r beyond theory" if beyond else result.attrs.get("metric", "similarity")
+    set_title(ax, f"{name} on {datasets}{stage}")
     run_layout(ax)  # with the notes and the title
     return ax
 

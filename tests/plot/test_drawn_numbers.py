@@ -9,6 +9,7 @@ import repsim_energy as rs
 from repsim_energy.errors import UsageError
 from repsim_energy.plot.filter_grids import grid_of
 from repsim_energy.plot.kinds import KINDS
+from repsim_energy.plot.similarity_map import similarity_table
 
 
 def with_models(count):
@@ -70,9 +71,10 @@ def test_residuals(result):
 
 
 @pytest.mark.parametrize("order", ["given", "cluster"])
-def test_similarity(result, order):
-    axes = rs.plot.similarity(result, order=order)
-    table = rs.plot.table(result, "similarity").set_index(["group", "group_ref"])
+@pytest.mark.parametrize("of", ["similarity", "beyond_theory"])
+def test_similarity(result, order, of):
+    axes = rs.plot.similarity(result, order=order, of=of)
+    table = similarity_table(result, of).set_index(["group", "group_ref"])
     labels = [text.get_text() for text in axes.get_yticklabels()]
     cells = axes.images[0].get_array()
     assert cells.size == len(table)
