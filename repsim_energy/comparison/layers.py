@@ -1,37 +1,35 @@
-"""Layers that are compared: their names, their sizes and their representations."""
+"""Layers that are compared: the images that they are shown, and their representations."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repsim_energy.comparison.activations import Receive, layer_names, layer_sizes, observe
+from repsim_energy.comparison.activations import Receive, observe
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.comparison.plan import Plan
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric
 from repsim_energy.numerics.features import is_channels_last
-from repsim_energy.progress import working
+from repsim_energy.numerics.positions import View
 from repsim_energy.training.build import NETWORK_ERRORS, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
 
 __all__ = [
-    "Layers",
     "batches_of",
     "choose_images",
     "groups_of",
     "naming",
     "passes_of",
-    "plan_layers",
     "represent_layers",
     "say_what_is_shown",
 ]
@@ -41,61 +39,7 @@ MAX_ACTIVATION_BYTES = 2 * 2**30
 
 Representations = dict[str, NDArray[np.float64]]
 
-
-@dataclass(frozen=True, eq=False)
-class Layers:
-    """Layers of each model.
-
-    Parameters
-    ----------
-    names : for each model, layer -> submodule
-    sizes : for each model, layer -> the size of its output for one image
-    """
-
-    names: Sequence[Mapping[str, str]]
-    sizes: Sequence[Mapping[str, int]]
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of all layers without repetition. Models need not have the same ones."""
-        return list(dict.fromkeys(layer for names in self.names for layer in names))
-
-
-def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
-    """Find the layers in every model and run it on two images, before anything is trained.
-
-    Raises
-    ------
-    UsageError
-        For layers that a model does not have or that return no activations, and for filters
-        without a network.
-    RepsimError
-        For models that fail on the images.
-    """
-    wanted = list(layers) if isinstance(layers, Iterable) else []
-    if not wanted or not all(isinstance(layer, str) and layer for layer in wanted):
-        raise UsageError(
-            f"got layers {wanted or layers}, expected at least one name such as first or output"
-        )
-    names, sizes = [], []
-    with working("trying layers", len(plan.models), "models") as advance:
-        for m, spec in enumerate(plan.models):
-            given = plan.trained.get((0, m))
-            if given is not None and not given.network:
-                raise UsageError(
-                    f"model '{spec.label}' is filters alone and has no activations; name its "
-                    "architecture with arch=, or compare with metric=energy"
-                )
-            if given is None:
-                module, answer = plan.untrained(plan.training(Key(0, m, 0))), ""
-            else:
-                module, answer = given.module, given.answer
-            with naming(spec.label):
-                names.append(layer_names(module, wanted, plan.layers.get((0, m))))
-                images = plan.datasets[0].train.images
-                sizes.append(layer_sizes(module, names[-1], images, plan.device, answer))
-            advance(1)
-    return Layers(names, sizes)
+NO_VIEWS: Mapping[str, View] = {}
 
 
 def choose_images(plan: Plan, images: int, metric: Metric) -> list[ImageSet]:
@@ -158,6 +102,8 @@ def represent_layers(
     device: torch.device,
     label: str,
     on_images: Callable[[int], None] = lambda _: None,
+    views: Mapping[str, View] = NO_VIEWS,
+    typed: Mapping[str, str] | None = None,
 ) -> tuple[Representations, list[str]]:
     """Return the representation of each layer of a network.
 
@@ -168,9 +114,11 @@ def represent_layers(
     Parameters
     ----------
     names : layer -> submodule
-    sizes : layer -> the size of its output for one image
+    sizes : layer -> the size of what is compared of its output for one image
     label : name of the network in errors
     on_images : called with the number of images of each batch after its forward pass
+    views : layer -> the choice of its positions; missing for the whole output
+    typed : layer -> its name in this network, for layers that are labeled otherwise
 
     Returns
     -------
@@ -179,9 +127,17 @@ def represent_layers(
     module, found, checked = network.module(), {}, _Finite()
 
     def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
-        way, answer = network.normalization, network.answer
         observe(
-            module, layers, images, batch, way, device, receive, answer=answer, on_images=on_images
+            module,
+            layers,
+            images,
+            batch,
+            network.normalization,
+            device,
+            receive,
+            answer=network.answer,
+            on_images=on_images,
+            typed=typed,
         )
 
     ours = network.run is not None  # built and trained where float32 was the default
@@ -192,13 +148,14 @@ def represent_layers(
 
             def represent(layer: str, answer: Tensor) -> None:
                 if checked(layer, answer):
-                    parts[layer].append(metric.represent(Activations(answer)))
+                    for rows in samples_of(answer, views.get(layer)):
+                        parts[layer].append(metric.represent(Activations(rows)))
 
             look(names, batch=size, receive=represent)
             found = {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
             return found, checked.failures(label)
         for group in groups_of(sizes, len(images)):
-            kept = _Kept(len(images))
+            kept = _Kept(len(images), views)
             chosen = {layer: names[layer] for layer in group}
 
             def keep(layer: str, answer: Tensor, kept: _Kept = kept) -> None:
@@ -267,19 +224,38 @@ def groups_of(sizes: Mapping[str, int], images: int) -> list[list[str]]:
     return groups
 
 
+def samples_of(answer: Tensor, view: View | None) -> list[Tensor]:
+    """Return the output of a layer for a batch in parts of as many samples as it has images.
+
+    Where every position is a sample, the samples of a batch are first put in a random order, the
+    same for every layer and network, so that a part is not of a few images alone.
+    """
+    if view is None:
+        return [answer]
+    rows, count = view(answer), len(answer)
+    if view.sample_grid:
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+        rows = rows[order.to(rows.device)]
+    return list(rows.split(count))
+
+
 class _Kept:
     """Activations of some layers for all images, on the CPU."""
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, images: int, views: Mapping[str, View]) -> None:
         self.answers: dict[str, Tensor] = {}
         self._images = images
+        self._views = views
         self._filled: dict[str, int] = {}
 
     def add(self, layer: str, answer: Tensor) -> None:
         """Append the activations for a batch."""
-        start = self._filled.get(layer, 0)
+        start, images = self._filled.get(layer, 0), len(answer)
+        if (view := self._views.get(layer)) is not None:
+            answer = view(answer)
         if start == 0:
-            self.answers[layer] = _in_the_order_of(answer, self._images)
+            rows = self._images * (len(answer) // images)
+            self.answers[layer] = _in_the_order_of(answer, rows)
         self.answers[layer][start : start + len(answer)] = answer
         self._filled[layer] = start + len(answer)
 

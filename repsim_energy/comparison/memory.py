@@ -6,8 +6,9 @@ import math
 import warnings
 from collections.abc import Sequence
 
-from repsim_energy.comparison.layers import Layers, batches_of, groups_of
+from repsim_energy.comparison.layers import batches_of, groups_of
 from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.plan_layers import Layers
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.memory import available_memory
@@ -68,9 +69,13 @@ def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[in
             if getattr(metric, "batch", 0) is None
             else ""
         )
+        grids = (
+            layers.sample_grid(m, one) for m, names in enumerate(layers.names) for one in names
+        )
+        positions = ", or average over positions, pool=mean" if any(grids) else ""
         raise UsageError(
             f"{size} of memory, expected at most the {_gigabytes(free)} that are free; show fewer "
-            f"images, name fewer layers{remedy}"
+            f"images, name fewer layers{remedy}{positions}"
         )
     if needed > MIN_ANNOUNCED_BYTES:
         warnings.warn(f"{size} of memory", RepsimWarning, stacklevel=3)
@@ -89,11 +94,17 @@ def needed_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[i
     """
     batch = getattr(metric, "batch", None)
     size_of = getattr(metric, "representation_bytes", lambda images: 0)
-    stored = sum(size_of(images[d]) * len(layers.names[m]) for d, m, _ in plan.keys)
+    samples = [
+        [math.prod(layers.sample_grid(m, layer)) for layer in names]
+        for m, names in enumerate(layers.names)
+    ]
+    stored = sum(size_of(images[d] * each) for d, m, _ in plan.keys for each in samples[m])
     work = activations = 0
     for n in images:
         count, at_once = batches_of(n, n if batch is None else batch)
-        work = max(work, WORK_ARRAYS * size_of(n) // count)
+        for each in {each for of_model in samples for each in of_model}:
+            batches = count if batch is None else count * each
+            work = max(work, WORK_ARRAYS * size_of(n * each) // batches)
         for sizes in layers.sizes:
             groups = [[layer] for layer in sizes] if batch else groups_of(sizes, n)
             totals = (4 * at_once * sum(sizes[layer] for layer in group) for group in groups)

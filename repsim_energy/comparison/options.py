@@ -57,6 +57,8 @@ USES = {
         "checkpoint:path=FILE:layer=NAME, or TrainedModel(module, layer=NAME) in Python",
     ),
     "images": Use("activations"),
+    "pool": Use("activations"),
+    "tokens": Use("activations"),
     "normalize": Use("activations"),
     "answer": Use(training=True, besides="activations"),
     "fold": Use("filters"),

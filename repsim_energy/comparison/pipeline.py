@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from repsim_energy.comparison.activations import FIRST
 from repsim_energy.comparison.given import DatasetLike, ModelLike
 from repsim_energy.comparison.given_metric import as_metric, record_of
+from repsim_energy.comparison.layer_roles import LayersLike
 from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.model_options import option_coords
 from repsim_energy.comparison.networks import train_networks
@@ -45,8 +46,10 @@ def compare(
     seeds: int | Sequence[int] = 2,
     recipe: str | Recipe = "quick",
     stage: str = "auto",
-    layers: str | Sequence[str] = (FIRST,),
+    layers: LayersLike = (FIRST,),
     images: int = 1000,
+    pool: str | Mapping[str, str] = "flatten",
+    tokens: str | Mapping[str, str] = "all",
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
     fold: str | Mapping[str, str] = "",
@@ -86,8 +89,16 @@ def compare(
         ``auto``: ``change`` if the initial weights of all networks are known, else ``trained``
     layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
         for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
-        submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several
+        submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several. Where a
+        layer has different names: ``"stem=conv1|features.0"`` (each model has one of these), or a
+        mapping ``{"stem": {"resnet18": "conv1", "vgg11": "features.0"}}``
     images : for metrics on activations: maximum number of test images that networks are shown
+    pool : for metrics on activations: ``flatten`` (every position has features of its own),
+        ``mean`` or ``max`` over positions, or ``none`` (every position is a sample; there is no
+        null interval then), for all or as a mapping from labels
+    tokens : for metrics on activations: the tokens of transformers' outputs (n, t, d) that are
+        used, ``all``, ``cls`` (the class token) or ``mean``, for all or as a mapping from labels.
+        ``pool`` applies to what is left
     normalize : for metrics on activations: normalization of the images that are shown to given
         networks, one word for all or a mapping from labels: ``none`` (pixels from 0 to 1),
         ``imagenet``, ``cifar``, ``dataset`` (mean and standard deviation of the training images),
@@ -167,7 +178,9 @@ def compare(
         if on_filters:
             comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
         else:
-            comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
+            comparison = ActivationComparison.prepare(
+                plan, metric, layers, images, asked, pool=pool, tokens=tokens
+            )
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked)
         return _result(plan, resolved, comparison.finish(networks), failures, call)
