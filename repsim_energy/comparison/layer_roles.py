@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
-
-from repsim_energy.comparison.activations import CONVS, SPECIAL, entry_of, layer_names
+from repsim_energy.comparison.activations import CONVS, SPECIAL, entry_of
 from repsim_energy.comparison.listed import items_of
 from repsim_energy.errors import UsageError, unknown_name
 
@@ -16,6 +14,8 @@ __all__ = ["LayersLike", "Role", "layers_of_model", "roles_of"]
 
 LayersLike = str | Sequence[str] | Mapping[str, str | Mapping[str, str]]
 """Names of layers, or label -> the name in all models, or label -> (model -> name)."""
+
+Find = Callable[[str], Mapping[str, str]]
 
 GRAMMAR = "LABEL=NAME|NAME, or LABEL=MODEL=NAME|MODEL=NAME"
 
@@ -144,14 +144,15 @@ def _checked(role: Role, models: Sequence[str]) -> Role:
 
 
 def layers_of_model(
-    module: nn.Module, roles: Sequence[Role], model: str, first: str | None
+    roles: Sequence[Role], model: str, known: Collection[str], find: Find
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the layers of a model: label -> submodule, and label -> the name that was chosen.
 
     Parameters
     ----------
     model : its label
-    first : the layer that gets the image, as for ``layer_names``
+    known : names of all its layers
+    find : name -> label -> submodule, as ``layer_names``; raises ``UsageError`` for other names
 
     Raises
     ------
@@ -160,14 +161,13 @@ def layers_of_model(
     """
     found: dict[str, str] = {}
     typed: dict[str, str] = {}
-    known = {name for name, _ in module.named_modules()}
     for role in roles:
         if role.plain:
-            names = layer_names(module, role.names, first)
+            names = find(role.names[0])
             found |= names
             typed |= {label: label for label in names}
             continue
-        name, submodule = _chosen(module, role, model, first)
+        name, submodule = _chosen(role, model, find)
         if role.label in known and role.label != submodule:
             raise UsageError(
                 f"got the label '{role.label}' for the layer '{submodule or name}', but "
@@ -179,16 +179,16 @@ def layers_of_model(
     return found, typed
 
 
-def _chosen(module: nn.Module, role: Role, model: str, first: str | None) -> tuple[str, str]:
+def _chosen(role: Role, model: str, find: Find) -> tuple[str, str]:
     """Return the name of a layer in a model, and its submodule."""
     if model in role.of_models:
         name = role.of_models[model]
-        return name, layer_names(module, [name], first)[name]
+        return name, find(name)[name]
     there: dict[tuple[str, str], str] = {}
     problems = []
     for name in role.names:
         try:
-            submodule = layer_names(module, [name], first)[name]
+            submodule = find(name)[name]
         except UsageError as error:
             problems.append(error)
             continue
@@ -197,13 +197,13 @@ def _chosen(module: nn.Module, role: Role, model: str, first: str | None) -> tup
         if len(problems) == 1:
             raise problems[0]
         raise UsageError(
-            f"got layer '{role.label}', but {type(module).__name__} has none of "
+            f"got layer '{role.label}', but the model has none of "
             f"{', '.join(role.names)}; add its name, or write {role.label}={model}=NAME"
         )
     if len(there) > 1:
         raise UsageError(
-            f"got layer '{role.label}', which could be {' or '.join(there.values())} of "
-            f"{type(module).__name__}, expected one of them; write {role.label}={model}=NAME"
+            f"got layer '{role.label}', which could be {' or '.join(there.values())}, "
+            f"expected one of them; write {role.label}={model}=NAME"
         )
     (((submodule, _), name),) = there.items()
     return name, submodule

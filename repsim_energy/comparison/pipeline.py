@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.activations import FIRST
-from repsim_energy.comparison.given import DatasetLike, ModelLike
+from repsim_energy.comparison.given import DatasetLike, ModelLike, as_models
 from repsim_energy.comparison.given_metric import as_metric, record_of
 from repsim_energy.comparison.layer_roles import LayersLike
 from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.model_options import option_coords
 from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.of_activations import ActivationComparison
+from repsim_energy.comparison.of_features import FeatureComparison, are_features
 from repsim_energy.comparison.of_filters import FilterComparison
 from repsim_energy.comparison.options import (
     asked_for,
@@ -73,6 +74,7 @@ def compare(
         - a spec: an architecture such as ``"vgg11:width=0.5"``, or a file of weights such as
           ``"a.pt"`` or ``"mine=checkpoint:path=a.pt"``, where ``mine`` is the label. A text may
           hold several, separated by commas: ``"vgg11,resnet18"``
+        - a file of features, ``"features:path=a.npz"``, for metrics on activations
         - a trained ``nn.Module`` or a ``TrainedModel``
         - filters (k, c, kh, kw), as tensor or array
         - a function ``(num_classes, in_channels) -> Module``, whose networks are trained
@@ -163,6 +165,7 @@ def compare(
     (2, 2)
     """
     asked, call = asked_for(compare, locals()), python_call(compare, locals())
+    given = asked_for(compare, locals(), (*asked, "dataset", "channels"))
     words = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
     with showing(reporter, progress) as reporter, scheduler_of(scheduler, jobs) as scheduler:
         self_check()
@@ -171,8 +174,13 @@ def compare(
         metric = resolved.metric
         refuse_options_of_other_metrics(metric, asked)
         on_filters = metric.operates_on == "filters"
+        specs = as_models(registry, models)
+        if are_features(specs, metric):
+            compared = FeatureComparison.prepare(specs, metric, layers, given)
+            say_what_had_no_use(compared.plan, metric, asked)
+            return _result(compared.plan, resolved, compared.finish(compared.networks), [], call)
         plan = make_plan(
-            registry, models, dataset, seeds, recipe, device, filters=on_filters, **words
+            registry, specs, dataset, seeds, recipe, device, filters=on_filters, **words
         )
         comparison: FilterComparison | ActivationComparison
         if on_filters:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from repsim_energy.comparison.activations import layer_sizes
-from repsim_energy.comparison.layer_roles import LayersLike, layers_of_model, roles_of
+from repsim_energy.comparison.activations import layer_names, layer_sizes
+from repsim_energy.comparison.layer_roles import LayersLike, Role, layers_of_model, roles_of
 from repsim_energy.comparison.layers import naming
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.views import Words, views_of
@@ -84,7 +84,7 @@ def plan_layers(plan: Plan, layers: LayersLike, words: Sequence[Words] = ()) -> 
         for m in range(len(plan.models)):
             one = _untrained(plan, m)
             with naming(one.label):
-                found, called = layers_of_model(one.module, roles, one.label, one.first)
+                found, called = _find(one, roles)
                 given = (one.module, found)
                 size = layer_sizes(*given, data.train.images, plan.device, one.answer, called)
                 word = words[m] if words else Words()
@@ -95,6 +95,16 @@ def plan_layers(plan: Plan, layers: LayersLike, words: Sequence[Words] = ()) -> 
             views.append(view)
             advance(1)
     return Layers(names, sizes, views, typed)
+
+
+def _find(one: _Tried, roles: Sequence[Role]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return label -> submodule, and label -> name in the model."""
+    known = {name for name, _ in one.module.named_modules()}
+
+    def find(name: str) -> dict[str, str]:
+        return layer_names(one.module, [name], one.first)
+
+    return layers_of_model(roles, one.label, known, find)
 
 
 def _untrained(plan: Plan, m: int) -> _Tried:
