@@ -29,10 +29,13 @@ def layer_coords(layers: Layers, words: Sequence[Words]) -> Coords:
     both = ("model", "layer")
     coords: Coords = {
         "pool": Variable(
-            ("model",), [word.pool for word in words], "what becomes of positions of layers", ""
+            ("model",), [word.pool for word in words], "treatment of the positions of layers", ""
         ),
         "tokens": Variable(
-            ("model",), [word.tokens for word in words], "tokens of transformers compared", ""
+            ("model",),
+            [word.tokens for word in words],
+            "tokens of transformers that were compared",
+            "",
         ),
         "layer_name": Variable(
             both, names, "name of the layer in the network, empty where it has no such layer", ""
