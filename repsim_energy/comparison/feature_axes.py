@@ -50,7 +50,7 @@ BATCH_FIRST = (
 
 @dataclass(frozen=True)
 class Output:
-    """What is known of a layer's output.
+    """Shape of a layer's output, its axis of features, and its class token.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class _Seen:
                 self.constant_first.add(shape)
 
     def describe(self, module: nn.Module, shape: tuple[int, ...]) -> Output:
-        """Return what is known of the output of a module."""
+        """Return shape, axis of features and class token of the output of a module."""
         if len(shape) < 2:
             return Output(shape, 1, class_token=False)
         axis = _known_axis(module, len(shape) + 1) or self._agreed(shape)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.activations import Receive, observe
+from repsim_energy.comparison.kept_activations import Kept, samples_of
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric
-from repsim_energy.numerics.features import is_channels_last
 from repsim_energy.numerics.positions import View
 from repsim_energy.training.build import NETWORK_ERRORS, remedy_of
 from repsim_energy.training.isolation import float32_by_default
@@ -124,7 +124,7 @@ def represent_layers(
     -------
     The representations, and a line for each layer with NaN or infinite activations, which has none.
     """
-    module, found, checked = network.module(), {}, _Finite()
+    module, checked = network.module(), _Finite()
 
     def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
         observe(
@@ -144,28 +144,59 @@ def represent_layers(
     with naming(label), float32_by_default() if ours else contextlib.nullcontext():
         if (batch := getattr(metric, "batch", None)) is not None:
             size = batches_of(len(images), batch)[1]
-            parts: dict[str, list[NDArray[np.float64]]] = {layer: [] for layer in names}
-
-            def represent(layer: str, answer: Tensor) -> None:
-                if checked(layer, answer):
-                    for rows in samples_of(answer, views.get(layer)):
-                        parts[layer].append(metric.represent(Activations(rows)))
-
-            look(names, batch=size, receive=represent)
-            found = {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
-            return found, checked.failures(label)
-        for group in groups_of(sizes, len(images)):
-            kept = _Kept(len(images), views)
-            chosen = {layer: names[layer] for layer in group}
-
-            def keep(layer: str, answer: Tensor, kept: _Kept = kept) -> None:
-                if checked(layer, answer):
-                    kept.add(layer, answer)
-
-            look(chosen, batch=EVALUATION_BATCH, receive=keep)
-            for layer in checked.left_of(group):
-                found[layer] = metric.represent(Activations(kept.answers.pop(layer)))
+            found = _represent_batches(metric, look, names, size, views, checked)
+        else:
+            found = {}
+            for group in groups_of(sizes, len(images)):
+                chosen = {layer: names[layer] for layer in group}
+                found |= _represent_whole(metric, look, chosen, len(images), views, checked)
     return found, checked.failures(label)
+
+
+Look = Callable[[Mapping[str, str], int, Receive], None]
+"""Shows all images to a network: called with its layers, the batch size and a receiver."""
+
+
+def _represent_batches(
+    metric: Metric,
+    look: Look,
+    names: Mapping[str, str],
+    size: int,
+    views: Mapping[str, View],
+    checked: _Finite,
+) -> Representations:
+    """Return the representation of each batch of layers' outputs, stacked."""
+    parts: dict[str, list[NDArray[np.float64]]] = {layer: [] for layer in names}
+
+    def represent(layer: str, answer: Tensor) -> None:
+        if checked(layer, answer):
+            for rows in samples_of(answer, views.get(layer)):
+                parts[layer].append(metric.represent(Activations(rows)))
+
+    look(names, size, represent)
+    return {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
+
+
+def _represent_whole(
+    metric: Metric,
+    look: Look,
+    names: Mapping[str, str],
+    images: int,
+    views: Mapping[str, View],
+    checked: _Finite,
+) -> Representations:
+    """Return the representation of layers' outputs for all images at once."""
+    kept = Kept(images, views)
+
+    def keep(layer: str, answer: Tensor) -> None:
+        if checked(layer, answer):
+            kept.add(layer, answer)
+
+    look(names, EVALUATION_BATCH, keep)
+    return {
+        layer: metric.represent(Activations(kept.answers.pop(layer)))
+        for layer in checked.left_of(names)
+    }
 
 
 def passes_of(metric: Metric, sizes: Mapping[str, int], images: int) -> int:
@@ -222,49 +253,6 @@ def groups_of(sizes: Mapping[str, int], images: int) -> list[list[str]]:
             room = MAX_ACTIVATION_BYTES - 4 * size * images
         groups[-1].append(layer)
     return groups
-
-
-def samples_of(answer: Tensor, view: View | None) -> list[Tensor]:
-    """Return the output of a layer for a batch in parts of as many samples as it has images.
-
-    Where every position is a sample, the samples of a batch are first put in a random order, the
-    same for every layer and network, so that a part is not of a few images alone.
-    """
-    if view is None:
-        return [answer]
-    rows, count = view(answer), len(answer)
-    if view.sample_grid:
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-        rows = rows[order.to(rows.device)]
-    return list(rows.split(count))
-
-
-class _Kept:
-    """Activations of some layers for all images, on the CPU."""
-
-    def __init__(self, images: int, views: Mapping[str, View]) -> None:
-        self.answers: dict[str, Tensor] = {}
-        self._images = images
-        self._views = views
-        self._filled: dict[str, int] = {}
-
-    def add(self, layer: str, answer: Tensor) -> None:
-        """Append the activations for a batch."""
-        start, images = self._filled.get(layer, 0), len(answer)
-        if (view := self._views.get(layer)) is not None:
-            answer = view(answer)
-        if start == 0:
-            rows = self._images * (len(answer) // images)
-            self.answers[layer] = _in_the_order_of(answer, rows)
-        self.answers[layer][start : start + len(answer)] = answer
-        self._filled[layer] = start + len(answer)
-
-
-def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
-    """Return an empty tensor of so many rows in the memory layout of the output: fast to copy."""
-    space = torch.empty(rows, *answer.shape[1:], dtype=answer.dtype, device="cpu")
-    last = is_channels_last(answer)
-    return space.contiguous(memory_format=torch.channels_last) if last else space
 
 
 @contextlib.contextmanager

@@ -154,7 +154,7 @@ class FeatureComparison:
         return {key: Network({}, "", nn.Module, no_input) for key in self.plan.keys}
 
     def _represent(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the representation of a layer; for a metric with ``batch`` one for each batch."""
+        """Return the representation of a layer, stacked over batches if the metric has any."""
         tensor = _as_tensor(values)
         if (batch := getattr(self.metric, "batch", None)) is None:
             return self.metric.represent(Activations(tensor))
@@ -199,7 +199,10 @@ def _plan(specs: Sequence[ModelSpec], files: Sequence[FeatureFile]) -> Plan:
 def _layers(
     specs: Sequence[ModelSpec], files: Sequence[FeatureFile], wanted: LayersLike | None
 ) -> Layers:
-    """Return the arrays of each file under the labels of layers; all arrays if none is wanted."""
+    """Return the arrays of each file under the labels of layers.
+
+    Without ``wanted`` these are all arrays.
+    """
     names, typed = [], []
     roles = None if wanted is None else roles_of(wanted, [spec.label for spec in specs])
     alone = all(len(file.layers) == 1 for file in files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from repsim_energy.comparison.activations import FIRST
 from repsim_energy.comparison.given import DatasetLike, ModelLike, as_models
@@ -23,7 +23,7 @@ from repsim_energy.comparison.options import (
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.planning import make_plan
 from repsim_energy.comparison.python_call import python_call
-from repsim_energy.interfaces import Metric
+from repsim_energy.interfaces import Metric, ModelSpec
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.progress import Reporter, showing
@@ -176,9 +176,7 @@ def compare(
         on_filters = metric.operates_on == "filters"
         specs = as_models(registry, models)
         if are_features(specs, metric):
-            compared = FeatureComparison.prepare(specs, metric, layers, given)
-            say_what_had_no_use(compared.plan, metric, asked)
-            return _result(compared.plan, resolved, compared.finish(compared.networks), [], call)
+            return _compare_features(specs, resolved, layers, given, call)
         plan = make_plan(
             registry, specs, dataset, seeds, recipe, device, filters=on_filters, **words
         )
@@ -192,6 +190,18 @@ def compare(
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked)
         return _result(plan, resolved, comparison.finish(networks), failures, call)
+
+
+def _compare_features(
+    specs: list[ModelSpec],
+    resolved: ResolvedMetric,
+    layers: LayersLike,
+    asked: Mapping[str, Any],
+    call: str,
+) -> xr.Dataset:
+    comparison = FeatureComparison.prepare(specs, resolved.metric, layers, asked)
+    say_what_had_no_use(comparison.plan, resolved.metric, asked)
+    return _result(comparison.plan, resolved, comparison.finish(comparison.networks), [], call)
 
 
 def _result(

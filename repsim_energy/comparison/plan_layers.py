@@ -47,7 +47,7 @@ class Layers:
         return self.views[model].get(layer)
 
     def sample_grid(self, model: int, layer: str) -> tuple[int, ...]:
-        """Return the positions of an image that are samples; none where the image is one."""
+        """Return the positions of an image that are samples, empty if the image is one sample."""
         view = self.view(model, layer)
         return () if view is None else view.sample_grid
 

@@ -63,7 +63,9 @@ def views_of(
     words: Words,
     typed: Mapping[str, str] | None = None,
 ) -> dict[str, View]:
-    """Return layer -> the choice of its positions; none if all are features, as by default.
+    """Return layer -> the choice of its positions.
+
+    The mapping is empty by default, where all positions are features.
 
     Parameters
     ----------

@@ -43,9 +43,9 @@ class View:
     tokens: str = "all"
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Return the (n, ...) activations so; n times as many rows as an image has samples.
+        """Return the chosen positions of (n, ...) activations.
 
-        Means are taken in float64.
+        Rows are images, or all samples of one image after the other. Means are taken in float64.
         """
         if self._one_token:
             if self.tokens == "cls":
@@ -81,7 +81,7 @@ class View:
 
     @property
     def sample_grid(self) -> tuple[int, ...]:
-        """Positions of one image that are samples; none where an image is one sample."""
+        """Positions of one image that are samples, empty if an image is one sample."""
         each = self.pool == "none" and math.prod(self.pooled_positions) > 1
         return self.positions if each else ()
 
