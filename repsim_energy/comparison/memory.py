@@ -49,12 +49,15 @@ def check_pairs(plan: Plan, layers: int = 1, *, numbers: int = NUMBERS_PER_PAIR)
         )
 
 
-def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[int]) -> None:
+def check_memory(
+    plan: Plan, metric: Metric, layers: Layers, images: Sequence[int], what: str = "images"
+) -> None:
     """Check that activations and representations fit into memory, and warn if they are large.
 
     Parameters
     ----------
     images : number of images of each data set that the networks are shown
+    what : they are called in messages
 
     Raises
     ------
@@ -62,7 +65,7 @@ def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[in
         If they do not fit.
     """
     needed, free = needed_memory(plan, metric, layers, images), available_memory()
-    size = f"{max(images)} images and {len(layers.labels)} layers take {_gigabytes(needed)}"
+    size = f"{max(images)} {what} and {len(layers.labels)} layers take {_gigabytes(needed)}"
     if needed > free:
         remedy = (
             f", or give the metric batch=, such as {metric.name}:batch=256"
@@ -74,8 +77,8 @@ def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[in
         )
         positions = ", or average over positions, pool=mean" if any(grids) else ""
         raise UsageError(
-            f"{size} of memory, expected at most the {_gigabytes(free)} that are free; show fewer "
-            f"images, name fewer layers{remedy}{positions}"
+            f"{size} of memory, expected at most the {_gigabytes(free)} that are free; take fewer "
+            f"{what}, name fewer layers{remedy}{positions}"
         )
     if needed > MIN_ANNOUNCED_BYTES:
         warnings.warn(f"{size} of memory", RepsimWarning, stacklevel=3)

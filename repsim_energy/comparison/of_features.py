@@ -118,7 +118,7 @@ class FeatureComparison:
         plan = _plan(specs, files)
         found = _layers(specs, files, layers if "layers" in asked else None)
         check_pairs(plan, len(found.labels))
-        check_memory(plan, metric, found, [files[0].count])
+        check_memory(plan, metric, found, [files[0].count], "samples")
         return cls(plan, metric, files, found)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:

@@ -22,6 +22,7 @@ from repsim_energy.errors import (
     reason_of,
 )
 from repsim_energy.interfaces.hashing import file_digest
+from repsim_energy.numerics.memory import available_memory
 
 __all__ = ["FeatureFile", "features", "read_features"]
 
@@ -115,7 +116,17 @@ def read_features(path: Path, ids: str = "file") -> FeatureFile:
     return FeatureFile(path, layers, _ids_of(names, layers, path, ids), digest)
 
 
+def _check_size(path: Path, size: float) -> None:
+    if size > (free := available_memory()):
+        raise UsageError(
+            f"'{path}' has arrays of {size / 2**30:.1f} GB, expected at most the "
+            f"{free / 2**30:.1f} GB of memory that are free; save fewer samples or layers"
+        )
+
+
 def _read_npz(path: Path) -> tuple[dict[str, Array], Array | None]:
+    with zipfile.ZipFile(path) as archive:
+        _check_size(path, sum(part.file_size for part in archive.infolist()))
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     ids = arrays.pop(IDS, None)
@@ -127,6 +138,7 @@ def _read_netcdf(path: Path) -> tuple[dict[str, Array], Array | None]:
     import xarray as xr
 
     with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
+        _check_size(path, file.nbytes)
         file = file.load()
     if "schema_version" in file.attrs:
         raise FileError(

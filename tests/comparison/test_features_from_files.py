@@ -12,6 +12,7 @@ from samples import LEAVES
 import repsim_energy as rs
 from repsim_energy.comparison import memory
 from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
+from repsim_energy.models import feature_files
 
 COUNT = 40
 NAMES = np.array([f"image{i}" for i in range(COUNT)])
@@ -258,8 +259,20 @@ def test_options_of_trainings_are_said_to_change_nothing(folder):
 
 def test_memory_is_counted_before(folder, monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000.0)
-    with pytest.raises(UsageError, match="40 images and 1 layers take"):
+    with pytest.raises(UsageError, match="40 samples and 1 layers take .* take fewer samples"):
         both()
+
+
+def test_arrays_that_do_not_fit_are_not_read(folder, monkeypatch):
+    """A compressed file is small, whatever is in it."""
+    np.savez_compressed("zeros.npz", features=np.zeros((COUNT, 1000)), ids=NAMES)
+    data = xr.Dataset({"f": (("s", "d"), np.zeros((COUNT, 1000)))}, {"s": NAMES})
+    data.to_netcdf("zeros.nc", encoding={"f": {"zlib": True}})
+    monkeypatch.setattr(feature_files, "available_memory", lambda: 8.0 * COUNT * 999)
+    for name in ("zeros.npz", "zeros.nc"):
+        assert (folder / name).stat().st_size < 20_000
+        with pytest.raises(UsageError, match=f"'{name}' has arrays of 0.0 GB, expected at most"):
+            both(a=name)
 
 
 @pytest.mark.parametrize("command", [["train", "--models"], ["visualize"]])
