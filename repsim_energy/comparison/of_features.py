@@ -113,6 +113,12 @@ class FeatureComparison:
                     f"got {option}=, which is for networks that are shown images, and models are "
                     "features from files; leave it out"
                 )
+        for spec in specs:
+            if typed := {"first", "frozen"} & spec.options.keys():
+                raise UsageError(
+                    f"got {min(typed)}= for '{spec.label}', which is features from a file, "
+                    "expected an architecture that is trained here; leave it out"
+                )
         files = [read_features(spec.options["path"], spec.options["ids"]) for spec in specs]
         files = in_one_order(files)
         plan = _plan(specs, files)

@@ -61,7 +61,9 @@ class FeatureFile:
 def features(
     classes: int, in_channels: int, /, *, path: Path, ids: Literal["file", "order"] = "file"
 ) -> NoReturn:
-    """Return nothing: features from a file are compared with each other, without a network.
+    """Compare features of samples from a file with those of other files, without a network.
+
+    The comparison reads the file. Whoever builds a network of it gets an error.
 
     Parameters
     ----------

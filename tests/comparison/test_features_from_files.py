@@ -241,6 +241,8 @@ REFUSED = {
     "images": (["features:path=a.npz"], {"images": 10}, "got images="),
     "pool": (["features:path=a.npz"], {"pool": "mean"}, "got pool="),
     "channels": (["features:path=a.npz"], {"channels": "bgr"}, "got channels="),
+    "frozen": (["features:path=a.npz:frozen=true"], {}, "got frozen= for"),
+    "first": (["features:path=a.npz:first=frame/dct"], {}, "got first= for"),
     "option": (["features:path=a.npz:ids=other"], {}, "ids got 'other', expected file or order"),
 }
 
