@@ -187,9 +187,10 @@ FACTS = {
 
 
 NOT_IN_VERSION_1 = {
-    *("fit_profile", "theory_residual", "beyond_theory", "beyond_null_low", "beyond_null_high")
+    *("fit_profile", "theory_residual", "beyond_theory", "beyond_null_low", "beyond_null_high"),
+    *("pool", "tokens", "layer_name"),
 }
-"""Variables that were added later, and that version 1 has no numbers of."""
+"""Variables and coordinates that were added later, and that version 1 does not have."""
 
 
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.InitializationWarning")

@@ -52,9 +52,26 @@ __all__ = ["compare", "report_failures"]
     default="first",
     show_default=True,
     type=LIST,
-    metavar="NAME,...",
-    help="Layers to compare: first, output, convs (all convolutions), or names of submodules. For "
-    "metrics on activations.",
+    metavar="[LABEL=]NAME[|NAME],...",
+    help="Layers to compare: first, output, convs (all convolutions), or names of submodules; "
+    "LABEL=NAME|NAME where models name a layer differently. For metrics on activations.",
+)
+@click.option(
+    "--pool",
+    default="flatten",
+    show_default=True,
+    type=WORDS,
+    metavar="WORD|MODEL=WORD,...",
+    help="Positions of layers: flatten (every one has features of its own), mean, max, or none "
+    "(every one is a sample). For metrics on activations.",
+)
+@click.option(
+    "--tokens",
+    default="all",
+    show_default=True,
+    type=WORDS,
+    metavar="WORD|MODEL=WORD,...",
+    help="Tokens of transformers: all, cls (the class token) or mean. For metrics on activations.",
 )
 @click.option(
     "--images",

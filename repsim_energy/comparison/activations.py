@@ -22,13 +22,13 @@ __all__ = [
     "CONVS",
     "FIRST",
     "OUTPUT",
+    "SPECIAL",
     "Receive",
     "entry_of",
     "layer_names",
     "layer_sizes",
     "looking_on",
     "observe",
-    "observe_input",
 ]
 
 FIRST, OUTPUT = "first", "output"
@@ -40,8 +40,8 @@ CONVS = "convs"
 Receive = Callable[[str, Tensor], None]
 """Called with the name of a layer and its output for a batch, before anything overwrites it."""
 
-
 SPECIAL = (FIRST, OUTPUT, CONVS)
+"""Names of layers that mean something in every network."""
 
 ENTRY = re.compile(r"(?P<layer>.+)\[(?P<entry>[^\[\]]+)\]")
 """A layer and an entry of its output, such as ``gru[0]`` or ``output[logits]``."""
@@ -118,6 +118,7 @@ def observe(
     through: bool = False,
     answer: str = "",
     on_images: Callable[[int], None] = lambda _: None,
+    typed: Mapping[str, str] | None = None,
 ) -> None:
     """Run a network on images in evaluation mode and pass the outputs of its layers to a function.
 
@@ -134,6 +135,8 @@ def observe(
         it ends as soon as all layers have been computed
     answer : the entry of the network's own output to use, if it returns several tensors
     on_images : called with the number of images of each batch after its forward pass
+    typed : layer -> its name in this network, with the entry of its output, for layers that are
+        labeled otherwise
 
     Raises
     ------
@@ -142,7 +145,7 @@ def observe(
         with a row for each image.
     """
     modules = dict(module.named_modules())
-    answers = _Answers(layers, receive, through, answer)
+    answers = _Answers(layers, receive, through, answer, typed or {})
     with looking_on(module, device) as hooks:
         layout = _layout_of(module, images[:2].to(device), normalization)
         hooks += [modules[n].register_forward_hook(answers.hook(key)) for key, n in layers.items()]
@@ -162,12 +165,18 @@ class _Answers:
     """Passes the outputs of layers for each batch on, and checks that each is used once."""
 
     def __init__(
-        self, layers: Mapping[str, str], receive: Receive, through: bool, answer: str
+        self,
+        layers: Mapping[str, str],
+        receive: Receive,
+        through: bool,
+        answer: str,
+        typed: Mapping[str, str],
     ) -> None:
         self._layers = layers
         self._receive = receive
         self._through = through
         self._answer = answer
+        self._typed = typed
         self._images = 0
         self.seen: set[str] = set()
 
@@ -178,7 +187,7 @@ class _Answers:
 
     def hook(self, layer: str) -> Callable[[nn.Module, object, object], None]:
         """Return the forward hook of a layer."""
-        entry, how = entry_of(layer, self._layers[layer], self._answer)
+        entry, how = entry_of(self._typed.get(layer, layer), self._layers[layer], self._answer)
 
         def forward_hook(_: nn.Module, __: object, output: object) -> None:
             if layer in self.seen:
@@ -258,35 +267,13 @@ def _layout_of(
     return LAYOUTS[1]
 
 
-@torch.no_grad()
-def observe_input(module: nn.Module, images: Tensor, device: torch.device) -> Tensor | None:
-    """Return the input of the first convolution or linear layer for raw images."""
-    received: list[Tensor] = []
-
-    def hook(_: nn.Module, given: tuple[object, ...]) -> None:
-        received.extend(part for part in given[:1] if isinstance(part, Tensor))
-        raise _AllAnswered
-
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-    linear = [part for part in module.modules() if isinstance(part, kinds)]
-    with looking_on(module, device) as hooks:
-        hooks += [part.register_forward_pre_hook(hook) for part in linear]
-        as_they_are = _as_they_are(images.shape[1])
-        with contextlib.suppress(_AllAnswered):
-            module(as_input(images.to(device), as_they_are, module, LAYOUTS[1]))
-    return received[0].detach().float().cpu().contiguous() if received else None
-
-
-def _as_they_are(channels: int) -> Normalization:
-    return Normalization((0.0,) * channels, (1.0,) * channels)
-
-
 def layer_sizes(
     module: nn.Module,
     layers: Mapping[str, str],
     images: Tensor,
     device: torch.device,
     answer: str = "",
+    typed: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Return the size of each layer's output for one image, found with two images."""
     sizes: dict[str, int] = {}
@@ -294,8 +281,18 @@ def layer_sizes(
     def receive(layer: str, found: Tensor) -> None:
         sizes[layer] = found[0].numel()
 
-    as_they_are = _as_they_are(images.shape[1])
+    channels = int(images.shape[1])
+    as_they_are = Normalization((0.0,) * channels, (1.0,) * channels)
     observe(
-        module, layers, images[:2], 2, as_they_are, device, receive, through=True, answer=answer
+        module,
+        layers,
+        images[:2],
+        2,
+        as_they_are,
+        device,
+        receive,
+        through=True,
+        answer=answer,
+        typed=typed,
     )
     return sizes

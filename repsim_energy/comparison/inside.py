@@ -7,8 +7,10 @@ import contextlib
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.comparison.activations import observe_input
+from repsim_energy.comparison.activations import looking_on
+from repsim_energy.interfaces import Normalization
 from repsim_energy.training.build import NETWORK_ERRORS
+from repsim_energy.training.inputs import LAYOUTS, as_input
 
 __all__ = ["normalizes_inside"]
 
@@ -37,7 +39,7 @@ def normalizes_inside(module: nn.Module, images: Tensor, device: torch.device) -
         return False
     received = None
     with contextlib.suppress(*NETWORK_ERRORS):
-        received = observe_input(module, shown, device)
+        received = _observe_input(module, shown, device)
     if received is None or received.numel() != shown.numel():
         return False
     x, z = (t.double().view(shown.shape).transpose(0, 1).flatten(1) for t in (shown, received))
@@ -55,3 +57,26 @@ def _normalized(x: Tensor, z: Tensor) -> bool:
         return False
     center, width = float(-at_zero / slope), float(1 / slope)
     return CENTERS[0] <= center <= CENTERS[1] and WIDTHS[0] <= width <= WIDTHS[1]
+
+
+class _Received(Exception):
+    """Ends a forward pass once the input of the first layer is known."""
+
+
+@torch.no_grad()
+def _observe_input(module: nn.Module, images: Tensor, device: torch.device) -> Tensor | None:
+    """Return the input of the first convolution or linear layer for raw images."""
+    received: list[Tensor] = []
+
+    def hook(_: nn.Module, given: tuple[object, ...]) -> None:
+        received.extend(part for part in given[:1] if isinstance(part, Tensor))
+        raise _Received
+
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    linear = [part for part in module.modules() if isinstance(part, kinds)]
+    with looking_on(module, device) as hooks:
+        hooks += [part.register_forward_pre_hook(hook) for part in linear]
+        as_they_are = Normalization((0.0,) * images.shape[1], (1.0,) * images.shape[1])
+        with contextlib.suppress(_Received):
+            module(as_input(images.to(device), as_they_are, module, LAYOUTS[1]))
+    return received[0].detach().float().cpu().contiguous() if received else None

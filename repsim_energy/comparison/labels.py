@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +15,8 @@ __all__ = ["is_checkpoint", "short_labels"]
 
 
 def is_checkpoint(spec: str) -> bool:
-    """Return whether a spec names a file of weights."""
-    if not spec.startswith("checkpoint:"):
+    """Return whether a spec names a file of weights or of features."""
+    if not spec.startswith(("checkpoint:", "features:")):
         return False
     return "path" in parse_spec(spec).options
 
@@ -54,7 +55,7 @@ def _names(paths: Mapping[str, Path], taken: Collection[str]) -> dict[str, str]:
     """Return place -> a name of each file that no other model has."""
     alike: dict[str, list[str]] = {}
     for place, path in paths.items():
-        alike.setdefault(without_ending(path.name), []).append(place)
+        alike.setdefault(_stem(path.name), []).append(place)
     names: dict[str, str] = {}
     used = {*taken, *(stem for stem, places in alike.items() if len(places) == 1)}
     for stem, places in alike.items():
@@ -69,9 +70,14 @@ def _names(paths: Mapping[str, Path], taken: Collection[str]) -> dict[str, str]:
     return names
 
 
+def _stem(name: str) -> str:
+    """Return the name of a file of weights or features without its ending."""
+    return without_ending(re.sub(r"(?<=.)\.(npz|nc)\Z", "", name))
+
+
 def _longer(path: Path) -> Iterator[str]:
     """Yield names of a file of growing length, up to the whole path."""
     for count in range(1, 100):
         end = Path(*path.parts[-count:])
-        yield end.with_name(without_ending(path.name)).as_posix()
+        yield end.with_name(_stem(path.name)).as_posix()
         yield end.as_posix()

@@ -1,37 +1,35 @@
-"""Layers that are compared: their names, their sizes and their representations."""
+"""Layers that are compared: the images that they are shown, and their representations."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repsim_energy.comparison.activations import Receive, layer_names, layer_sizes, observe
+from repsim_energy.comparison.activations import Receive, observe
+from repsim_energy.comparison.kept_activations import Kept, samples_of
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.comparison.plan import Plan
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import Activations, ImageSet, Metric
-from repsim_energy.numerics.features import is_channels_last
-from repsim_energy.progress import working
+from repsim_energy.numerics.positions import View
 from repsim_energy.training.build import NETWORK_ERRORS, remedy_of
 from repsim_energy.training.isolation import float32_by_default
 from repsim_energy.training.loop import EVALUATION_BATCH
 
 __all__ = [
-    "Layers",
     "batches_of",
     "choose_images",
     "groups_of",
     "naming",
     "passes_of",
-    "plan_layers",
     "represent_layers",
     "say_what_is_shown",
 ]
@@ -41,61 +39,7 @@ MAX_ACTIVATION_BYTES = 2 * 2**30
 
 Representations = dict[str, NDArray[np.float64]]
 
-
-@dataclass(frozen=True, eq=False)
-class Layers:
-    """Layers of each model.
-
-    Parameters
-    ----------
-    names : for each model, layer -> submodule
-    sizes : for each model, layer -> the size of its output for one image
-    """
-
-    names: Sequence[Mapping[str, str]]
-    sizes: Sequence[Mapping[str, int]]
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of all layers without repetition. Models need not have the same ones."""
-        return list(dict.fromkeys(layer for names in self.names for layer in names))
-
-
-def plan_layers(plan: Plan, layers: Sequence[str]) -> Layers:
-    """Find the layers in every model and run it on two images, before anything is trained.
-
-    Raises
-    ------
-    UsageError
-        For layers that a model does not have or that return no activations, and for filters
-        without a network.
-    RepsimError
-        For models that fail on the images.
-    """
-    wanted = list(layers) if isinstance(layers, Iterable) else []
-    if not wanted or not all(isinstance(layer, str) and layer for layer in wanted):
-        raise UsageError(
-            f"got layers {wanted or layers}, expected at least one name such as first or output"
-        )
-    names, sizes = [], []
-    with working("trying layers", len(plan.models), "models") as advance:
-        for m, spec in enumerate(plan.models):
-            given = plan.trained.get((0, m))
-            if given is not None and not given.network:
-                raise UsageError(
-                    f"model '{spec.label}' is filters alone and has no activations; name its "
-                    "architecture with arch=, or compare with metric=energy"
-                )
-            if given is None:
-                module, answer = plan.untrained(plan.training(Key(0, m, 0))), ""
-            else:
-                module, answer = given.module, given.answer
-            with naming(spec.label):
-                names.append(layer_names(module, wanted, plan.layers.get((0, m))))
-                images = plan.datasets[0].train.images
-                sizes.append(layer_sizes(module, names[-1], images, plan.device, answer))
-            advance(1)
-    return Layers(names, sizes)
+NO_VIEWS: Mapping[str, View] = {}
 
 
 def choose_images(plan: Plan, images: int, metric: Metric) -> list[ImageSet]:
@@ -158,6 +102,8 @@ def represent_layers(
     device: torch.device,
     label: str,
     on_images: Callable[[int], None] = lambda _: None,
+    views: Mapping[str, View] = NO_VIEWS,
+    typed: Mapping[str, str] | None = None,
 ) -> tuple[Representations, list[str]]:
     """Return the representation of each layer of a network.
 
@@ -168,47 +114,89 @@ def represent_layers(
     Parameters
     ----------
     names : layer -> submodule
-    sizes : layer -> the size of its output for one image
+    sizes : layer -> the size of what is compared of its output for one image
     label : name of the network in errors
     on_images : called with the number of images of each batch after its forward pass
+    views : layer -> the choice of its positions; missing for the whole output
+    typed : layer -> its name in this network, for layers that are labeled otherwise
 
     Returns
     -------
     The representations, and a line for each layer with NaN or infinite activations, which has none.
     """
-    module, found, checked = network.module(), {}, _Finite()
+    module, checked = network.module(), _Finite()
 
     def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
-        way, answer = network.normalization, network.answer
         observe(
-            module, layers, images, batch, way, device, receive, answer=answer, on_images=on_images
+            module,
+            layers,
+            images,
+            batch,
+            network.normalization,
+            device,
+            receive,
+            answer=network.answer,
+            on_images=on_images,
+            typed=typed,
         )
 
     ours = network.run is not None  # built and trained where float32 was the default
     with naming(label), float32_by_default() if ours else contextlib.nullcontext():
         if (batch := getattr(metric, "batch", None)) is not None:
             size = batches_of(len(images), batch)[1]
-            parts: dict[str, list[NDArray[np.float64]]] = {layer: [] for layer in names}
-
-            def represent(layer: str, answer: Tensor) -> None:
-                if checked(layer, answer):
-                    parts[layer].append(metric.represent(Activations(answer)))
-
-            look(names, batch=size, receive=represent)
-            found = {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
-            return found, checked.failures(label)
-        for group in groups_of(sizes, len(images)):
-            kept = _Kept(len(images))
-            chosen = {layer: names[layer] for layer in group}
-
-            def keep(layer: str, answer: Tensor, kept: _Kept = kept) -> None:
-                if checked(layer, answer):
-                    kept.add(layer, answer)
-
-            look(chosen, batch=EVALUATION_BATCH, receive=keep)
-            for layer in checked.left_of(group):
-                found[layer] = metric.represent(Activations(kept.answers.pop(layer)))
+            found = _represent_batches(metric, look, names, size, views, checked)
+        else:
+            found = {}
+            for group in groups_of(sizes, len(images)):
+                chosen = {layer: names[layer] for layer in group}
+                found |= _represent_whole(metric, look, chosen, len(images), views, checked)
     return found, checked.failures(label)
+
+
+Look = Callable[[Mapping[str, str], int, Receive], None]
+"""Shows all images to a network: called with its layers, the batch size and a receiver."""
+
+
+def _represent_batches(
+    metric: Metric,
+    look: Look,
+    names: Mapping[str, str],
+    size: int,
+    views: Mapping[str, View],
+    checked: _Finite,
+) -> Representations:
+    """Return the representation of each batch of layers' outputs, stacked."""
+    parts: dict[str, list[NDArray[np.float64]]] = {layer: [] for layer in names}
+
+    def represent(layer: str, answer: Tensor) -> None:
+        if checked(layer, answer):
+            for rows in samples_of(answer, views.get(layer)):
+                parts[layer].append(metric.represent(Activations(rows)))
+
+    look(names, size, represent)
+    return {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
+
+
+def _represent_whole(
+    metric: Metric,
+    look: Look,
+    names: Mapping[str, str],
+    images: int,
+    views: Mapping[str, View],
+    checked: _Finite,
+) -> Representations:
+    """Return the representation of layers' outputs for all images at once."""
+    kept = Kept(images, views)
+
+    def keep(layer: str, answer: Tensor) -> None:
+        if checked(layer, answer):
+            kept.add(layer, answer)
+
+    look(names, EVALUATION_BATCH, keep)
+    return {
+        layer: metric.represent(Activations(kept.answers.pop(layer)))
+        for layer in checked.left_of(names)
+    }
 
 
 def passes_of(metric: Metric, sizes: Mapping[str, int], images: int) -> int:
@@ -265,30 +253,6 @@ def groups_of(sizes: Mapping[str, int], images: int) -> list[list[str]]:
             room = MAX_ACTIVATION_BYTES - 4 * size * images
         groups[-1].append(layer)
     return groups
-
-
-class _Kept:
-    """Activations of some layers for all images, on the CPU."""
-
-    def __init__(self, images: int) -> None:
-        self.answers: dict[str, Tensor] = {}
-        self._images = images
-        self._filled: dict[str, int] = {}
-
-    def add(self, layer: str, answer: Tensor) -> None:
-        """Append the activations for a batch."""
-        start = self._filled.get(layer, 0)
-        if start == 0:
-            self.answers[layer] = _in_the_order_of(answer, self._images)
-        self.answers[layer][start : start + len(answer)] = answer
-        self._filled[layer] = start + len(answer)
-
-
-def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
-    """Return an empty tensor of so many rows in the memory layout of the output: fast to copy."""
-    space = torch.empty(rows, *answer.shape[1:], dtype=answer.dtype, device="cpu")
-    last = is_channels_last(answer)
-    return space.contiguous(memory_format=torch.channels_last) if last else space
 
 
 @contextlib.contextmanager

@@ -6,8 +6,9 @@ import math
 import warnings
 from collections.abc import Sequence
 
-from repsim_energy.comparison.layers import Layers, batches_of, groups_of
+from repsim_energy.comparison.layers import batches_of, groups_of
 from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.plan_layers import Layers
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.memory import available_memory
@@ -48,12 +49,15 @@ def check_pairs(plan: Plan, layers: int = 1, *, numbers: int = NUMBERS_PER_PAIR)
         )
 
 
-def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[int]) -> None:
+def check_memory(
+    plan: Plan, metric: Metric, layers: Layers, images: Sequence[int], what: str = "images"
+) -> None:
     """Check that activations and representations fit into memory, and warn if they are large.
 
     Parameters
     ----------
     images : number of images of each data set that the networks are shown
+    what : they are called in messages
 
     Raises
     ------
@@ -61,16 +65,20 @@ def check_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[in
         If they do not fit.
     """
     needed, free = needed_memory(plan, metric, layers, images), available_memory()
-    size = f"{max(images)} images and {len(layers.labels)} layers take {_gigabytes(needed)}"
+    size = f"{max(images)} {what} and {len(layers.labels)} layers take {_gigabytes(needed)}"
     if needed > free:
         remedy = (
             f", or give the metric batch=, such as {metric.name}:batch=256"
             if getattr(metric, "batch", 0) is None
             else ""
         )
+        grids = (
+            layers.sample_grid(m, one) for m, names in enumerate(layers.names) for one in names
+        )
+        positions = ", or average over positions, pool=mean" if any(grids) else ""
         raise UsageError(
-            f"{size} of memory, expected at most the {_gigabytes(free)} that are free; show fewer "
-            f"images, name fewer layers{remedy}"
+            f"{size} of memory, expected at most the {_gigabytes(free)} that are free; take fewer "
+            f"{what}, name fewer layers{remedy}{positions}"
         )
     if needed > MIN_ANNOUNCED_BYTES:
         warnings.warn(f"{size} of memory", RepsimWarning, stacklevel=3)
@@ -89,11 +97,17 @@ def needed_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[i
     """
     batch = getattr(metric, "batch", None)
     size_of = getattr(metric, "representation_bytes", lambda images: 0)
-    stored = sum(size_of(images[d]) * len(layers.names[m]) for d, m, _ in plan.keys)
+    samples = [
+        [math.prod(layers.sample_grid(m, layer)) for layer in names]
+        for m, names in enumerate(layers.names)
+    ]
+    stored = sum(size_of(images[d] * each) for d, m, _ in plan.keys for each in samples[m])
     work = activations = 0
     for n in images:
         count, at_once = batches_of(n, n if batch is None else batch)
-        work = max(work, WORK_ARRAYS * size_of(n) // count)
+        for each in {each for of_model in samples for each in of_model}:
+            batches = count if batch is None else count * each
+            work = max(work, WORK_ARRAYS * size_of(n * each) // batches)
         for sizes in layers.sizes:
             groups = [[layer] for layer in sizes] if batch else groups_of(sizes, n)
             totals = (4 * at_once * sum(sizes[layer] for layer in group) for group in groups)

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from repsim_energy.comparison.layer_coords import layer_coords
+from repsim_energy.comparison.layer_roles import LayersLike
 from repsim_energy.comparison.layers import (
-    Layers,
     choose_images,
     passes_of,
-    plan_layers,
     represent_layers,
     say_what_is_shown,
 )
-from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.measured import (
     NETWORK_DIMS,
     Coords,
@@ -30,9 +29,16 @@ from repsim_energy.comparison.measured import (
 from repsim_energy.comparison.memory import check_memory, check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
+from repsim_energy.comparison.pairs import Pairs, compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.comparison.plan_layers import Layers, plan_layers
 from repsim_energy.comparison.runs import run_variables
+from repsim_energy.comparison.views import (
+    Words,
+    say_what_was_not_chosen,
+    warn_different_samples,
+    words_of,
+)
 from repsim_energy.interfaces import ImageSet, Metric
 from repsim_energy.progress import working
 
@@ -46,6 +52,7 @@ class ActivationComparison:
     Parameters
     ----------
     layers : layers of each model that are compared
+    words : the options ``pool`` and ``tokens`` of each model
     images : images of each data set that the networks are shown
     splits : the split of these images, ``test`` or ``train``
     """
@@ -53,6 +60,7 @@ class ActivationComparison:
     plan: Plan
     metric: Metric
     layers: Layers
+    words: Sequence[Words]
     images: Sequence[ImageSet]
     splits: Sequence[str]
 
@@ -61,9 +69,12 @@ class ActivationComparison:
         cls,
         plan: Plan,
         metric: Metric,
-        layers: str | Sequence[str],
+        layers: LayersLike,
         images: int,
         asked: Mapping[str, Any],
+        *,
+        pool: str | Mapping[str, str] = "flatten",
+        tokens: str | Mapping[str, str] = "all",
     ) -> ActivationComparison:
         """Choose layers and images, and check that the comparison is possible.
 
@@ -71,13 +82,18 @@ class ActivationComparison:
         ----------
         images : maximum number of images of each data set
         asked : arguments that the user gave, by name
+        pool, tokens : as in :func:`~repsim_energy.compare`
         """
-        planned = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
+        models = [spec.label for spec in plan.models]
+        words = words_of(pool, tokens, models)
+        planned = plan_layers(plan, layers, words)
+        say_what_was_not_chosen(words, planned.views, models)
+        warn_different_samples(planned.views, models)
         check_pairs(plan, len(planned.labels))
         shown = choose_images(plan, images, metric)
         splits = say_what_is_shown(plan, asked.get("images"))
         check_memory(plan, metric, planned, [len(chosen) for chosen in shown])
-        return cls(plan, metric, planned, shown, splits)
+        return cls(plan, metric, planned, words, shown, splits)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Show images to the networks and compare the activations of their layers."""
@@ -95,15 +111,12 @@ class ActivationComparison:
                     plan.device,
                     plan.label(key),
                     advance,
+                    self.layers.views[key.model],
+                    self.layers.typed[key.model],
                 )
                 failures += without
                 representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
-        pairs = compare_pairs(
-            self.metric,
-            representations,
-            (*plan.shape, len(labels)),
-            lambda index: id(self.images[index[0]]),
-        )
+        pairs = self._compare(representations)
         called = {
             (d, m, s, at): f"layer '{labels[at]}' of '{plan.label(Key(d, m, s))}'"
             for d, m, s, at in representations
@@ -113,6 +126,25 @@ class ActivationComparison:
         variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
         measured = Measured(variables, self._coords(networks), {}, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, dims)
+
+    def _compare(self, representations: Mapping[tuple[int, ...], NDArray[np.float64]]) -> Pairs:
+        """Return the similarities of all pairs that are of the same samples.
+
+        Where positions are samples there is no null interval: metrics shuffle samples one by one,
+        and those of an image are not independent.
+        """
+        labels, shape = self.layers.labels, (*self.plan.shape, len(self.layers.labels))
+
+        def samples(index: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+            d, m, _, at = index
+            return id(self.images[d]), self.layers.sample_grid(m, labels[at])
+
+        pairs = compare_pairs(self.metric, representations, shape, samples)
+        for index in representations:
+            if samples(index)[1]:
+                for name in ("null_low", "null_high"):
+                    pairs[name][index] = np.nan
+        return pairs
 
     def _shown(self, networks: Iterable[Key]) -> int:
         """Return how many images all networks are shown, in all passes."""
@@ -134,4 +166,5 @@ class ActivationComparison:
             "normalization": model_coord(
                 plan, enumerate(plan.inputs), "normalization of the images shown"
             ),
+            **layer_coords(self.layers, self.words),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,8 @@ USES = {
         "checkpoint:path=FILE:layer=NAME, or TrainedModel(module, layer=NAME) in Python",
     ),
     "images": Use("activations"),
+    "pool": Use("activations"),
+    "tokens": Use("activations"),
     "normalize": Use("activations"),
     "answer": Use(training=True, besides="activations"),
     "fold": Use("filters"),
@@ -86,19 +88,24 @@ LOOK_AT = {
 }
 
 
-def asked_for(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def asked_for(
+    function: Callable[..., Any], given: Mapping[str, Any], names: Iterable[str] | None = None
+) -> dict[str, Any]:
     """Return the options of a function whose values differ from their defaults.
 
     Parameters
     ----------
     given : name -> value of its arguments; others in it are passed over
+    names : of the options; by default those that do not apply to each comparison
     """
     defaults = inspect.signature(function).parameters
-    return {
-        name: given[name]
-        for name, use in USES.items()
-        if not any(_same(given[name], one) for one in (defaults[name].default, *use.asks_nothing))
-    }
+    asked = {}
+    for name in USES if names is None else names:
+        default = defaults[name].default
+        nothing = USES[name].asks_nothing if name in USES else ((default,), [default])
+        if not any(_same(given[name], one) for one in (default, *nothing)):
+            asked[name] = given[name]
+    return asked
 
 
 def _same(value: Any, other: Any) -> bool:

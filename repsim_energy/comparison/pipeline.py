@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from repsim_energy.comparison.activations import FIRST
-from repsim_energy.comparison.given import DatasetLike, ModelLike
+from repsim_energy.comparison.given import DatasetLike, ModelLike, as_models
 from repsim_energy.comparison.given_metric import as_metric, record_of
+from repsim_energy.comparison.layer_roles import LayersLike
 from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.model_options import option_coords
 from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.of_activations import ActivationComparison
+from repsim_energy.comparison.of_features import FeatureComparison, are_features
 from repsim_energy.comparison.of_filters import FilterComparison
 from repsim_energy.comparison.options import (
     asked_for,
@@ -21,7 +23,7 @@ from repsim_energy.comparison.options import (
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.planning import make_plan
 from repsim_energy.comparison.python_call import python_call
-from repsim_energy.interfaces import Metric
+from repsim_energy.interfaces import Metric, ModelSpec
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.progress import Reporter, showing
@@ -45,8 +47,10 @@ def compare(
     seeds: int | Sequence[int] = 2,
     recipe: str | Recipe = "quick",
     stage: str = "auto",
-    layers: str | Sequence[str] = (FIRST,),
+    layers: LayersLike = (FIRST,),
     images: int = 1000,
+    pool: str | Mapping[str, str] = "flatten",
+    tokens: str | Mapping[str, str] = "all",
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
     fold: str | Mapping[str, str] = "",
@@ -70,6 +74,7 @@ def compare(
         - a spec: an architecture such as ``"vgg11:width=0.5"``, or a file of weights such as
           ``"a.pt"`` or ``"mine=checkpoint:path=a.pt"``, where ``mine`` is the label. A text may
           hold several, separated by commas: ``"vgg11,resnet18"``
+        - a file of features, ``"features:path=a.npz"``, for metrics on activations
         - a trained ``nn.Module`` or a ``TrainedModel``
         - filters (k, c, kh, kw), as tensor or array
         - a function ``(num_classes, in_channels) -> Module``, whose networks are trained
@@ -86,8 +91,16 @@ def compare(
         ``auto``: ``change`` if the initial weights of all networks are known, else ``trained``
     layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
         for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
-        submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several
+        submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several. Where a
+        layer has different names: ``"stem=conv1|features.0"`` (each model has one of these), or a
+        mapping ``{"stem": {"resnet18": "conv1", "vgg11": "features.0"}}``
     images : for metrics on activations: maximum number of test images that networks are shown
+    pool : for metrics on activations: ``flatten`` (every position has features of its own),
+        ``mean`` or ``max`` over positions, or ``none`` (every position is a sample; there is no
+        null interval then), for all or as a mapping from labels
+    tokens : for metrics on activations: the tokens of transformers' outputs (n, t, d) that are
+        used, ``all``, ``cls`` (the class token) or ``mean``, for all or as a mapping from labels.
+        ``pool`` applies to what is left
     normalize : for metrics on activations: normalization of the images that are shown to given
         networks, one word for all or a mapping from labels: ``none`` (pixels from 0 to 1),
         ``imagenet``, ``cifar``, ``dataset`` (mean and standard deviation of the training images),
@@ -152,6 +165,7 @@ def compare(
     (2, 2)
     """
     asked, call = asked_for(compare, locals()), python_call(compare, locals())
+    given = asked_for(compare, locals(), (*asked, "dataset", "channels"))
     words = {"normalize": normalize, "answer": answer, "fold": fold, "channels": channels}
     with showing(reporter, progress) as reporter, scheduler_of(scheduler, jobs) as scheduler:
         self_check()
@@ -160,17 +174,34 @@ def compare(
         metric = resolved.metric
         refuse_options_of_other_metrics(metric, asked)
         on_filters = metric.operates_on == "filters"
+        specs = as_models(registry, models)
+        if are_features(specs, metric):
+            return _compare_features(specs, resolved, layers, given, call)
         plan = make_plan(
-            registry, models, dataset, seeds, recipe, device, filters=on_filters, **words
+            registry, specs, dataset, seeds, recipe, device, filters=on_filters, **words
         )
         comparison: FilterComparison | ActivationComparison
         if on_filters:
             comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
         else:
-            comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
+            comparison = ActivationComparison.prepare(
+                plan, metric, layers, images, asked, pool=pool, tokens=tokens
+            )
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked)
         return _result(plan, resolved, comparison.finish(networks), failures, call)
+
+
+def _compare_features(
+    specs: list[ModelSpec],
+    resolved: ResolvedMetric,
+    layers: LayersLike,
+    asked: Mapping[str, Any],
+    call: str,
+) -> xr.Dataset:
+    comparison = FeatureComparison.prepare(specs, resolved.metric, layers, asked)
+    say_what_had_no_use(comparison.plan, resolved.metric, asked)
+    return _result(comparison.plan, resolved, comparison.finish(comparison.networks), [], call)
 
 
 def _result(

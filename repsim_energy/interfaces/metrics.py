@@ -61,7 +61,8 @@ class Activations:
 
     Parameters
     ----------
-    values : (n, ...) output of a layer for n images
+    values : (n, ...) output of a layer for n images, or what the options ``pool`` and ``tokens``
+        leave of it; with ``pool=none``, n positions
 
     Examples
     --------

@@ -21,4 +21,5 @@ def repsim_models() -> dict[str, str]:
         "frame/*": f"{here}.frames:frames",
         "torchvision/*": f"{nets}.torchvision_zoo:zoo",
         "checkpoint": f"{here}.checkpoint:checkpoint",
+        "features": f"{here}.feature_files:features",
     }

@@ -124,6 +124,9 @@ def _shown(result: xr.Dataset) -> str:
         ]
         layers = f" Layers: {_names(result, 'layer')}." if "layer" in result.dims else ""
         return f"Every network was shown {'; '.join(parts)}.{layers}"
+    if "n_samples" in result.coords:
+        count = int(result.n_samples.values.max())
+        return f"Features of {count} samples are from files. Layers: {_names(result, 'layer')}."
     if "components" in result:
         c, kh, kw = (result.sizes[dim] for dim in ("c", "kh", "kw"))
         return (

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim_energy.comparison.activations import entry_of
+from repsim_energy.comparison.feature_axes import FEATURES_FIRST, FEATURES_LAST
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Normalization
 from repsim_energy.models.filters.partial_forward import layer_output
@@ -19,21 +20,6 @@ __all__ = ["POSITIONS", "Target", "check_axis", "unit_axis"]
 
 POSITIONS = ("center", "mean")
 """Positions at which a unit's activation is maximized: the central one, or the mean of all."""
-
-UNITS_FIRST = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.GroupNorm,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-)
-UNITS_LAST = (nn.Linear, nn.LayerNorm)
-"""Layers whose output has its units on axis 1, or on the last axis; not their subclasses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +105,9 @@ def unit_axis(submodule: nn.Module, shape: Sequence[int], image: Sequence[int], 
     >>> unit_axis(nn.Linear(3, 4), (2, 9, 4), (32, 32), "mlp")
     2
     """
-    if len(shape) <= 2 or type(submodule) in UNITS_FIRST:
+    if len(shape) <= 2 or type(submodule) in FEATURES_FIRST:
         return 1
-    if type(submodule) in UNITS_LAST:
+    if type(submodule) in FEATURES_LAST:
         return len(shape) - 1
     if len(shape) == 4:
         is_first, is_last = (_is_map(maps, image) for maps in (shape[2:], shape[1:3]))

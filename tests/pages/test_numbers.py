@@ -239,3 +239,33 @@ def test_the_matrices_of_the_toolkits_come_out_again(repsim, monkeypatch, tmp_pa
         rounding = SIMILARITY if first.startswith("rsa") else 5 * SIMILARITY  # steep at r = 1
         np.testing.assert_allclose(computed, stated, atol=rounding)
     assert f"basis_id = ['{result.basis_id.item()}']" in text_block(name, "rsatoolbox.rdm.RDMs")
+
+
+POOLED = re.findall(
+    r"^\| `(flatten|mean|max|none)`(, with 100 images)? \| (\d[^`]*) \|$",
+    (ROOT / "docs/how-to/layers-for-cka.md").read_text("utf-8"),
+    re.MULTILINE,
+)
+"""Rows of the table of pools: word, whether with fewer images, cells."""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.UndefinedSimilarityWarning")
+def test_the_table_of_pools_comes_out_again():
+    """Four minutes: the networks of the README, whose trainings are cached after the first row."""
+    assert len(POOLED) == 5
+    pairs = [
+        ("vgg11 first", "resnet18 first"),
+        ("vgg11 late", "resnet18 late"),
+        ("vgg11 late", "vgg11 late"),
+        ("resnet18 first", "resnet18 late"),
+    ]
+    for pool, fewer, cells in POOLED:
+        options = {"images": 100} if fewer else {}
+        metric = "cka:batch=256" if pool == "none" else "cka"
+        layers = "first,late=features.8|blocks.7"
+        found = rs.compare("vgg11,resnet18", metric=metric, layers=layers, pool=pool, **options)
+        table = rs.table(found)
+        for pair, cell in zip(pairs, cells.split(" | "), strict=True):
+            stated = numbers(cell) or [np.nan]
+            assert table.loc[pair] == pytest.approx(stated[0], abs=SIMILARITY, nan_ok=True), pair
