@@ -46,6 +46,14 @@ __all__ = ["compare", "report_failures"]
     "known, else trained. For metrics on filters.",
 )
 @click.option(
+    "--patch",
+    default="auto",
+    show_default=True,
+    metavar="auto|HEIGHTxWIDTH",
+    help="Size of the patches in pixels, at least that of the largest filters, to compare filters "
+    "of different sizes: each is averaged over all places where it fits. For metrics on filters.",
+)
+@click.option(
     "--layer",
     "layers",
     default="first",

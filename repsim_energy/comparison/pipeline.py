@@ -45,6 +45,7 @@ def compare(
     seeds: int | Sequence[int] = 2,
     recipe: str | Recipe = "quick",
     stage: str = "auto",
+    patch: str | Sequence[int] = "auto",
     layers: str | Sequence[str] = (FIRST,),
     images: int = 1000,
     normalize: str | Mapping[str, str] = "auto",
@@ -84,6 +85,10 @@ def compare(
     recipe : how to train, such as ``"quick:epochs=20"``
     stage : for metrics on filters: ``init``, ``trained``, ``change`` (trained minus init), or
         ``auto``: ``change`` if the initial weights of all networks are known, else ``trained``
+    patch : for metrics on filters: height and width of the patches, such as ``7x7`` or ``(7, 7)``,
+        so that filters of different sizes are compared: each is measured at all places where it
+        fits, with zeros around it, and the energies are averaged. By default, ``auto``, patches
+        are as large as the filters, which have to be of one size
     layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
         for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
         submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several
@@ -165,7 +170,7 @@ def compare(
         )
         comparison: FilterComparison | ActivationComparison
         if on_filters:
-            comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
+            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch)
         else:
             comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
         networks, failures = train_networks(plan, scheduler, reporter)
