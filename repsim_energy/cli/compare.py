@@ -98,7 +98,8 @@ __all__ = ["compare", "report_failures"]
     default="",
     type=WORDS,
     metavar="bgr|MODEL=bgr,...",
-    help="Order of the color channels of given networks: rgb, or bgr (Caffe, OpenCV).",
+    help="Order of the color channels of given networks: rgb, or bgr (Caffe, OpenCV); luma if they "
+    "see gray, 0.299 R + 0.587 G + 0.114 B.",
 )
 @click.option(
     "--output",

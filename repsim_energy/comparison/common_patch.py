@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from repsim_energy.interfaces import FilterBank, PatchBasis
 from repsim_energy.models.patch_size import patch_size
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.numerics.profiles.energy import energy_profile
-from repsim_energy.numerics.profiles.placements import place_filters, placed_profile
+from repsim_energy.numerics.profiles.placements import LUMA, place_filters, placed_profile
 
 __all__ = ["Kernels", "as_patch", "check_patches", "kernel_words", "span"]
 
@@ -70,7 +71,7 @@ def check_patches(plan: Plan, asked: Pair | None) -> None:
     if asked is None:
         (m, first), *others = sizes.items()
         for other, patch in others:
-            if patch != first:
+            if patch[1:] != first[1:]:
                 raise ShapeError(
                     f"'{plan.models[m].label}' sees {_with_channels(first)} patches and "
                     f"'{plan.models[other].label}' {_with_channels(patch)}, which have no "
@@ -111,14 +112,18 @@ class Kernels:
         """Return the distance between neighboring pixels that the filters of a network see."""
         return self.sizes[key[:2]][3:]
 
+    def is_gray(self, key: Key) -> bool:
+        """Return whether the filters of a network see the luma of color images."""
+        return self.sizes[key[:2]][0] == 1 < self.bases[key.dataset].patch[0]
+
     def are_placed(self, key: Key) -> bool:
-        """Return whether the filters of a network have several places in the patches."""
-        return self.patch is not None and span(self.sizes[key[:2]]) != self.patch
+        """Return whether filters are measured by the pixels that they see, at all places."""
+        return self.patch is not None or self.is_gray(key)
 
     def profile(self, key: Key, filters: Tensor) -> NDArray[np.float64]:
         """Return the energy profile of filters of a network."""
         basis = self.bases[key.dataset]
-        if self.patch is None:
+        if not self.are_placed(key):
             return energy_profile(filters, basis)
         return placed_profile(filters, basis, self.dilation(key))
 
@@ -131,10 +136,11 @@ class Kernels:
             If the filters at all places do not fit into memory.
         """
         bank = FilterBank(filters, self.bases[key.dataset], profile)
-        if self.patch is None:
+        if not self.are_placed(key):
             return bank
         rows, columns = span(self.sizes[key[:2]])
-        places = (self.patch[0] - rows + 1) * (self.patch[1] - columns + 1)
+        _, *patch = bank.basis.patch
+        places = (patch[0] - rows + 1) * (patch[1] - columns + 1)
         needed = 16 * len(filters) * places * math.prod(bank.basis.patch)
         if needed > (free := available_memory()):
             raise UsageError(
@@ -143,7 +149,9 @@ class Kernels:
                 "patch="
             )
         dilation = self.dilation(key)
-        placed = place_filters(filters, self.patch, dilation=dilation)
+        placed = place_filters(filters, (patch[0], patch[1]), dilation=dilation)
+        if self.is_gray(key):
+            placed = placed * torch.tensor(LUMA, dtype=placed.dtype).view(3, 1, 1)
         return replace(bank, filters=placed, originals=filters, dilation=dilation)
 
     def words(self) -> Iterable[tuple[int, str]]:

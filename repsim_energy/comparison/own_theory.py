@@ -58,11 +58,11 @@ class OwnTheory:
 
 
 def own_theories(networks: Mapping[Key, Network], kernels: Kernels) -> dict[Key, OwnTheory]:
-    """Return the theory of each network whose filters have several places in the patches."""
+    """Return the theory of each network whose filters are smaller than the patches, or gray."""
 
     @cache
     def basis_and_shares(
-        dataset: int, size: tuple[int, int], dilation: tuple[int, int]
+        dataset: int, size: tuple[int, int, int], dilation: tuple[int, int]
     ) -> tuple[PatchBasis, NDArray[np.float64]]:
         basis = kernels.bases[dataset]
         own = basis_of_kernel(basis, size, dilation)
@@ -70,15 +70,16 @@ def own_theories(networks: Mapping[Key, Network], kernels: Kernels) -> dict[Key,
 
     theories = {}
     for key, network in networks.items():
-        if kernels.patch is None:
+        if not kernels.are_placed(key):
             continue
         stages = {stage: network.at(stage) for stage in STAGES}
         banks = crop_bank({stage: bank for stage, bank in stages.items() if bank is not None})
-        count, _, rows, columns = next(iter(banks.values())).shape
-        whole = (rows, columns) == kernels.patch
+        count, *size = next(iter(banks.values())).shape
+        whole = tuple(size) == kernels.bases[key.dataset].patch
         if whole or not all(bool(bank.isfinite().all()) for bank in banks.values()):
             continue
-        own, shares = basis_and_shares(key.dataset, (rows, columns), kernels.dilation(key))
+        c, rows, columns = size
+        own, shares = basis_and_shares(key.dataset, (c, rows, columns), kernels.dilation(key))
         profiles = {stage: energy_profile(bank, own) for stage, bank in banks.items()}
         fits = {
             stage: fit_profile(profile, own.eigenvalues.numpy())

@@ -106,7 +106,9 @@ def compare(
         also the name of a batch norm, its epsilon, or both: ``bn/0.001``
     channels : order of the color channels that given networks take, for all or as a mapping from
         labels: ``rgb`` (default) or ``bgr`` (Caffe, OpenCV). Their filters are put in the order of
-        the images; images are normalized and then reversed for them
+        the images; images are normalized and then reversed for them. With ``luma`` a network of
+        gray images is compared on color images, for metrics on filters: it sees
+        0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, mode L of Pillow)
     device : ``auto``, ``cpu`` or ``cuda``
     jobs : number of processes that train at the same time on the CPU, one thread each; with 1, this
         process trains with all threads

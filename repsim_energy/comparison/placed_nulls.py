@@ -1,9 +1,10 @@
-"""Null intervals of pairs of networks whose filters are both smaller than the patches.
+"""Null intervals of pairs of networks whose filters are both smaller than the patches, or gray.
 
 At several places, the energies of independent weights are neither equal nor independent: they
 depend on how much of a component lies within reach of a small filter, in the same way for all
-filters. Intervals of such pairs are therefore drawn. If the filters of one network fill the
-patches, the closed form is right for any other network.
+filters. The same is true of filters of gray images on color components. Intervals of such pairs
+are therefore drawn. If the filters of one network fill the patches, the closed form is right for
+any other network.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def with_placed_nulls(
     if not known:
         warnings.warn(
             f"the null intervals of '{metric.name}' are not known for pairs of networks whose "
-            "filters are both smaller than the patches; they are NaN",
+            "filters are smaller than the patches, or gray on color images; they are NaN",
             RepsimWarning,
             stacklevel=4,
         )
@@ -87,7 +88,7 @@ def _white_draws(theories: Mapping[Key, OwnTheory], kernels: Kernels) -> Draws:
     drawn: dict[tuple[object, ...], NDArray[np.float64]] = {}
     draws = {}
     for number, (key, theory) in enumerate(theories.items()):
-        shape = (key.dataset, theory.count, theory.basis.patch[1:], kernels.dilation(key))
+        shape = (key.dataset, theory.count, theory.basis.patch, kernels.dilation(key))
         if shape not in drawn:
             drawn[shape] = white_profiles(
                 kernels.bases[key.dataset],

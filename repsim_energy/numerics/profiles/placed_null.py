@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ MAX_NUMBERS = 2**23
 def white_profiles(
     basis: PatchBasis,
     count: int,
-    kernel: tuple[int, int],
+    kernel: tuple[int, int, int],
     dilation: tuple[int, int] = (1, 1),
     *,
     draws: int = DRAWS,
@@ -46,14 +47,14 @@ def white_profiles(
     Parameters
     ----------
     count : filters of a bank
-    kernel : rows and columns that they see
+    kernel : channels, rows and columns that they see
     dilation : rows and columns from one pixel that filters see to the next
 
     Returns
     -------
     (draws, r) float64
     """
-    size = basis.patch[0] * kernel[0] * kernel[1]
+    size = math.prod(kernel)
     squares = torch.empty(draws, len(basis.components), dtype=torch.float64)
     step, at_once = (
         max(1, MAX_NUMBERS // size**2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
 
 __all__ = [
+    "LUMA",
     "basis_of_kernel",
     "crop_bank",
     "kernel_shares",
@@ -32,6 +34,9 @@ __all__ = [
 ]
 
 Pair = tuple[int, int]
+
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in gray, by ITU-R BT.601. Pillow's mode L has them."""
 
 MAX_NUMBERS = 2**22
 """Numbers of the largest temporary array."""
@@ -107,13 +112,14 @@ def placed_profile(
 
     Parameters
     ----------
-    filters : (n, c, kh, kw)
+    filters : (n, c, kh, kw), or (n, 1, kh, kw) filters of the luma of color images
     dilation : as in :func:`place_filters`
     """
     patch = basis.patch[1:]
     check_fit(filters, patch, dilation)
     groups = list(by_size(filters.detach().cpu()))
-    if len(groups) == 1 and extent(groups[0], dilation) == patch and dilation == (1, 1):
+    whole = len(groups) == 1 and tuple(groups[0].shape[1:]) == basis.patch
+    if whole:
         return energy_profile(groups[0], basis)
     total = torch.zeros(len(basis.components), dtype=torch.float64)
     for group in groups:
@@ -131,15 +137,26 @@ def _parts(basis: PatchBasis, group: Tensor, dilation: Pair) -> Iterator[tuple[s
     step = max(1, MAX_NUMBERS // (places * max(len(group), group[0].numel())))
     for start in range(0, len(basis.components), step):
         some = slice(start, start + step)
-        yield some, windows(basis.components[some], basis, (*group.shape[2:],), dilation)
+        yield some, windows(basis.components[some], basis, tuple(group.shape[1:]), dilation)
 
 
 def windows(vectors: Tensor, basis: PatchBasis, kernel: tuple[int, ...], dilation: Pair) -> Tensor:
-    """Return (m, d, places) the parts of (m, D) patches that a kernel sees at each place."""
-    return F.unfold(vectors.reshape(-1, *basis.patch), kernel, dilation=dilation)
+    """Return (m, d, places) the parts of (m, D) patches that a kernel sees at each place.
+
+    Parameters
+    ----------
+    kernel : channels, rows and columns. A kernel of one channel sees the luma of color patches
+    """
+    patches = vectors.reshape(-1, *basis.patch)
+    if kernel[0] == 1 and basis.patch[0] == 3:
+        luma = torch.tensor(LUMA, dtype=vectors.dtype).view(3, 1, 1)
+        patches = (patches * luma).sum(1, keepdim=True)
+    return F.unfold(patches, kernel[1:], dilation=dilation)
 
 
-def basis_of_kernel(basis: PatchBasis, kernel: Pair, dilation: Pair = (1, 1)) -> PatchBasis:
+def basis_of_kernel(
+    basis: PatchBasis, kernel: tuple[int, int, int], dilation: Pair = (1, 1)
+) -> PatchBasis:
     r"""Return the principal components of the pixels that a smaller kernel sees.
 
     Their covariance is the mean over all places of the kernel in the patches,
@@ -148,10 +165,10 @@ def basis_of_kernel(basis: PatchBasis, kernel: Pair, dilation: Pair = (1, 1)) ->
 
     Parameters
     ----------
-    kernel : rows and columns that filters see
+    kernel : channels, rows and columns that filters see
     dilation : as in :func:`place_filters`
     """
-    size = basis.patch[0] * kernel[0] * kernel[1]
+    size = math.prod(kernel)
     covariance = torch.zeros(size, size, dtype=torch.float64)
     step = max(1, MAX_NUMBERS // (basis.components.shape[1] * size))
     scaled = basis.components * basis.eigenvalues.sqrt()[:, None]
@@ -162,9 +179,7 @@ def basis_of_kernel(basis: PatchBasis, kernel: Pair, dilation: Pair = (1, 1)) ->
     mean = windows(basis.mean[None], basis, kernel, dilation)[0].mean(1)
     with warnings.catch_warnings():  # the basis has warned of components without variance
         warnings.simplefilter("ignore", RepsimWarning)
-        return basis_from_moments(
-            covariance, mean, (basis.patch[0], *kernel), basis.centered, basis.count
-        )
+        return basis_from_moments(covariance, mean, kernel, basis.centered, basis.count)
 
 
 def kernel_shares(

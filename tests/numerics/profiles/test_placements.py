@@ -109,7 +109,7 @@ def test_of_stationary_images_the_variance_of_the_responses_is_that_of_their_own
 
 
 def test_components_of_a_smaller_kernel_are_those_of_its_patches():
-    own, expected = basis_of_kernel(stationary_basis(2, 6, 5), (3, 2)), stationary_basis(2, 3, 2)
+    own, expected = basis_of_kernel(stationary_basis(2, 6, 5), (2, 3, 2)), stationary_basis(2, 3, 2)
     np.testing.assert_allclose(own.eigenvalues, expected.eigenvalues, 1e-10)
     np.testing.assert_allclose(own.mean, expected.mean)
     products = (own.components * expected.components).sum(1).abs()
@@ -120,7 +120,7 @@ def test_components_of_a_smaller_kernel_are_those_of_its_patches():
 def test_shares_carry_a_covariance_of_filters_over_to_larger_patches(dilation):
     """Filters along single own components, whose covariance is diagonal, by definition."""
     basis = stationary_basis(2, 7, 6)
-    own = basis_of_kernel(basis, (3, 2), dilation)
+    own = basis_of_kernel(basis, (2, 3, 2), dilation)
     energies = np.linspace(1, 3, len(own.components))
     filters = own.components.reshape(-1, 2, 3, 2) * torch.from_numpy(energies)[:, None, None, None]
     shares = kernel_shares(basis, own, dilation)
@@ -131,7 +131,7 @@ def test_shares_carry_a_covariance_of_filters_over_to_larger_patches(dilation):
 def test_white_profiles_are_those_of_drawn_banks():
     """Means and standard deviations, against banks that are drawn and placed one by one."""
     basis = stationary_basis(1, 5, 5)
-    drawn = white_profiles(basis, 6, (3, 3), draws=4000)
+    drawn = white_profiles(basis, 6, (1, 3, 3), draws=4000)
     slow = np.stack([placed_profile(bank(6, 1, 3, 3, seed=s), basis) for s in range(1000)])
     error = 5 * slow.std(0) / np.sqrt(1000)
     assert (np.abs(drawn.mean(0) - slow.mean(0)) < error).all()
@@ -142,8 +142,8 @@ def test_intervals_contain_the_correlations_of_independent_small_filters():
     """They are not about 0: small filters reach the same part of every component."""
     basis = stationary_basis(1, 5, 5)
     low, high = correlation_interval(
-        white_profiles(basis, 16, (3, 3), draws=2000, seed=1),
-        white_profiles(basis, 8, (2, 2), draws=2000, seed=2),
+        white_profiles(basis, 16, (1, 3, 3), draws=2000, seed=1),
+        white_profiles(basis, 8, (1, 2, 2), draws=2000, seed=2),
     )
     inside = [
         low
