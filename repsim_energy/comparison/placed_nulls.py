@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -28,7 +29,9 @@ from repsim_energy.numerics.profiles.placed_null import DRAWS, correlation_inter
 
 __all__ = ["beyond_null", "with_placed_nulls"]
 
-Draws = Mapping[Key, NDArray[np.float64]]
+Draws = NDArray[np.float64]
+Sides = Callable[[Key, Key], tuple[Draws, Draws] | None]
+Shape = tuple[int, tuple[int, int, int], tuple[int, int]]
 
 
 def with_placed_nulls(
@@ -48,9 +51,9 @@ def with_placed_nulls(
             RepsimWarning,
             stacklevel=4,
         )
-    draws = _white_draws(theories, kernels) if known else {}
+    sides: Sides = _white_sides(theories, kernels) if known else lambda a, b: None
     ends = (pairs["null_low"].copy(), pairs["null_high"].copy())
-    _fill(ends, theories, kernels, draws)
+    _fill(ends, theories, kernels, sides)
     return {**pairs, "null_low": ends[0], "null_high": ends[1]}
 
 
@@ -72,46 +75,63 @@ def beyond_null(
     residuals : (data set, model, seed, component), NaN for components that are left out
     stage : that is compared
     """
-    draws = {}
+    draws: dict[Key, tuple[Draws, Draws]] = {}
     for key, theory in theories.items():
         if stage in theory.fits and np.isfinite(residuals[key]).any():
             spread = theory.spread(stage)
-            random = np.random.default_rng(zlib.crc32(repr(tuple(key)).encode()))
-            drawn = random.standard_normal((DRAWS, spread.shape[1])) @ spread.T
             left_out = np.isnan(residuals[key][: len(spread)])
-            draws[key] = np.where(left_out, np.nan, drawn)
-    _fill(ends, theories, kernels, draws)
+            both = (_normal(side, spread.shape[1]) @ spread.T for side in (0, 1))
+            first, second = (np.where(left_out, np.nan, drawn) for drawn in both)
+            draws[key] = first, second
+
+    def sides(a: Key, b: Key) -> tuple[Draws, Draws] | None:
+        if a not in draws or b not in draws:
+            return None
+        a, b = sorted((a, b), key=lambda key: theories[key].fits[stage].steps)
+        return draws[a][0], draws[b][1]
+
+    _fill(ends, theories, kernels, sides)
 
 
-def _white_draws(theories: Mapping[Key, OwnTheory], kernels: Kernels) -> Draws:
-    """Return white profiles for each network: networks of one shape have the same ones, shifted."""
-    drawn: dict[tuple[object, ...], NDArray[np.float64]] = {}
-    draws = {}
-    for number, (key, theory) in enumerate(theories.items()):
-        shape = (key.dataset, theory.count, theory.basis.patch, kernels.dilation(key))
-        if shape not in drawn:
-            drawn[shape] = white_profiles(
-                kernels.bases[key.dataset],
-                *shape[1:],
-                seed=zlib.crc32(repr(shape[1:]).encode()),
-            )
-        draws[key] = np.roll(drawn[shape], number, axis=0)
-    return draws
+def _normal(seed: int, size: int) -> Draws:
+    return np.random.default_rng(seed).standard_normal((DRAWS, size))
+
+
+def _white_sides(theories: Mapping[Key, OwnTheory], kernels: Kernels) -> Sides:
+    """Return a function of two networks that returns drawn white profiles of both.
+
+    They depend on the sizes of the two banks alone. For banks of one size, each profile is compared
+    with the next one.
+    """
+
+    def shape(key: Key) -> Shape:
+        theory = theories[key]
+        return theory.count, theory.basis.patch, kernels.dilation(key)
+
+    @cache
+    def drawn(dataset: int, shape: Shape) -> Draws:
+        seed = zlib.crc32(repr(shape).encode())
+        return white_profiles(kernels.bases[dataset], *shape, seed=seed)
+
+    def sides(a: Key, b: Key) -> tuple[Draws, Draws]:
+        first, second = (drawn(key.dataset, shape(key)) for key in (a, b))
+        return first, np.roll(second, 1, axis=0) if shape(a) == shape(b) else second
+
+    return sides
 
 
 def _fill(
     ends: Sequence[NDArray[np.float64]],
     theories: Mapping[Key, OwnTheory],
     kernels: Kernels,
-    draws: Draws,
+    sides: Sides,
 ) -> None:
-    """Write the intervals of all pairs with theories, NaN for networks without draws."""
+    """Write the intervals of all pairs with theories, NaN for pairs without draws."""
     ids = [basis.basis_id for basis in kernels.bases]
     for a, b in combinations(theories, 2):
         if ids[a.dataset] != ids[b.dataset] or np.isnan(ends[0][(*a, *b)]):
             continue
-        interval = (np.nan, np.nan)
-        if a in draws and b in draws:
-            interval = correlation_interval(draws[a], draws[b])
+        drawn = sides(a, b)
+        interval = (np.nan, np.nan) if drawn is None else correlation_interval(*drawn)
         for end, value in zip(ends, interval, strict=True):
             end[(*a, *b)] = end[(*b, *a)] = value

@@ -122,6 +122,21 @@ def test_what_is_shared_beyond_the_theory_has_an_interval_of_the_own_components(
     assert (low < -closed - 0.1).all()
 
 
+def test_intervals_depend_on_the_two_networks_alone(images):
+    banks = {
+        f"{seed}": whitening_bank(images, (2, 2), seed=seed, residual=0.3) for seed in range(3)
+    }
+    banks["wide"] = whitening_bank(images, (2, 3), seed=3, residual=0.3)
+    names = ("null_low", "null_high", "beyond_null_low", "beyond_null_high")
+    for a, b in (("0", "2"), ("1", "wide")):
+        found = []
+        for order in ([a, b], [b, a], list(banks)):
+            result = rs.compare({name: banks[name] for name in order}, images, patch="4x4")
+            pair = result[[*names]].sel(model=a, model_ref=b).squeeze()
+            found.append([float(pair[name]) for name in names])
+        np.testing.assert_allclose(found, [found[0]] * 3, 1e-12)
+
+
 class Everything:
     """A metric that records its input, and compares numbers of filters."""
 
