@@ -67,6 +67,7 @@ from .numerics.profiles.fit import fit_profiles as fit_profiles
 from .numerics.profiles.linear_cnn import simulate_linear_cnn as simulate_linear_cnn
 from .numerics.profiles.linear_cnn import solve_linear_cnn as solve_linear_cnn
 from .numerics.profiles.null import pearson_null_interval as pearson_null_interval
+from .numerics.profiles.placements import place_filters as place_filters
 from .numerics.profiles.theory import theoretical_profile as theoretical_profile
 from .numerics.profiles.theory import whitening_filters as whitening_filters
 from .numerics.thresholds import keep_largest as keep_largest

@@ -47,6 +47,14 @@ __all__ = ["compare", "report_failures"]
     "known, else trained. For metrics on filters.",
 )
 @click.option(
+    "--patch",
+    default="auto",
+    show_default=True,
+    metavar="auto|HEIGHTxWIDTH",
+    help="Size of the patches in pixels, at least that of the largest filters, to compare filters "
+    "of different sizes: each is averaged over all places where it fits. For metrics on filters.",
+)
+@click.option(
     "--layer",
     "layers",
     default="first",
@@ -108,7 +116,8 @@ __all__ = ["compare", "report_failures"]
     default="",
     type=WORDS,
     metavar="bgr|MODEL=bgr,...",
-    help="Order of the color channels of given networks: rgb, or bgr (Caffe, OpenCV).",
+    help="Order of the color channels of given networks: rgb, or bgr (Caffe, OpenCV); luma if they "
+    "see gray, 0.299 R + 0.587 G + 0.114 B.",
 )
 @click.option(
     "--output",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from repsim_energy.comparison.common_patch import Kernels
 from repsim_energy.comparison.measured import NETWORK_DIMS, Variables, paired
-from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.own_theory import OwnTheory
+from repsim_energy.comparison.placed_nulls import beyond_null
+from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.profiles import STAGES
 from repsim_energy.numerics.profiles.beyond_theory import correlate_residuals, theory_residuals
 from repsim_energy.numerics.profiles.null import pearson_null_interval
@@ -26,20 +29,29 @@ MEANINGS = {
 
 
 def beyond_variables(
-    plan: Plan, variables: Variables, bases: Sequence[str], stage: str
+    plan: Plan,
+    variables: Variables,
+    kernels: Kernels,
+    theories: Mapping[Key, OwnTheory],
+    stage: str,
 ) -> Variables:
     """Return the residuals of the theory, and their correlations.
 
     Parameters
     ----------
     variables : with the energy profiles and the best theoretical ones
-    bases : the identity of each data set's patch basis; pairs of different bases are NaN
+    kernels : with the patch basis of each data set; pairs of different bases are NaN
+    theories : network -> its theory, for those whose filters are smaller than the patches
     stage : that is compared
     """
     at = STAGES.index(stage)
     energy, curves = (variables[name].values[..., at, :] for name in ("energy", "fit_profile"))
     fitted = variables["fit_correlation"].values[..., at]
-    residuals = theory_residuals(energy, curves, fitted)
+    components = np.isfinite(curves).sum(-1)
+    for key, theory in theories.items():
+        components[key] = len(theory.basis.components)
+    residuals = theory_residuals(energy, curves, fitted, components)
+    bases = [basis.basis_id for basis in kernels.bases]
     size = math.prod(plan.shape)
     pairs = np.full((3, size, size), np.nan)
     of_network = np.repeat(bases, size // len(bases))
@@ -47,11 +59,13 @@ def beyond_variables(
         same = np.flatnonzero(of_network == basis)
         pairs[:, same[:, None], same] = _pairs(residuals.reshape(size, -1)[same])
     pairs[1:, range(size), range(size)] = np.nan
+    pairs = pairs.reshape(3, *plan.shape, *plan.shape)
+    beyond_null((pairs[1], pairs[2]), residuals, theories, kernels, stage)
     residual = "log of the energy profile relative to the best theoretical profile"
     return {
         "theory_residual": Variable((*NETWORK_DIMS, "component"), residuals, residual),
         **{
-            name: Variable(paired(NETWORK_DIMS), values.reshape(plan.shape * 2), meaning)
+            name: Variable(paired(NETWORK_DIMS), values, meaning)
             for (name, meaning), values in zip(MEANINGS.items(), pairs, strict=True)
         },
     }

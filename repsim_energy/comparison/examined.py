@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.folding import folding_of
+from repsim_energy.comparison.network import seen_image
 from repsim_energy.comparison.network_options import refuse_order, with_options
 from repsim_energy.data.selection import is_gray, select
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
@@ -78,7 +79,12 @@ class Examined:
             for m, model in enumerate(models):
                 self._examine((d, m), model, data)
                 advance(1)
-        needed = {m: patch[0] for (e, m), patch in self.patches.items() if e == d}
+        luma = {m for (e, m), model in self.trained.items() if e == d and model.channels == "luma"}
+        needed = {
+            m: 3 if m in luma and patch[0] == 1 else patch[0]
+            for (e, m), patch in self.patches.items()
+            if e == d
+        }
         seen = _seen_by(needed, models, data)
         for m, model in enumerate(models):
             if (d, m) in self.trained:  # gray images may be left with one channel
@@ -89,10 +95,20 @@ class Examined:
         fold, channels = self.fold[model.label], self.channels[model.label]
         built = with_options(build(model, data, self.seed), model, data, fold, channels)
         if isinstance(built, TrainedModel):
+            if built.channels == "luma" and not self.filters:
+                raise UsageError(
+                    f"got channels=luma for '{model.label}', which is for metrics on filters; give "
+                    "images of one channel to compare activations"
+                )
             self.trained[place], fold = built, built.fold
             with nullcontext() if self.filters else suppress(UsageError):
                 self._find_first_layer(place, built, model, data)
                 self.trained[place] = replace(built, layer=self.layers[place])
+                if built.channels == "luma" and (c := self.patches[place][0]) != 1:
+                    raise UsageError(
+                        f"got channels=luma for '{model.label}', whose filters see {c} channels, "
+                        "expected 1; leave it out"
+                    )
         else:
             self._find_first_layer(place, built, model, data)
             self._keep(built, model, data)
@@ -121,11 +137,12 @@ def _first_layer(
     an error follows when its layers are tried.
     """
     problem = several = ""
+    image = seen_image(built, data) if isinstance(built, TrainedModel) else data.image_shape
     module = built.module if isinstance(built, TrainedModel) else built
     if isinstance(built, TrainedModel) and (built.layer or not built.network):
         name, layer = named_layer(module, built.layer)
     else:
-        name, layer, problem, several = first_layer(module, data.image_shape)
+        name, layer, problem, several = first_layer(module, image)
     if several and isinstance(built, TrainedModel):
         raise UsageError(
             f"several layers of '{spec.label}' get the image: {several}; name one of them with "
@@ -133,7 +150,7 @@ def _first_layer(
         )
     if several:
         _warn(f"several layers of '{spec.label}' get the image: {several}; '{name}' is compared")
-    bank = applied_filters(module, name, data.image_shape)
+    bank = applied_filters(module, name, image)
     rows, columns = filter_dilation(layer, bank)
     c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]
     if problem and filters and isinstance(built, TrainedModel):  # of others their training says so
@@ -162,6 +179,8 @@ def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Datase
     for m, c in needed.items():
         if c != channels:
             groups = "" if channels % c else ", or load it with arch= where it has groups"
+            if (c, channels) == (1, 3):
+                groups += ", or channels=luma where gray is 0.299 R + 0.587 G + 0.114 B"
             raise ShapeError(
                 f"images of '{data.label}' have {channels} channels but the filters of "
                 f"'{specs[m].label}' see {c}; use images with {c} channels or another model{groups}"

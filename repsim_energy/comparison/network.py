@@ -22,7 +22,7 @@ from repsim_energy.models.filters.norm_folding import Folding, scale_filters
 from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.run_cache import Run
 
-__all__ = ["Network", "network_of_run", "network_of_trained"]
+__all__ = ["Network", "network_of_run", "network_of_trained", "seen_image"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +100,26 @@ def network_of_run(run: Run, step: tuple[int, int] = (1, 1), fold: bool = False)
     )
 
 
+def seen_image(trained: TrainedModel, data: Dataset) -> tuple[int, int, int]:
+    """Return channels, rows and columns of the images that a given network takes."""
+    c, h, w = data.image_shape
+    return (1 if trained.channels == "luma" else c), h, w
+
+
 def network_of_trained(
     trained: TrainedModel, data: Dataset, folding: Folding | None = None
 ) -> Network:
     """Return a network that was trained elsewhere, its filters with what is folded into them."""
+    image = seen_image(trained, data)
     try:
         layer, module = named_layer(trained.module, trained.layer)
-        filters = applied_filters(trained.module, layer, data.image_shape)
+        filters = applied_filters(trained.module, layer, image)
         step = filter_dilation(module, filters)
         stages = {"trained": _without_holes(filters, step)}
     except UsageError:  # compared by its activations: a plan of filters has refused it
         layer, stages, step = "", {}, (1, 1)
     if trained.initial is not None and stages:
-        initial = _before_training(
-            trained.initial, trained.module, layer, filters.shape, data.image_shape
-        )
+        initial = _before_training(trained.initial, trained.module, layer, filters.shape, image)
         stages["init"] = _without_holes(initial, step if initial.shape == filters.shape else (1, 1))
         if stages["init"].shape != stages["trained"].shape:
             raise ShapeError(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ORDERS", "for_each", "refuse_order", "with_answers", "with_options"]
 
-ORDERS = ("rgb", "bgr")
-"""The orders in which networks take the channels of a color image."""
+ORDERS = ("rgb", "bgr", "luma")
+"""How networks take the channels of a color image: in two orders, or their luma alone."""
 
 
 def with_options(
@@ -38,7 +38,7 @@ def with_options(
     )
     if taken.channels not in ORDERS:
         raise UsageError(
-            f"got channels={taken.channels} for '{spec.label}', expected {' or '.join(ORDERS)}"
+            f"got channels={taken.channels} for '{spec.label}', expected rgb, bgr or luma"
         )
     refuse_order(taken, spec, data)
     return taken

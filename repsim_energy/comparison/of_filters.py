@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.beyond import beyond_variables
+from repsim_energy.comparison.common_patch import Kernels, as_patch
 from repsim_energy.comparison.measured import (
     NETWORK_DIMS,
     Coords,
@@ -26,8 +27,10 @@ from repsim_energy.comparison.measured import (
 from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
+from repsim_energy.comparison.own_theory import own_theories
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.patch_bases import patch_bases
+from repsim_energy.comparison.placed_nulls import with_placed_nulls
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.profiles import (
     STAGES,
@@ -41,7 +44,7 @@ from repsim_energy.comparison.profiles import (
 )
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning
-from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
+from repsim_energy.interfaces import Metric, PatchBasis
 from repsim_energy.results import component_coords
 from repsim_energy.scheduling.chunks import moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler
@@ -57,31 +60,39 @@ class FilterComparison:
     ----------
     stage : ``init``, ``trained`` or ``change``, at which filters are compared
     bases : patch basis of each data set
+    kernels : sizes of the filters, and how those of each size are measured on the bases
     """
 
     plan: Plan
     metric: Metric
     stage: str
     bases: list[PatchBasis]
+    kernels: Kernels
 
     @classmethod
     def prepare(
-        cls, plan: Plan, metric: Metric, scheduler: Scheduler, stage: str
+        cls,
+        plan: Plan,
+        metric: Metric,
+        scheduler: Scheduler,
+        stage: str,
+        patch: str | Sequence[int] = "auto",
     ) -> FilterComparison:
         """Choose the stage, compute the patch bases, and check that the comparison is possible."""
         check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR)  # the same beyond the theory
         stage = choose_stage(stage, plan)
-        return cls(plan, metric, stage, patch_bases(plan, partial(moments_of_images, scheduler)))
+        size = as_patch(patch)
+        bases = patch_bases(plan, partial(moments_of_images, scheduler), size)
+        return cls(plan, metric, stage, bases, Kernels(bases, plan.patches, size))
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks."""
-        plan, bases = self.plan, self.bases
+        plan, bases, kernels = self.plan, self.bases, self.kernels
         banks, failures = self._finite_filters(networks)
-        profiles = measure_profiles(networks, bases)
+        profiles = measure_profiles(networks, kernels)
+        theories = own_theories(networks, kernels)
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {
-            key: self.metric.represent(
-                FilterBank(bank, bases[key.dataset], profiles[key][self.stage])
-            )
+            key: self.metric.represent(kernels.bank(key, bank, profiles[key][self.stage]))
             for key, bank in banks.items()
         }
         ids = [basis.basis_id for basis in bases]
@@ -93,18 +104,21 @@ class FilterComparison:
                 stacklevel=4,
             )
         pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
+        pairs = with_placed_nulls(pairs, self.metric, theories, kernels)
         warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
         variables: Variables = {
             **pair_variables(pairs, paired(NETWORK_DIMS)),
-            **profile_variables(plan, profiles, bases, self.stage),
-            **snapshot_variables(plan, networks, bases, self.stage),
+            **profile_variables(plan, profiles, bases, self.stage, theories),
+            **snapshot_variables(plan, networks, kernels, self.stage),
             **basis_variables(bases),
             **run_variables(plan, networks),
         }
-        variables |= beyond_variables(plan, variables, ids, self.stage)
+        variables |= beyond_variables(plan, variables, kernels, theories, self.stage)
         warn_equal_starts(plan, networks)
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
         attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}
+        if kernels.patch is not None:
+            attributes["patch"] = "x".join(map(str, kernels.patch))
         coords = self._coords(networks) | component_coords(variables["components"].values)
         measured = Measured(variables, coords, attributes, failures)
         return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
@@ -126,11 +140,16 @@ class FilterComparison:
         return finite, tuple(failures)
 
     def _coords(self, networks: Mapping[Key, Network]) -> Coords:
-        plan, bases = self.plan, self.bases
+        plan, bases, kernels = self.plan, self.bases, self.kernels
         layers = ((m, network.layer) for (_, m, _), network in networks.items())
         foldings = ((m, folding.description) for (_, m), folding in plan.folds.items())
+        meaning = "rows and columns of the filters of the first layer"
+        sizes = (
+            {} if kernels.patch is None else {"kernel": model_coord(plan, kernels.words(), meaning)}
+        )
         return {
             **network_coords(plan, networks),
+            **sizes,
             "stage": list(STAGES),
             "component": list(range(math.prod(bases[0].patch))),
             "basis_id": dataset_coord((b.basis_id for b in bases), "identifier of the patch basis"),

@@ -62,6 +62,7 @@ USES = {
     "normalize": Use("activations"),
     "answer": Use(training=True, besides="activations"),
     "fold": Use("filters"),
+    "patch": Use("filters"),
     "seeds": Use(training=True),
     "recipe": Use(training=True),
     "device": Use(training=True, besides="activations", asks_nothing=("cpu",)),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from repsim_energy.comparison.examined import Patch
+from repsim_energy.comparison.common_patch import check_patches
 from repsim_energy.comparison.plan import Plan
-from repsim_energy.errors import ShapeError
 from repsim_energy.interfaces import ImageSet, PatchBasis
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
@@ -19,22 +18,28 @@ __all__ = ["basis_of_images", "patch_bases"]
 
 
 def patch_bases(
-    plan: Plan, moments_of: Callable[[torch.Tensor, tuple[int, int]], PatchMoments] = patch_moments
+    plan: Plan,
+    moments_of: Callable[[torch.Tensor, tuple[int, int]], PatchMoments] = patch_moments,
+    patch: tuple[int, int] | None = None,
 ) -> list[PatchBasis]:
-    """Return the patch basis of each data set. Data sets with the same images share one."""
-    (d, m), patch = next(iter(plan.patches.items()))
-    for (_, other), shape in plan.patches.items():
-        if shape != patch:
-            raise ShapeError(
-                f"'{plan.models[m].label}' sees {_size(patch)} patches and "
-                f"'{plan.models[other].label}' {_size(shape)}, which have no components in common; "
-                "compare models of one patch shape at a time"
-            )
+    """Return the patch basis of each data set. Data sets with the same images share one.
+
+    Parameters
+    ----------
+    patch : rows and columns of the patches; by default those of the filters
+
+    Raises
+    ------
+    ShapeError
+        For filters that differ in size, or do not fit into the patches.
+    """
+    check_patches(plan, patch)
+    size = next(iter(plan.patches.values()))[1:] if patch is None else (*patch, 1, 1)
     bases: dict[str, PatchBasis] = {}
     for data in plan.datasets:
         images = data.train
         if images.image_fingerprint not in bases:
-            bases[images.image_fingerprint] = basis_of_images(images, patch[1:], moments_of)
+            bases[images.image_fingerprint] = basis_of_images(images, size, moments_of)
     return [bases[data.train.image_fingerprint] for data in plan.datasets]
 
 
@@ -53,8 +58,3 @@ def basis_of_images(
     window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
     basis = moments_of(images.images, window).every(rows, columns).basis()
     return basis if images.transform is None else transform_basis(basis, images.transform)
-
-
-def _size(patch: Patch) -> str:
-    c, kh, kw, rows, columns = patch
-    return f"{kh}x{kw}x{c}" + (f" (dilated by {rows}x{columns})" if rows * columns > 1 else "")

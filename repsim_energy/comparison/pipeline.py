@@ -47,6 +47,7 @@ def compare(
     seeds: int | Sequence[int] = 2,
     recipe: str | Recipe = "quick",
     stage: str = "auto",
+    patch: str | Sequence[int] = "auto",
     layers: LayersLike = (FIRST,),
     images: int = 1000,
     pool: str | Mapping[str, str] = "flatten",
@@ -89,6 +90,10 @@ def compare(
     recipe : how to train, such as ``"quick:epochs=20"``
     stage : for metrics on filters: ``init``, ``trained``, ``change`` (trained minus init), or
         ``auto``: ``change`` if the initial weights of all networks are known, else ``trained``
+    patch : for metrics on filters: height and width of the patches, such as ``7x7`` or ``(7, 7)``,
+        so that filters of different sizes are compared: each is measured at all places where it
+        fits, with zeros around it, and the energies are averaged. By default, ``auto``, patches
+        are as large as the filters, which have to be of one size
     layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
         for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
         submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several. Where a
@@ -114,7 +119,9 @@ def compare(
         also the name of a batch norm, its epsilon, or both: ``bn/0.001``
     channels : order of the color channels that given networks take, for all or as a mapping from
         labels: ``rgb`` (default) or ``bgr`` (Caffe, OpenCV). Their filters are put in the order of
-        the images; images are normalized and then reversed for them
+        the images; images are normalized and then reversed for them. With ``luma`` a network of
+        gray images is compared on color images, for metrics on filters: it sees
+        0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, mode L of Pillow)
     device : ``auto``, ``cpu`` or ``cuda``
     jobs : number of processes that train at the same time on the CPU, one thread each; with 1, this
         process trains with all threads
@@ -182,7 +189,7 @@ def compare(
         )
         comparison: FilterComparison | ActivationComparison
         if on_filters:
-            comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
+            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch)
         else:
             comparison = ActivationComparison.prepare(
                 plan, metric, layers, images, asked, pool=pool, tokens=tokens

@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from repsim_energy.comparison.common_patch import Kernels
 from repsim_energy.comparison.measured import NETWORK_DIMS, Variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError, first_few
 from repsim_energy.interfaces import PatchBasis
-from repsim_energy.numerics.profiles.energy import energy_profile, profile_similarity
+from repsim_energy.numerics.profiles.energy import profile_similarity
 from repsim_energy.numerics.profiles.fit import fit_profiles
 from repsim_energy.results import Variable
+
+if TYPE_CHECKING:
+    from repsim_energy.comparison.own_theory import OwnTheory
 
 __all__ = [
     "STAGES",
@@ -100,26 +105,29 @@ def _padded(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return padded
 
 
-def measure_profiles(networks: Mapping[Key, Network], bases: list[PatchBasis]) -> Profiles:
+def measure_profiles(networks: Mapping[Key, Network], kernels: Kernels) -> Profiles:
     """Return the energy profile of every network at every stage whose filters are known."""
     profiles = {}
     for key, network in networks.items():
         stages = ((stage, network.at(stage)) for stage in STAGES)
         profiles[key] = {
-            stage: energy_profile(filters, bases[key.dataset])
-            for stage, filters in stages
-            if filters is not None
+            stage: kernels.profile(key, filters) for stage, filters in stages if filters is not None
         }
     return profiles
 
 
 def profile_variables(
-    plan: Plan, profiles: Profiles, bases: list[PatchBasis], stage: str
+    plan: Plan,
+    profiles: Profiles,
+    bases: list[PatchBasis],
+    stage: str,
+    theories: Mapping[Key, OwnTheory],
 ) -> Variables:
     """Return every network's energy profiles and their fits.
 
     Parameters
     ----------
+    theories : network -> its theory, for those whose filters are smaller than the patches
     stage : whose profile is correlated with that of the initialization
     """
     components = math.prod(bases[0].patch)
@@ -136,7 +144,7 @@ def profile_variables(
         "energy": Variable(
             (*NETWORK_DIMS, "stage", "component"), energy, "energy profile", "weight units"
         ),
-        **_fit_variables(energy, bases),
+        **_fit_variables(energy, bases, theories),
         "init_similarity": Variable(
             NETWORK_DIMS, to_init, "correlation with the network's own initial profile"
         ),
@@ -144,17 +152,17 @@ def profile_variables(
 
 
 def snapshot_variables(
-    plan: Plan, networks: Mapping[Key, Network], bases: list[PatchBasis], stage: str
+    plan: Plan, networks: Mapping[Key, Network], kernels: Kernels, stage: str
 ) -> Variables:
     """Return every network's energy profiles during training, of the change or of the filters."""
-    components = math.prod(bases[0].patch)
+    components = math.prod(kernels.bases[0].patch)
     count = max((len(n.snapshots) for n in networks.values()), default=0)
     energy = np.full((*plan.shape, count, components), np.nan)
     steps = np.full((*plan.shape, count), -1, dtype=np.int64)
     for key, network in networks.items():
         for number, (step, filters) in enumerate(network.snapshots.items()):
             origin = network.filters["init"] if stage == "change" else 0
-            profile = energy_profile(filters - origin, bases[key.dataset])
+            profile = kernels.profile(key, filters - origin)
             energy[(*key, number)] = _padded(profile, components)
             steps[(*key, number)] = step
     return {
@@ -172,7 +180,9 @@ def snapshot_variables(
     }
 
 
-def _fit_variables(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Variables:
+def _fit_variables(
+    energy: NDArray[np.float64], bases: list[PatchBasis], theories: Mapping[Key, OwnTheory]
+) -> Variables:
     """Return the best theoretical profile of every profile that varies."""
     meanings = {
         "correlation": "correlation with the best theoretical profile",
@@ -181,9 +191,18 @@ def _fit_variables(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Vari
     }
     found = np.full((len(meanings), *energy.shape[:-1]), np.nan)
     curves = np.full_like(energy, np.nan)
+    for key, theory in theories.items():
+        for stage, fit in theory.fits.items():
+            at = (*key, STAGES.index(stage))
+            curve = theory.curve(stage)
+            scale = np.nanmax(energy[at]) / curve.max()
+            found[(slice(None), *at)] = [getattr(fit, field) for field in meanings]
+            curves[at] = _padded(scale * curve, energy.shape[-1])
     for d, basis in enumerate(bases):
         profiles = energy[d][..., : len(basis.eigenvalues)]
         varies = np.isfinite(profiles).all(-1)
+        for _, m, s in (key for key in theories if key.dataset == d):
+            varies[m, s] = False
         varies[varies] = np.ptp(profiles[varies], axis=-1) > 0
         if varies.any():
             fits = fit_profiles(profiles[varies], basis.eigenvalues.numpy())
@@ -196,8 +215,9 @@ def _fit_variables(energy: NDArray[np.float64], bases: list[PatchBasis]) -> Vari
         f"fit_{field}": Variable(dims, values, meanings[field])
         for field, values in zip(meanings, found, strict=True)
     }
-    curve = "best theoretical profile, scaled to the largest value of the measured one"
-    return {**numbers, "fit_profile": Variable((*dims, "component"), curves, curve, "weight units")}
+    meaning = "best theoretical profile, scaled to the largest value of the measured one"
+    fitted = Variable((*dims, "component"), curves, meaning, "weight units")
+    return {**numbers, "fit_profile": fitted}
 
 
 def warn_near_initialization(

@@ -34,9 +34,14 @@ class FilterBank:
 
     Parameters
     ----------
-    filters : (k, c, kh, kw) weights of the first layer
-    basis : principal components of the patches that the layer receives
+    filters : (k, c, kh, kw) weights of the first layer. With the option ``patch`` of a comparison
+        they are the weights at all places of a larger patch, by
+        :func:`~repsim_energy.place_filters`, so that there are more of them than the layer has
+    basis : principal components of the patches that the layer receives, or of the larger ones
     profile : (r,) energy profile of the filters on the basis if it has been measured, else ``None``
+    originals : (n, c, kh, kw) weights of the first layer, without holes, if ``filters`` are their
+        places, else ``None``
+    dilation : rows and columns of pixels from one of these weights to the next
 
     Examples
     --------
@@ -51,6 +56,8 @@ class FilterBank:
     filters: Tensor
     basis: PatchBasis
     profile: NDArray[np.float64] | None = None
+    originals: Tensor | None = None
+    dilation: tuple[int, int] = (1, 1)
 
     __repr__ = short_repr
 

@@ -89,7 +89,8 @@ class TrainedModel:
     answer : entry of the network's output to compare, if it returns several
     file_sha256 : SHA-256 of the file that its weights were read from, if there is one
     fold : ``bn`` folds the batch norm that follows the layer into its filters; empty for none
-    channels : order of the color channels that it expects: ``rgb``, or ``bgr`` (Caffe, OpenCV)
+    channels : order of the color channels that it expects: ``rgb``, or ``bgr`` (Caffe, OpenCV);
+        ``luma`` if it expects gray images, 0.299 R + 0.587 G + 0.114 B of color ones
 
     Examples
     --------

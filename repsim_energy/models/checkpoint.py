@@ -67,7 +67,7 @@ def checkpoint(
     fold : bn folds the batch norm that follows into the filters; of a file alone also the name of
         a batch norm, or either with its epsilon, such as bn/0.001
     channels : the order of the color channels that the network expects: rgb, or bgr as in Caffe
-        and OpenCV
+        and OpenCV; luma if it expects gray images, 0.299 R + 0.587 G + 0.114 B
     **arch_options : options of the architecture
     """
     file = load_weights(path, weights)

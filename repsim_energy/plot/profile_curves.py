@@ -74,9 +74,13 @@ def _theory(
     if not len(steps) or known.sum() != len(mean) or not np.isfinite(mean).all():
         return None
     largest = variance[known].max()
-    one = theoretical_profile(
-        variance[known], step_size=0.5 / largest, steps=float(np.exp(np.median(np.log(steps))))
-    )
+    median = float(np.exp(np.median(np.log(steps))))
+    if "kernel" in result.coords:  # smaller filters have other steps, on components of their own
+        curves = at_labels(result.fit_profile, dataset=dataset, model=model, stage=stage)
+        seed = np.nanargmin(np.abs(np.log(fits.values.ravel()) - np.log(median)))
+        one = curves.values.reshape(fits.size, -1)[seed, known]
+    else:
+        one = theoretical_profile(variance[known], step_size=0.5 / largest, steps=median)
     curve = np.full(len(variance), np.nan)
     curve[known] = one * (mean @ one) / (one @ one)
     return curve

@@ -104,7 +104,7 @@ def test_one_that_normalizes_inside_is_recognized_by_the_images_it_is_shown():
 def test_options_that_cannot_apply_are_refused():
     net = small_cnn(2, 3)
     gray = noise_images(40, (1, 12, 12))
-    with pytest.raises(UsageError, match="got channels=brg for 'net', expected rgb or bgr"):
+    with pytest.raises(UsageError, match="got channels=brg for 'net', expected rgb, bgr or luma"):
         rs.compare({"net": net}, IMAGES, channels="brg")
     with pytest.raises(UsageError, match="is for images of 3 channels, but those of .* have 1"):
         rs.compare({"net": small_cnn(2, 1)}, gray, channels="bgr")

@@ -319,7 +319,7 @@ def test_a_profile_is_measured_once_per_network_and_stage(monkeypatch):
         seen.append(filters.numpy().tobytes())
         return energy_profile(filters, basis)
 
-    for module in ("comparison.profiles", "metrics.energy"):
+    for module in ("comparison.common_patch", "metrics.energy"):
         monkeypatch.setattr(f"repsim_energy.{module}.energy_profile", measured)
     generator = torch.Generator().manual_seed(0)
     banks = [torch.randn(4, 3, 3, 3, generator=generator) for _ in range(3)]

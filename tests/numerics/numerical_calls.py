@@ -143,6 +143,7 @@ CALLS = {
         rs.keep_largest(lay(BANK), 9, soft=True),
     ],
     "energy_profile": lambda lay: [rs.energy_profile(lay(BANK), BASIS)],
+    "place_filters": lambda lay: [rs.place_filters(lay(BANK), (4, 5))],
     "PatchAutocovariance": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
     "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],
     "profile_similarity": lambda lay: [rs.profile_similarity(lay(PROFILES[0]), lay(PROFILES[1]))],

@@ -133,6 +133,9 @@ def prepare(page, monkeypatch):
         files_of_networks()
     if page in ("docs/how-to/own-networks-and-images.md", "docs/how-to/cluster.md"):
         pictures()
+    if page == "docs/how-to/kernel-sizes.md":
+        for name, channels in (("gray", 1), ("color", 3)):
+            torch.save({"conv1.weight": weights(0, 3, channels)}, f"{name}.pt")
     if page == "docs/how-to/troubleshoot.md":
         broken_files(monkeypatch)
     if page == "README.md":

@@ -68,7 +68,7 @@ def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
     >>> first_layer(net, (3, 16, 16))[0]
     '0'
     """
-    names, problem = _layers_that_receive_image(module, image)
+    names, called, problem = _layers_that_receive_image(module, image)
     if not names:
         problem = problem or "none of its layers is called with the image"
         if not any(isinstance(submodule, nn.Conv2d) for submodule in module.modules()):
@@ -83,11 +83,11 @@ def first_layer(module: nn.Module, image: Shape) -> FirstLayer:
     layers = layers_with_weights(module)
     listed = ", ".join(f"'{name}' ({_describe(layers[name])})" for name in names)
     first = next(name for name in layers if name in names)
-    if tensor := _tensor_before(module, first, image):
+    if tensor := _tensor_before(module, first, image, called):
         raise UsageError(
             f"{type(module).__name__} multiplies the image with its own tensor '{tensor}' before "
-            f"the first layer '{first}', expected a layer that holds it; make a module of the "
-            "tensor, such as nn.Linear, or name a layer to compare with layer="
+            f"the first layer '{first}', expected a layer that holds it and is called; make a "
+            "module of the tensor, such as nn.Linear, or name a layer to compare with layer="
         )
     return FirstLayer(first, layers[first], several=listed if len(names) > 1 else "")
 
@@ -145,14 +145,17 @@ def _is_matrix(tensor: Tensor) -> bool:
     return numeric and sum(n > 1 for n in tensor.shape) > 1
 
 
-def _tensor_before(module: nn.Module, name: str, image: Shape) -> str | None:
-    """Return a matrix outside of all layers that the input of a layer depends on, or ``None``.
+def _tensor_before(module: nn.Module, name: str, image: Shape, called: Iterable[str]) -> str | None:
+    """Return a matrix outside of called layers that the input of a layer depends on, or ``None``.
+
+    The weights of a layer that is not called may be used by a function, such as ``F.linear``.
 
     The difference of the layer's inputs for two images is compared before and after noise is added
     to the matrix.
     """
     layers = layers_with_weights(module)
-    inside = {id(t) for layer in layers.values() for t in (*layer.parameters(), *layer.buffers())}
+    used = [layers[one] for one in called]
+    inside = {id(t) for layer in used for t in (*layer.parameters(), *layer.buffers())}
     norms = [submodule for submodule in module.modules() if isinstance(submodule, NORMS)]
     inside |= {id(t) for norm in norms for t in norm.parameters()}
     tensors = (*module.named_parameters(), *module.named_buffers())
@@ -216,13 +219,13 @@ def _describe(layer: nn.Module) -> str:
     return type(layer).__name__
 
 
-def _layers_that_receive_image(module: nn.Module, image: Shape) -> tuple[list[str], str]:
-    """Return the names of the layers that receive the image, and why the network failed."""
+def _layers_that_receive_image(module: nn.Module, image: Shape) -> tuple[list[str], list[str], str]:
+    """Return the layers that receive the image, all that are called, and why the network failed."""
     layers = layers_with_weights(module)
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randn(1, *image, generator=generator, device="cpu") for _ in range(2))
     if any(p.is_meta or nn.parameter.is_lazy(p) for p in module.parameters()):
-        return [], "its weights have no values yet"
+        return [], [], "its weights have no values yet"
     with own_settings(), preserve_state(module), run_eagerly(module):
         calls, problem = _record_inputs(module, layers, one)
         noisy, _ = _record_inputs(module, layers, one, noise=True)
@@ -235,7 +238,7 @@ def _layers_that_receive_image(module: nn.Module, image: Shape) -> tuple[list[st
             for a, b, c in zip(inputs, noisy.get(name, []), others.get(name, []), strict=False)
         )
     ]
-    return names, problem
+    return names, list(calls), problem
 
 
 def _record_inputs(

@@ -118,7 +118,10 @@ def beyond_theory(
 
 
 def theory_residuals(
-    profiles: NDArray[np.float64], curves: NDArray[np.float64], correlations: NDArray[np.float64]
+    profiles: NDArray[np.float64],
+    curves: NDArray[np.float64],
+    correlations: NDArray[np.float64],
+    fitted: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """Return log(e) - log(ê), NaN for components without energy.
 
@@ -129,8 +132,10 @@ def theory_residuals(
     profiles : (..., d) energy profiles
     curves : (..., d) the best theoretical profile of each, on any scale
     correlations : (...) of each profile with its curve
+    fitted : (...) numbers of components that these are over; by default those of the curves
     """
-    components, which = np.unique(np.isfinite(curves).sum(-1), return_inverse=True)
+    fitted = np.isfinite(curves).sum(-1) if fitted is None else fitted
+    components, which = np.unique(fitted, return_inverse=True)
     least = np.array([pearson_null_interval(n, level=FIT_LEVEL)[1] for n in components.tolist()])
     described = correlations > least[which.reshape(correlations.shape)]
     with np.errstate(invalid="ignore"):

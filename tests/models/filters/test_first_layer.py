@@ -215,6 +215,15 @@ OWN_MATRICES = {
         conv=conv(3, 4),
         kernels=nn.Parameter(torch.randn(3, 3, 3, 3)),
     ),
+    "the weights of a layer that is not called": lambda: Net(
+        lambda n, x: n.fc(
+            nn.functional.linear(
+                nn.functional.unfold(x, 4, stride=4).mT, n.matrix.weight.flatten(1)
+            ).mean(1)
+        ),
+        matrix=conv(3, 4, 4),
+        fc=nn.Linear(4, 3),
+    ),
     "a fixed mask": lambda: Net(
         lambda n, x: n.conv(x * n.mask),
         conv=conv(3, 4),
@@ -229,7 +238,9 @@ def test_a_network_that_multiplies_the_image_itself_is_refused_with_its_tensor(b
     torch.manual_seed(0)
     net = build()
     state = copy.deepcopy(net.state_dict())
-    with pytest.raises(UsageError, match=r"own tensor '(matrix|kernels|mask)'") as error:
+    with pytest.raises(
+        UsageError, match=r"own tensor '(matrix|matrix.weight|kernels|mask)'"
+    ) as error:
         first_layer(net, IMAGE)
     assert "\n" not in str(error.value)
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
