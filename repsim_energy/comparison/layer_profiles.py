@@ -1,0 +1,80 @@
+"""Energy profiles of the filters of layers, each on the patches of its own input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from repsim_energy.interfaces import PatchBasis
+from repsim_energy.models.filters.any_layer import layer_filters
+from repsim_energy.numerics.profiles.energy import energy_profile
+from repsim_energy.numerics.profiles.fit import ProfileFit, fit_profile
+from repsim_energy.numerics.profiles.whitening import whitening_exponent
+
+__all__ = ["LayerProfile", "layer_profiles"]
+
+LEADING_SHARE = 0.99
+"""Share of the variance of the leading components."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerProfile:
+    """Energy profile of a layer, with its best theoretical profile.
+
+    Parameters
+    ----------
+    energy : (r,) in weight units
+    basis : r principal components of the patches that the layer sees
+    fit : the best theoretical profile for the eigenvalues of this basis
+    whitening : exponent w of the power law energy ~ (standard deviation of patches)^-w
+    leading : number of leading components with 99% of the variance
+    leading_whitening : the exponent of these components alone
+    """
+
+    energy: NDArray[np.float64]
+    basis: PatchBasis
+    fit: ProfileFit
+    whitening: float
+    leading: int
+    leading_whitening: float
+
+
+def layer_profiles(
+    network: nn.Module,
+    named: Mapping[str, str],
+    bases: Mapping[str, PatchBasis],
+    initial: nn.Module | None = None,
+) -> dict[str, LayerProfile]:
+    """Return the profile of each layer.
+
+    Parameters
+    ----------
+    named : label of a layer -> its name in the network
+    bases : label -> basis of the patches that the layer sees in this network
+    initial : the network before its training, whose filters are subtracted: the profile is then
+        that of the change
+    """
+    found = {}
+    for label, name in named.items():
+        filters = layer_filters(network.get_submodule(name), name)
+        if initial is not None:
+            filters = filters - layer_filters(initial.get_submodule(name), name)
+        found[label] = _profile(filters, bases[label])
+    return found
+
+
+def _profile(filters: Tensor, basis: PatchBasis) -> LayerProfile:
+    energy, variance = energy_profile(filters, basis), basis.eigenvalues.numpy()
+    total = np.cumsum(variance)
+    return LayerProfile(
+        energy,
+        basis,
+        fit_profile(energy, variance),
+        whitening_exponent(energy, variance),
+        1 + int((total < LEADING_SHARE * total[-1]).sum()),
+        whitening_exponent(energy, variance, variance_share=LEADING_SHARE),
+    )
