@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from repsim_energy.errors import UndefinedSimilarityWarning
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.models.filters.any_layer import layer_filters
 from repsim_energy.numerics.profiles.energy import energy_profile
 from repsim_energy.numerics.profiles.fit import ProfileFit, fit_profile
 from repsim_energy.numerics.profiles.whitening import whitening_exponent
 
-__all__ = ["LayerProfile", "layer_profiles"]
+__all__ = ["LayerProfile", "layer_profiles", "profile_of"]
 
 LEADING_SHARE = 0.99
 """Share of the variance of the leading components."""
@@ -63,18 +65,21 @@ def layer_profiles(
         filters = layer_filters(network.get_submodule(name), name)
         if initial is not None:
             filters = filters - layer_filters(initial.get_submodule(name), name)
-        found[label] = _profile(filters, bases[label])
+        found[label] = profile_of(filters, bases[label])
     return found
 
 
-def _profile(filters: Tensor, basis: PatchBasis) -> LayerProfile:
+def profile_of(filters: Tensor, basis: PatchBasis) -> LayerProfile:
+    """Return the energy profile of filters on a basis, with its best theoretical profile."""
     energy, variance = energy_profile(filters, basis), basis.eigenvalues.numpy()
     total = np.cumsum(variance)
+    leading = 1 + int((total < LEADING_SHARE * total[-1]).sum())
+    with warnings.catch_warnings():  # NaN for the few components of some layers of many
+        warnings.simplefilter("ignore", UndefinedSimilarityWarning)
+        exponents = [
+            whitening_exponent(energy, variance, variance_share=share)
+            for share in (1.0, LEADING_SHARE)
+        ]
     return LayerProfile(
-        energy,
-        basis,
-        fit_profile(energy, variance),
-        whitening_exponent(energy, variance),
-        1 + int((total < LEADING_SHARE * total[-1]).sum()),
-        whitening_exponent(energy, variance, variance_share=LEADING_SHARE),
+        energy, basis, fit_profile(energy, variance), exponents[0], leading, exponents[1]
     )

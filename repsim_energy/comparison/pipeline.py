@@ -13,6 +13,7 @@ from repsim_energy.comparison.model_options import option_coords
 from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.of_activations import ActivationComparison
 from repsim_energy.comparison.of_filters import FilterComparison
+from repsim_energy.comparison.of_layers import LayerComparison, are_deeper
 from repsim_energy.comparison.options import (
     asked_for,
     refuse_options_of_other_metrics,
@@ -46,6 +47,7 @@ def compare(
     recipe: str | Recipe = "quick",
     stage: str = "auto",
     layers: str | Sequence[str] = (FIRST,),
+    align: str = "",
     images: int = 1000,
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
@@ -84,10 +86,16 @@ def compare(
     recipe : how to train, such as ``"quick:epochs=20"``
     stage : for metrics on filters: ``init``, ``trained``, ``change`` (trained minus init), or
         ``auto``: ``change`` if the initial weights of all networks are known, else ``trained``
-    layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
-        for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
-        submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several
-    images : for metrics on activations: maximum number of test images that networks are shown
+    layers : ``first``, names of submodules, or ``convs`` for all convolutions. ``:first`` and
+        ``:convs`` in networks with submodules of these names. For metrics on activations also
+        ``output``, and ``NAME[ENTRY]`` for one output of a layer with several. For metrics on
+        filters also ``all``: convolutions and linear layers. Deeper layers are measured on the
+        patches of their own input
+    align : for metrics on filters of deeper layers, whose bases differ: ``rank`` compares component
+        i of one layer's basis with component i of the other's; ``input`` carries the filters over
+        to the basis of the other layer, by an orthogonal alignment of the inputs of both
+    images : maximum number of images that networks are shown: test images for metrics on
+        activations, training images for metrics on filters of deeper layers
     normalize : for metrics on activations: normalization of the images that are shown to given
         networks, one word for all or a mapping from labels: ``none`` (pixels from 0 to 1),
         ``imagenet``, ``cifar``, ``dataset`` (mean and standard deviation of the training images),
@@ -158,18 +166,29 @@ def compare(
         registry = registry or load_registry()
         resolved = as_metric(registry, metric)
         metric = resolved.metric
-        refuse_options_of_other_metrics(metric, asked)
         on_filters = metric.operates_on == "filters"
+        deeper = on_filters and are_deeper(layers)
+        refuse_options_of_other_metrics(metric, asked, deeper)
         plan = make_plan(
-            registry, models, dataset, seeds, recipe, device, filters=on_filters, **words
+            registry,
+            models,
+            dataset,
+            seeds,
+            recipe,
+            device,
+            filters=on_filters,
+            shown=deeper or not on_filters,
+            **words,
         )
-        comparison: FilterComparison | ActivationComparison
-        if on_filters:
+        comparison: FilterComparison | LayerComparison | ActivationComparison
+        if deeper:
+            comparison = LayerComparison.prepare(plan, metric, layers, images, stage, align)
+        elif on_filters:
             comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
         else:
             comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
         networks, failures = train_networks(plan, scheduler, reporter)
-        say_what_had_no_use(plan, metric, asked)
+        say_what_had_no_use(plan, metric, asked, deeper)
         return _result(plan, resolved, comparison.finish(networks), failures, call)
 
 

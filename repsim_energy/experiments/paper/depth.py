@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim_energy.comparison import make_plan, train_networks
 from repsim_energy.comparison.activations import CONVS
-from repsim_energy.comparison.layer_patches import filter_layers, layer_bases
+from repsim_energy.comparison.layer_patches import filter_layers, measure_bases
 from repsim_energy.comparison.layer_profiles import LayerProfile, layer_profiles
 from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.experiments.figures import draw_curves
@@ -83,7 +83,7 @@ def _profiles(plan: Plan, key: Key, network: Network, images: Tensor) -> Profile
     trained, initial = network.module(), plan.training(key).new_network()
     named = filter_layers(trained, CONVS)
     seen = {
-        stage: layer_bases(module, CONVS, images, normalization=network.normalization)
+        stage: measure_bases(module, named, images, normalization=network.normalization)
         for stage, module in (("init", initial), ("trained", trained))
     }
     return {
