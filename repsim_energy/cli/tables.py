@@ -75,6 +75,7 @@ def print_result(result: xr.Dataset) -> None:
     summary = _summary(result, "similarity")
     groups = [str(label) for label in summary.group.values]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
+    stage += f", align {result.attrs['align']}" if result.attrs.get("align") else ""
     title = f"{result.attrs['metric']} on {_datasets(result)}{stage}"
     if groups:
         _print_similarities(summary, title)

@@ -70,8 +70,8 @@ def filter_layers(
             named |= {name: name for name in every}
         elif layer.removeprefix(":") == OUTPUT:
             raise UsageError(
-                f"got the layer '{layer}', which has no filters, expected names of convolutions "
-                f"and linear layers, {FIRST}, {CONVS} or {ALL}"
+                f"got layers={layer}, which has no filters, expected names of convolutions and "
+                f"linear layers, {FIRST}, {CONVS} or {ALL}"
             )
         else:
             named |= layer_names(network, [layer], first)

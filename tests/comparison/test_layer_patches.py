@@ -167,7 +167,7 @@ class Clamps(nn.Conv2d):
         (nn.ConvTranspose2d(4, 4, 3), ["1"], "is ConvTranspose2d, expected Conv2d or Linear"),
         (nn.Conv2d(4, 4, 3), ["2"], "is ReLU, expected Conv2d or Linear"),
         (nn.Conv2d(4, 4, 3), ["7"], "7"),
-        (nn.Conv2d(4, 4, 3), ["output"], "which has no filters"),
+        (nn.Conv2d(4, 4, 3), ["output"], "got layers=output, which has no filters"),
         (nn.Conv2d(4, 4, 3), [], "expected at least one name"),
         (PadsItself(4, 4, 3), ["1"], "another number of places"),
         (nn.Conv2d(4, 4, 12), ["1"], "no place for a patch of 12x12"),

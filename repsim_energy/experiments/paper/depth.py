@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from repsim_energy.comparison.plan import Key, Plan
     from repsim_energy.experiments.setting import Setting
 
-__all__ = ["run"]
+__all__ = ["interval_of", "run"]
 
 STAGES = ("init", "trained", "change")
 
@@ -139,7 +139,7 @@ def _add(outcome: Outcome, name: str, result: xr.Dataset, over: str) -> None:
         means = result.sel(layer=layers).mean("layer")
         for variable, label in SUMMARIZED.items():
             at = {stage: means[variable].sel(stage=stage).values for stage in STAGES}
-            low, high = _interval(at["trained"])
+            low, high = interval_of(at["trained"])
             note = (
                 f"trained, 95% {low:.2f} to {high:.2f}; at init {at['init'].mean():.2f}, of the "
                 f"change {at['change'].mean():.2f}"
@@ -147,7 +147,7 @@ def _add(outcome: Outcome, name: str, result: xr.Dataset, over: str) -> None:
             outcome.add(f"{name}, {title}: {label}", at["trained"], over=over, note=note)
 
 
-def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
     """Return the 95% interval of the mean by the t distribution, NaN for a single value."""
     from scipy.stats import t
 
