@@ -206,6 +206,9 @@ class LayerComparison:
             "layer": labels,
             "layer_ref": labels,
             "n_images": dataset_coord(counts, "training images that patches are taken from", "1"),
+            "images_from": dataset_coord(
+                ["train"] * len(self.images), "split of the images that patches are taken from"
+            ),
             "normalization": model_coord(
                 plan, enumerate(plan.inputs), "normalization of the images shown"
             ),

@@ -277,6 +277,10 @@ def test_the_command_prints_layers(repsim, tmp_path, align, fresh_cache):
     result = rs.open_result(tmp_path / "x.nc")
     assert result.attrs["align"] == align
     assert result.sizes["layer"] == 2
+    rs.write_report(result, tmp_path / "x.html", figures=False)
+    text = (tmp_path / "x.html").read_text("utf-8")
+    assert "all filters of the layer" in text
+    assert {"rank": "those of equal rank", "input": "orthogonal alignment"}[align] in text
 
 
 def test_images_are_of_the_training_split():
