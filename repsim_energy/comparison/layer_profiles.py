@@ -33,6 +33,8 @@ class LayerProfile:
     basis : r principal components of the patches that the layer sees
     fit : the best theoretical profile for the eigenvalues of this basis
     whitening : exponent w of the power law energy ~ (standard deviation of patches)^-w
+    whitened : number of components that the best theoretical profile has whitened: those with
+        at least 1 for step size x variance x steps, which are learned to 63% or more
     leading : number of leading components with 99% of the variance
     leading_whitening : the exponent of these components alone
     """
@@ -41,6 +43,7 @@ class LayerProfile:
     basis: PatchBasis
     fit: ProfileFit
     whitening: float
+    whitened: int
     leading: int
     leading_whitening: float
 
@@ -80,6 +83,6 @@ def profile_of(filters: Tensor, basis: PatchBasis) -> LayerProfile:
             whitening_exponent(energy, variance, variance_share=share)
             for share in (1.0, LEADING_SHARE)
         ]
-    return LayerProfile(
-        energy, basis, fit_profile(energy, variance), exponents[0], leading, exponents[1]
-    )
+    fit = fit_profile(energy, variance)
+    whitened = int((fit.step_size * variance * fit.steps >= 1).sum())
+    return LayerProfile(energy, basis, fit, exponents[0], whitened, leading, exponents[1])

@@ -21,6 +21,7 @@ NUMBERS = {
     "layer_fit_correlation": "correlation of the layer's profile with the best theoretical one",
     "layer_fit_steps": "gradient steps of the best theoretical profile",
     "whitening_exponent": "exponent w of energy ~ (standard deviation of patches)^-w",
+    "whitened_components": "number of components that the best theoretical profile has whitened",
     "leading_whitening_exponent": "the same of the components with 99% of the variance",
     "components_with_variance": "number of components of the patches that have variance",
 }
@@ -60,6 +61,7 @@ def layer_variables(banks: Mapping[Index, FilterBank], shape: Index) -> Variable
             layer.fit.correlation,
             layer.fit.steps,
             layer.whitening,
+            layer.whitened,
             layer.leading_whitening,
             len(layer.energy),
         )

@@ -189,6 +189,19 @@ def test_one_network_needs_no_word_and_has_profiles(data):
     assert np.isnan(numbers.layer_energy.values[45:]).all()
     assert float(numbers.layer_fit_correlation) == pytest.approx(expected.fit.correlation)
     assert float(numbers.whitening_exponent) == pytest.approx(expected.whitening)
+    assert int(numbers.whitened_components) == expected.whitened
+
+
+def test_components_that_theory_has_whitened():
+    images = torch.rand(20, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    basis = rs.patch_moments(images.cumsum(3), (2, 2)).basis()
+    variance = basis.eigenvalues
+    step_size = 0.5 / float(variance[0])
+    for steps, expected in ((1, 0), (1e9, 8), (2.2, 1)):
+        curve = rs.theoretical_profile(variance, step_size=step_size, steps=steps)
+        found = profile_of(torch.from_numpy(curve)[:, None] * basis.components * 8**0.5, basis)
+        np.testing.assert_allclose(found.energy, curve, rtol=1e-6)
+        assert found.whitened == expected
 
 
 def test_a_metric_of_a_plugin_gets_the_filters_on_their_own_basis(data):

@@ -58,6 +58,7 @@ def slow_patches(maps, layer):
 @pytest.mark.parametrize("kind", LAYERS)
 def test_moments_and_outputs_are_those_of_patches_one_by_one(kind, monkeypatch):
     monkeypatch.setattr(seen, "CHUNK_BYTES", 20_000)  # several parts
+    monkeypatch.setattr(seen, "MIN_BLOCK", 5)
     net = network(LAYERS[kind])
     with torch.no_grad():
         maps = net[0](IMAGES)

@@ -29,7 +29,7 @@ __all__ = ["interval_of", "run"]
 
 STAGES = ("init", "trained", "change")
 
-MAX_IMAGES = 2000
+MAX_IMAGES = 1000
 """Training images that networks are shown."""
 
 SHORTCUT = "downsample"
@@ -38,6 +38,7 @@ SHORTCUT = "downsample"
 SUMMARIZED = {
     "theory_correlation": "r with theory",
     "whitening_exponent": "whitening exponent",
+    "whitened_components": "components that theory has whitened",
     "leading_whitening_exponent": "whitening exponent, components with 99% of the variance",
 }
 """Variable -> its name in the report."""
@@ -112,6 +113,10 @@ def _result(setting: Setting, measured: Sequence[Profiles], seeds: Sequence[int]
             "gradient steps of the best theoretical profile",
         ),
         "whitening_exponent": (lambda layer: layer.whitening, "whitening exponent"),
+        "whitened_components": (
+            lambda layer: layer.whitened,
+            "number of components that the best theoretical profile has whitened",
+        ),
         "leading_whitening_exponent": (
             lambda layer: layer.leading_whitening,
             "whitening exponent of the components with 99% of the variance",

@@ -19,6 +19,10 @@ CHUNK_BYTES = 32 * 2**20
 """Maximum size of the patches that are multiplied at once."""
 
 
+MIN_BLOCK = 64
+"""Smallest number of rows that are multiplied at once."""
+
+
 @dataclass(frozen=True)
 class Window:
     """Places and size of the patches of a layer.
@@ -134,13 +138,24 @@ def seen_patches(maps: Tensor, window: Window) -> SeenPatches | None:
         patches = patches_of(part.to(device="cpu", dtype=torch.float64), window)
         count += patches.shape[2]
         total += patches.sum(2)
-        second += patches @ patches.mT
+        _add_products(second, patches)
     if not (torch.isfinite(total).all() and torch.isfinite(second).all()):
         raise DataError(
             "the input of the layer holds NaN or infinite values, expected finite ones; check the "
             "weights and the normalization of the images"
         )
     return SeenPatches(count, total, second, (channels, *window.size))
+
+
+def _add_products(second: Tensor, patches: Tensor) -> None:
+    """Add the products (g, d, d) of patches (g, d, n), computing each pair of blocks once."""
+    size = patches.shape[1]
+    step = max(MIN_BLOCK, -(-size // 4))
+    for start in range(0, size, step):
+        rows = slice(start, start + step)
+        products = patches[:, rows] @ patches[:, start:].mT
+        second[:, rows, start:] += products
+        second[:, start + step :, rows] += products[:, :, step:].mT
 
 
 def patches_of(maps: Tensor, window: Window) -> Tensor:

@@ -28,9 +28,9 @@ def whitening_exponent(
     .. math:: e_i \propto \lambda_i^{-w}
 
     by least squares of :math:`\log e_i` over :math:`\log\lambda_i`, all components weighted
-    equally, or the leading ones alone. It is 1 for filters that whiten, between 0 and 1 for partial
-    whitening, 0 for white filters, such as random ones, and negative for filters that amplify the
-    components that vary most, as the first step of gradient descent does (-1).
+    equally, or the leading ones alone. The theoretical profile goes from -1, the first step of
+    gradient descent, which amplifies the components that vary most, to 1, which is whitening, and
+    the leading components go first. It is 0 for white filters, such as random ones.
 
     Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
     Systems Perspective", Theorems 4.2 and 4.3; arXiv:2206.02454, for the limits -1 and 1.
