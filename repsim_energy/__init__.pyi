@@ -3,6 +3,7 @@
 from . import plot as plot
 from . import testing as testing
 from .comparison import compare as compare
+from .comparison.layer_patches import layer_bases as layer_bases
 from .comparison.load_images import load_images as load_images
 from .data.pictures import image_set_from_files as image_set_from_files
 from .data.pictures import iter_image_batches as iter_image_batches
@@ -70,6 +71,7 @@ from .numerics.profiles.null import pearson_null_interval as pearson_null_interv
 from .numerics.profiles.placements import place_filters as place_filters
 from .numerics.profiles.theory import theoretical_profile as theoretical_profile
 from .numerics.profiles.theory import whitening_filters as whitening_filters
+from .numerics.profiles.whitening import whitening_exponent as whitening_exponent
 from .numerics.thresholds import keep_largest as keep_largest
 from .numerics.wavelike.measure import wavelike as wavelike
 from .progress import Progress as Progress

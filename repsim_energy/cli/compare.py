@@ -61,8 +61,17 @@ __all__ = ["compare", "report_failures"]
     show_default=True,
     type=LIST,
     metavar="[LABEL=]NAME[|NAME],...",
-    help="Layers to compare: first, output, convs (all convolutions), or names of submodules; "
-    "LABEL=NAME|NAME where models name a layer differently. For metrics on activations.",
+    help="Layers to compare: first, convs (all convolutions), or names of submodules, with "
+    "LABEL=NAME|NAME where models name a layer differently; output for metrics on activations, all "
+    "(convolutions and linear layers) for metrics on filters.",
+)
+@click.option(
+    "--align",
+    default="",
+    metavar="rank|input",
+    shell_complete=alternatives,
+    help="How to compare filters of deeper layers, whose bases differ: rank (component i with "
+    "component i), or input (through an alignment of the inputs of both layers).",
 )
 @click.option(
     "--pool",
@@ -86,7 +95,8 @@ __all__ = ["compare", "report_failures"]
     default=1000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Maximum number of test images that networks are shown. For metrics on activations.",
+    help="Maximum number of images that networks are shown: test images for metrics on "
+    "activations, training images for filters of deeper layers.",
 )
 @click.option(
     "--normalize",
@@ -94,7 +104,7 @@ __all__ = ["compare", "report_failures"]
     type=WORDS,
     metavar="WORD|MODEL=WORD,...",
     help="Normalization of images for given networks: auto, none, dataset, imagenet, cifar or "
-    "MEAN/STD. For metrics on activations.",
+    "MEAN/STD. For metrics that show images to networks.",
 )
 @click.option(
     "--answer",

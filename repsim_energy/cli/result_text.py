@@ -36,6 +36,7 @@ def print_result(result: xr.Dataset) -> None:
     """
     summary = _summary(result, "similarity")
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
+    stage += f", align {result.attrs['align']}" if result.attrs.get("align") else ""
     title = f"{result.attrs['metric']} on {_datasets(result)}{stage}"
     compared = bool(summary.sizes["group"])
     beyond = _beyond(result)

@@ -27,6 +27,7 @@ __all__ = [
     "entry_of",
     "layer_names",
     "layer_sizes",
+    "layout_of",
     "looking_on",
     "observe",
 ]
@@ -147,7 +148,7 @@ def observe(
     modules = dict(module.named_modules())
     answers = _Answers(layers, receive, through, answer, typed or {})
     with looking_on(module, device) as hooks:
-        layout = _layout_of(module, images[:2].to(device), normalization)
+        layout = layout_of(module, images[:2].to(device), normalization)
         hooks += [modules[n].register_forward_hook(answers.hook(key)) for key, n in layers.items()]
         for shown in images.split(batch):
             answers.begin(len(shown))
@@ -254,7 +255,7 @@ def looking_on(module: nn.Module, device: torch.device) -> Iterator[list[Removab
                 setattr(part, name, tensor)
 
 
-def _layout_of(
+def layout_of(
     module: nn.Module, images: Tensor, normalization: Normalization
 ) -> torch.memory_format:
     """Return the memory layout of images that a network accepts, found by trying a few images.

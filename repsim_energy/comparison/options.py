@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,14 +30,17 @@ class Use:
 
     Parameters
     ----------
-    metrics : the kind of metrics that use it; ``None`` for all
+    metrics : the kind of metrics that use it; ``None`` for all, ``deeper`` for metrics on filters
+        of deeper layers alone
+    deeper : whether these use it; ``None`` if they do as other metrics on filters
     training : whether it applies to networks that are trained here alone
     besides : the kind of metrics that use it even if no network is trained
     asks_nothing : values that change nothing
     remedy : what to do instead with a metric of the other kind
     """
 
-    metrics: OperatesOn | None = None
+    metrics: OperatesOn | Literal["deeper"] | None = None
+    deeper: bool | None = None
     training: bool = False
     besides: OperatesOn | None = None
     asks_nothing: tuple[Any, ...] = ()
@@ -50,19 +53,15 @@ USES = {
         asks_nothing=("trained",),
         remedy="leave it out: networks are compared as they are after training",
     ),
-    "layers": Use(
-        "activations",
-        asks_nothing=("first", ("first",), ["first"]),
-        remedy="leave it out, or say with the model which layer is its first, such as "
-        "checkpoint:path=FILE:layer=NAME, or TrainedModel(module, layer=NAME) in Python",
-    ),
-    "images": Use("activations"),
+    "layers": Use("activations", asks_nothing=("first", ("first",), ["first"]), deeper=True),
+    "align": Use("deeper", deeper=True, remedy="name deeper layers, such as layers=convs"),
+    "images": Use("activations", deeper=True),
     "pool": Use("activations"),
     "tokens": Use("activations"),
-    "normalize": Use("activations"),
+    "normalize": Use("activations", deeper=True),
     "answer": Use(training=True, besides="activations"),
-    "fold": Use("filters"),
-    "patch": Use("filters"),
+    "fold": Use("filters", deeper=False),
+    "patch": Use("filters", deeper=False),
     "seeds": Use(training=True),
     "recipe": Use(training=True),
     "device": Use(training=True, besides="activations", asks_nothing=("cpu",)),
@@ -86,6 +85,7 @@ RELABELED = re.compile(r"\+(random|pca)_labels(?=[:+]|$)")
 LOOK_AT = {
     "filters": "compare filters",
     "activations": "show images to networks",
+    "deeper": "compare filters of deeper layers",
 }
 
 
@@ -119,8 +119,14 @@ def _same(value: Any, other: Any) -> bool:
         return False
 
 
-def refuse_options_of_other_metrics(metric: Metric, asked: Mapping[str, Any]) -> None:
+def refuse_options_of_other_metrics(
+    metric: Metric, asked: Mapping[str, Any], deeper: bool = False
+) -> None:
     """Refuse options that only metrics of the other kind use.
+
+    Parameters
+    ----------
+    deeper : whether filters of deeper layers are compared
 
     Raises
     ------
@@ -129,6 +135,13 @@ def refuse_options_of_other_metrics(metric: Metric, asked: Mapping[str, Any]) ->
     """
     for name, value in asked.items():
         use = USES[name]
+        if deeper and use.deeper is False:
+            raise UsageError(
+                f"got {_shown(name, value)}, which applies to first layers, and deeper ones are "
+                f"compared; {use.remedy}"
+            )
+        if deeper and use.deeper:
+            continue
         if use.metrics not in (None, metric.operates_on):
             raise UsageError(
                 f"got {_shown(name, value)}, which is for metrics that {LOOK_AT[use.metrics]}, and "
@@ -136,12 +149,19 @@ def refuse_options_of_other_metrics(metric: Metric, asked: Mapping[str, Any]) ->
             )
 
 
-def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) -> None:
+def say_what_had_no_use(
+    plan: Plan, metric: Metric, asked: Mapping[str, Any], deeper: bool = False
+) -> None:
     """Warn about options that had no effect because no network was trained here.
 
     Also warn about options of checkpoints that only metrics of the other kind use. They are not
     refused, since one list of models may serve several metrics.
+
+    Parameters
+    ----------
+    deeper : whether filters of deeper layers are compared, for which networks are shown images
     """
+    kinds = {metric.operates_on, "activations"} if deeper else {metric.operates_on}
     idle = (
         []
         if plan.trains
@@ -149,7 +169,7 @@ def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) ->
             _shown(name, value)
             for name, value in asked.items()
             if USES[name].training
-            and USES[name].besides != metric.operates_on
+            and USES[name].besides not in kinds
             and not (name == "seeds" and _is_one(value))
         ]
     )
@@ -162,7 +182,7 @@ def say_what_had_no_use(plan: Plan, metric: Metric, asked: Mapping[str, Any]) ->
         identity = spec.identity or {}
         options = identity.get("options", {}) if identity.get("name") == "checkpoint" else {}
         for name, use in OF_CHECKPOINTS.items():
-            if use.metrics != metric.operates_on and options.get(name, "") not in (
+            if use.metrics not in kinds and options.get(name, "") not in (
                 "",
                 *use.asks_nothing,
             ):

@@ -15,6 +15,7 @@ from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.of_activations import ActivationComparison
 from repsim_energy.comparison.of_features import FeatureComparison, are_features
 from repsim_energy.comparison.of_filters import FilterComparison
+from repsim_energy.comparison.of_layers import LayerComparison, are_deeper
 from repsim_energy.comparison.options import (
     asked_for,
     refuse_options_of_other_metrics,
@@ -49,6 +50,7 @@ def compare(
     stage: str = "auto",
     patch: str | Sequence[int] = "auto",
     layers: LayersLike = (FIRST,),
+    align: str = "",
     images: int = 1000,
     pool: str | Mapping[str, str] = "flatten",
     tokens: str | Mapping[str, str] = "all",
@@ -94,12 +96,18 @@ def compare(
         so that filters of different sizes are compared: each is measured at all places where it
         fits, with zeros around it, and the energies are averaged. By default, ``auto``, patches
         are as large as the filters, which have to be of one size
-    layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
-        for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
-        submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several. Where a
-        layer has different names: ``"stem=conv1|features.0"`` (each model has one of these), or a
-        mapping ``{"stem": {"resnet18": "conv1", "vgg11": "features.0"}}``
-    images : for metrics on activations: maximum number of test images that networks are shown
+    layers : ``first``, names of submodules, or ``convs`` for all convolutions. ``:first`` and
+        ``:convs`` in networks with submodules of these names. Where a layer has different names:
+        ``"stem=conv1|features.0"`` (each model has one of these), or a mapping ``{"stem":
+        {"resnet18": "conv1", "vgg11": "features.0"}}``. For metrics on activations also
+        ``output``, and ``NAME[ENTRY]`` for one output of a layer with several. For metrics on
+        filters also ``all``: convolutions and linear layers. Deeper layers are measured on the
+        patches of their own input
+    align : for metrics on filters of deeper layers, whose bases differ: ``rank`` compares component
+        i of one layer's basis with component i of the other's; ``input`` carries the filters over
+        to the basis of the other layer, by an orthogonal alignment of the inputs of both
+    images : maximum number of images that networks are shown: test images for metrics on
+        activations, training images for metrics on filters of deeper layers
     pool : for metrics on activations: ``flatten`` (every position has features of its own),
         ``mean`` or ``max`` over positions, or ``none`` (every position is a sample; there is no
         null interval then), for all or as a mapping from labels
@@ -179,23 +187,34 @@ def compare(
         registry = registry or load_registry()
         resolved = as_metric(registry, metric)
         metric = resolved.metric
-        refuse_options_of_other_metrics(metric, asked)
         on_filters = metric.operates_on == "filters"
+        deeper = on_filters and are_deeper(layers)
+        refuse_options_of_other_metrics(metric, asked, deeper)
         specs = as_models(registry, models)
         if are_features(specs, metric):
             return _compare_features(specs, resolved, layers, given, call)
         plan = make_plan(
-            registry, specs, dataset, seeds, recipe, device, filters=on_filters, **words
+            registry,
+            specs,
+            dataset,
+            seeds,
+            recipe,
+            device,
+            filters=on_filters,
+            shown=deeper or not on_filters,
+            **words,
         )
-        comparison: FilterComparison | ActivationComparison
-        if on_filters:
+        comparison: FilterComparison | LayerComparison | ActivationComparison
+        if deeper:
+            comparison = LayerComparison.prepare(plan, metric, layers, images, stage, align)
+        elif on_filters:
             comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch)
         else:
             comparison = ActivationComparison.prepare(
                 plan, metric, layers, images, asked, pool=pool, tokens=tokens
             )
         networks, failures = train_networks(plan, scheduler, reporter)
-        say_what_had_no_use(plan, metric, asked)
+        say_what_had_no_use(plan, metric, asked, deeper)
         return _result(plan, resolved, comparison.finish(networks), failures, call)
 
 

@@ -35,6 +35,7 @@ def make_plan(
     device: str | torch.device,
     *,
     filters: bool = True,
+    shown: bool = False,
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
     fold: str | Mapping[str, str] = "",
@@ -45,6 +46,7 @@ def make_plan(
     Parameters
     ----------
     filters : False where filters are not compared, so that networks need not have any
+    shown : whether networks are shown images; they are if filters are not compared
     normalize, answer, fold, channels : as in :func:`~repsim_energy.compare`
     """
     device = choose_device(device)
@@ -72,7 +74,7 @@ def make_plan(
     )
     if not plan.trains:
         plan = replace(plan, seeds=seeds[:1])
-    return with_inputs(plan, normalize, shown=not filters)
+    return with_inputs(plan, normalize, shown=shown or not filters)
 
 
 def _as_seeds(seeds: int | Sequence[int]) -> list[int]:

@@ -25,6 +25,15 @@ STAGES = {
     "change": "The filters are the change by training: those after it minus those before it.",
 }
 
+WAYS = {
+    "": "",
+    "rank": "Each profile is on the layer's own components, and those of equal rank are compared.",
+    "input": "Filters are compared on the components of one layer, to which those of the other are "
+    "carried over by an orthogonal alignment of the inputs of both, and the other way round; the "
+    "similarity is the mean.",
+}
+"""Value of the attribute ``align`` of results on deeper layers -> how networks are compared."""
+
 METRICS: dict[str, Callable[[xr.Dataset, dict[str, Any]], str]] = {
     "energy": lambda result, _: (
         "The metric is the correlation of energy profiles. The patches of the training images have "
@@ -107,7 +116,12 @@ def _method(result: xr.Dataset) -> str:
         kind = result.attrs.get("direction", "similarity")
         listed = ", ".join(f"{key}={value}" for key, value in options.items())
         return f"The metric is {own}{f' ({listed})' if listed else ''}, a {kind}."
-    return known(result, options)
+    text = known(result, options)
+    if "align" in result.attrs:
+        text = text.replace("patches of the training images", "patches that a layer sees")
+        text = text.replace("a network's first layer", "the layer").replace("network's", "layer's")
+        text = " ".join([text, WAYS[result.attrs["align"]]]).strip()
+    return text
 
 
 def _shown(result: xr.Dataset) -> str:

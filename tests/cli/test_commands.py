@@ -114,8 +114,8 @@ def test_one_model_is_a_complete_result(repsim, source, tmp_path):
 def test_options_that_cannot_apply_are_refused_or_said(repsim, source, tmp_path):
     model = ["--models", TINY, "--dataset", source, *FAST, "-q"]
     refused = (
-        ["--layer", "conv"],
-        ["--layer", "first,output"],
+        ["--align", "rank"],
+        ["--align", "rank", "--layer", "first,output"],
         ["--images", "20"],
         ["--metric", "cka", "--stage", "init"],
         ["--metric", "cka", "--stage", "change"],

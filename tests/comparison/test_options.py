@@ -31,9 +31,8 @@ def test_of_every_option_it_is_known_what_it_is_for():
 
 
 REFUSED = [
-    ("energy", "layers", "conv1"),
-    ("energy", "layers", ["first", "output"]),
-    ("energy", "layers", ("convs",)),
+    ("energy", "align", "rank"),
+    ("cka", "align", "input"),
     ("energy", "images", 10),
     ("energy", "pool", "mean"),
     ("energy", "tokens", {"net": "cls"}),
@@ -52,6 +51,7 @@ REFUSED = [
 @pytest.mark.parametrize(("metric", "option", "value"), REFUSED)
 def test_options_of_metrics_of_the_other_kind_are_refused(metric, option, value):
     kind = {"energy": "show images to networks", "cka": "compare filters"}[metric.split(":")[0]]
+    kind = "compare filters of deeper layers" if option == "align" else kind
     with pytest.raises(UsageError, match=f"got {option}=.* for metrics that {kind}") as said:
         rs.compare({"net": small_cnn(2, 3)}, BOTH, metric, **{option: value})
     assert "\n" not in str(said.value)

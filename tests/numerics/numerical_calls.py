@@ -148,6 +148,9 @@ CALLS = {
     "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],
     "profile_similarity": lambda lay: [rs.profile_similarity(lay(PROFILES[0]), lay(PROFILES[1]))],
     "beyond_theory": lambda lay: [rs.beyond_theory(*lay(FOLLOWING), lay(BASIS.eigenvalues))],
+    "whitening_exponent": lambda lay: [
+        rs.whitening_exponent(lay(PROFILES[0]), lay(BASIS.eigenvalues))
+    ],
     "wavelike": lambda lay: [*rs.wavelike(lay(LARGE_BANK)).values()],
     "fit_profiles": lambda lay: _fits(rs.fit_profiles(lay(PROFILES), lay(BASIS.eigenvalues))),
     "fit_profile": lambda lay: _fits([rs.fit_profile(lay(PROFILES[0]), [0.0, *range(26)])]),

@@ -32,6 +32,12 @@ EXPERIMENTS = tuple(
             f"dataset cifar100 celeba {TRAINING}",
         ),
         (
+            "depth",
+            "depth",
+            "profiles of all convolutions: does partial whitening go on in depth?",
+            f"dataset {TRAINING}",
+        ),
+        (
             "formula_fit",
             "table3 fig7 fig14 fig15 fig16",
             "the theoretical profile, fitted over t, on many data sets",

@@ -17,6 +17,7 @@ __all__ = [
     "applies_its_weight",
     "find_first_conv",
     "init_first_layer",
+    "is_plain",
     "read_filters",
     "real_filters",
     "see_transformed_patches",
@@ -120,11 +121,24 @@ def applies_its_weight(layer: nn.Module) -> bool:
     """
     return (
         isinstance(layer, nn.Conv2d)
-        and type(layer) in (nn.Conv2d, _TransformedPatchConv)
-        and type(layer._parameters.get("weight")) in (nn.Parameter, Tensor)
-        and layer.weight.is_floating_point()
+        and (is_plain(layer) or (type(layer) is _TransformedPatchConv and _has_own_weight(layer)))
         and layer.groups == 1
         and set(layer.dilation) == {1}
+    )
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Return True for a ``Conv2d`` or ``Linear`` that applies its weight as it is stored."""
+    return type(layer) in (nn.Conv2d, nn.Linear) and _has_own_weight(layer)
+
+
+def _has_own_weight(layer: nn.Module) -> bool:
+    """Return whether nothing computes the weight of a layer or replaces its forward pass."""
+    weight = layer._parameters.get("weight")
+    return (
+        weight is not None
+        and type(weight) in (nn.Parameter, Tensor)
+        and weight.is_floating_point()
         and not (layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
     )
 

@@ -37,7 +37,19 @@ from repsim_energy.models.architectures import torchvision_zoo
 from repsim_energy.registry import load_registry, resolve_model
 
 ROWS = [
-    *("table1", "fig1", "table2", "fig3", "beyond", "table3", "fig7", "fig14", "fig15", "fig16"),
+    *(
+        "table1",
+        "fig1",
+        "table2",
+        "fig3",
+        "beyond",
+        "depth",
+        "table3",
+        "fig7",
+        "fig14",
+        "fig15",
+        "fig16",
+    ),
     *("fig2", "fig20", "fig4", "theorem", "fig5", "fig6", "fig8a", "fig17", "fig8b", "fig18"),
     *("fig9", "fig10", "fig11", "fig12", "fig13", "fig19", "reproduction"),
 ]
