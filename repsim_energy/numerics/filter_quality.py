@@ -36,7 +36,7 @@ QUALITY = {
     "duplicates": "filters beyond the first of each group of duplicates, |cosine| above 0.99",
     "duplicate_groups": "groups of duplicates",
     "effective_rank": "effective rank of the covariance of the filters, (tr C)^2 / tr C^2",
-    "effective_rank_random": "effective rank of as many white random filters, k d / (k + d + 1)",
+    "effective_rank_random": "effective rank of white random filters, (k d + 2) / (k + d + 1)",
     "orthogonality": "1 minus the mean |cosine| of two filters",
     "orthogonality_random": "orthogonality of white random filters",
     "sparsity": "share of slices without a weight of at least 1% of the largest",
@@ -63,8 +63,8 @@ def filter_quality(filters: ArrayLike) -> dict[str, float]:
 
     .. math:: \frac{(\operatorname{tr} C)^2}{\operatorname{tr} C^2}
 
-    between 1 and the smaller of k and d. Its value for independent normal weights is
-    :math:`kd / (k + d + 1)`, a ratio of expectations: ``effective_rank_random``.
+    between 1 and the smaller of k and d. For independent normal weights its harmonic mean is
+    :math:`(kd + 2) / (k + d + 1)`: ``effective_rank_random``.
 
     **orthogonality**: :math:`1 - \frac{1}{k (k-1)} \sum_{i \ne j} |\cos(w_i, w_j)|`, where a filter
     of zeros has cosine 0. Its expectation for independent normal weights is
@@ -145,7 +145,7 @@ def filter_quality(filters: ArrayLike) -> dict[str, float]:
         "duplicates": duplicates,
         "duplicate_groups": groups,
         "effective_rank": _effective_rank(rows),
-        "effective_rank_random": k * rows.shape[1] / (k + rows.shape[1] + 1),
+        "effective_rank_random": (k * rows.shape[1] + 2) / (k + rows.shape[1] + 1),
         "orthogonality": _orthogonality(cosines) if largest else np.nan,
         "orthogonality_random": _random_orthogonality(k, rows.shape[1]),
         "sparsity": float((np.abs(slices).max(1) < (DEAD_SHARE if largest else 1)).mean()),
