@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from measure import options, report
+from strangers_beyond import beyond_rows
 from strangers_files import (
     effective_filters,
     first_layers,
@@ -304,6 +305,7 @@ def all_rows(folder):
         {"what": "pairs, EfficientNet-Lite"} | summary(efficientnets),
         *fit_rows(pairs),
         *family_rows(raw),
+        *beyond_rows(raw[3, 3, 3], lineage),
         *random_rows(raw[3, 3, 3]),
         *basis_rows(folder, networks, lineage),
         *digit_rows(folder, networks),

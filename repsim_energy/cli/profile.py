@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,9 +166,7 @@ def _print(result: xr.Dataset, nearest: int, *, default: bool) -> None:
     default : whether the images are those without ``--images``
     """
     own = result.isel(dataset=0, model=0, seed=0).sel(stage=result.attrs["stage"])
-    for line in (*_facts(own, default), *_warnings(own)):
-        for part in textwrap.wrap(visible(line), MAX_WIDTH, subsequent_indent="  "):
-            click.echo(part)
+    _print_lines((*_facts(own, default), *_warnings(own)))
     order = _nearest(result, "similarity")
     left_out = result.attrs["atlas_left_out"]
     entries = f"{len(order)} networks of the atlas ({left_out} see patches of other sizes)"
@@ -187,8 +185,14 @@ def _print(result: xr.Dataset, nearest: int, *, default: bool) -> None:
         for index in order[:nearest]
     ]
     print_rows(["network", "family", "r", "r beyond theory"], rows, numbers=True)
-    for line in _nulls(result, order[0]):
-        click.echo(line)
+    _print_lines(_nulls(result, order[0]))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    """Print lines, broken where they are too long."""
+    for line in lines:
+        for part in textwrap.wrap(visible(line), MAX_WIDTH, subsequent_indent="  "):
+            click.echo(part)
 
 
 def _pairs(result: xr.Dataset) -> xr.Dataset:
@@ -251,13 +255,17 @@ def _nulls(result: xr.Dataset, index: int) -> Iterator[str]:
     low, high = (_number(pairs[f"null_{end}"].values[index]) for end in ("low", "high"))
     yield f"r of white random filters: 95% between {low} and {high}"
     order = _nearest(result, "beyond_theory")[:NAMED_BEYOND]
-    if not order:
-        return
-    low, high = (_number(pairs[f"beyond_null_{end}"].values[order[0]]) for end in ("low", "high"))
-    yield f"r beyond theory of networks that share no more: 95% between {low} and {high}"
+    if order:
+        ends = (pairs[f"beyond_null_{end}"].values[order[0]] for end in ("low", "high"))
+        low, high = map(_number, ends)
+        yield f"r beyond theory of networks that share no more: 95% between {low} and {high}"
+    smooth, beyond = (_number(result[f"smooth_{name}threshold"]) for name in ("", "beyond_"))
+    also = f", r beyond theory below {beyond}" if beyond != "-" else ""
+    yield f"95% of random filters as smooth as these: r below {smooth}{also}"
     values = pairs.beyond_theory.values
     named = ", ".join(f"{pairs.model_ref.values[i]} {_number(values[i])}" for i in order)
-    yield from textwrap.wrap(f"most similar beyond the theory: {named}", MAX_WIDTH)
+    if named:
+        yield f"most similar beyond the theory: {named}"
 
 
 def _number(value: Any, digits: int = 3) -> str:

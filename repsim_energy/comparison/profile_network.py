@@ -23,6 +23,7 @@ from repsim_energy.comparison.python_call import python_call
 from repsim_energy.errors import DataError, RepsimWarning, UsageError
 from repsim_energy.interfaces import ModelSpec, TrainedModel
 from repsim_energy.numerics.filter_quality import QUALITY, filter_quality
+from repsim_energy.numerics.profiles.smooth_null import smooth_thresholds
 from repsim_energy.numerics.profiles.whitening import whitening_distance
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.progress import Reporter, showing
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 __all__ = ["profile_network"]
 
 STAGE = "trained"
+
+THRESHOLDS = {
+    "smooth_threshold": "similarity to the profiled network",
+    "smooth_beyond_threshold": "r beyond theory with the profiled network",
+}
+"""Variable -> what it is a threshold of."""
 
 OF_ENTRIES = {
     "family": "kind of architecture of the atlas entry, empty for the network that is profiled",
@@ -92,6 +99,9 @@ def profile_network(
         - ``whitening_distance(dataset, model, seed)``: see :func:`whitening_distance`
         - for each name of :func:`filter_quality` a variable ``(dataset, model, seed)``, with the
           prefix ``filters_``, such as ``filters_dead``
+        - ``smooth_threshold`` and ``smooth_beyond_threshold``: the similarity and ``beyond_theory``
+          with the network that 95% of 400 banks of random filters do not exceed. They are normal,
+          with the correlations between neighboring pixels and between colors of the network's own
         - coordinates of the models: ``family``, ``trained_on``, ``norm``, ``license``, ``source``
         - the attributes ``profiled``, the label of the network, and ``atlas_left_out``, the number
           of entries of other patch sizes
@@ -153,7 +163,7 @@ def profile_network(
             registry=registry,
             **words,
         )
-    result = result.assign(_variables(result, [own, *banks.values()]))
+    result = result.assign(_variables(result, [own, *banks.values()]) | _thresholds(result, own))
     result = result.assign_coords(_descriptions(list(entries.values())))
     result.attrs |= {
         "profiled": spec.label,
@@ -219,6 +229,20 @@ def _variables(result: xr.Dataset, banks: list[Tensor]) -> dict[str, xr.Variable
     return {
         name: Variable(NETWORK_DIMS, np.array(values, float)[None, :, None], meaning).as_xarray()
         for name, (values, meaning) in variables.items()
+    }
+
+
+def _thresholds(result: xr.Dataset, own: Tensor) -> dict[str, xr.Variable]:
+    """Return what random filters as smooth as those of the network do not exceed."""
+    eigenvalues = result.eigenvalue.values[0]
+    known = np.isfinite(eigenvalues)
+    components = result["components"].values[0, known]
+    found = smooth_thresholds(own.double().numpy(), components, eigenvalues[known])
+    return {
+        name: Variable(
+            (), value, f"{what} that 95% of random filters as smooth do not exceed"
+        ).as_xarray()
+        for (name, what), value in zip(THRESHOLDS.items(), found, strict=True)
     }
 
 
