@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from measure import options, report
-from strangers_beyond import beyond_rows
+from strangers_beyond import beyond_rows, random_rows_beyond
 from strangers_files import (
     effective_filters,
     first_layers,
@@ -171,6 +171,8 @@ def random_rows(some):
             low, median, high = np.quantile(values, [0.025, 0.5, 0.975])
             what = f"{name} random banks with {other}"
             yield {"what": what, "2.5%": low, "median": median, "97.5%": high}
+        if name == "smooth":
+            yield from random_rows_beyond(some, random, name)
 
 
 def smooth(shape, blur, rng):

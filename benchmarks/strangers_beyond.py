@@ -2,13 +2,14 @@
 
 import warnings
 from collections import defaultdict
+from dataclasses import replace
 from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 
 import repsim_energy as rs
 
-__all__ = ["beyond_rows"]
+__all__ = ["beyond_rows", "random_rows_beyond"]
 
 DRAWS = 1000
 """Choices of one network for each family."""
@@ -43,6 +44,30 @@ def beyond_rows(some, lineage):
         yield row | summary_beyond(means, null)
     families = {index: some.networks[index].family for index in described}
     yield {"what": "beyond theory, one network of each family"} | drawn(values, families)
+
+
+def random_rows_beyond(some, profiles, name):
+    """Summarize r beyond theory of random banks with each other and with the networks.
+
+    Parameters
+    ----------
+    profiles : of as many random banks as there are networks
+    """
+    both = replace(some, networks=some.networks * 2, profiles=np.vstack([some.profiles, profiles]))
+    beyond, count = correlations_beyond(both), len(profiles)
+    upper = np.triu_indices(count, 1)
+    for other, values in (
+        ("each other", beyond[count:, count:][upper]),
+        ("trained", beyond[:count, count:]),
+    ):
+        low, median, high = np.nanquantile(values, [0.025, 0.5, 0.975])
+        yield {
+            "what": f"beyond theory, {name} random banks with {other}",
+            "described": int(np.isfinite(np.diag(beyond)[count:]).sum()),
+            "2.5%": low,
+            "median": median,
+            "97.5%": high,
+        }
 
 
 def correlations_beyond(some):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,9 @@ from repsim_energy.comparison.atlas import AtlasEntry, open_atlas
 from repsim_energy.comparison.examined import Patch
 from repsim_energy.comparison.given import DatasetLike, ModelLike, as_datasets, as_models
 from repsim_energy.comparison.measured import NETWORK_DIMS
-from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.networks import train_networks
 from repsim_energy.comparison.pipeline import compare
-from repsim_energy.comparison.plan import Key
+from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.planning import make_plan
 from repsim_energy.comparison.python_call import python_call
 from repsim_energy.errors import DataError, RepsimWarning, UsageError
@@ -129,30 +128,18 @@ def profile_network(
     """
     call = python_call(profile_network, locals())
     registry = registry or load_registry()
-    spec = _one(as_models(registry, model), "network")
-    data = as_datasets(registry, images)
+    spec, data = _one(as_models(registry, model), "network"), as_datasets(registry, images)
     _one(data, "data set")
-    words: dict[str, Any] = {
-        name: {spec.label: word} if word else ""
-        for name, word in (("fold", fold), ("channels", channels))
-    }
-    atlas = open_atlas()
+    given = (("fold", fold), ("channels", channels))
+    words: dict[str, Any] = {name: {spec.label: word} if word else "" for name, word in given}
     with showing(reporter, progress) as reporter, scheduler_of(scheduler, jobs) as scheduler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RepsimWarning)  # the comparison repeats them
-            remembering, given = _remembering(spec)
-            plan = make_plan(registry, remembering, data, [seed], recipe, device, **words)
-            plan = replace(plan, models=[spec])
-            network = train_networks(plan, scheduler, reporter)[0][Key(0, 0, 0)]
-        own = _filters(network, spec.label)
-        if given:  # is not read again
-            spec = replace(spec, build=lambda *_: given[0])
-        entries = {name: e for name, e in atlas.items() if _patch(e) == plan.patches[0, 0]}
-        banks = {name: e.folded if fold else e.filters for name, e in entries.items()}
-        named = {f"{n} (atlas)" if n == spec.label else n: bank for n, bank in banks.items()}
-        others = as_models(registry, named) if banks else []
+        planned = partial(make_plan, registry, datasets=data, seeds=[seed], recipe=recipe)
+        spec, plan = _planned_once(spec, partial(planned, device=device, **words))
+        own = _filters(plan, scheduler, reporter)
+        entries, left_out = _entries(plan.patches[0, 0])
+        banks = _banks(entries, spec.label, folded=bool(fold))
         result = compare(
-            [spec, *others],
+            [spec, *(as_models(registry, banks) if banks else [])],
             data,
             seeds=[seed] if plan.trains else 1,
             recipe=recipe,
@@ -163,13 +150,8 @@ def profile_network(
             registry=registry,
             **words,
         )
-    result = result.assign(_variables(result, [own, *banks.values()]) | _thresholds(result, own))
-    result = result.assign_coords(_descriptions(list(entries.values())))
-    result.attrs |= {
-        "profiled": spec.label,
-        "atlas_left_out": len(atlas) - len(entries),
-        "command": call,
-    }
+    result = _described(result, own, banks, entries)
+    result.attrs |= {"profiled": spec.label, "atlas_left_out": left_out, "command": call}
     return result
 
 
@@ -181,8 +163,13 @@ def _one(given: list[Any], kind: str) -> Any:
     return given[0]
 
 
-def _remembering(spec: ModelSpec) -> tuple[ModelSpec, list[TrainedModel]]:
-    """Return a spec that builds as the given one does, and the list of trained models it built."""
+def _planned_once(spec: ModelSpec, make: Callable[..., Plan]) -> tuple[ModelSpec, Plan]:
+    """Return the plan of one network, and its spec, which does not read a given network again.
+
+    Parameters
+    ----------
+    make : makes the plan of ``models=``
+    """
     given: list[TrainedModel] = []
 
     @wraps(spec.build)
@@ -192,18 +179,49 @@ def _remembering(spec: ModelSpec) -> tuple[ModelSpec, list[TrainedModel]]:
             given.append(built)
         return built
 
-    return replace(spec, build=build), given
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepsimWarning)  # the comparison repeats them
+        plan = make(models=replace(spec, build=build))
+    if given:
+        spec = replace(spec, build=lambda *_: given[0])
+    return spec, replace(plan, models=[spec])
 
 
-def _filters(network: Network, label: str) -> Tensor:
-    """Return the filters of a network, which have to be finite."""
+def _filters(plan: Plan, scheduler: Scheduler, reporter: Reporter) -> Tensor:
+    """Return the filters of the network of a plan, which have to be finite."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepsimWarning)
+        network = train_networks(plan, scheduler, reporter)[0][Key(0, 0, 0)]
     filters = network.at(STAGE)
     if filters is None or not bool(filters.isfinite().all()):
         raise DataError(
-            f"the filters of layer '{network.layer}' of '{label}' hold NaN or infinite numbers, "
-            "expected trained weights"
+            f"the filters of layer '{network.layer}' of '{plan.models[0].label}' hold NaN or "
+            "infinite numbers, expected trained weights"
         )
     return filters
+
+
+def _entries(patch: Patch) -> tuple[dict[str, AtlasEntry], int]:
+    """Return the entries of the atlas that see a patch, and the number of the others."""
+    atlas = open_atlas()
+    entries = {name: entry for name, entry in atlas.items() if _patch(entry) == patch}
+    return entries, len(atlas) - len(entries)
+
+
+def _banks(entries: Mapping[str, AtlasEntry], label: str, *, folded: bool) -> dict[str, Tensor]:
+    """Return the filters of the entries, under names that differ from a label."""
+    return {
+        f"{name} (atlas)" if name == label else name: entry.folded if folded else entry.filters
+        for name, entry in entries.items()
+    }
+
+
+def _described(
+    result: xr.Dataset, own: Tensor, banks: Mapping[str, Tensor], entries: Mapping[str, AtlasEntry]
+) -> xr.Dataset:
+    """Return the result with the numbers of all filters, and the facts of the entries."""
+    variables = _variables(result, [own, *banks.values()]) | _thresholds(result, own)
+    return result.assign(variables).assign_coords(_descriptions(list(entries.values())))
 
 
 def _patch(entry: AtlasEntry) -> Patch:
@@ -233,7 +251,7 @@ def _variables(result: xr.Dataset, banks: list[Tensor]) -> dict[str, xr.Variable
 
 
 def _thresholds(result: xr.Dataset, own: Tensor) -> dict[str, xr.Variable]:
-    """Return what random filters as smooth as those of the network do not exceed."""
+    """Return the thresholds of random filters as smooth as those of the network."""
     eigenvalues = result.eigenvalue.values[0]
     known = np.isfinite(eigenvalues)
     components = result["components"].values[0, known]
