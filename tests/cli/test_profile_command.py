@@ -1,7 +1,12 @@
 """The command ``repsim profile``."""
 
 import json
+import os
 import re
+import shutil
+import tarfile
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ import repsim_energy as rs
 from repsim_energy.data import deadleaves
 
 ENTRY = "ssrnet_imdb"
+PAGE = Path(__file__).parents[2] / "docs/how-to/profile-a-network.md"
 
 
 @pytest.fixture
@@ -139,3 +145,38 @@ def test_no_input_is_written_over(repsim, weights):
     assert done.returncode == 2
     assert "is read by this command" in done.stderr
     assert weights.read_bytes() == before
+
+
+def test_the_page_lists_the_atlas():
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    entries = {
+        name: f"{entry.filters.shape[0]} of {'x'.join(map(str, entry.filters.shape[2:]))}x"
+        f"{entry.filters.shape[1]} | {entry.family} | {entry.trained_on} | {entry.norm} | "
+        f"{entry.license}"
+        for name, entry in rs.open_atlas().items()
+    }
+    assert dict(rows) == entries
+    assert f"\n{len(entries)} first layers" in PAGE.read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_is_printed(repsim, tmp_path, monkeypatch):
+    folder = Path(os.environ.get("REPSIM_TEST_IMAGES", "/nowhere"))
+    if not (folder / "networks/whole").is_dir():
+        pytest.skip("REPSIM_TEST_IMAGES names no folder with networks/")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(folder / "networks/whole/mtcnn_rnet.safetensors", tmp_path)
+    with tarfile.open(folder / "images/imagenet-samples-224.tar") as archive:
+        archive.extractall(tmp_path / "photos", filter="data")
+    network = ("mtcnn_rnet.safetensors", "--images", "photos", "--nearest", "5")
+    done = repsim("profile", *network, COLUMNS="80")
+    lines = PAGE.read_text("utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("    mtcnn_rnet"))
+    end = next(i for i, line in enumerate(lines) if i > start and not line)
+    number = re.compile(r"-?\d+\.\d+")
+    shown = textwrap.dedent("\n".join(lines[start:end]))
+    assert number.sub("#", done.stdout.strip()) == number.sub("#", shown)
+    found, wanted = (
+        [float(value) for value in number.findall(text)] for text in (done.stdout, shown)
+    )
+    np.testing.assert_allclose(found, wanted, atol=0.011)
