@@ -36,7 +36,7 @@ class AtlasEntry:
     ----------
     filters : (k, c, kh, kw) float32, with color channels in the order red, green, blue, and without
         the factors of a batch norm that is stored beside them
-    folded : the filters with these factors, w * gamma / sqrt(running_var + eps); the same as
+    folded : (k, c, kh, kw) float32, the filters with these factors, w * gamma / sqrt(running_var + eps); the same as
         ``filters`` if there is no norm, or the authors of the network have folded it
     network : the architecture in words
     family : the kind of architecture, whatever its width, such as ``ResNet``
@@ -45,6 +45,13 @@ class AtlasEntry:
     license : its SPDX identifier, such as ``MIT``; the texts are in ``atlas/LICENSES.txt``
     source : repository or package, with the file
     source_sha256 : SHA-256 of that file, empty for networks of this package
+
+    Examples
+    --------
+    >>> import repsim_energy as rs
+    >>> entry = rs.open_atlas()["efficientnet_lite0"]
+    >>> tuple(entry.folded.shape), entry.norm, bool((entry.folded == entry.filters).all())
+    ((32, 3, 3, 3), 'beside', False)
     """
 
     filters: Tensor

@@ -71,7 +71,7 @@ def profile_network(
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> xr.Dataset:
-    r"""Profile the first layer of one network, and compare it with those of the atlas.
+    """Compare the first layer of one network with those of the atlas, and measure its quality.
 
     The result is that of :func:`compare` for the network and all entries of :func:`open_atlas` that
     see patches of its size, on the basis of the images. The network is the first model.

@@ -35,9 +35,9 @@ def whitening_distance(profile: ArrayLike, eigenvalues: ArrayLike) -> float:
     theory after one gradient step, have the distance 2. The scales of profile and eigenvalues do
     not matter.
 
-    The definition is of this package. Whitening as the end of training: Chowers and Weiss (2023),
-    "What do CNNs Learn in the First Layer and Why? A Linear Systems Perspective", Theorem 4.3;
-    arXiv:2206.02454.
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Theorem 4.3; arXiv:2206.02454, for whitening as the end of training. The
+    distance is defined here.
 
     Parameters
     ----------
