@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from measure import options, report
+from strangers_beyond import beyond_rows, random_rows_beyond
 from strangers_files import (
     effective_filters,
     first_layers,
@@ -170,6 +171,8 @@ def random_rows(some):
             low, median, high = np.quantile(values, [0.025, 0.5, 0.975])
             what = f"{name} random banks with {other}"
             yield {"what": what, "2.5%": low, "median": median, "97.5%": high}
+        if name == "smooth":
+            yield from random_rows_beyond(some, random, name)
 
 
 def smooth(shape, blur, rng):
@@ -304,6 +307,7 @@ def all_rows(folder):
         {"what": "pairs, EfficientNet-Lite"} | summary(efficientnets),
         *fit_rows(pairs),
         *family_rows(raw),
+        *beyond_rows(raw[3, 3, 3], lineage),
         *random_rows(raw[3, 3, 3]),
         *basis_rows(folder, networks, lineage),
         *digit_rows(folder, networks),

@@ -3,8 +3,11 @@
 from . import plot as plot
 from . import testing as testing
 from .comparison import compare as compare
+from .comparison.atlas import AtlasEntry as AtlasEntry
+from .comparison.atlas import open_atlas as open_atlas
 from .comparison.layer_patches import layer_bases as layer_bases
 from .comparison.load_images import load_images as load_images
+from .comparison.profile_network import profile_network as profile_network
 from .data.pictures import image_set_from_files as image_set_from_files
 from .data.pictures import iter_image_batches as iter_image_batches
 from .data.pictures import load_rgb as load_rgb
@@ -53,6 +56,7 @@ from .numerics.cka.streaming import StreamingCKA as StreamingCKA
 from .numerics.cka.streaming import cka as cka
 from .numerics.convolution_matrix import convolution_matrix as convolution_matrix
 from .numerics.features import flatten_activations as flatten_activations
+from .numerics.filter_quality import filter_quality as filter_quality
 from .numerics.patches.description import describe_components as describe_components
 from .numerics.patches.moments import PatchMoments as PatchMoments
 from .numerics.patches.moments import patch_moments as patch_moments
@@ -71,6 +75,7 @@ from .numerics.profiles.null import pearson_null_interval as pearson_null_interv
 from .numerics.profiles.placements import place_filters as place_filters
 from .numerics.profiles.theory import theoretical_profile as theoretical_profile
 from .numerics.profiles.theory import whitening_filters as whitening_filters
+from .numerics.profiles.whitening import whitening_distance as whitening_distance
 from .numerics.profiles.whitening import whitening_exponent as whitening_exponent
 from .numerics.thresholds import keep_largest as keep_largest
 from .numerics.wavelike.measure import wavelike as wavelike

@@ -34,6 +34,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COMMANDS = {
     "compare": "compare:compare",
     "show": "show:show",
+    "profile": "profile:profile",
     "train": "train:train",
     "plot": "plot:plot",
     "visualize": "visualize:visualize",

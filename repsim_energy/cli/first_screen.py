@@ -11,6 +11,8 @@ or the activations of their layers.
   repsim compare --models vgg11,resnet18 -o result.nc
       Train two small networks on rendered images, compare them, and write the result. This takes
       one to three minutes. Your own: --models a.pt,b.pt --dataset FOLDER_OF_IMAGES
+  repsim profile my.safetensors --images FOLDER_OF_IMAGES
+      Describe the first layer of one network, and find similar networks in an atlas.
   repsim models
       List the networks that can be compared by name; with a name, their options.
   repsim report result.nc -o result.html

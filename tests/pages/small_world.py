@@ -26,6 +26,10 @@ from repsim_energy.training import recipe
 
 IMAGES = {"train": 128, "test": 40}
 STEPS = 3
+PAGES_WITH_FILES = (
+    "docs/how-to/own-networks-and-images.md",
+    "docs/how-to/profile-a-network.md",
+)
 WIDTHS = {(vgg, "vgg11"): 0.0625, (resnet, "resnet18"): 0.0625, (resnet, "resnet20"): 0.25}
 
 
@@ -129,9 +133,9 @@ def generated_images(name):
 
 def prepare(page, monkeypatch):
     """Make what a page supposes that its reader has, and return the names that its code uses."""
-    if page == "docs/how-to/own-networks-and-images.md":
+    if page in PAGES_WITH_FILES:
         files_of_networks()
-    if page in ("docs/how-to/own-networks-and-images.md", "docs/how-to/cluster.md"):
+    if page in (*PAGES_WITH_FILES, "docs/how-to/cluster.md"):
         pictures()
     if page == "docs/how-to/kernel-sizes.md":
         for name, channels in (("gray", 1), ("color", 3)):

@@ -21,6 +21,7 @@ PARSED = {
     "repsim reproduce all *": "takes hours; tests/experiments runs every row at the scale smoke",
     "repsim reproduce table* *": "takes hours; tests/experiments runs every row at the scale smoke",
     "repsim experiment *": "takes minutes; tests/experiments runs each at the scale smoke",
+    "repsim profile my.safetensors *": "is run for docs/how-to/profile-a-network.md",
     "repsim *--dataset cifar10 *": "downloads images",
     "repsim *--dataset idx:path=mnist*": "needs MNIST; tests/data/test_idx.py runs it",
     "repsim cache clear": "asks; tests/cli/test_cache_command.py answers",
@@ -59,6 +60,7 @@ PRINTED = {
 TEXTS = {
     "12 runs to train, about": "is compared in test_numbers.py",
     "versions      python": "is compared in test_numbers.py",
+    "mtcnn_rnet: 28 filters": "is compared in tests/cli/test_profile_command.py",
     "[build-system]": "is a file that a command of the page writes",
     "@software{repsim_energy,": "is compared in tests/test_site.py",
     ":hidden:": "is a table of contents, which tests/test_site.py reads",

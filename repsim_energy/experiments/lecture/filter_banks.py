@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from repsim_energy.comparison.atlas import open_atlas
 from repsim_energy.errors import not_installed
 from repsim_energy.experiments.lecture.crbm import LAYERS
 from repsim_energy.experiments.setting import Missing
@@ -51,6 +51,20 @@ MAX_ITERATIONS = 500
 
 NOISE = {"smoke": 1_000, "cpu": 10_000, "full": 10_000}
 """Scale -> filters of noise."""
+
+STRANGERS = (
+    "3ddfa_mobilenet_v1_05",
+    "abcrown_resnet2b",
+    "abcrown_resnet4b",
+    "mlperf_tiny_resnet8",
+    "mlperf_tiny_vww_mobilenet",
+    "tiny_vgg_cnn_explainer",
+    "ultraface_rfb_320",
+    "ultraface_rfb_640",
+    "ultraface_slim_320",
+    "ultraface_slim_640",
+)
+"""Entries of the atlas that the published numbers of this experiment are of."""
 
 FRAMES = ("gabor", "curvelet", "haar", "db2", "dct", "fourier")
 
@@ -145,14 +159,8 @@ SOURCES: tuple[Callable[[Setting, Outcome], Banks], ...] = (
 
 def strangers() -> Banks:
     """Return the 3x3 first layers of networks trained by other people, from the package."""
-    from safetensors.numpy import load
-
-    tensors = load((files("repsim_energy") / "atlas" / "first-layers.safetensors").read_bytes())
-    return {
-        name.removesuffix(".conv1.weight"): [weight.astype(np.float64)]
-        for name, weight in sorted(tensors.items())
-        if name.endswith(".conv1.weight")
-    }
+    atlas = open_atlas()
+    return {name: [atlas[name].filters.double().numpy()] for name in STRANGERS}
 
 
 def gray(setting: Setting) -> Tensor:
