@@ -63,6 +63,13 @@ __all__ = ["compare", "report_failures"]
     help="Maximum number of test images that networks are shown. For metrics on activations.",
 )
 @click.option(
+    "--resamples",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Groups of images, of which half-samples are compared for confidence intervals. "
+    "[default: 20 for metrics on filters, else 0]",
+)
+@click.option(
     "--normalize",
     default="auto",
     type=WORDS,

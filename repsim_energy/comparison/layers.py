@@ -158,7 +158,8 @@ def represent_layers(
     device: torch.device,
     label: str,
     on_images: Callable[[int], None] = lambda _: None,
-) -> tuple[Representations, list[str]]:
+    halves: Sequence[Tensor] = (),
+) -> tuple[Representations, list[Representations], list[str]]:
     """Return the representation of each layer of a network.
 
     A metric with ``batch`` gets each batch during the forward pass, so that one pass is enough for
@@ -171,12 +172,15 @@ def represent_layers(
     sizes : layer -> the size of its output for one image
     label : name of the network in errors
     on_images : called with the number of images of each batch after its forward pass
+    halves : numbers of the images of each half-sample, for a metric without ``batch``
 
     Returns
     -------
-    The representations, and a line for each layer with NaN or infinite activations, which has none.
+    The representations, those for each half-sample, and a line for each layer with NaN or infinite
+    activations, which has none.
     """
     module, found, checked = network.module(), {}, _Finite()
+    of_halves: list[Representations] = [{} for _ in halves]
 
     def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
         way, answer = network.normalization, network.answer
@@ -196,7 +200,7 @@ def represent_layers(
 
             look(names, batch=size, receive=represent)
             found = {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
-            return found, checked.failures(label)
+            return found, of_halves, checked.failures(label)
         for group in groups_of(sizes, len(images)):
             kept = _Kept(len(images))
             chosen = {layer: names[layer] for layer in group}
@@ -207,8 +211,13 @@ def represent_layers(
 
             look(chosen, batch=EVALUATION_BATCH, receive=keep)
             for layer in checked.left_of(group):
-                found[layer] = metric.represent(Activations(kept.answers.pop(layer)))
-    return found, checked.failures(label)
+                values = kept.answers.pop(layer)
+                found[layer] = metric.represent(Activations(values))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", RepsimWarning)  # which the whole has given
+                    for half, images_of_half in zip(of_halves, halves, strict=True):
+                        half[layer] = metric.represent(Activations(values[images_of_half]))
+    return found, of_halves, checked.failures(label)
 
 
 def passes_of(metric: Metric, sizes: Mapping[str, int], images: int) -> int:

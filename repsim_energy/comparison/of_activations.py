@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from repsim_energy.comparison.intervals import (
+    choose_image_groups,
+    half_batches,
+    half_similarities,
+    interval_variables,
+)
 from repsim_energy.comparison.layers import (
     Layers,
     choose_images,
@@ -27,13 +35,14 @@ from repsim_energy.comparison.measured import (
     network_coords,
     paired,
 )
-from repsim_energy.comparison.memory import check_memory, check_pairs
+from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_memory, check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.interfaces import ImageSet, Metric
+from repsim_energy.numerics.inference.half_samples import half_samples, random_groups
 from repsim_energy.progress import working
 
 __all__ = ["ActivationComparison"]
@@ -48,6 +57,7 @@ class ActivationComparison:
     layers : layers of each model that are compared
     images : images of each data set that the networks are shown
     splits : the split of these images, ``test`` or ``train``
+    groups : number of groups of images, of which half-samples are compared
     """
 
     plan: Plan
@@ -55,6 +65,7 @@ class ActivationComparison:
     layers: Layers
     images: Sequence[ImageSet]
     splits: Sequence[str]
+    groups: int = 0
 
     @classmethod
     def prepare(
@@ -64,6 +75,7 @@ class ActivationComparison:
         layers: str | Sequence[str],
         images: int,
         asked: Mapping[str, Any],
+        resamples: int | None = None,
     ) -> ActivationComparison:
         """Choose layers and images, and check that the comparison is possible.
 
@@ -71,22 +83,26 @@ class ActivationComparison:
         ----------
         images : maximum number of images of each data set
         asked : arguments that the user gave, by name
+        resamples : number of groups of images, of which half-samples are compared
         """
         planned = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
-        check_pairs(plan, len(planned.labels))
         shown = choose_images(plan, images, metric)
+        groups = choose_image_groups(resamples, min(map(len, shown)), metric)
+        check_pairs(plan, len(planned.labels), numbers=NUMBERS_PER_PAIR + groups)
         splits = say_what_is_shown(plan, asked.get("images"))
-        check_memory(plan, metric, planned, [len(chosen) for chosen in shown])
-        return cls(plan, metric, planned, shown, splits)
+        check_memory(plan, metric, planned, [len(chosen) for chosen in shown], groups)
+        return cls(plan, metric, planned, shown, splits, groups)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Show images to the networks and compare the activations of their layers."""
         plan, labels = self.plan, self.layers.labels
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
+        chosen = [self._halves_of(len(images)) for images in self.images]
+        halves: list[dict[tuple[int, ...], NDArray[np.float64]]] = [{} for _ in chosen[0]]
         failures: list[str] = []
         with working("showing images to networks", self._shown(networks), "images") as advance:
             for key, network in networks.items():
-                found, without = represent_layers(
+                found, of_halves, without = represent_layers(
                     self.metric,
                     network,
                     self.layers.names[key.model],
@@ -95,24 +111,56 @@ class ActivationComparison:
                     plan.device,
                     plan.label(key),
                     advance,
+                    chosen[key.dataset],
                 )
                 failures += without
-                representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
-        pairs = compare_pairs(
-            self.metric,
-            representations,
-            (*plan.shape, len(labels)),
-            lambda index: id(self.images[index[0]]),
-        )
+                for all_of, of in zip([representations, *halves], [found, *of_halves], strict=True):
+                    all_of |= {(*key, labels.index(layer)): of[layer] for layer in of}
+        shape = (*plan.shape, len(labels))
+        pairs = compare_pairs(self.metric, representations, shape, self._images_of)
         called = {
             (d, m, s, at): f"layer '{labels[at]}' of '{plan.label(Key(d, m, s))}'"
             for d, m, s, at in representations
         }
         warn_undefined(pairs, called)
         dims = (*NETWORK_DIMS, "layer")
-        variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
-        measured = Measured(variables, self._coords(networks), {}, tuple(failures))
+        each = halves or half_batches(representations, self.groups)
+        intervals, attributes = interval_variables(
+            pairs["similarity"],
+            half_similarities(self.metric, each, shape, self._images_of),
+            self._exist(),
+            self.metric.bounds,
+            dims,
+        )
+        variables = {
+            **pair_variables(pairs, paired(dims)),
+            **intervals,
+            **run_variables(plan, networks),
+        }
+        measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, dims)
+
+    def _halves_of(self, images: int) -> list[Tensor]:
+        """Return the images of each half-sample; none for a metric that sees batches."""
+        if not self.groups or getattr(self.metric, "batch", None) is not None:
+            return []
+        groups = random_groups(images, self.groups)
+        return [
+            torch.from_numpy(np.sort(np.concatenate([groups[g] for g in np.flatnonzero(half)])))
+            for half in half_samples(self.groups)
+        ]
+
+    def _images_of(self, index: tuple[int, ...]) -> int:
+        """Return what identifies the images that a network was shown."""
+        return id(self.images[index[0]])
+
+    def _exist(self) -> NDArray[np.bool_]:
+        """Return which layers of which networks are compared."""
+        labels = self.layers.labels
+        exist = np.zeros((*self.plan.shape, len(labels)), dtype=bool)
+        for key in self.plan.keys:
+            exist[key] = [label in self.layers.names[key.model] for label in labels]
+        return exist
 
     def _shown(self, networks: Iterable[Key]) -> int:
         """Return how many images all networks are shown, in all passes."""

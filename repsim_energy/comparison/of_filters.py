@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.beyond import beyond_variables
+from repsim_energy.comparison.intervals import (
+    choose_groups,
+    half_similarities,
+    interval_variables,
+)
 from repsim_energy.comparison.measured import (
     NETWORK_DIMS,
     Coords,
@@ -42,8 +46,8 @@ from repsim_energy.comparison.profiles import (
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
+from repsim_energy.numerics.profiles.energy import energy_profile
 from repsim_energy.results import component_coords
-from repsim_energy.scheduling.chunks import moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler
 
 __all__ = ["FilterComparison"]
@@ -57,21 +61,37 @@ class FilterComparison:
     ----------
     stage : ``init``, ``trained`` or ``change``, at which filters are compared
     bases : patch basis of each data set
+    halves : of each data set, the bases of half-samples of its images
     """
 
     plan: Plan
     metric: Metric
     stage: str
     bases: list[PatchBasis]
+    halves: list[Sequence[PatchBasis]]
 
     @classmethod
     def prepare(
-        cls, plan: Plan, metric: Metric, scheduler: Scheduler, stage: str
+        cls,
+        plan: Plan,
+        metric: Metric,
+        scheduler: Scheduler,
+        stage: str,
+        resamples: int | None = None,
     ) -> FilterComparison:
-        """Choose the stage, compute the patch bases, and check that the comparison is possible."""
-        check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR)  # the same beyond the theory
+        """Choose the stage, compute the patch bases, and check that the comparison is possible.
+
+        Parameters
+        ----------
+        resamples : number of groups of images, of which half-samples are compared
+        """
+        components = math.prod(next(iter(plan.patches.values()))[:3])
+        smallest = min(len(data.train) for data in plan.datasets)
+        groups = choose_groups(resamples, smallest, components)
+        check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR + groups)  # the same beyond the theory
         stage = choose_stage(stage, plan)
-        return cls(plan, metric, stage, patch_bases(plan, partial(moments_of_images, scheduler)))
+        bases = patch_bases(plan, scheduler, groups)
+        return cls(plan, metric, stage, [b.whole for b in bases], [b.halves for b in bases])
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks."""
@@ -94,8 +114,10 @@ class FilterComparison:
             )
         pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
         warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
+        intervals, described = self._intervals(banks, pairs["similarity"])
         variables: Variables = {
             **pair_variables(pairs, paired(NETWORK_DIMS)),
+            **intervals,
             **profile_variables(plan, profiles, bases, self.stage),
             **snapshot_variables(plan, networks, bases, self.stage),
             **basis_variables(bases),
@@ -104,10 +126,30 @@ class FilterComparison:
         variables |= beyond_variables(plan, variables, ids, self.stage)
         warn_equal_starts(plan, networks)
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
-        attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}
+        centered = str(bases[0].centered).lower()
+        attributes = {"stage": self.stage, "centered": centered, **described}
         coords = self._coords(networks) | component_coords(variables["components"].values)
         measured = Measured(variables, coords, attributes, failures)
         return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
+
+    def _intervals(
+        self, banks: Mapping[Key, Tensor], similarity: NDArray[np.float64]
+    ) -> tuple[Variables, dict[str, str]]:
+        """Return the confidence intervals of the mean similarities."""
+
+        def representation(bank: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
+            return self.metric.represent(FilterBank(bank, basis, energy_profile(bank, basis)))
+
+        halves: Iterator[dict[tuple[int, ...], NDArray[np.float64]]] = (
+            {key: representation(bank, self.halves[key.dataset][h]) for key, bank in banks.items()}
+            for h in range(len(self.halves[0]))
+        )
+        found = half_similarities(
+            self.metric, halves, self.plan.shape, lambda index: self.bases[index[0]].basis_id
+        )
+        exists = np.zeros(self.plan.shape, dtype=bool)
+        exists[tuple(zip(*self.plan.keys, strict=True))] = True
+        return interval_variables(similarity, found, exists, self.metric.bounds, NETWORK_DIMS)
 
     def _finite_filters(
         self, networks: Mapping[Key, Network]

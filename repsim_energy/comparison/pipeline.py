@@ -47,6 +47,7 @@ def compare(
     stage: str = "auto",
     layers: str | Sequence[str] = (FIRST,),
     images: int = 1000,
+    resamples: int | None = None,
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
     fold: str | Mapping[str, str] = "",
@@ -88,6 +89,10 @@ def compare(
         for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
         submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several
     images : for metrics on activations: maximum number of test images that networks are shown
+    resamples : number of random groups of images, of which half-samples are compared for
+        confidence intervals: 0 for none, else 4, 8, 12, 20, 24, 32, ... (another number is rounded
+        down to one of these). By default 20 for metrics on filters, and 0 for metrics on
+        activations, whose intervals are then over seeds alone
     normalize : for metrics on activations: normalization of the images that are shown to given
         networks, one word for all or a mapping from labels: ``none`` (pixels from 0 to 1),
         ``imagenet``, ``cifar``, ``dataset`` (mean and standard deviation of the training images),
@@ -119,7 +124,8 @@ def compare(
     -------
     xarray.Dataset
         ``similarity(dataset, model, seed, dataset_ref, model_ref, seed_ref)`` with its null
-        interval ``null_low``, ``null_high``; of metrics on filters also
+        interval ``null_low``, ``null_high``; the 95% confidence interval of its mean over seeds
+        ``ci_low(dataset, model, dataset_ref, model_ref)``, ``ci_high``; of metrics on filters also
         ``energy(dataset, model, seed, stage, component)`` in weight units. Metrics on activations
         have ``layer`` and ``layer_ref`` too. The attribute ``failures`` has a line for each
         training that failed; its values are NaN. All variables are described in the
@@ -165,9 +171,11 @@ def compare(
         )
         comparison: FilterComparison | ActivationComparison
         if on_filters:
-            comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
+            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, resamples)
         else:
-            comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
+            comparison = ActivationComparison.prepare(
+                plan, metric, layers, images, asked, resamples
+            )
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked)
         return _result(plan, resolved, comparison.finish(networks), failures, call)
