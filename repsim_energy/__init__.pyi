@@ -4,6 +4,8 @@ from . import plot as plot
 from . import testing as testing
 from .comparison import compare as compare
 from .comparison.load_images import load_images as load_images
+from .comparison.reliability import filter_influence as filter_influence
+from .comparison.reliability import split_half_reliability as split_half_reliability
 from .data.pictures import image_set_from_files as image_set_from_files
 from .data.pictures import iter_image_batches as iter_image_batches
 from .data.pictures import load_rgb as load_rgb

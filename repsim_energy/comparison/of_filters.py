@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,16 @@ from repsim_energy.comparison.profiles import (
     warn_equal_starts,
     warn_near_initialization,
 )
+from repsim_energy.comparison.reliability import (
+    has_reliability,
+    prepared_filters,
+    reliability,
+)
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
 from repsim_energy.numerics.profiles.energy import energy_profile
-from repsim_energy.results import component_coords
+from repsim_energy.results import Variable, component_coords
 from repsim_energy.scheduling.schedulers import Scheduler
 
 __all__ = ["FilterComparison"]
@@ -96,8 +102,10 @@ class FilterComparison:
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks."""
         plan, bases = self.plan, self.bases
-        banks, failures = self._finite_filters(networks)
-        profiles = measure_profiles(networks, bases)
+        finite, failures = self._finite_filters(networks)
+        prepare = partial(prepared_filters, self.metric)
+        banks = {key: prepare(bank) for key, bank in finite.items()}
+        profiles = measure_profiles(networks, bases, prepare)
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {
             key: self.metric.represent(
                 FilterBank(bank, bases[key.dataset], profiles[key][self.stage])
@@ -119,9 +127,10 @@ class FilterComparison:
             **pair_variables(pairs, paired(NETWORK_DIMS)),
             **intervals,
             **profile_variables(plan, profiles, bases, self.stage),
-            **snapshot_variables(plan, networks, bases, self.stage),
+            **snapshot_variables(plan, networks, bases, self.stage, prepare),
             **basis_variables(bases),
             **run_variables(plan, networks),
+            **self._bank_variables(finite, banks),
         }
         variables |= beyond_variables(plan, variables, ids, self.stage)
         warn_equal_starts(plan, networks)
@@ -131,6 +140,29 @@ class FilterComparison:
         coords = self._coords(networks) | component_coords(variables["components"].values)
         measured = Measured(variables, coords, attributes, failures)
         return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
+
+    def _bank_variables(
+        self, finite: Mapping[Key, Tensor], banks: Mapping[Key, Tensor]
+    ) -> Variables:
+        """Return the reliability of each bank, and how many of its filters are left out.
+
+        Parameters
+        ----------
+        finite, banks : filters before and after the metric prepared them
+        """
+        rho, left_out = np.full((2, *self.plan.shape), np.nan)
+        for key, bank in banks.items():
+            left_out[key] = len(finite[key]) - len(bank)
+            if has_reliability(self.metric):
+                rho[key] = reliability(self.metric, bank, self.bases[key.dataset])
+        return {
+            "reliability": Variable(
+                NETWORK_DIMS, rho, "similarity to expect of another bank of such filters"
+            ),
+            "filters_left_out": Variable(
+                NETWORK_DIMS, left_out, "filters that the metric leaves out, such as zero ones"
+            ),
+        }
 
     def _intervals(
         self, banks: Mapping[Key, Tensor], similarity: NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ MAX_INIT_CORRELATION = 0.95
 
 MAX_NAMED = 3
 """Maximum number of networks that a warning names."""
+
+Prepare = Callable[[torch.Tensor], torch.Tensor]
 
 Profiles = Mapping[Key, Mapping[str, NDArray[np.float64]]]
 """Network -> stage -> its energy profile; stages whose filters are not known are left out."""
@@ -100,13 +102,20 @@ def _padded(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return padded
 
 
-def measure_profiles(networks: Mapping[Key, Network], bases: list[PatchBasis]) -> Profiles:
-    """Return the energy profile of every network at every stage whose filters are known."""
+def measure_profiles(
+    networks: Mapping[Key, Network], bases: list[PatchBasis], prepare: Prepare
+) -> Profiles:
+    """Return the energy profile of every network at every stage whose filters are known.
+
+    Parameters
+    ----------
+    prepare : returns filters as the metric compares them
+    """
     profiles = {}
     for key, network in networks.items():
         stages = ((stage, network.at(stage)) for stage in STAGES)
         profiles[key] = {
-            stage: energy_profile(filters, bases[key.dataset])
+            stage: energy_profile(prepare(filters), bases[key.dataset])
             for stage, filters in stages
             if filters is not None
         }
@@ -144,9 +153,18 @@ def profile_variables(
 
 
 def snapshot_variables(
-    plan: Plan, networks: Mapping[Key, Network], bases: list[PatchBasis], stage: str
+    plan: Plan,
+    networks: Mapping[Key, Network],
+    bases: list[PatchBasis],
+    stage: str,
+    prepare: Prepare,
 ) -> Variables:
-    """Return every network's energy profiles during training, of the change or of the filters."""
+    """Return every network's energy profiles during training, of the change or of the filters.
+
+    Parameters
+    ----------
+    prepare : returns filters as the metric compares them
+    """
     components = math.prod(bases[0].patch)
     count = max((len(n.snapshots) for n in networks.values()), default=0)
     energy = np.full((*plan.shape, count, components), np.nan)
@@ -154,7 +172,7 @@ def snapshot_variables(
     for key, network in networks.items():
         for number, (step, filters) in enumerate(network.snapshots.items()):
             origin = network.filters["init"] if stage == "change" else 0
-            profile = energy_profile(filters - origin, bases[key.dataset])
+            profile = energy_profile(prepare(filters - origin), bases[key.dataset])
             energy[(*key, number)] = _padded(profile, components)
             steps[(*key, number)] = step
     return {

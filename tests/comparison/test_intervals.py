@@ -189,8 +189,8 @@ def test_numbers_of_groups_that_mean_nothing_are_refused(pictures, resamples):
 def test_more_groups_than_images_or_batches_are_refused(pictures, networks):
     with pytest.raises(rs.UsageError, match="at most the number of images, 60"):
         rs.compare(banks("a", "b"), pictures, resamples=61)
+    images = noise_images(36, (3, 8, 8))
     with pytest.raises(rs.UsageError, match=r"3 batches, expected at least 4.*resamples=0"):
-        images = noise_images(36, (3, 8, 8))
         rs.compare(networks, images, "cka:batch=12", images=36, resamples=8)
 
 
