@@ -22,6 +22,7 @@ __all__ = [
     "OF_PAIRS",
     "bounds_of",
     "check_pairs",
+    "group_labels",
     "groups_of",
     "interval_over",
     "naming_dims",
@@ -123,7 +124,7 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
         "ci_low": Variable(dims, found.low, "lower end of the 95% confidence interval"),
         "ci_high": Variable(dims, found.high, "upper end of the 95% confidence interval"),
     }
-    labels = _labels(result, groups.outer)
+    labels = group_labels(result, groups.outer)
     return xr.Dataset(
         {name: variable.as_xarray() for name, variable in variables.items()},
         coords={"group": labels, "group_ref": labels},
@@ -176,7 +177,7 @@ def check_pairs(result: xr.Dataset, of: str = "similarity") -> list[str]:
     return [dim for dim in OUTER if dim in dims]
 
 
-def _labels(result: xr.Dataset, outer: Sequence[str]) -> list[str]:
+def group_labels(result: xr.Dataset, outer: Sequence[str]) -> list[str]:
     """Return the name of each group: its model, and its data set and layer if there are several."""
     named = naming_dims(result, outer)
     return [

@@ -24,7 +24,7 @@ class Estimate(NamedTuple):
     ----------
     mean : (...)
     influences : for each set of networks that vary independently (..., n): their sum of squares is
-        the variance of the mean
+        the variance of the mean. A single network does not vary
     twice : (...) the part of that sum that both sets of networks count
     """
 
@@ -71,9 +71,8 @@ def between(table: Numbers) -> Estimate:
     n, m = table.shape[-2:]
     rows, columns, mean = _mean(table, -1), _mean(table, -2), _mean(table, (-2, -1))
     influences = tuple(
-        (means - mean[..., None]) / math.sqrt(k * (k - 1))
+        (means - mean[..., None]) / math.sqrt(max(1, k * (k - 1)))
         for means, k in ((rows, n), (columns, m))
-        if k > 1
     )
     rest = table - rows[..., None] - columns[..., None, :] + mean[..., None, None]
     if n == 1 or m == 1:
@@ -116,12 +115,11 @@ def difference(cross: Estimate, *of_models: Estimate | None) -> Estimate:
     """
     used = [one for one in of_models if one is not None]
     mean = cross.mean - sum(one.mean for one in used) / len(used)
-    sides: list[Numbers] = []
-    varying = iter(cross.influences)
-    for one in of_models:
-        if one is not None:  # a model with several networks, which vary in the cross table too
-            sides.append(next(varying) - one.influences[0] / len(used))
-    return Estimate(mean, (*sides, *varying), cross.twice)
+    influences = tuple(
+        side if one is None else side - one.influences[0] / len(used)
+        for side, one in zip(cross.influences, of_models, strict=True)
+    )
+    return Estimate(mean, influences, cross.twice)
 
 
 def two_factor(whole: Estimate, halves: Estimate | None = None) -> Variance:
@@ -155,7 +153,7 @@ def two_factor(whole: Estimate, halves: Estimate | None = None) -> Variance:
     whole : for all images
     halves : for the half-samples of :func:`half_samples`, along the first axis, less their mean
     """
-    parts = [(_square(one), one.shape[-1] - 1) for one in whole.influences]
+    parts = [(_square(one), one.shape[-1] - 1) for one in whole.influences if one.shape[-1] > 1]
     networks = _over_networks(whole)
     images = interaction = np.full(whole.mean.shape, np.nan)
     value = both = networks if parts else images
@@ -177,7 +175,7 @@ def two_factor(whole: Estimate, halves: Estimate | None = None) -> Variance:
 
 def _over_networks(estimate: Estimate) -> Numbers:
     """Return the variance over networks, between the largest of one set and the sum of all."""
-    parts = [_square(one) for one in estimate.influences]
+    parts = [_square(one) for one in estimate.influences if one.shape[-1] > 1]
     if not parts:
         return np.zeros(estimate.mean.shape)
     total = np.asarray(sum(parts))

@@ -220,3 +220,51 @@ def test_a_difference_is_the_mean_between_less_the_mean_within():
     assert np.square(found.influences[0]).sum() == pytest.approx(
         3 / 4 * np.square(left_out - left_out.mean()).sum(), rel=1e-9
     )
+
+
+def test_a_difference_to_one_model_has_the_influences_of_both():
+    """A second model of two networks is no reference, and varies all the same."""
+    x, y = drawn(2, 8), drawn(4, 8, seed=1)
+    found = difference(between(x @ y.T), None, within(y @ y.T))
+
+    def delta(one, other):
+        return (one @ other.T).mean() - (other @ other.T)[np.triu_indices(len(other), 1)].mean()
+
+    for side, left in enumerate(
+        (
+            [delta(np.delete(x, i, 0), y) for i in range(2)],
+            [delta(x, np.delete(y, i, 0)) for i in range(4)],
+        )
+    ):
+        n = len(left)
+        expected = (n - 1) / n * np.square(np.array(left) - np.mean(left)).sum()
+        assert np.square(found.influences[side]).sum() == pytest.approx(expected, rel=1e-9)
+
+
+def test_tests_at_the_margin_reject_no_more_often_than_their_level():
+    """The difference is the margin: the lower end of its 90% interval exceeds it in 5%.
+
+    Networks have one effect within their model and another one in pairs with the other model.
+    """
+    count, n = 2000, 5
+    random = np.random.default_rng(7)
+    x, y, to_y, to_x = (
+        random.normal(size=(count, n, 1)) + 2 * random.normal(size=(count, n, GROUPS))
+        for _ in range(4)
+    )
+    images = 3 * random.normal(size=(count, 1, 1, GROUPS))
+
+    def table(one, other):
+        return one[:, :, None] + other[:, None] + images
+
+    tables = [table(to_y, to_x), table(x, x), table(y, y)]
+
+    def estimate(some):
+        return difference(between(some[0]), within(some[1]), within(some[2]))
+
+    whole = estimate([t.mean(-1) for t in tables])
+    halves = [np.stack([t[..., half].mean(-1) for half in HALVES]) for t in tables]
+    found = two_factor(whole, estimate([t - t.mean(0) for t in halves]))
+    low, _ = interval(whole.mean, found, (-np.inf, np.inf), level=0.9)
+    rejected = (low > 0).mean()
+    assert 0.025 <= rejected <= 0.06
