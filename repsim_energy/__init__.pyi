@@ -8,6 +8,8 @@ from .comparison.atlas import open_atlas as open_atlas
 from .comparison.layer_patches import layer_bases as layer_bases
 from .comparison.load_images import load_images as load_images
 from .comparison.profile_network import profile_network as profile_network
+from .comparison.reliability import filter_influence as filter_influence
+from .comparison.reliability import split_half_reliability as split_half_reliability
 from .data.pictures import image_set_from_files as image_set_from_files
 from .data.pictures import iter_image_batches as iter_image_batches
 from .data.pictures import load_rgb as load_rgb
@@ -85,7 +87,9 @@ from .progress import Work as Work
 from .registry import Registry as Registry
 from .registry import load_registry as load_registry
 from .report import write_report as write_report
+from .results import Equivalence as Equivalence
 from .results import Variable as Variable
+from .results import equivalence as equivalence
 from .results import example_result as example_result
 from .results import open_result as open_result
 from .results import pairs as pairs

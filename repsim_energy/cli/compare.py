@@ -99,6 +99,13 @@ __all__ = ["compare", "report_failures"]
     "activations, training images for filters of deeper layers.",
 )
 @click.option(
+    "--resamples",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Groups of images, of which half-samples are compared for confidence intervals. "
+    "[default: 20 for metrics on filters, else 0]",
+)
+@click.option(
     "--normalize",
     default="auto",
     type=WORDS,

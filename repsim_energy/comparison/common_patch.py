@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from repsim_energy.comparison.examined import Patch, Place
 from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.comparison.reliability import part_of
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import FilterBank, PatchBasis
 from repsim_energy.models.patch_size import patch_size
@@ -102,11 +103,17 @@ class Kernels:
     bases : patch basis of each data set
     sizes : (data set, model) -> the patch that the first layer sees
     patch : rows and columns of the patches of all, ``None`` where they are those of the filters
+    prepare : returns filters as the metric compares them, such as divided by their norms
     """
 
     bases: Sequence[PatchBasis]
     sizes: Mapping[Place, Patch]
     patch: Pair | None = None
+    prepare: Callable[[Tensor], Tensor] = lambda filters: filters
+
+    def on(self, bases: Sequence[PatchBasis]) -> Kernels:
+        """Return the same measurement on other bases, one for each data set."""
+        return replace(self, bases=bases)
 
     def dilation(self, key: Key) -> Pair:
         """Return the distance between neighboring pixels that the filters of a network see."""
@@ -121,20 +128,35 @@ class Kernels:
         return self.patch is not None or self.is_gray(key)
 
     def profile(self, key: Key, filters: Tensor) -> NDArray[np.float64]:
-        """Return the energy profile of filters of a network."""
+        """Return the energy profile of filters of a network, which have been prepared."""
         basis = self.bases[key.dataset]
         if not self.are_placed(key):
             return energy_profile(filters, basis)
         return placed_profile(filters, basis, self.dilation(key))
 
-    def bank(self, key: Key, filters: Tensor, profile: NDArray[np.float64]) -> FilterBank:
+    def part_of(self, key: Key, filters: Tensor) -> Callable[[Tensor], FilterBank]:
+        """Return a function from numbers of filters to the input of a metric."""
+        if not self.are_placed(key):
+            return part_of(filters, self.bases[key.dataset])
+        return lambda part: self.bank(key, filters[part])
+
+    def bank(
+        self, key: Key, filters: Tensor, profile: NDArray[np.float64] | None = None
+    ) -> FilterBank:
         """Return the input of a metric.
+
+        Parameters
+        ----------
+        filters : which have been prepared
+        profile : of these filters; measured here if ``None``
 
         Raises
         ------
         UsageError
             If the filters at all places do not fit into memory.
         """
+        if profile is None:
+            profile = self.profile(key, filters)
         bank = FilterBank(filters, self.bases[key.dataset], profile)
         if not self.are_placed(key):
             return bank

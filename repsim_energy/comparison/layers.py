@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -104,7 +104,8 @@ def represent_layers(
     on_images: Callable[[int], None] = lambda _: None,
     views: Mapping[str, View] = NO_VIEWS,
     typed: Mapping[str, str] | None = None,
-) -> tuple[Representations, list[str]]:
+    halves: Sequence[Tensor] = (),
+) -> tuple[Representations, list[Representations], list[str]]:
     """Return the representation of each layer of a network.
 
     A metric with ``batch`` gets each batch during the forward pass, so that one pass is enough for
@@ -119,12 +120,15 @@ def represent_layers(
     on_images : called with the number of images of each batch after its forward pass
     views : layer -> the choice of its positions; missing for the whole output
     typed : layer -> its name in this network, for layers that are labeled otherwise
+    halves : numbers of the images of each half-sample, for a metric without ``batch``
 
     Returns
     -------
-    The representations, and a line for each layer with NaN or infinite activations, which has none.
+    The representations, those for each half-sample, and a line for each layer with NaN or infinite
+    activations, which has none.
     """
     module, checked = network.module(), _Finite()
+    of_halves: list[Representations] = [{} for _ in halves]
 
     def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
         observe(
@@ -149,8 +153,13 @@ def represent_layers(
             found = {}
             for group in groups_of(sizes, len(images)):
                 chosen = {layer: names[layer] for layer in group}
-                found |= _represent_whole(metric, look, chosen, len(images), views, checked)
-    return found, checked.failures(label)
+                kept = Kept(len(images), views)
+                _keep_whole(look, chosen, kept, checked)
+                for layer in checked.left_of(chosen):
+                    rows = kept.answers.pop(layer)
+                    found[layer] = metric.represent(Activations(rows))
+                    _represent_halves(metric, layer, rows, len(images), halves, of_halves)
+    return found, of_halves, checked.failures(label)
 
 
 Look = Callable[[Mapping[str, str], int, Receive], None]
@@ -177,26 +186,36 @@ def _represent_batches(
     return {layer: np.stack(parts.pop(layer)) for layer in checked.left_of(names)}
 
 
-def _represent_whole(
-    metric: Metric,
-    look: Look,
-    names: Mapping[str, str],
-    images: int,
-    views: Mapping[str, View],
-    checked: _Finite,
-) -> Representations:
-    """Return the representation of layers' outputs for all images at once."""
-    kept = Kept(images, views)
+def _keep_whole(look: Look, names: Mapping[str, str], kept: Kept, checked: _Finite) -> None:
+    """Keep the outputs of layers for all images."""
 
     def keep(layer: str, answer: Tensor) -> None:
         if checked(layer, answer):
             kept.add(layer, answer)
 
     look(names, EVALUATION_BATCH, keep)
-    return {
-        layer: metric.represent(Activations(kept.answers.pop(layer)))
-        for layer in checked.left_of(names)
-    }
+
+
+def _represent_halves(
+    metric: Metric,
+    layer: str,
+    rows: Tensor,
+    images: int,
+    halves: Sequence[Tensor],
+    of_halves: Sequence[Representations],
+) -> None:
+    """Add the representation of a layer's output for each half of the images.
+
+    Parameters
+    ----------
+    rows : samples, equally many of each image, those of an image together
+    """
+    each = torch.arange(len(rows) // images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepsimWarning)  # which the whole has given
+        for half, chosen in zip(of_halves, halves, strict=True):
+            places = (chosen[:, None] * len(each) + each).flatten()
+            half[layer] = metric.represent(Activations(rows[places]))
 
 
 def passes_of(metric: Metric, sizes: Mapping[str, int], images: int) -> int:

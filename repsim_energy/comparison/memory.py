@@ -50,7 +50,12 @@ def check_pairs(plan: Plan, layers: int = 1, *, numbers: int = NUMBERS_PER_PAIR)
 
 
 def check_memory(
-    plan: Plan, metric: Metric, layers: Layers, images: Sequence[int], what: str = "images"
+    plan: Plan,
+    metric: Metric,
+    layers: Layers,
+    images: Sequence[int],
+    what: str = "images",
+    groups: int = 0,
 ) -> None:
     """Check that activations and representations fit into memory, and warn if they are large.
 
@@ -58,20 +63,21 @@ def check_memory(
     ----------
     images : number of images of each data set that the networks are shown
     what : they are called in messages
+    groups : number of groups of images, of which half-samples are compared
 
     Raises
     ------
     UsageError
         If they do not fit.
     """
-    needed, free = needed_memory(plan, metric, layers, images), available_memory()
+    needed, free = needed_memory(plan, metric, layers, images, groups), available_memory()
     size = f"{max(images)} {what} and {len(layers.labels)} layers take {_gigabytes(needed)}"
     if needed > free:
         remedy = (
             f", or give the metric batch=, such as {metric.name}:batch=256"
             if getattr(metric, "batch", 0) is None
             else ""
-        )
+        ) + (", or use fewer resamples=" if groups else "")
         grids = (
             layers.sample_grid(m, one) for m, names in enumerate(layers.names) for one in names
         )
@@ -84,7 +90,9 @@ def check_memory(
         warnings.warn(f"{size} of memory", RepsimWarning, stacklevel=3)
 
 
-def needed_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[int]) -> int:
+def needed_memory(
+    plan: Plan, metric: Metric, layers: Layers, images: Sequence[int], groups: int = 0
+) -> int:
     """Return the approximate peak memory of a comparison in bytes.
 
     It is the sum of all representations, of the temporary arrays of one, and of the activations
@@ -94,6 +102,7 @@ def needed_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[i
     Parameters
     ----------
     images : number of images of each data set that the networks are shown
+    groups : number of groups of images, of which half-samples are compared
     """
     batch = getattr(metric, "batch", None)
     size_of = getattr(metric, "representation_bytes", lambda images: 0)
@@ -101,7 +110,12 @@ def needed_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[i
         [math.prod(layers.sample_grid(m, layer)) for layer in names]
         for m, names in enumerate(layers.names)
     ]
-    stored = sum(size_of(images[d] * each) for d, m, _ in plan.keys for each in samples[m])
+    halves = max(groups - 1, 0) if batch is None else min(groups, 1)  # of batches one at a time
+    stored = sum(
+        size_of(images[d] * each) + halves * size_of(images[d] // 2 * each)
+        for d, m, _ in plan.keys
+        for each in samples[m]
+    )
     work = activations = 0
     for n in images:
         count, at_once = batches_of(n, n if batch is None else batch)
@@ -109,8 +123,8 @@ def needed_memory(plan: Plan, metric: Metric, layers: Layers, images: Sequence[i
             batches = count if batch is None else count * each
             work = max(work, WORK_ARRAYS * size_of(n * each) // batches)
         for sizes in layers.sizes:
-            groups = [[layer] for layer in sizes] if batch else groups_of(sizes, n)
-            totals = (4 * at_once * sum(sizes[layer] for layer in group) for group in groups)
+            together = [[layer] for layer in sizes] if batch else groups_of(sizes, n)
+            totals = (4 * at_once * sum(sizes[layer] for layer in group) for group in together)
             activations = max(activations, *totals)
     return int(stored + work + activations)
 

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from repsim_energy.comparison.intervals import (
+    choose_image_groups,
+    half_batches,
+    half_similarities,
+    interval_variables,
+)
 from repsim_energy.comparison.layer_coords import layer_coords
 from repsim_energy.comparison.layer_roles import LayersLike
 from repsim_energy.comparison.layers import (
+    batches_of,
     choose_images,
     passes_of,
     represent_layers,
@@ -26,7 +35,7 @@ from repsim_energy.comparison.measured import (
     network_coords,
     paired,
 )
-from repsim_energy.comparison.memory import check_memory, check_pairs
+from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_memory, check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import Pairs, compare_pairs, pair_variables, warn_undefined
@@ -40,9 +49,12 @@ from repsim_energy.comparison.views import (
     words_of,
 )
 from repsim_energy.interfaces import ImageSet, Metric
+from repsim_energy.numerics.inference.half_samples import half_samples, random_groups
 from repsim_energy.progress import working
 
 __all__ = ["ActivationComparison"]
+
+Index = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +67,7 @@ class ActivationComparison:
     words : the options ``pool`` and ``tokens`` of each model
     images : images of each data set that the networks are shown
     splits : the split of these images, ``test`` or ``train``
+    groups : number of groups of images, of which half-samples are compared
     """
 
     plan: Plan
@@ -63,6 +76,7 @@ class ActivationComparison:
     words: Sequence[Words]
     images: Sequence[ImageSet]
     splits: Sequence[str]
+    groups: int = 0
 
     @classmethod
     def prepare(
@@ -75,6 +89,7 @@ class ActivationComparison:
         *,
         pool: str | Mapping[str, str] = "flatten",
         tokens: str | Mapping[str, str] = "all",
+        resamples: int | None = None,
     ) -> ActivationComparison:
         """Choose layers and images, and check that the comparison is possible.
 
@@ -83,26 +98,31 @@ class ActivationComparison:
         images : maximum number of images of each data set
         asked : arguments that the user gave, by name
         pool, tokens : as in :func:`~repsim_energy.compare`
+        resamples : number of groups of images, of which half-samples are compared
         """
         models = [spec.label for spec in plan.models]
         words = words_of(pool, tokens, models)
         planned = plan_layers(plan, layers, words)
         say_what_was_not_chosen(words, planned.views, models)
         warn_different_samples(planned.views, models)
-        check_pairs(plan, len(planned.labels))
         shown = choose_images(plan, images, metric)
+        groups = choose_image_groups(resamples, min(map(len, shown)), metric)
+        check_pairs(plan, len(planned.labels), numbers=NUMBERS_PER_PAIR + groups)
         splits = say_what_is_shown(plan, asked.get("images"))
-        check_memory(plan, metric, planned, [len(chosen) for chosen in shown])
-        return cls(plan, metric, planned, words, shown, splits)
+        sizes = [len(chosen) for chosen in shown]
+        check_memory(plan, metric, planned, sizes, groups=groups)
+        return cls(plan, metric, planned, words, shown, splits, groups)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Show images to the networks and compare the activations of their layers."""
         plan, labels = self.plan, self.layers.labels
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
+        chosen = [self._halves_of(len(images)) for images in self.images]
+        halves: list[dict[tuple[int, ...], NDArray[np.float64]]] = [{} for _ in chosen[0]]
         failures: list[str] = []
         with working("showing images to networks", self._shown(networks), "images") as advance:
             for key, network in networks.items():
-                found, without = represent_layers(
+                found, of_halves, without = represent_layers(
                     self.metric,
                     network,
                     self.layers.names[key.model],
@@ -113,38 +133,75 @@ class ActivationComparison:
                     advance,
                     self.layers.views[key.model],
                     self.layers.typed[key.model],
+                    chosen[key.dataset],
                 )
                 failures += without
-                representations |= {(*key, labels.index(layer)): found[layer] for layer in found}
-        pairs = self._compare(representations)
+                for all_of, of in zip([representations, *halves], [found, *of_halves], strict=True):
+                    all_of |= {(*key, labels.index(layer)): of[layer] for layer in of}
+        pairs, shape = self._compare(representations), (*plan.shape, len(labels))
         called = {
             (d, m, s, at): f"layer '{labels[at]}' of '{plan.label(Key(d, m, s))}'"
             for d, m, s, at in representations
         }
         warn_undefined(pairs, called)
         dims = (*NETWORK_DIMS, "layer")
-        variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
-        measured = Measured(variables, self._coords(networks), {}, tuple(failures))
+        each = halves or half_batches(representations, self.groups, self._batches())
+        intervals, attributes = interval_variables(
+            pairs["similarity"],
+            half_similarities(self.metric, each, shape, self._samples_of),
+            self._exist(),
+            self.metric.bounds,
+            dims,
+        )
+        variables = {
+            **pair_variables(pairs, paired(dims)),
+            **intervals,
+            **run_variables(plan, networks),
+        }
+        measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, dims)
 
-    def _compare(self, representations: Mapping[tuple[int, ...], NDArray[np.float64]]) -> Pairs:
+    def _compare(self, representations: Mapping[Index, NDArray[np.float64]]) -> Pairs:
         """Return the similarities of all pairs that are of the same samples.
 
         Where positions are samples there is no null interval: metrics shuffle samples one by one,
         and those of an image are not independent.
         """
-        labels, shape = self.layers.labels, (*self.plan.shape, len(self.layers.labels))
-
-        def samples(index: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-            d, m, _, at = index
-            return id(self.images[d]), self.layers.sample_grid(m, labels[at])
-
-        pairs = compare_pairs(self.metric, representations, shape, samples)
+        shape = (*self.plan.shape, len(self.layers.labels))
+        pairs = compare_pairs(self.metric, representations, shape, self._samples_of)
         for index in representations:
-            if samples(index)[1]:
+            if self._samples_of(index)[1]:
                 for name in ("null_low", "null_high"):
                     pairs[name][index] = np.nan
         return pairs
+
+    def _samples_of(self, index: Index) -> tuple[int, tuple[int, ...]]:
+        """Return what identifies the samples of a layer: its images, and positions in them."""
+        d, m, _, at = index
+        return id(self.images[d]), self.layers.sample_grid(m, self.layers.labels[at])
+
+    def _halves_of(self, images: int) -> list[Tensor]:
+        """Return the images of each half-sample; none for a metric that sees batches."""
+        if not self.groups or getattr(self.metric, "batch", None) is not None:
+            return []
+        groups = random_groups(images, self.groups)
+        return [
+            torch.from_numpy(np.sort(np.concatenate([groups[g] for g in np.flatnonzero(half)])))
+            for half in half_samples(self.groups)
+        ]
+
+    def _batches(self) -> list[int]:
+        """Return the number of batches of images of each data set."""
+        batch = getattr(self.metric, "batch", None) or 1
+        return [batches_of(len(images), batch)[0] for images in self.images]
+
+    def _exist(self) -> NDArray[np.bool_]:
+        """Return which layers of which networks are compared."""
+        labels = self.layers.labels
+        exist = np.zeros((*self.plan.shape, len(labels)), dtype=bool)
+        for key in self.plan.keys:
+            exist[key] = [label in self.layers.names[key.model] for label in labels]
+        return exist
 
     def _shown(self, networks: Iterable[Key]) -> int:
         """Return how many images all networks are shown, in all passes."""

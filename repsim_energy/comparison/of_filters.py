@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.beyond import beyond_variables
-from repsim_energy.comparison.common_patch import Kernels, as_patch
+from repsim_energy.comparison.common_patch import Kernels
+from repsim_energy.comparison.intervals import (
+    choose_groups,
+    half_similarities,
+    interval_variables,
+)
 from repsim_energy.comparison.measured import (
     NETWORK_DIMS,
     Coords,
@@ -42,11 +47,15 @@ from repsim_energy.comparison.profiles import (
     warn_equal_starts,
     warn_near_initialization,
 )
+from repsim_energy.comparison.reliability import (
+    has_reliability,
+    prepared_filters,
+    reliability,
+)
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import Metric, PatchBasis
-from repsim_energy.results import component_coords
-from repsim_energy.scheduling.chunks import moments_of_images
+from repsim_energy.results import Variable, component_coords
 from repsim_energy.scheduling.schedulers import Scheduler
 
 __all__ = ["FilterComparison"]
@@ -61,6 +70,7 @@ class FilterComparison:
     stage : ``init``, ``trained`` or ``change``, at which filters are compared
     bases : patch basis of each data set
     kernels : sizes of the filters, and how those of each size are measured on the bases
+    halves : the same on the bases of half-samples of the images
     """
 
     plan: Plan
@@ -68,6 +78,7 @@ class FilterComparison:
     stage: str
     bases: list[PatchBasis]
     kernels: Kernels
+    halves: Sequence[Kernels]
 
     @classmethod
     def prepare(
@@ -77,18 +88,33 @@ class FilterComparison:
         scheduler: Scheduler,
         stage: str,
         patch: str | Sequence[int] = "auto",
+        resamples: int | None = None,
     ) -> FilterComparison:
-        """Choose the stage, compute the patch bases, and check that the comparison is possible."""
-        check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR)  # the same beyond the theory
-        stage = choose_stage(stage, plan)
+        """Choose the stage, compute the patch bases, and check that the comparison is possible.
+
+        Parameters
+        ----------
+        resamples : number of groups of images, of which half-samples are compared
+        """
         size = as_patch(patch)
-        bases = patch_bases(plan, partial(moments_of_images, scheduler), size)
-        return cls(plan, metric, stage, bases, Kernels(bases, plan.patches, size))
+        channels, *own = next(iter(plan.patches.values()))[:3]
+        components = channels * math.prod(size or own)
+        smallest = min(len(data.train) for data in plan.datasets)
+        groups = choose_groups(resamples, smallest, components)
+        check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR + groups)  # the same beyond the theory
+        stage = choose_stage(stage, plan)
+        bases = patch_bases(plan, scheduler, groups, size)
+        kernels = Kernels(
+            [b.whole for b in bases], plan.patches, size, partial(prepared_filters, metric)
+        )
+        halves = [kernels.on(half) for half in zip(*(b.halves for b in bases), strict=True)]
+        return cls(plan, metric, stage, list(kernels.bases), kernels, halves)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks."""
         plan, bases, kernels = self.plan, self.bases, self.kernels
-        banks, failures = self._finite_filters(networks)
+        finite, failures = self._finite_filters(networks)
+        banks = {key: kernels.prepare(bank) for key, bank in finite.items()}
         profiles = measure_profiles(networks, kernels)
         theories = own_theories(networks, kernels)
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {
@@ -106,22 +132,64 @@ class FilterComparison:
         pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
         pairs = with_placed_nulls(pairs, self.metric, theories, kernels)
         warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
+        intervals, described = self._intervals(banks, pairs["similarity"])
         variables: Variables = {
             **pair_variables(pairs, paired(NETWORK_DIMS)),
+            **intervals,
             **profile_variables(plan, profiles, bases, self.stage, theories),
             **snapshot_variables(plan, networks, kernels, self.stage),
             **basis_variables(bases),
             **run_variables(plan, networks),
+            **self._bank_variables(finite, banks),
         }
         variables |= beyond_variables(plan, variables, kernels, theories, self.stage)
         warn_equal_starts(plan, networks)
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
-        attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}
+        centered = str(bases[0].centered).lower()
+        attributes = {"stage": self.stage, "centered": centered, **described}
         if kernels.patch is not None:
             attributes["patch"] = "x".join(map(str, kernels.patch))
         coords = self._coords(networks) | component_coords(variables["components"].values)
         measured = Measured(variables, coords, attributes, failures)
         return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
+
+    def _bank_variables(
+        self, finite: Mapping[Key, Tensor], banks: Mapping[Key, Tensor]
+    ) -> Variables:
+        """Return the reliability of each bank, and how many of its filters are left out.
+
+        Parameters
+        ----------
+        finite, banks : filters before and after the metric prepared them
+        """
+        rho, left_out = np.full((2, *self.plan.shape), np.nan)
+        for key, bank in banks.items():
+            left_out[key] = len(finite[key]) - len(bank)
+            if has_reliability(self.metric):
+                rho[key] = reliability(self.metric, len(bank), self.kernels.part_of(key, bank))
+        return {
+            "reliability": Variable(
+                NETWORK_DIMS, rho, "similarity to expect of another bank of such filters"
+            ),
+            "filters_left_out": Variable(
+                NETWORK_DIMS, left_out, "filters that the metric leaves out, such as zero ones"
+            ),
+        }
+
+    def _intervals(
+        self, banks: Mapping[Key, Tensor], similarity: NDArray[np.float64]
+    ) -> tuple[Variables, dict[str, str]]:
+        """Return the confidence intervals of the mean similarities."""
+        halves: Iterator[dict[tuple[int, ...], NDArray[np.float64]]] = (
+            {key: self.metric.represent(half.bank(key, bank)) for key, bank in banks.items()}
+            for half in self.halves
+        )
+        found = half_similarities(
+            self.metric, halves, self.plan.shape, lambda index: self.bases[index[0]].basis_id
+        )
+        exists = np.zeros(self.plan.shape, dtype=bool)
+        exists[tuple(zip(*self.plan.keys, strict=True))] = True
+        return interval_variables(similarity, found, exists, self.metric.bounds, NETWORK_DIMS)
 
     def _finite_filters(
         self, networks: Mapping[Key, Network]

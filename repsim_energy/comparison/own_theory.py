@@ -73,7 +73,8 @@ def own_theories(networks: Mapping[Key, Network], kernels: Kernels) -> dict[Key,
         if not kernels.are_placed(key):
             continue
         stages = {stage: network.at(stage) for stage in STAGES}
-        banks = crop_bank({stage: bank for stage, bank in stages.items() if bank is not None})
+        known = {stage: bank for stage, bank in stages.items() if bank is not None}
+        banks = crop_bank({stage: kernels.prepare(bank) for stage, bank in known.items()})
         count, *size = next(iter(banks.values())).shape
         whole = tuple(size) == kernels.bases[key.dataset].patch
         if whole or not all(bool(bank.isfinite().all()) for bank in banks.values()):

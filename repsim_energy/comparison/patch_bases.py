@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from operator import add
+
+import torch
 
 from repsim_energy.comparison.common_patch import check_patches
 from repsim_energy.comparison.plan import Plan
+from repsim_energy.errors import DataError, RepsimWarning
 from repsim_energy.interfaces import ImageSet, PatchBasis
+from repsim_energy.numerics.inference.half_samples import half_samples, random_groups
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
+from repsim_energy.scheduling.chunks import moments_of_groups, moments_of_images
+from repsim_energy.scheduling.schedulers import Scheduler
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["basis_of_images", "patch_bases"]
+__all__ = ["Bases", "basis_of_images", "patch_bases"]
 
 
-def patch_bases(
-    plan: Plan,
-    moments_of: Callable[[torch.Tensor, tuple[int, int]], PatchMoments] = patch_moments,
-    patch: tuple[int, int] | None = None,
-) -> list[PatchBasis]:
-    """Return the patch basis of each data set. Data sets with the same images share one.
+@dataclass(frozen=True, eq=False)
+class Bases:
+    """Patch bases of one set of images.
 
     Parameters
     ----------
+    whole : of all images
+    halves : of the half-samples of the images, empty without any
+    """
+
+    whole: PatchBasis
+    halves: Sequence[PatchBasis] = ()
+
+
+def patch_bases(
+    plan: Plan, scheduler: Scheduler, groups: int = 0, patch: tuple[int, int] | None = None
+) -> list[Bases]:
+    """Return the patch bases of each data set. Data sets with the same images share them.
+
+    Parameters
+    ----------
+    groups : number of groups of images that half-samples are made of, 0 for none
     patch : rows and columns of the patches; by default those of the filters
 
     Raises
@@ -35,12 +54,39 @@ def patch_bases(
     """
     check_patches(plan, patch)
     size = next(iter(plan.patches.values()))[1:] if patch is None else (*patch, 1, 1)
-    bases: dict[str, PatchBasis] = {}
+    bases: dict[str, Bases] = {}
     for data in plan.datasets:
         images = data.train
         if images.image_fingerprint not in bases:
-            bases[images.image_fingerprint] = basis_of_images(images, size, moments_of)
-    return [bases[data.train.image_fingerprint] for data in plan.datasets]
+            bases[images.image_fingerprint] = _bases(images, size, scheduler, groups)
+    found = [bases[data.train.image_fingerprint] for data in plan.datasets]
+    return found if all(one.halves for one in found) else [Bases(one.whole) for one in found]
+
+
+def _bases(
+    images: ImageSet, patch: tuple[int, int, int, int], scheduler: Scheduler, groups: int
+) -> Bases:
+    """Return the basis of all images, and those of half-samples if they have enough patches."""
+    moments_of = partial(moments_of_images, scheduler)
+    if not groups:
+        return Bases(basis_of_images(images, patch, moments_of))
+    window = _window(patch)
+    parts = moments_of_groups(
+        scheduler, images.images, window, random_groups(len(images.images), groups)
+    )
+    exact = images.images.dtype == torch.uint8  # in any order of adding
+    moments = reduce(add, parts) if exact else moments_of(images.images, window)
+    whole = _basis(moments, images, patch)
+    halves = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepsimWarning)  # which the whole has given
+        try:
+            for half in half_samples(groups):
+                chosen = (part for part, inside in zip(parts, half, strict=True) if inside)
+                halves.append(_basis(reduce(add, chosen), images, patch))
+        except DataError:  # fewer patches than components, or constant images
+            return Bases(whole)
+    return Bases(whole, halves)
 
 
 def basis_of_images(
@@ -54,7 +100,16 @@ def basis_of_images(
     ----------
     patch : (kh, kw, rows, columns), with the dilation of the filters
     """
+    return _basis(moments_of(images.images, _window(patch)), images, patch)
+
+
+def _window(patch: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Return rows and columns of the patches of an image that contain those of dilated filters."""
     kh, kw, rows, columns = patch
-    window = (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
-    basis = moments_of(images.images, window).every(rows, columns).basis()
+    return (rows * (kh - 1) + 1, columns * (kw - 1) + 1)
+
+
+def _basis(moments: PatchMoments, images: ImageSet, patch: tuple[int, int, int, int]) -> PatchBasis:
+    """Return the basis of the patches with these moments, transformed as those of the images."""
+    basis = moments.every(*patch[2:]).basis()
     return basis if images.transform is None else transform_basis(basis, images.transform)

@@ -54,6 +54,7 @@ def compare(
     images: int = 1000,
     pool: str | Mapping[str, str] = "flatten",
     tokens: str | Mapping[str, str] = "all",
+    resamples: int | None = None,
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
     fold: str | Mapping[str, str] = "",
@@ -114,6 +115,10 @@ def compare(
     tokens : for metrics on activations: the tokens of transformers' outputs (n, t, d) that are
         used, ``all``, ``cls`` (the class token) or ``mean``, for all or as a mapping from labels.
         ``pool`` applies to what is left
+    resamples : number of random groups of images, of which half-samples are compared for
+        confidence intervals: 0 for none, else 4, 8, 12, 20, 24, 32, ... (another number is rounded
+        down to one of these). By default 20 for metrics on filters, and 0 for metrics on
+        activations, whose intervals are then over seeds alone
     normalize : for metrics on activations: normalization of the images that are shown to given
         networks, one word for all or a mapping from labels: ``none`` (pixels from 0 to 1),
         ``imagenet``, ``cifar``, ``dataset`` (mean and standard deviation of the training images),
@@ -147,7 +152,8 @@ def compare(
     -------
     xarray.Dataset
         ``similarity(dataset, model, seed, dataset_ref, model_ref, seed_ref)`` with its null
-        interval ``null_low``, ``null_high``; of metrics on filters also
+        interval ``null_low``, ``null_high``; the 95% confidence interval of its mean over seeds
+        ``ci_low(dataset, model, dataset_ref, model_ref)``, ``ci_high``; of metrics on filters also
         ``energy(dataset, model, seed, stage, component)`` in weight units. Metrics on activations
         have ``layer`` and ``layer_ref`` too. The attribute ``failures`` has a line for each
         training that failed; its values are NaN. All variables are described in the
@@ -208,10 +214,10 @@ def compare(
         if deeper:
             comparison = LayerComparison.prepare(plan, metric, layers, images, stage, align)
         elif on_filters:
-            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch)
+            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch, resamples)
         else:
             comparison = ActivationComparison.prepare(
-                plan, metric, layers, images, asked, pool=pool, tokens=tokens
+                plan, metric, layers, images, asked, pool=pool, tokens=tokens, resamples=resamples
             )
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked, deeper)

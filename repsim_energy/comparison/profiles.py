@@ -111,7 +111,9 @@ def measure_profiles(networks: Mapping[Key, Network], kernels: Kernels) -> Profi
     for key, network in networks.items():
         stages = ((stage, network.at(stage)) for stage in STAGES)
         profiles[key] = {
-            stage: kernels.profile(key, filters) for stage, filters in stages if filters is not None
+            stage: kernels.profile(key, kernels.prepare(filters))
+            for stage, filters in stages
+            if filters is not None
         }
     return profiles
 
@@ -162,7 +164,7 @@ def snapshot_variables(
     for key, network in networks.items():
         for number, (step, filters) in enumerate(network.snapshots.items()):
             origin = network.filters["init"] if stage == "change" else 0
-            profile = kernels.profile(key, filters - origin)
+            profile = kernels.profile(key, kernels.prepare(filters - origin))
             energy[(*key, number)] = _padded(profile, components)
             steps[(*key, number)] = step
     return {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from repsim_energy.interfaces import Direction, FilterBank, OperatesOn
 from repsim_energy.numerics.profiles.energy import (
@@ -22,6 +25,11 @@ class EnergyProfileCorrelation:
     .. math:: S(W, V) = \operatorname{corr}(e(W), e(V)), \qquad
         e_i(W) = \sqrt{\textstyle\frac{1}{K} \sum_k (w_k^\top u_i)^2}
 
+    Parameters
+    ----------
+    norm : ``unit`` divides every filter by its norm first, so that no loud filter decides the
+        profile; filters that are zero are left out. ``none`` takes filters as they are
+
     Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
     Systems Perspective", section 2; arXiv:2206.02454.
     """
@@ -31,12 +39,38 @@ class EnergyProfileCorrelation:
     direction: Direction = "similarity"
     bounds = (-1.0, 1.0)
     invariances = frozenset({"permutation", "scale", "orthogonal"})
+    norm: Literal["none", "unit"] = "none"
+
+    def __init__(self, *, norm: Literal["none", "unit"] = "none") -> None:
+        self.norm = norm
+        if norm == "unit":  # mixing filters changes their norms
+            self.invariances = frozenset({"permutation", "scale"})
+
+    def prepare(self, filters: Tensor) -> Tensor:
+        """Return the filters that are compared: divided by their norms, where that is asked for.
+
+        Parameters
+        ----------
+        filters : (k, c, kh, kw) finite
+
+        Returns
+        -------
+        (k', c, kh, kw) float64, without filters that are zero; a single one if all are
+        """
+        if self.norm == "none":
+            return filters
+        norms = filters.double().flatten(1).norm(dim=1)
+        kept = norms > 0
+        if not kept.any():
+            return filters[:1].double()
+        unit: Tensor = filters[kept].double() / norms[kept].reshape(-1, *(1,) * (filters.ndim - 1))
+        return unit
 
     def represent(self, subject: FilterBank) -> NDArray[np.float64]:
         """Return the (r,) energy profile of a filter bank, in weight units."""
         if subject.profile is not None:
             return subject.profile
-        return energy_profile(subject.filters, subject.basis)
+        return energy_profile(self.prepare(subject.filters), subject.basis)
 
     def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         """Return the correlation of two profiles. It is NaN if one of them is constant."""

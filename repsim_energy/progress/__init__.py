@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from repsim_energy.errors import UsageError
 
-__all__ = ["Advance", "Progress", "Reporter", "Work", "reporting", "showing", "working"]
+__all__ = ["Advance", "Progress", "Reporter", "Work", "reporting", "showing", "silent", "working"]
 
 MIN_REPORT_SECONDS = 0.1
 """Minimum time between two reports of one piece of work, apart from its first and last."""
@@ -149,6 +149,13 @@ def reporting(reporter: Reporter) -> Iterator[None]:
     nothing receives them and nothing is shown.
     """
     with _receiving(reporter if reporter.hears_work else _reporter.get() or reporter):
+        yield
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Let nothing receive the pieces of work inside the ``with`` block, which are parts of one."""
+    with _receiving(Reporter()):
         yield
 
 

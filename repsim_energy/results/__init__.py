@@ -8,6 +8,7 @@ from repsim_energy.results.component_coords import (
     component_coords,
     with_component_coords,
 )
+from repsim_energy.results.equivalence import Equivalence, equivalence
 from repsim_energy.results.example import example_result
 from repsim_energy.results.files import (
     list_groups,
@@ -23,11 +24,13 @@ from repsim_energy.results.tables import pairs, profiles, runs, table, to_datafr
 
 __all__ = [
     "COMPONENT_COORDS",
+    "Equivalence",
     "RepsimAccessor",
     "SCHEMA_VERSION",
     "Variable",
     "assemble",
     "component_coords",
+    "equivalence",
     "example_result",
     "list_groups",
     "open_result",

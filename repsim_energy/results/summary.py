@@ -6,15 +6,32 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.results.intervals import counted_pairs, intervals_of_groups
+from repsim_energy.results.present import existing
 from repsim_energy.results.schema import Variable
 
-__all__ = ["OF_PAIRS", "check_pairs", "naming_dims", "summarize"]
+__all__ = [
+    "HALVES",
+    "OF_PAIRS",
+    "bounds_of",
+    "check_pairs",
+    "group_labels",
+    "groups_of",
+    "interval_over",
+    "naming_dims",
+    "summarize",
+    "tables_of",
+]
+
+HALVES = "half_similarity"
+"""Variable of the similarities for half-samples of the images."""
 
 OUTER = ("dataset", "model", "layer")
 """Dimensions whose labels name a group of runs."""
@@ -43,6 +60,9 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
     once, so that a network is not compared with itself; between two layers of one model the pairs
     of different seeds, or the layers of the same network if there is no such pair; else all pairs.
 
+    Source: Schütt, Kipnis, Diedrichsen and Kriegeskorte (2023), "Statistical inference on
+    representational geometries"; doi:10.7554/eLife.82566, for intervals over networks and images.
+
     Parameters
     ----------
     result : of :func:`repsim_energy.compare` or :func:`repsim_energy.open_result`, or a part of it
@@ -54,8 +74,12 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
     xarray.Dataset
         ``mean`` and ``spread``, the standard deviation with n - 1 in the denominator,
         ``(group, group_ref)``; ``null_low`` and ``null_high`` are the means of the ends of the null
-        intervals, and ``n`` is the number of pairs. NaN where there is no pair (``spread``: fewer
-        than two pairs).
+        intervals, ``n`` is the number of pairs, and ``n_missing`` that of the pairs of failed or
+        undefined networks. NaN where there is no pair (``spread``: fewer than two pairs).
+        ``ci_low`` and ``ci_high`` are the ends of the 95% confidence interval of the mean, NaN
+        where nothing varies; the attribute ``interval_over`` says over what: ``seeds``,
+        ``images``, both or nothing. What networks share beyond the theory has intervals over seeds
+        alone.
 
     Raises
     ------
@@ -72,9 +96,19 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
     array([[nan,  1.],
            [ 1., nan]])
     """
-    outer = check_pairs(result, of)
+    groups = groups_of(result, check_pairs(result, of))
     names = dict(zip(("similarity", *ENDS), (of, *OF_PAIRS[of]), strict=True))
-    pairs = {name: _grouped(result, stored, outer) for name, stored in names.items()}
+    tables = {name: tables_of(result, stored, groups.outer) for name, stored in names.items()}
+    halved = of == "similarity" and HALVES in result and result.sizes["half"] > 0
+    halves = tables_of(result, HALVES, groups.outer) if halved else None
+    found = intervals_of_groups(
+        tables["similarity"], halves, groups.model, groups.exists, bounds_of(result, of)
+    )
+    counts = counted_pairs(np.isfinite(tables["similarity"]), groups.model)
+    pairs = {
+        name: np.where(counts, table, np.nan).reshape(*table.shape[:2], -1)
+        for name, table in tables.items()
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no pair is NaN
         means = {name: np.nanmean(values, -1) for name, values in pairs.items()}
@@ -85,15 +119,29 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
         "mean": Variable(dims, means["similarity"], f"mean similarity {over}"),
         "spread": Variable(dims, spread, f"standard deviation of the similarity {over}"),
         **{name: Variable(dims, means[name], f"{ENDS[name]}, mean {over}") for name in ENDS},
-        "n": Variable(
-            dims, np.isfinite(pairs["similarity"]).sum(-1), "number of pairs of seeds averaged"
-        ),
+        "n": Variable(dims, found.n, "number of pairs of seeds averaged"),
+        "n_missing": Variable(dims, found.missing, "number of pairs of seeds without a number"),
+        "ci_low": Variable(dims, found.low, "lower end of the 95% confidence interval"),
+        "ci_high": Variable(dims, found.high, "upper end of the 95% confidence interval"),
     }
-    labels = _labels(result, outer)
+    labels = group_labels(result, groups.outer)
     return xr.Dataset(
         {name: variable.as_xarray() for name, variable in variables.items()},
         coords={"group": labels, "group_ref": labels},
+        attrs={"interval_over": interval_over(groups.exists, halved)},
     )
+
+
+def interval_over(exists: NDArray[np.bool_], halved: bool) -> str:
+    """Return what varies in the confidence intervals, in words.
+
+    Parameters
+    ----------
+    exists : (g, s) networks that were to be compared
+    halved : whether half-samples of the images were compared
+    """
+    varies = {"seeds": bool((exists.sum(-1) > 1).any()), "images": halved}
+    return ", ".join(factor for factor, does in varies.items() if does)
 
 
 def check_pairs(result: xr.Dataset, of: str = "similarity") -> list[str]:
@@ -129,7 +177,7 @@ def check_pairs(result: xr.Dataset, of: str = "similarity") -> list[str]:
     return [dim for dim in OUTER if dim in dims]
 
 
-def _labels(result: xr.Dataset, outer: Sequence[str]) -> list[str]:
+def group_labels(result: xr.Dataset, outer: Sequence[str]) -> list[str]:
     """Return the name of each group: its model, and its data set and layer if there are several."""
     named = naming_dims(result, outer)
     return [
@@ -143,22 +191,52 @@ def naming_dims(result: xr.Dataset, outer: Sequence[str]) -> list[str]:
     return [dim for dim in outer if result.sizes[dim] > 1 or dim == "model"]
 
 
-def _grouped(result: xr.Dataset, name: str, outer: Sequence[str]) -> NDArray[np.float64]:
-    """Return the values of all pairs of seeds (group, group_ref, seed * seed_ref).
+class Groups(NamedTuple):
+    """Similarities of a result by groups of networks.
 
-    Pairs that do not count are NaN.
+    Parameters
+    ----------
+    outer : dimensions of the groups
+    model : (g,) number of the model of each group
+    exists : (g, s) networks that were to be compared
+    """
+
+    outer: Sequence[str]
+    model: NDArray[np.int64]
+    exists: NDArray[np.bool_]
+
+
+def groups_of(result: xr.Dataset, outer: Sequence[str]) -> Groups:
+    """Return the groups of a result.
+
+    Parameters
+    ----------
+    outer : of :func:`check_pairs`
+    """
+    count = math.prod(result.sizes[dim] for dim in outer)
+    model = np.arange(count) // (result.sizes["layer"] if "layer" in outer else 1)
+    return Groups(outer, model, existing(result, [*outer, "seed"]).reshape(count, -1))
+
+
+def tables_of(result: xr.Dataset, name: str, outer: Sequence[str]) -> NDArray[np.float64]:
+    """Return a variable of pairs as (..., group, group_ref, seed, seed_ref).
+
+    Parameters
+    ----------
+    outer : of :func:`check_pairs`
     """
     refs = [f"{dim}_ref" for dim in outer]
     seeds = result.sizes["seed"]
     groups = math.prod(result.sizes[dim] for dim in outer)
-    ordered = result[name].transpose(*outer, "seed", *refs, "seed_ref").values
-    pairs = ordered.reshape(groups, seeds, groups, seeds).swapaxes(1, 2)
-    model = np.arange(groups) // (result.sizes["layer"] if "layer" in outer else 1)
-    same_group = np.eye(groups, dtype=bool)[..., None, None]
-    same_model = (model[:, None] == model)[..., None, None]
-    later = ~np.tri(seeds, dtype=bool)
-    other = later | later.T
-    across = np.isfinite(np.where(other, pairs, np.nan)).any((2, 3), keepdims=True)
-    counts = np.where(same_group, later, np.where(same_model & across, other, True))
-    flat: NDArray[np.float64] = np.where(counts, pairs, np.nan).reshape(groups, groups, -1)
-    return flat
+    ordered = result[name].transpose(..., *outer, "seed", *refs, "seed_ref").values
+    leading = ordered.shape[: ordered.ndim - 2 * (len(refs) + 1)]
+    tables: NDArray[np.float64] = ordered.reshape(*leading, groups, seeds, groups, seeds)
+    return tables.swapaxes(-3, -2)
+
+
+def bounds_of(result: xr.Dataset, of: str = "similarity") -> tuple[float, float]:
+    """Return the lowest and the highest possible value; infinite where a result does not say."""
+    if of != "similarity" or result.attrs.get("metric") == "energy_profile_correlation":
+        return (-1.0, 1.0)
+    low, high = str(result.attrs.get("bounds", "-inf,inf")).split(",")
+    return (float(low), float(high))

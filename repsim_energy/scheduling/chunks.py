@@ -13,19 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.errors import DataError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches.moments import PatchMoments, batches_of, patch_moments
-from repsim_energy.progress import Reporter, showing, working
+from repsim_energy.progress import Reporter, showing, silent, working
 from repsim_energy.scheduling.chunk_identity import made_of, noted
 from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
 from repsim_energy.scheduling.sums_file import UNCLEAR, Known, read_sums, write_sums
 from repsim_energy.storage import check_writable
 
-__all__ = ["moments_of_images", "patch_moments_of_chunks"]
+__all__ = ["moments_of_groups", "moments_of_images", "patch_moments_of_chunks"]
 
 Chunk = str | Path | Callable[[], Tensor | Iterable[Tensor]]
 
@@ -57,6 +58,42 @@ def moments_of_images(
             return sums + part
 
         return reduce(merged, scheduler.in_order(partial(patch_moments, patch=patch), pieces))
+
+
+def moments_of_groups(
+    scheduler: Scheduler,
+    images: Tensor,
+    patch: tuple[int, int],
+    groups: Sequence[NDArray[np.int64]],
+    *,
+    large: int = LARGE_BYTES,
+) -> list[PatchMoments]:
+    """Return the patch moments of groups of images, where :func:`moments_of_images` would sum them.
+
+    Those of uint8 images add up to the moments of all images, bit for bit.
+
+    Parameters
+    ----------
+    groups : numbers of the images of each group
+    """
+    far = not (scheduler.is_local or images.dtype != torch.uint8 or images.nbytes < large)
+    count = max(1, len(images) * PART_BYTES // images.nbytes) if far else len(images)
+    pieces = [
+        (number, group[start : start + count])
+        for number, group in enumerate(groups)
+        for start in range(0, len(group), count)
+    ]
+    selected = (images[torch.from_numpy(piece)] for _, piece in pieces)
+    summed = partial(patch_moments, patch=patch)
+    found: list[PatchMoments | None] = [None] * len(groups)
+    label = f"summing {patch[0]}x{patch[1]} patches" + (" on the cluster" if far else "")
+    with working(label, len(images), "images") as advance, silent():
+        moments = scheduler.in_order(summed, selected) if far else map(summed, selected)
+        for (number, piece), part in zip(pieces, moments, strict=True):
+            before = found[number]
+            found[number] = part if before is None else before + part
+            advance(len(piece))
+    return [part for part in found if part is not None]
 
 
 def patch_moments_of_chunks(

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "energy_profile",
+    "profile_of_power",
     "profile_similarities",
     "profile_similarity",
+    "responses",
     "varying_profiles",
     "with_value",
 ]
@@ -62,11 +64,20 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     >>> energy_profile(basis.components[:1], basis).round(6)
     array([1., 0., 0., 0.])
     """
+    return profile_of_power(responses(filters, basis).square(), filters.dtype)
+
+
+def responses(filters: Tensor, basis: PatchBasis) -> Tensor:
+    """Return the (k, r) float64 responses of filters to the components of a basis."""
     _check_filters(filters, basis)
     flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
-    responses = flat @ basis.components.T
-    profile: NDArray[np.float64] = responses.square().mean(0).sqrt().numpy()
-    return _without_rounding(profile, filters.dtype)
+    return flat @ basis.components.T
+
+
+def profile_of_power(power: Tensor, dtype: torch.dtype) -> NDArray[np.float64]:
+    """Return the (r,) energy profile of the (k, r) squared responses of filters of a type."""
+    profile: NDArray[np.float64] = power.mean(0).sqrt().numpy()
+    return _without_rounding(profile, dtype)
 
 
 def _without_rounding(profile: NDArray[np.float64], dtype: torch.dtype) -> NDArray[np.float64]:
