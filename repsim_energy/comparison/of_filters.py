@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.beyond import beyond_variables
-from repsim_energy.comparison.common_patch import Kernels
+from repsim_energy.comparison.common_patch import Kernels, as_patch
 from repsim_energy.comparison.intervals import (
     choose_groups,
     half_similarities,
