@@ -36,8 +36,9 @@ class AtlasEntry:
     ----------
     filters : (k, c, kh, kw) float32, with color channels in the order red, green, blue, and without
         the factors of a batch norm that is stored beside them
-    folded : (k, c, kh, kw) float32, the filters with these factors, w * gamma / sqrt(running_var + eps); the same as
-        ``filters`` if there is no norm, or the authors of the network have folded it
+    folded : (k, c, kh, kw) float32, the filters with these factors,
+        w * gamma / sqrt(running_var + eps); the same as ``filters`` if there is no norm, or the
+        authors of the network have folded it
     network : the architecture in words
     family : the kind of architecture, whatever its width, such as ``ResNet``
     trained_on : the images and the task, as commonly documented
