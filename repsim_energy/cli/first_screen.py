@@ -11,8 +11,7 @@ or the activations of their layers.
   repsim compare --models vgg11,resnet18 -o result.nc
       Train two small networks on rendered images, compare them, and write the result. This takes
       one to three minutes. Your own: --models a.pt,b.pt --dataset FOLDER_OF_IMAGES
-  repsim profile my.safetensors --images FOLDER_OF_IMAGES
-      Describe the first layer of one network, and find similar networks in an atlas.
+      One network beside an atlas, in seconds: repsim profile a.pt --images FOLDER_OF_IMAGES
   repsim models
       List the networks that can be compared by name; with a name, their options.
   repsim report result.nc -o result.html

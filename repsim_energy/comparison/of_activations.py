@@ -44,6 +44,7 @@ from repsim_energy.comparison.plan_layers import Layers, plan_layers
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.comparison.views import (
     Words,
+    refuse_several_sizes,
     say_what_was_not_chosen,
     warn_different_samples,
     words_of,
@@ -102,6 +103,7 @@ class ActivationComparison:
         """
         models = [spec.label for spec in plan.models]
         words = words_of(pool, tokens, models)
+        refuse_several_sizes(words, plan.datasets)
         planned = plan_layers(plan, layers, words)
         say_what_was_not_chosen(words, planned.views, models)
         warn_different_samples(planned.views, models)

@@ -17,9 +17,17 @@ from repsim_energy.errors import (
     UsageError,
     first_few,
 )
+from repsim_energy.interfaces import Dataset
 from repsim_energy.numerics.positions import POOLS, TOKENS, View
 
-__all__ = ["Words", "say_what_was_not_chosen", "views_of", "warn_different_samples", "words_of"]
+__all__ = [
+    "Words",
+    "refuse_several_sizes",
+    "say_what_was_not_chosen",
+    "views_of",
+    "warn_different_samples",
+    "words_of",
+]
 
 MAX_NAMED = 6
 """Maximum number of layers that a message names."""
@@ -52,6 +60,21 @@ def words_of(
             if word not in known:
                 raise UsageError(f"got {option}={word}, expected {', '.join(known)}")
     return [Words(pools[label], chosen[label]) for label in labels]
+
+
+def refuse_several_sizes(words: Sequence[Words], datasets: Sequence[Dataset]) -> None:
+    """Refuse options other than the defaults for data sets whose images differ in size.
+
+    A layer has other positions for each of them.
+    """
+    sizes = {data.label: "x".join(map(str, data.image_shape[1:])) for data in datasets}
+    chosen = next((word for word in words if word != Words()), None)
+    if chosen is not None and len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{size} in '{label}'" for label, size in sizes.items())
+        raise UsageError(
+            f"got pool={chosen.pool} and tokens={chosen.tokens} for images of several sizes, "
+            f"{listed}, expected one size; give size=, or compare on one data set at a time"
+        )
 
 
 def views_of(

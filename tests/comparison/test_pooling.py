@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from samples import small_cnn
+from samples import both_splits, noise_images, small_cnn
 from torch import nn
 
 import repsim_energy as rs
@@ -270,6 +270,15 @@ def test_an_option_that_changed_nothing_is_said(data):
         rs.compare(same_sizes(), data, "cka", tokens="cls")
     with pytest.warns(RepsimWarning, match="pool=max changed nothing: no layer .* of 'b' has pos"):
         rs.compare(same_sizes(), data, "cka", layers="output", pool={"b": "max"})
+
+
+def test_images_of_several_sizes_have_no_common_positions(data):
+    smaller = noise_images(30, (3, 10, 10), 3, name="smaller")
+    sets = [data, both_splits(smaller)]
+    both = rs.compare(same_sizes(), sets, "cka")
+    assert np.isfinite(both.similarity.values[1, 0, 0, 0, 1, 1, 0, 0])
+    with pytest.raises(UsageError, match="several sizes, 12x12 in 'pictures', 10x10 in 'smaller'"):
+        rs.compare(same_sizes(), sets, "cka", pool="mean")
 
 
 def test_memory_of_samples_is_counted_before_anything_is_compared(data, monkeypatch):

@@ -1,7 +1,7 @@
 """Write the atlas of first layers: ``python tests/models/make_atlas.py FOLDER``.
 
-FOLDER contains ``networks/first-layers`` (CONTRIBUTING.md says what else is in it). The tensors are
-copied as they are; the license texts are in ``repsim_energy/atlas/LICENSES.txt``.
+FOLDER contains ``networks/first-layers`` (docs/explanation/onboarding.md says what else is in it).
+The tensors are copied as they are; their licenses are in ``repsim_energy/atlas/LICENSES.txt``.
 """
 
 import json

@@ -152,6 +152,10 @@ CALLS = {
         rs.whitening_exponent(lay(PROFILES[0]), lay(BASIS.eigenvalues))
     ],
     "wavelike": lambda lay: [*rs.wavelike(lay(LARGE_BANK)).values()],
+    "filter_quality": lambda lay: [*rs.filter_quality(lay(BANK)).values()],
+    "whitening_distance": lambda lay: [
+        rs.whitening_distance(lay(PROFILES[0]), lay(BASIS.eigenvalues))
+    ],
     "fit_profiles": lambda lay: _fits(rs.fit_profiles(lay(PROFILES), lay(BASIS.eigenvalues))),
     "fit_profile": lambda lay: _fits([rs.fit_profile(lay(PROFILES[0]), [0.0, *range(26)])]),
     "theoretical_profile": lambda lay: [

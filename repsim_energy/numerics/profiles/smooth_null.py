@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_smooth_filters", "smooth_thresholds"]
 
-DRAWS = 400
-"""Number of banks that are drawn."""
+DRAWS, MIN_DRAWS = 400, 100
+"""Number of banks that are drawn, and the least number for large ones."""
+
+MAX_WEIGHTS = 2**26
+"""Weights of all draws together, from which there are fewer of them."""
+
+CHUNK_WEIGHTS = 2**22
+"""Weights that are drawn at once, which bounds the memory."""
 
 LEVEL = 0.95
 """Share of the draws below a threshold."""
@@ -67,7 +74,7 @@ def _root(correlation: float, size: int) -> Array:
 
 
 def smooth_thresholds(
-    filters: Array, components: Array, eigenvalues: Array, *, draws: int = DRAWS
+    filters: Array, components: Array, eigenvalues: Array, *, draws: int | None = None
 ) -> tuple[float, float]:
     """Return r and r beyond theory that 95% of random filters as smooth as a bank do not exceed.
 
@@ -75,6 +82,7 @@ def smooth_thresholds(
     ----------
     filters : (k, c, kh, kw), whose profile is compared with those of the draws
     components, eigenvalues : (d, c, kh, kw) and (d,) of the patch basis, without NaN
+    draws : 400 by default, down to 100 for banks of more than 168,000 weights
 
     Returns
     -------
@@ -84,10 +92,14 @@ def smooth_thresholds(
     """
     if not filters.any():
         return np.nan, np.nan
-    drawn = draw_smooth_filters(filters, draws, np.random.default_rng(0))
-    banks = np.concatenate([filters[None], drawn]).reshape(draws + 1, len(filters), -1)
-    responses = banks @ components.reshape(len(components), -1).T
-    profiles = np.sqrt((responses**2).mean(1))
+    if draws is None:
+        draws = max(MIN_DRAWS, min(DRAWS, MAX_WEIGHTS // filters.size))
+    random, at_once = np.random.default_rng(0), max(1, CHUNK_WEIGHTS // filters.size)
+    counts = [min(at_once, draws - start) for start in range(0, draws, at_once)]
+    drawn = (draw_smooth_filters(filters, count, random) for count in counts)
+    profiles = np.concatenate(
+        [_profiles(bank, components) for bank in chain([filters[None]], drawn)]
+    )
     fits = fit_profiles(profiles, eigenvalues)
     curves = np.stack([fit.profile for fit in fits])
     residuals = theory_residuals(profiles, curves, np.array([fit.correlation for fit in fits]))
@@ -96,3 +108,10 @@ def smooth_thresholds(
     threshold = np.quantile(defined, LEVEL) if 2 * len(defined) >= draws else np.nan
     r = profile_similarities(profiles)[0, 1:]
     return float(np.quantile(r, LEVEL)), float(threshold)
+
+
+def _profiles(banks: Array, components: Array) -> Array:
+    """Return the (n, d) energy profiles of (n, k, c, kh, kw) banks."""
+    responses = banks.reshape(*banks.shape[:2], -1) @ components.reshape(len(components), -1).T
+    profiles: Array = np.sqrt((responses**2).mean(1))
+    return profiles

@@ -92,6 +92,21 @@ def test_filters_without_weights_in_a_channel_or_at_all(random, basis):
     assert np.abs(drawn[:, :, 0]).max() > 0
 
 
+def test_chunks_change_nothing_and_large_banks_have_fewer_draws(random, basis, monkeypatch):
+    bank, components = averaged(random), basis.components.numpy().reshape(27, 3, 3, 3)
+    eigenvalues = basis.eigenvalues.numpy()
+    whole = smooth_thresholds(bank, components, eigenvalues)
+    assert smooth_thresholds(bank, components, eigenvalues, draws=400) == whole
+    monkeypatch.setattr(smooth_null, "CHUNK_WEIGHTS", 7 * bank.size)
+    assert smooth_thresholds(bank, components, eigenvalues) == pytest.approx(whole, rel=1e-9)
+    monkeypatch.setattr(smooth_null, "MAX_WEIGHTS", 120 * bank.size)
+    fewer = smooth_thresholds(bank, components, eigenvalues)
+    assert fewer == smooth_thresholds(bank, components, eigenvalues, draws=120) != whole
+    monkeypatch.setattr(smooth_null, "MAX_WEIGHTS", bank.size)
+    fewest = smooth_thresholds(bank, components, eigenvalues)
+    assert fewest == smooth_thresholds(bank, components, eigenvalues, draws=100)
+
+
 def test_single_pixels_have_no_neighbors(random):
     bank = random.normal(size=(8, 3, 1, 1))
     assert draw_smooth_filters(bank, 3, random).shape == (3, 8, 3, 1, 1)
