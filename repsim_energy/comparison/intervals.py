@@ -30,6 +30,10 @@ __all__ = [
 DEFAULT_GROUPS = 20
 """Groups of images, of which half-samples are compared by metrics on filters."""
 
+MAX_NETWORKS = 500
+"""Number of networks above which half-samples are compared on request only: each takes as much
+memory as the similarities of all pairs."""
+
 MAX_COMPONENTS = 400
 """Number of components above which half-samples are compared on request only, because the
 principal components of each take a second or more."""
@@ -38,7 +42,9 @@ Index = tuple[int, ...]
 Numbers = NDArray[np.float64]
 
 
-def choose_groups(resamples: int | None, images: int, components: int = 0) -> int:
+def choose_groups(
+    resamples: int | None, images: int, components: int = 0, networks: int = 0
+) -> int:
     """Return the number of groups of images that half-samples are made of, 0 for none.
 
     Parameters
@@ -46,6 +52,7 @@ def choose_groups(resamples: int | None, images: int, components: int = 0) -> in
     resamples : as the user gave it; ``None`` chooses for a metric on filters
     images : number of images of the smallest data set
     components : of the patches
+    networks : number of networks that are compared
 
     Raises
     ------
@@ -53,7 +60,8 @@ def choose_groups(resamples: int | None, images: int, components: int = 0) -> in
         For a number that is too small, or larger than the number of images.
     """
     if resamples is None:
-        wanted = DEFAULT_GROUPS if components <= MAX_COMPONENTS else 0
+        few = components <= MAX_COMPONENTS and networks <= MAX_NETWORKS
+        wanted = DEFAULT_GROUPS if few else 0
         return group_count(min(wanted, images))
     whole = isinstance(resamples, int | np.integer) and not isinstance(resamples, bool)
     if not whole or resamples < 0 or 0 < resamples < MIN_GROUPS:

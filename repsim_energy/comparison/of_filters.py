@@ -100,7 +100,7 @@ class FilterComparison:
         channels, *own = next(iter(plan.patches.values()))[:3]
         components = channels * math.prod(size or own)
         smallest = min(len(data.train) for data in plan.datasets)
-        groups = choose_groups(resamples, smallest, components)
+        groups = choose_groups(resamples, smallest, components, len(plan.keys))
         check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR + groups)  # the same beyond the theory
         stage = choose_stage(stage, plan)
         bases = patch_bases(plan, scheduler, groups, size)
@@ -165,7 +165,7 @@ class FilterComparison:
         rho, left_out = np.full((2, *self.plan.shape), np.nan)
         for key, bank in banks.items():
             left_out[key] = len(finite[key]) - len(bank)
-            if has_reliability(self.metric):
+            if self.halves and has_reliability(self.metric):
                 rho[key] = reliability(self.metric, len(bank), self.kernels.part_of(key, bank))
         return {
             "reliability": Variable(

@@ -59,7 +59,7 @@ def test_half_samples_change_no_other_number(pictures, floats):
     images = pictures.images / 255 if floats else pictures.images
     without, with_halves = (rs.compare(banks("a", "b"), images, resamples=n) for n in (0, 20))
     assert (without.attrs["interval_over"], with_halves.attrs["interval_over"]) == ("", "images")
-    own = ["half_similarity", "ci_low", "ci_high"]
+    own = ["half_similarity", "ci_low", "ci_high", "reliability"]
     one, other = (r.drop_vars(own).drop_attrs() for r in (without, with_halves))
     xr.testing.assert_identical(one, other)
 

@@ -45,7 +45,6 @@ REFUSED = [
     ("energy", "images", 10),
     ("energy", "pool", "mean"),
     ("energy", "tokens", {"net": "cls"}),
-    ("energy", "layers", {"stem": "conv1"}),
     ("energy", "normalize", "none"),
     ("energy", "normalize", {"net": "none"}),
     ("cka", "fold", "bn"),
