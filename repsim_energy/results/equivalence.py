@@ -1,4 +1,4 @@
-"""Test whether two models are as similar as two seeds of one model."""
+"""Test of whether two models are as similar as two seeds of one model."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Equivalence:
 def equivalence(
     result: xr.Dataset, a: str, b: str, *, margin: float = MARGIN, of: str = "similarity"
 ) -> Equivalence:
-    r"""Test whether two models are as similar to each other as two seeds of one model.
+    r"""Return a test of whether two models are as similar as two seeds of one model.
 
     .. math:: \Delta = \bar s_{ab} - \tfrac12 (\bar s_{aa} + \bar s_{bb}), \qquad
         H_0: \Delta \le -m \quad\text{against}\quad H_1: \Delta > -m
