@@ -302,8 +302,8 @@ def test_a_metric_is_recorded_by_its_spec_or_its_class_and_public_options():
     for metric, options in ((Power(3), {"power": 3}), (Hidden(), {}), (Slots(), {})):
         place = f"{__name__}.{type(metric).__name__}"
         assert recorded(metric) == {"name": metric.name, "class": place, "options": options}
-    assert recorded("energy") == {"name": "energy", "options": {}}
-    assert recorded(name) == {"name": name, "options": {}}
+    assert recorded("energy") == {"name": "energy", "options": {"norm": "none"}}
+    assert recorded(name) == {"name": name, "options": {"norm": "none"}}
     found = rs.compare(small_cnn(2, 3), noise_images(20, (3, 8, 8)), "cka:estimator=biased")
     assert json.loads(found.attrs["configuration"])["metric"] == {
         "name": "cka",
