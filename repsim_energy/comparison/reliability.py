@@ -81,6 +81,8 @@ def split_half_reliability(
         For a metric on activations, a distance, or no splits.
     ShapeError
         For filters of another shape than the patches.
+    PluginError
+        For a metric of a plugin that breaks a rule.
 
     Examples
     --------
@@ -193,6 +195,8 @@ def filter_influence(
         For a metric on activations, or fewer than two filters.
     ShapeError
         For filters of another shape than the patches.
+    PluginError
+        For a metric of a plugin that breaks a rule.
 
     Examples
     --------

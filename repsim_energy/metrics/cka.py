@@ -62,7 +62,7 @@ class LinearCKA:
             )
         self.estimator = estimator
         self.batch = batch
-        self.bounds = (0.0, 1.0) if estimator == "biased" else (-np.inf, np.inf)
+        self.bounds = (0.0, 1.0) if estimator == "biased" else (-1.0, 1.0)
 
     def represent(self, subject: Activations) -> Array:
         """Return the HSIC matrix of the activations, preceded by its permutation invariants.

@@ -1,4 +1,4 @@
-"""Test whether two models are as similar as two seeds of one model."""
+"""Test of whether two models are as similar as two seeds of one model."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Equivalence:
 def equivalence(
     result: xr.Dataset, a: str, b: str, *, margin: float = MARGIN, of: str = "similarity"
 ) -> Equivalence:
-    r"""Test whether two models are as similar to each other as two seeds of one model.
+    r"""Return a test of whether two models are as similar as two seeds of one model.
 
     .. math:: \Delta = \bar s_{ab} - \tfrac12 (\bar s_{aa} + \bar s_{bb}), \qquad
         H_0: \Delta \le -m \quad\text{against}\quad H_1: \Delta > -m
@@ -93,9 +93,9 @@ def equivalence(
     ----------
     result : of :func:`compare`, with at least three seeds of one of the models
     a, b : groups of :func:`summarize`: models; with data set and layer if there are several
-    margin : m > 0, the loss of similarity that counts as none. The default, 0.05, is a few times
-        what differs between seeds of one model that are trained as in the documentation; choose it
-        before looking at the result
+    margin : m > 0, the loss of similarity that counts as none, to be chosen before looking at the
+        result. The default is about the standard deviation of the similarity among pairs of seeds
+        of one model (0.04 to 0.08 in the networks of the documentation)
     of : ``similarity``, or ``beyond_theory``, over seeds alone
 
     Returns
