@@ -26,6 +26,7 @@ from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import Metric
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
 from repsim_energy.numerics.profiles.placed_null import DRAWS, correlation_interval, white_profiles
+from repsim_energy.progress import working
 
 __all__ = ["beyond_null", "with_placed_nulls"]
 
@@ -128,10 +129,15 @@ def _fill(
 ) -> None:
     """Write the intervals of all pairs with theories, NaN for pairs without draws."""
     ids = [basis.basis_id for basis in kernels.bases]
-    for a, b in combinations(theories, 2):
-        if ids[a.dataset] != ids[b.dataset] or np.isnan(ends[0][(*a, *b)]):
-            continue
-        drawn = sides(a, b)
-        interval = (np.nan, np.nan) if drawn is None else correlation_interval(*drawn)
-        for end, value in zip(ends, interval, strict=True):
-            end[(*a, *b)] = end[(*b, *a)] = value
+    pairs = [
+        (a, b)
+        for a, b in combinations(theories, 2)
+        if ids[a.dataset] == ids[b.dataset] and not np.isnan(ends[0][(*a, *b)])
+    ]
+    with working("drawing null intervals", len(pairs), "pairs") as advance:
+        for a, b in pairs:
+            drawn = sides(a, b)
+            interval = (np.nan, np.nan) if drawn is None else correlation_interval(*drawn)
+            for end, value in zip(ends, interval, strict=True):
+                end[(*a, *b)] = end[(*b, *a)] = value
+            advance(1)

@@ -141,23 +141,20 @@ def _has_matrix(module: nn.Module) -> bool:
 
 
 def _is_matrix(tensor: Tensor) -> bool:
-    numeric = tensor.is_floating_point() or tensor.is_complex()
-    return numeric and sum(n > 1 for n in tensor.shape) > 1
+    large = sum(n > 1 for n in tensor.shape) > 1
+    return large and (tensor.is_floating_point() or tensor.is_complex())
 
 
 def _tensor_before(module: nn.Module, name: str, image: Shape, called: Iterable[str]) -> str | None:
     """Return a matrix outside of called layers that the input of a layer depends on, or ``None``.
 
-    The weights of a layer that is not called may be used by a function, such as ``F.linear``.
-
-    The difference of the layer's inputs for two images is compared before and after noise is added
-    to the matrix.
+    Functions such as ``F.linear`` use weights without calling their layer. The difference of the
+    layer's inputs for two images is compared before and after noise is added to the matrix.
     """
     layers = layers_with_weights(module)
-    used = [layers[one] for one in called]
-    inside = {id(t) for layer in used for t in (*layer.parameters(), *layer.buffers())}
-    norms = [submodule for submodule in module.modules() if isinstance(submodule, NORMS)]
-    inside |= {id(t) for norm in norms for t in norm.parameters()}
+    norms = (submodule for submodule in module.modules() if isinstance(submodule, NORMS))
+    used = nn.ModuleList([*(layers[one] for one in called), *norms])
+    inside = {id(t) for t in (*used.parameters(), *used.buffers())}
     tensors = (*module.named_parameters(), *module.named_buffers())
     own = {n: t for n, t in tensors if _is_matrix(t) and id(t) not in inside}
     if not own:

@@ -22,8 +22,8 @@ DRAWS = 1000
 """Drawn profiles of each network. The ends of an interval of 95% then have a standard error of
 about 0.07 standard deviations."""
 
-MAX_NUMBERS = 2**23
-"""Numbers of the largest temporary array."""
+MAX_MOMENTS, MAX_BANKS = 2**25, 2**23
+"""Numbers of the two largest temporary arrays. Banks are drawn again for each part of moments."""
 
 
 @own_settings()
@@ -57,8 +57,8 @@ def white_profiles(
     size = math.prod(kernel)
     squares = torch.empty(draws, len(basis.components), dtype=torch.float64)
     step, at_once = (
-        max(1, MAX_NUMBERS // size**2),
-        max(1, MAX_NUMBERS // (size * max(size, count))),
+        max(1, MAX_MOMENTS // size**2),
+        max(1, MAX_BANKS // (size * max(size, count))),
     )
     for start in range(0, len(basis.components), step):
         some = slice(start, start + step)

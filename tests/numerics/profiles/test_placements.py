@@ -152,7 +152,7 @@ def test_intervals_contain_the_correlations_of_independent_small_filters():
             placed_profile(bank(8, 1, 2, 2, seed=2 * s + 1), basis),
         )
         <= high
-        for s in range(600)
+        for s in range(300)
     ]
     assert 0.925 <= np.mean(inside) <= 0.975
     assert high > rs.pearson_null_interval(25)[1] + 0.1
