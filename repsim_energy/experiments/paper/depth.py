@@ -36,10 +36,9 @@ SHORTCUT = "downsample"
 """Part of the names of 1x1 convolutions beside blocks, which are not averaged with the others."""
 
 SUMMARIZED = {
-    "theory_correlation": "r with theory",
-    "whitening_exponent": "whitening exponent",
-    "whitened_components": "components that theory has whitened",
-    "leading_whitening_exponent": "whitening exponent, components with 99% of the variance",
+    "theory_correlation": "r of the change with theory",
+    "whitening_exponent": "whitening exponent of the change",
+    "whitened_components": "components that its theoretical profile has whitened",
 }
 """Variable -> its name in the report."""
 
@@ -144,12 +143,11 @@ def _add(outcome: Outcome, name: str, result: xr.Dataset, over: str) -> None:
         means = result.sel(layer=layers).mean("layer")
         for variable, label in SUMMARIZED.items():
             at = {stage: means[variable].sel(stage=stage).values for stage in STAGES}
-            low, high = interval_of(at["trained"])
-            note = (
-                f"trained, 95% {low:.2f} to {high:.2f}; at init {at['init'].mean():.2f}, of the "
-                f"change {at['change'].mean():.2f}"
-            )
-            outcome.add(f"{name}, {title}: {label}", at["trained"], over=over, note=note)
+            low, high = interval_of(at["change"])
+            note = f"95% {low:.3f} to {high:.3f}"
+            if variable != "whitened_components":  # of a curve that describes the change alone
+                note += f"; trained {at['trained'].mean():.3f}, init {at['init'].mean():.3f}"
+            outcome.add(f"{name}, {title}: {label}", at["change"], over=over, note=note)
 
 
 def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
