@@ -187,7 +187,8 @@ FACTS = {
 
 
 NOT_IN_VERSION_1 = {
-    *("fit_profile", "theory_residual", "beyond_theory", "beyond_null_low", "beyond_null_high")
+    *("fit_profile", "theory_residual", "beyond_theory", "beyond_null_low", "beyond_null_high"),
+    *("null_threshold", "p_value", "calibrated"),
 }
 """Variables that were added later, and that version 1 has no numbers of."""
 
@@ -213,7 +214,7 @@ def test_a_file_of_version_1_is_read_in_the_form_of_version_2(metric, tmp_path):
         if name in today.coords:
             assert ",".join(new[name].values) == old.attrs[name]
             assert {len(text) for text in new[name].values} == {length}
-    assert {*new.attrs, "command"} == set(today.attrs)
+    assert {*new.attrs, "command", "null"} == set(today.attrs)
     assert set(new.variables) == set(today.variables) - NOT_IN_VERSION_1
     for name in set(new.coords) - set(old.coords):
         assert new[name].dims == today[name].dims

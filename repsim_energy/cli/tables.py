@@ -15,6 +15,7 @@ from rich.text import Text
 
 import repsim_energy as rs
 from repsim_energy.errors import visible
+from repsim_energy.results.nulls import null_in_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +97,7 @@ def print_result(result: xr.Dataset) -> None:
         band = (
             f"95% between {low:.3f} and {high:.3f}" if low < high else "no null interval is known"
         )
-        _print_line(f"{_averaged(result)}; unrelated networks: {band}")
+        _print_line(f"{_averaged(result)}; {null_in_words(result)}: {band}")
 
 
 def _summary(result: xr.Dataset, of: str) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +28,17 @@ from repsim_energy.comparison.measured import (
     network_coords,
     paired,
 )
-from repsim_energy.comparison.memory import check_memory, check_pairs
+from repsim_energy.comparison.memory import (
+    NUMBERS_PER_PAIR,
+    check_draws,
+    check_memory,
+    check_pairs,
+)
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
+from repsim_energy.comparison.nulls.judged import Numbers, null_variables
+from repsim_energy.comparison.nulls.of_activations import SampleNull
+from repsim_energy.comparison.nulls.words import DRAWS, Null, choose_null
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.runs import run_variables
@@ -45,6 +54,7 @@ class ActivationComparison:
 
     Parameters
     ----------
+    null : of the similarities
     layers : layers of each model that are compared
     images : images of each data set that the networks are shown
     splits : the split of these images, ``test`` or ``train``
@@ -52,6 +62,7 @@ class ActivationComparison:
 
     plan: Plan
     metric: Metric
+    null: Null
     layers: Layers
     images: Sequence[ImageSet]
     splits: Sequence[str]
@@ -63,6 +74,7 @@ class ActivationComparison:
         metric: Metric,
         layers: str | Sequence[str],
         images: int,
+        null: str,
         asked: Mapping[str, Any],
     ) -> ActivationComparison:
         """Choose layers and images, and check that the comparison is possible.
@@ -72,16 +84,19 @@ class ActivationComparison:
         images : maximum number of images of each data set
         asked : arguments that the user gave, by name
         """
+        chosen = choose_null(null, metric)
         planned = plan_layers(plan, items_of(layers) if isinstance(layers, str) else layers)
-        check_pairs(plan, len(planned.labels))
+        check_pairs(plan, len(planned.labels), numbers=2 * NUMBERS_PER_PAIR)
+        if chosen.drawn:
+            check_draws(DRAWS * (math.prod(plan.shape) * len(planned.labels)) ** 2 // 2)
         shown = choose_images(plan, images, metric)
         splits = say_what_is_shown(plan, asked.get("images"))
-        check_memory(plan, metric, planned, [len(chosen) for chosen in shown])
-        return cls(plan, metric, planned, shown, splits)
+        check_memory(plan, metric, planned, [len(chosen) for chosen in shown], chosen.drawn)
+        return cls(plan, metric, chosen, planned, shown, splits)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Show images to the networks and compare the activations of their layers."""
-        plan, labels = self.plan, self.layers.labels
+        plan, labels, null = self.plan, self.layers.labels, self.null
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
         failures: list[str] = []
         with working("showing images to networks", self._shown(networks), "images") as advance:
@@ -103,15 +118,26 @@ class ActivationComparison:
             representations,
             (*plan.shape, len(labels)),
             lambda index: id(self.images[index[0]]),
+            intervals=null.exact or not null.drawn,
         )
         called = {
             (d, m, s, at): f"layer '{labels[at]}' of '{plan.label(Key(d, m, s))}'"
             for d, m, s, at in representations
         }
         warn_undefined(pairs, called)
+        of_best: Numbers = {}
+        if null.exact or null.drawn:
+            against = SampleNull(null, self.metric, plan, self.layers, self.images)
+            numbers, of_best = against.numbers(networks, representations, pairs["similarity"])
+            pairs |= numbers
         dims = (*NETWORK_DIMS, "layer")
-        variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
-        measured = Measured(variables, self._coords(networks), {}, tuple(failures))
+        variables = {
+            **pair_variables(pairs, paired(dims), null.word),
+            **null_variables(of_best, paired(NETWORK_DIMS), null.word, "best_"),
+            **run_variables(plan, networks),
+        }
+        attributes = {"null": null.word}
+        measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, dims)
 
     def _shown(self, networks: Iterable[Key]) -> int:

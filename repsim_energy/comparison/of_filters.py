@@ -23,9 +23,11 @@ from repsim_energy.comparison.measured import (
     network_coords,
     paired,
 )
-from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_pairs
+from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_draws, check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
+from repsim_energy.comparison.nulls.of_filters import check_classes, comparisons_of, filter_numbers
+from repsim_energy.comparison.nulls.words import Null, choose_null
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.patch_bases import patch_bases
 from repsim_energy.comparison.plan import Key, Plan
@@ -56,22 +58,29 @@ class FilterComparison:
     Parameters
     ----------
     stage : ``init``, ``trained`` or ``change``, at which filters are compared
+    null : of the similarities
     bases : patch basis of each data set
     """
 
     plan: Plan
     metric: Metric
     stage: str
+    null: Null
     bases: list[PatchBasis]
 
     @classmethod
     def prepare(
-        cls, plan: Plan, metric: Metric, scheduler: Scheduler, stage: str
+        cls, plan: Plan, metric: Metric, scheduler: Scheduler, stage: str, null: str
     ) -> FilterComparison:
         """Choose the stage, compute the patch bases, and check that the comparison is possible."""
-        check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR)  # the same beyond the theory
+        check_pairs(plan, numbers=3 * NUMBERS_PER_PAIR)  # the same beyond the theory
+        chosen = choose_null(null, metric, comparisons_of(plan))
+        check_classes(chosen, plan)
+        check_draws(comparisons_of(plan) if chosen.drawn else 0)
         stage = choose_stage(stage, plan)
-        return cls(plan, metric, stage, patch_bases(plan, partial(moments_of_images, scheduler)))
+        return cls(
+            plan, metric, stage, chosen, patch_bases(plan, partial(moments_of_images, scheduler))
+        )
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks."""
@@ -92,10 +101,21 @@ class FilterComparison:
                 RepsimWarning,
                 stacklevel=4,
             )
-        pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
+        null = self.null
+        pairs = compare_pairs(
+            self.metric,
+            representations,
+            plan.shape,
+            lambda index: ids[index[0]],
+            intervals=not null.drawn,
+        )
         warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
+        if null.exact or null.drawn:
+            pairs |= filter_numbers(
+                null, self.metric, plan, bases, banks, representations, pairs["similarity"]
+            )
         variables: Variables = {
-            **pair_variables(pairs, paired(NETWORK_DIMS)),
+            **pair_variables(pairs, paired(NETWORK_DIMS), null.word),
             **profile_variables(plan, profiles, bases, self.stage),
             **snapshot_variables(plan, networks, bases, self.stage),
             **basis_variables(bases),
@@ -104,7 +124,11 @@ class FilterComparison:
         variables |= beyond_variables(plan, variables, ids, self.stage)
         warn_equal_starts(plan, networks)
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
-        attributes = {"stage": self.stage, "centered": str(bases[0].centered).lower()}
+        attributes = {
+            "stage": self.stage,
+            "null": null.word,
+            "centered": str(bases[0].centered).lower(),
+        }
         coords = self._coords(networks) | component_coords(variables["components"].values)
         measured = Measured(variables, coords, attributes, failures)
         return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)

@@ -45,6 +45,7 @@ def compare(
     seeds: int | Sequence[int] = 2,
     recipe: str | Recipe = "quick",
     stage: str = "auto",
+    null: str = "auto",
     layers: str | Sequence[str] = (FIRST,),
     images: int = 1000,
     normalize: str | Mapping[str, str] = "auto",
@@ -84,6 +85,13 @@ def compare(
     recipe : how to train, such as ``"quick:epochs=20"``
     stage : for metrics on filters: ``init``, ``trained``, ``change`` (trained minus init), or
         ``auto``: ``change`` if the initial weights of all networks are known, else ``trained``
+    null : the networks that null intervals, p-values and calibrated scores describe. For metrics on
+        filters ``white`` (random filters with independent weights), ``smooth`` (as smooth as the
+        measured ones), ``spectrum`` (linear CNNs that learned independent labels). For metrics on
+        activations ``permutation`` (the images of one network in random order), ``rotation``
+        (samples randomly rotated). ``metric`` is the metric's own null interval. ``auto`` is
+        ``smooth`` for filters; for activations ``permutation`` where the metric knows its
+        distribution, else ``metric``
     layers : for metrics on activations: ``first``, ``output``, names of submodules, or ``convs``
         for all convolutions. ``:first``, ``:output`` and ``:convs`` in networks with
         submodules of these names; ``NAME[ENTRY]`` for one output of a layer with several
@@ -119,7 +127,8 @@ def compare(
     -------
     xarray.Dataset
         ``similarity(dataset, model, seed, dataset_ref, model_ref, seed_ref)`` with its null
-        interval ``null_low``, ``null_high``; of metrics on filters also
+        interval ``null_low``, ``null_high``; against all nulls but ``metric`` also
+        ``null_threshold``, ``p_value`` and ``calibrated``; of metrics on filters
         ``energy(dataset, model, seed, stage, component)`` in weight units. Metrics on activations
         have ``layer`` and ``layer_ref`` too. The attribute ``failures`` has a line for each
         training that failed; its values are NaN. All variables are described in the
@@ -165,9 +174,9 @@ def compare(
         )
         comparison: FilterComparison | ActivationComparison
         if on_filters:
-            comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
+            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, null)
         else:
-            comparison = ActivationComparison.prepare(plan, metric, layers, images, asked)
+            comparison = ActivationComparison.prepare(plan, metric, layers, images, null, asked)
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked)
         return _result(plan, resolved, comparison.finish(networks), failures, call)

@@ -17,7 +17,7 @@ IMAGES = noise_images(30, (3, 12, 12))
 BOTH = both_splits(IMAGES)
 BANK = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 
-ALWAYS = {"models", "dataset", "metric", "channels", "registry", "reporter", "progress"}
+ALWAYS = {"models", "dataset", "metric", "null", "channels", "registry", "reporter", "progress"}
 """What every comparison has a use for, or what is told how far it is."""
 
 

@@ -1,0 +1,1 @@
+"""Inference on similarities: intervals, reliability and tests."""
