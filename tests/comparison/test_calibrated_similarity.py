@@ -91,7 +91,7 @@ def test_each_pair_of_layers(layer, case):
         generator=torch.Generator().manual_seed(1),
     )
     name = ["low", "high"][layer]
-    ends = (result[f"null_{end}"] for end in ("low", "high"))
+    where = {"model": "a", "model_ref": "b", "layer": name, "layer_ref": name}
     low, high = (
         end.sel(model="a", model_ref="b", layer=name, layer_ref=name).item() for end in ends
     )
