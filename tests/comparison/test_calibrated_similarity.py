@@ -92,9 +92,7 @@ def test_each_pair_of_layers(layer, case):
     )
     name = ["low", "high"][layer]
     where = {"model": "a", "model_ref": "b", "layer": name, "layer_ref": name}
-    low, high = (
-        end.sel(model="a", model_ref="b", layer=name, layer_ref=name).item() for end in ends
-    )
+    low, high = (result[f"null_{end}"].sel(where).item() for end in ("low", "high"))
     spread = high - low
     close(numbers(result, "", layer=name, layer_ref=name), theirs, 0.35 * spread)
 
