@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 __all__ = ["NULLS", "null_in_words"]
 
 NULLS = {
-    "white": "random filters with independent weights",
-    "smooth": "random filters as smooth as the measured ones",
-    "spectrum": "linear CNNs that learned independent labels",
-    "permutation": "networks shown the images in unrelated orders",
-    "rotation": "networks with randomly rotated samples",
-    "metric": "unrelated networks, as the metric defines them",
+    "white": "white random filters",
+    "smooth": "equally smooth random filters",
+    "spectrum": "linear CNNs with independent labels",
+    "permutation": "networks with shuffled images",
+    "rotation": "networks with rotated samples",
+    "metric": "unrelated networks",
 }
 """Name of a null -> the networks that it describes."""
 

@@ -107,7 +107,7 @@ def test_each_result_says_which_null_it_has(images, banks, networks):
         result = rs.compare(banks, images, null=word)
         assert result.attrs["null"] == meant
         assert ("p_value" in result) == (meant != "metric")
-    assert "as smooth as the measured ones" in rs.compare(banks, images).null_low.long_name
+    assert "equally smooth random filters" in rs.compare(banks, images).null_low.long_name
     for metric, word, meant in (
         ("cka", "auto", "permutation"),
         ("cka:estimator=biased", "auto", "metric"),
