@@ -43,7 +43,8 @@ def draw() -> Axes:
     one, other = result.model.values
     r, low, high = (rs.table(result, kind).loc[one, other] for kind in ("mean", "low", "high"))
     title = (
-        f"what {one} and {other} learned: r = {r:.2f} (unrelated networks: {low:.2f} to {high:.2f})"
+        f"what {one} and {other} learned: r = {r:.2f} "
+        f"(smooth random filters: {low:.2f} to {high:.2f})"
     )
     ax.set_title(title.replace("-", "\N{MINUS SIGN}"), fontsize=11, pad=10)
     ax.set_ylabel("energy of the filters / largest")

@@ -89,6 +89,7 @@ from .registry import load_registry as load_registry
 from .report import write_report as write_report
 from .results import Equivalence as Equivalence
 from .results import Variable as Variable
+from .results import adjust_p_values as adjust_p_values
 from .results import equivalence as equivalence
 from .results import example_result as example_result
 from .results import open_result as open_result

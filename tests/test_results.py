@@ -190,6 +190,7 @@ NOT_IN_VERSION_1 = {
     *("fit_profile", "theory_residual", "beyond_theory", "beyond_null_low", "beyond_null_high"),
     *("pool", "tokens", "layer_name"),
     *("half_similarity", "ci_low", "ci_high", "n", "n_missing"),
+    *("null_threshold", "p_value", "calibrated"),
 }
 """Variables and coordinates that were added later, and that version 1 does not have."""
 
@@ -215,7 +216,7 @@ def test_a_file_of_version_1_is_read_in_the_form_of_version_2(metric, tmp_path):
         if name in today.coords:
             assert ",".join(new[name].values) == old.attrs[name]
             assert {len(text) for text in new[name].values} == {length}
-    assert {*new.attrs, "command", "interval_over", "bounds"} == set(today.attrs)
+    assert {*new.attrs, "command", "null", "interval_over", "bounds"} == set(today.attrs)
     assert set(new.variables) == set(today.variables) - NOT_IN_VERSION_1
     for name in set(new.coords) - set(old.coords):
         assert new[name].dims == today[name].dims

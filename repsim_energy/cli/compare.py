@@ -55,6 +55,14 @@ __all__ = ["compare", "report_failures"]
     "of different sizes: each is averaged over all places where it fits. For metrics on filters.",
 )
 @click.option(
+    "--null",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Null of intervals and p-values: white, smooth or spectrum for metrics on filters; "
+    "permutation or rotation for metrics on activations; metric for the metric's own interval.",
+)
+@click.option(
     "--layer",
     "layers",
     default="first",

@@ -8,13 +8,20 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from itertools import combinations_with_replacement
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from repsim_energy.comparison.layers import batches_of
 from repsim_energy.comparison.measured import Variables, paired
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
-from repsim_energy.numerics.inference.half_samples import MIN_GROUPS, group_count, half_samples
+from repsim_energy.numerics.inference.half_samples import (
+    MIN_GROUPS,
+    group_count,
+    half_samples,
+    random_groups,
+)
 from repsim_energy.results import Variable
 from repsim_energy.results.intervals import intervals_of_groups
 from repsim_energy.results.summary import HALVES, interval_over
@@ -24,6 +31,7 @@ __all__ = [
     "choose_image_groups",
     "half_batches",
     "half_similarities",
+    "halves_of_samples",
     "interval_variables",
 ]
 
@@ -102,6 +110,23 @@ def choose_image_groups(resamples: int | None, images: int, metric: Metric) -> i
             "smaller batch=, or use resamples=0"
         )
     return min(groups, group_count(batches))
+
+
+def halves_of_samples(metric: Metric, groups: int, count: int) -> list[Tensor]:
+    """Return the numbers of the samples of each half-sample; none for a metric that sees batches.
+
+    Parameters
+    ----------
+    groups : number of groups of samples, 0 for no half-samples
+    count : number of samples
+    """
+    if not groups or getattr(metric, "batch", None) is not None:
+        return []
+    parts = random_groups(count, groups)
+    return [
+        torch.from_numpy(np.sort(np.concatenate([parts[g] for g in np.flatnonzero(half)])))
+        for half in half_samples(groups)
+    ]
 
 
 def half_batches(

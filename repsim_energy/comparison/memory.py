@@ -13,7 +13,7 @@ from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.memory import available_memory
 
-__all__ = ["NUMBERS_PER_PAIR", "check_memory", "check_pairs", "needed_memory"]
+__all__ = ["NUMBERS_PER_PAIR", "check_draws", "check_memory", "check_pairs", "needed_memory"]
 
 MIN_ANNOUNCED_BYTES = 2 * 2**30
 """A comparison that needs more memory than this warns of it beforehand."""
@@ -23,7 +23,10 @@ WORK_ARRAYS = 5
 takes."""
 
 NUMBERS_PER_PAIR = 3
-"""Similarity and both ends of the null interval."""
+"""Similarity and both ends of the null interval; or threshold, p-value and calibrated score."""
+
+ARRAYS_OF_DRAWS = 3
+"""Drawn values of all pairs, and the copies that sorting them takes."""
 
 
 def check_pairs(plan: Plan, layers: int = 1, *, numbers: int = NUMBERS_PER_PAIR) -> None:
@@ -49,6 +52,27 @@ def check_pairs(plan: Plan, layers: int = 1, *, numbers: int = NUMBERS_PER_PAIR)
         )
 
 
+def check_draws(comparisons: int) -> None:
+    """Check that the values of a drawn null fit into memory.
+
+    Parameters
+    ----------
+    comparisons : number of values, of half of the pairs
+
+    Raises
+    ------
+    UsageError
+        If they do not fit.
+    """
+    needed, free = 8 * ARRAYS_OF_DRAWS * 2 * comparisons, available_memory()
+    if needed > free:
+        raise UsageError(
+            f"a null of {comparisons} drawn values takes {_gigabytes(needed)} of memory, expected "
+            f"at most the {_gigabytes(free)} that are free; compare fewer models or layers at a "
+            "time, or take null=metric"
+        )
+
+
 def check_memory(
     plan: Plan,
     metric: Metric,
@@ -56,6 +80,7 @@ def check_memory(
     images: Sequence[int],
     what: str = "images",
     groups: int = 0,
+    drawn: bool = False,
 ) -> None:
     """Check that activations and representations fit into memory, and warn if they are large.
 
@@ -70,7 +95,7 @@ def check_memory(
     UsageError
         If they do not fit.
     """
-    needed, free = needed_memory(plan, metric, layers, images, groups), available_memory()
+    needed, free = needed_memory(plan, metric, layers, images, groups, drawn), available_memory()
     size = f"{max(images)} {what} and {len(layers.labels)} layers take {_gigabytes(needed)}"
     if needed > free:
         remedy = (
@@ -91,7 +116,12 @@ def check_memory(
 
 
 def needed_memory(
-    plan: Plan, metric: Metric, layers: Layers, images: Sequence[int], groups: int = 0
+    plan: Plan,
+    metric: Metric,
+    layers: Layers,
+    images: Sequence[int],
+    groups: int = 0,
+    drawn: bool = False,
 ) -> int:
     """Return the approximate peak memory of a comparison in bytes.
 
@@ -103,6 +133,8 @@ def needed_memory(
     ----------
     images : number of images of each data set that the networks are shown
     groups : number of groups of images, of which half-samples are compared
+    drawn : whether a null is drawn, which takes one more representation, and the activations of a
+        layer for all images twice
     """
     batch = getattr(metric, "batch", None)
     size_of = getattr(metric, "representation_bytes", lambda images: 0)
@@ -126,6 +158,8 @@ def needed_memory(
             together = [[layer] for layer in sizes] if batch else groups_of(sizes, n)
             totals = (4 * at_once * sum(sizes[layer] for layer in group) for group in together)
             activations = max(activations, *totals)
+            if drawn:
+                activations = max(activations, 2 * 4 * n * max(sizes.values()) + size_of(n))
     return int(stored + work + activations)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from repsim_energy.comparison.intervals import (
     choose_image_groups,
     half_batches,
     half_similarities,
+    halves_of_samples,
     interval_variables,
 )
 from repsim_energy.comparison.layer_coords import layer_coords
@@ -35,9 +37,17 @@ from repsim_energy.comparison.measured import (
     network_coords,
     paired,
 )
-from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_memory, check_pairs
+from repsim_energy.comparison.memory import (
+    NUMBERS_PER_PAIR,
+    check_draws,
+    check_memory,
+    check_pairs,
+)
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
+from repsim_energy.comparison.nulls.judged import Numbers, null_variables
+from repsim_energy.comparison.nulls.of_activations import KeepingMetric, SampleNull
+from repsim_energy.comparison.nulls.words import DRAWS, Null, choose_null
 from repsim_energy.comparison.pairs import Pairs, compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.plan_layers import Layers, plan_layers
@@ -50,7 +60,6 @@ from repsim_energy.comparison.views import (
     words_of,
 )
 from repsim_energy.interfaces import ImageSet, Metric
-from repsim_energy.numerics.inference.half_samples import half_samples, random_groups
 from repsim_energy.progress import working
 
 __all__ = ["ActivationComparison"]
@@ -64,6 +73,7 @@ class ActivationComparison:
 
     Parameters
     ----------
+    null : of the similarities
     layers : layers of each model that are compared
     words : the options ``pool`` and ``tokens`` of each model
     images : images of each data set that the networks are shown
@@ -73,6 +83,7 @@ class ActivationComparison:
 
     plan: Plan
     metric: Metric
+    null: Null
     layers: Layers
     words: Sequence[Words]
     images: Sequence[ImageSet]
@@ -86,6 +97,7 @@ class ActivationComparison:
         metric: Metric,
         layers: LayersLike,
         images: int,
+        null: str,
         asked: Mapping[str, Any],
         *,
         pool: str | Mapping[str, str] = "flatten",
@@ -107,19 +119,24 @@ class ActivationComparison:
         planned = plan_layers(plan, layers, words)
         say_what_was_not_chosen(words, planned.views, models)
         warn_different_samples(planned.views, models)
+        chosen = choose_null(null, metric, positions=planned.has_sample_grids)
+        if chosen.drawn:
+            check_draws(DRAWS * (math.prod(plan.shape) * len(planned.labels)) ** 2 // 2)
         shown = choose_images(plan, images, metric)
         groups = choose_image_groups(resamples, min(map(len, shown)), metric)
-        check_pairs(plan, len(planned.labels), numbers=NUMBERS_PER_PAIR + groups)
+        check_pairs(plan, len(planned.labels), numbers=2 * NUMBERS_PER_PAIR + groups)
         splits = say_what_is_shown(plan, asked.get("images"))
-        sizes = [len(chosen) for chosen in shown]
-        check_memory(plan, metric, planned, sizes, groups=groups)
-        return cls(plan, metric, planned, words, shown, splits, groups)
+        sizes = [len(images) for images in shown]
+        check_memory(plan, metric, planned, sizes, groups=groups, drawn=chosen.drawn)
+        return cls(plan, metric, chosen, planned, words, shown, splits, groups)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Show images to the networks and compare the activations of their layers."""
-        plan, labels = self.plan, self.layers.labels
+        plan, labels, null = self.plan, self.layers.labels, self.null
         representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
-        chosen = [self._halves_of(len(images)) for images in self.images]
+        chosen = [
+            halves_of_samples(self.metric, self.groups, len(images)) for images in self.images
+        ]
         halves: list[dict[tuple[int, ...], NDArray[np.float64]]] = [{} for _ in chosen[0]]
         failures: list[str] = []
         with working("showing images to networks", self._shown(networks), "images") as advance:
@@ -146,6 +163,12 @@ class ActivationComparison:
             for d, m, s, at in representations
         }
         warn_undefined(pairs, called)
+        of_best: Numbers = {}
+        if null.exact or null.drawn:
+            activations = partial(self._activations, networks)
+            against = SampleNull(null, self.metric, plan.shape, labels, activations)
+            numbers, of_best = against.numbers(representations, pairs["similarity"])
+            pairs |= numbers
         dims = (*NETWORK_DIMS, "layer")
         each = halves or half_batches(representations, self.groups, self._batches())
         intervals, attributes = interval_variables(
@@ -156,10 +179,12 @@ class ActivationComparison:
             dims,
         )
         variables = {
-            **pair_variables(pairs, paired(dims)),
+            **pair_variables(pairs, paired(dims), null.word),
+            **null_variables(of_best, paired(NETWORK_DIMS), null.word, "best_"),
             **intervals,
             **run_variables(plan, networks),
         }
+        attributes["null"] = null.word
         measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, dims)
 
@@ -169,28 +194,38 @@ class ActivationComparison:
         Where positions are samples there is no null interval: metrics shuffle samples one by one,
         and those of an image are not independent.
         """
-        shape = (*self.plan.shape, len(self.layers.labels))
-        pairs = compare_pairs(self.metric, representations, shape, self._samples_of)
+        shape, null = (*self.plan.shape, len(self.layers.labels)), self.null
+        intervals = null.exact or not null.drawn
+        pairs = compare_pairs(
+            self.metric, representations, shape, self._samples_of, intervals=intervals
+        )
         for index in representations:
             if self._samples_of(index)[1]:
                 for name in ("null_low", "null_high"):
                     pairs[name][index] = np.nan
         return pairs
 
+    def _activations(self, networks: Mapping[Key, Network], index: Index) -> Tensor:
+        """Return the activations of a layer for all images, by showing these once more."""
+        key, layer = Key(*index[:3]), self.layers.labels[index[3]]
+        kept = KeepingMetric()
+        represent_layers(
+            kept,
+            networks[key],
+            {layer: self.layers.names[key.model][layer]},
+            {layer: self.layers.sizes[key.model][layer]},
+            self.images[key.dataset].images,
+            self.plan.device,
+            self.plan.label(key),
+            views=self.layers.views[key.model],
+            typed=self.layers.typed[key.model],
+        )
+        return kept.activations
+
     def _samples_of(self, index: Index) -> tuple[int, tuple[int, ...]]:
         """Return what identifies the samples of a layer: its images, and positions in them."""
         d, m, _, at = index
         return id(self.images[d]), self.layers.sample_grid(m, self.layers.labels[at])
-
-    def _halves_of(self, images: int) -> list[Tensor]:
-        """Return the images of each half-sample; none for a metric that sees batches."""
-        if not self.groups or getattr(self.metric, "batch", None) is not None:
-            return []
-        groups = random_groups(images, self.groups)
-        return [
-            torch.from_numpy(np.sort(np.concatenate([groups[g] for g in np.flatnonzero(half)])))
-            for half in half_samples(self.groups)
-        ]
 
     def _batches(self) -> list[int]:
         """Return the number of batches of images of each data set."""

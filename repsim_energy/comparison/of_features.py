@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from repsim_energy.comparison.intervals import (
+    choose_image_groups,
+    half_batches,
+    half_similarities,
+    halves_of_samples,
+    interval_variables,
+)
 from repsim_energy.comparison.layer_coords import layer_coords
 from repsim_energy.comparison.layer_roles import LayersLike, layers_of_model, roles_of
 from repsim_energy.comparison.layers import batches_of
@@ -22,9 +29,17 @@ from repsim_energy.comparison.measured import (
     network_coords,
     paired,
 )
-from repsim_energy.comparison.memory import check_memory, check_pairs
+from repsim_energy.comparison.memory import (
+    NUMBERS_PER_PAIR,
+    check_draws,
+    check_memory,
+    check_pairs,
+)
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
+from repsim_energy.comparison.nulls.judged import Numbers, null_variables
+from repsim_energy.comparison.nulls.of_activations import SampleNull
+from repsim_energy.comparison.nulls.words import DRAWS, Null, choose_null
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.plan_layers import Layers
@@ -48,6 +63,8 @@ __all__ = ["FeatureComparison", "are_features"]
 
 ONE_LAYER = "features"
 """Label of the layer if every file has one array."""
+
+Index = tuple[int, ...]
 
 OF_IMAGES = ("dataset", "images", "pool", "tokens", "normalize", "answer", "channels")
 """Options of networks that are shown images."""
@@ -86,12 +103,16 @@ class FeatureComparison:
     plan : whose data set has the samples, without pixels, and whose models are not networks
     files : of each model, all in one order of samples
     layers : arrays of each file that are compared
+    null : of the similarities
+    groups : number of groups of samples, of which half-samples are compared
     """
 
     plan: Plan
     metric: Metric
     files: Sequence[FeatureFile]
     layers: Layers
+    null: Null
+    groups: int = 0
 
     @classmethod
     def prepare(
@@ -100,6 +121,8 @@ class FeatureComparison:
         metric: Metric,
         layers: LayersLike,
         asked: Mapping[str, Any],
+        null: str = "auto",
+        resamples: int | None = None,
     ) -> FeatureComparison:
         """Read the files and check that they are of the same samples.
 
@@ -123,9 +146,13 @@ class FeatureComparison:
         files = in_one_order(files)
         plan = _plan(specs, files)
         found = _layers(specs, files, layers if "layers" in asked else None)
-        check_pairs(plan, len(found.labels))
-        check_memory(plan, metric, found, [files[0].count], "samples")
-        return cls(plan, metric, files, found)
+        chosen, count = choose_null(null, metric), files[0].count
+        groups = choose_image_groups(resamples, count, metric)
+        check_pairs(plan, len(found.labels), numbers=2 * NUMBERS_PER_PAIR + groups)
+        if chosen.drawn:
+            check_draws(DRAWS * (len(files) * len(found.labels)) ** 2 // 2)
+        check_memory(plan, metric, found, [count], "samples", groups, chosen.drawn)
+        return cls(plan, metric, files, found, chosen, groups)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the features of all pairs of layers."""
@@ -143,15 +170,67 @@ class FeatureComparison:
                         "pairs are NaN"
                     )
         dims = (*NETWORK_DIMS, "layer")
-        shape = (*plan.shape, len(labels))
-        pairs = compare_pairs(self.metric, representations, shape, lambda _: 0)
+        shape, null = (*plan.shape, len(labels)), self.null
+        pairs = compare_pairs(
+            self.metric, representations, shape, _same, intervals=null.exact or not null.drawn
+        )
         called = {
             at: f"'{labels[at[3]]}' of '{plan.models[at[1]].label}'" for at in representations
         }
         warn_undefined(pairs, called)
-        variables = {**pair_variables(pairs, paired(dims)), **run_variables(plan, networks)}
-        measured = Measured(variables, self._coords(networks), {}, tuple(failures))
+        of_best: Numbers = {}
+        if null.exact or null.drawn:
+            against = SampleNull(null, self.metric, plan.shape, labels, self._activations)
+            numbers, of_best = against.numbers(representations, pairs["similarity"])
+            pairs |= numbers
+        intervals, attributes = interval_variables(
+            pairs["similarity"],
+            half_similarities(self.metric, self._halves(representations), shape, _same),
+            self._exist(),
+            self.metric.bounds,
+            dims,
+        )
+        variables = {
+            **pair_variables(pairs, paired(dims), null.word),
+            **null_variables(of_best, paired(NETWORK_DIMS), null.word, "best_"),
+            **intervals,
+            **run_variables(plan, networks),
+        }
+        attributes["null"] = null.word
+        measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, dims)
+
+    def _values(self, index: Index) -> NDArray[Any]:
+        """Return the features of a layer."""
+        names = self.layers.names[index[1]]
+        return self.files[index[1]].layers[names[self.layers.labels[index[3]]]]
+
+    def _activations(self, index: Index) -> Tensor:
+        """Return the features of a layer, of all samples that are compared, in their order."""
+        return torch.cat(list(self._parts(_as_tensor(self._values(index)))))
+
+    def _halves(
+        self, representations: Mapping[Index, NDArray[np.float64]]
+    ) -> Iterable[Mapping[Index, NDArray[np.float64]]]:
+        """Return the representations of each half-sample."""
+        count = self.files[0].count
+        if (batch := getattr(self.metric, "batch", None)) is not None:
+            return half_batches(representations, self.groups, [batches_of(count, batch)[0]])
+        return (
+            {
+                index: self.metric.represent(Activations(_as_tensor(self._values(index))[half]))
+                for index in representations
+            }
+            for half in halves_of_samples(self.metric, self.groups, count)
+        )
+
+    def _exist(self) -> NDArray[np.bool_]:
+        """Return which layers the files have."""
+        labels = self.layers.labels
+        exist = np.zeros((*self.plan.shape, len(labels)), dtype=bool)
+        for m, names in enumerate(self.layers.names):
+            exist[0, m, 0] = [label in names for label in labels]
+        return exist
 
     @property
     def networks(self) -> dict[Key, Network]:
@@ -161,13 +240,17 @@ class FeatureComparison:
 
     def _represent(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return the representation of a layer, stacked over batches if the metric has any."""
-        tensor = _as_tensor(values)
+        parts = [self.metric.represent(Activations(p)) for p in self._parts(_as_tensor(values))]
+        return parts[0] if getattr(self.metric, "batch", None) is None else np.stack(parts)
+
+    def _parts(self, values: Tensor) -> Sequence[Tensor]:
+        """Return the samples of each batch, or all at once."""
         if (batch := getattr(self.metric, "batch", None)) is None:
-            return self.metric.represent(Activations(tensor))
-        count, size = batches_of(len(tensor), batch)
-        order = torch.randperm(len(tensor), generator=torch.Generator().manual_seed(0))
-        parts = tensor[order[: count * size]].split(size)
-        return np.stack([self.metric.represent(Activations(part)) for part in parts])
+            return [values]
+        count, size = batches_of(len(values), batch)
+        order = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))
+        batches: Sequence[Tensor] = values[order[: count * size]].split(size)
+        return batches
 
     def _coords(self, networks: Mapping[Key, Network]) -> Coords:
         plan, labels = self.plan, self.layers.labels
@@ -184,6 +267,11 @@ class FeatureComparison:
             "n_samples": dataset_coord([count], "samples whose features were compared", "1"),
             **layer_coords(self.layers, [Words()] * len(plan.models)),
         }
+
+
+def _same(_: Index) -> int:
+    """Return what identifies the samples of a layer, which all files have."""
+    return 0
 
 
 def _plan(specs: Sequence[ModelSpec], files: Sequence[FeatureFile]) -> Plan:

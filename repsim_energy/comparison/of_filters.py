@@ -29,9 +29,11 @@ from repsim_energy.comparison.measured import (
     network_coords,
     paired,
 )
-from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_pairs
+from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, check_draws, check_pairs
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
+from repsim_energy.comparison.nulls.of_filters import comparisons_of, drawable, filter_numbers
+from repsim_energy.comparison.nulls.words import Null, choose_null
 from repsim_energy.comparison.own_theory import own_theories
 from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.patch_bases import patch_bases
@@ -68,6 +70,7 @@ class FilterComparison:
     Parameters
     ----------
     stage : ``init``, ``trained`` or ``change``, at which filters are compared
+    null : of the similarities
     bases : patch basis of each data set
     kernels : sizes of the filters, and how those of each size are measured on the bases
     halves : the same on the bases of half-samples of the images
@@ -76,6 +79,7 @@ class FilterComparison:
     plan: Plan
     metric: Metric
     stage: str
+    null: Null
     bases: list[PatchBasis]
     kernels: Kernels
     halves: Sequence[Kernels]
@@ -89,6 +93,7 @@ class FilterComparison:
         stage: str,
         patch: str | Sequence[int] = "auto",
         resamples: int | None = None,
+        null: str = "auto",
     ) -> FilterComparison:
         """Choose the stage, compute the patch bases, and check that the comparison is possible.
 
@@ -101,14 +106,17 @@ class FilterComparison:
         components = channels * math.prod(size or own)
         smallest = min(len(data.train) for data in plan.datasets)
         groups = choose_groups(resamples, smallest, components, len(plan.keys))
-        check_pairs(plan, numbers=2 * NUMBERS_PER_PAIR + groups)  # the same beyond the theory
+        check_pairs(plan, numbers=3 * NUMBERS_PER_PAIR + groups)  # the same beyond the theory
+        chosen = choose_null(null, metric, comparisons_of(plan))
         stage = choose_stage(stage, plan)
         bases = patch_bases(plan, scheduler, groups, size)
         kernels = Kernels(
             [b.whole for b in bases], plan.patches, size, partial(prepared_filters, metric)
         )
         halves = [kernels.on(half) for half in zip(*(b.halves for b in bases), strict=True)]
-        return cls(plan, metric, stage, list(kernels.bases), kernels, halves)
+        chosen = drawable(chosen, plan, kernels)
+        check_draws(comparisons_of(plan) if chosen.drawn else 0)
+        return cls(plan, metric, stage, chosen, list(kernels.bases), kernels, halves)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks."""
@@ -129,12 +137,24 @@ class FilterComparison:
                 RepsimWarning,
                 stacklevel=4,
             )
-        pairs = compare_pairs(self.metric, representations, plan.shape, lambda index: ids[index[0]])
-        pairs = with_placed_nulls(pairs, self.metric, theories, kernels)
+        null = self.null
+        pairs = compare_pairs(
+            self.metric,
+            representations,
+            plan.shape,
+            lambda index: ids[index[0]],
+            intervals=not null.drawn,
+        )
         warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
+        if null.exact or null.drawn:
+            pairs |= filter_numbers(
+                null, self.metric, plan, kernels, banks, representations, pairs["similarity"]
+            )
+        else:
+            pairs = with_placed_nulls(pairs, self.metric, theories, kernels)
         intervals, described = self._intervals(banks, pairs["similarity"])
         variables: Variables = {
-            **pair_variables(pairs, paired(NETWORK_DIMS)),
+            **pair_variables(pairs, paired(NETWORK_DIMS), null.word),
             **intervals,
             **profile_variables(plan, profiles, bases, self.stage, theories),
             **snapshot_variables(plan, networks, kernels, self.stage),
@@ -145,8 +165,12 @@ class FilterComparison:
         variables |= beyond_variables(plan, variables, kernels, theories, self.stage)
         warn_equal_starts(plan, networks)
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
-        centered = str(bases[0].centered).lower()
-        attributes = {"stage": self.stage, "centered": centered, **described}
+        attributes = {
+            "stage": self.stage,
+            "null": null.word,
+            "centered": str(bases[0].centered).lower(),
+            **described,
+        }
         if kernels.patch is not None:
             attributes["patch"] = "x".join(map(str, kernels.patch))
         coords = self._coords(networks) | component_coords(variables["components"].values)

@@ -92,9 +92,15 @@ class LayerComparison:
         images: int,
         stage: str,
         align: str,
+        null: str = "auto",
     ) -> LayerComparison:
         """Choose stage, layers and images, and check that the comparison is possible."""
         _check_align(align, several=len(plan.keys) > 1)
+        if null not in ("auto", "metric"):
+            raise UsageError(
+                f"got null={null}, which is for first layers, and deeper ones are compared; leave "
+                "it out"
+            )
         stage = _stage_of(stage, plan)
         named, roles = [], roles_of(layers, [spec.label for spec in plan.models])
         for m, spec in enumerate(plan.models):
@@ -145,14 +151,20 @@ class LayerComparison:
         called = {at: f"layer '{labels[at[3]]}' of '{plan.label(Key(*at[:3]))}'" for at in banks}
         warn_undefined(pairs, called)
         variables = {
-            **pair_variables(pairs, paired(dims)),
+            **pair_variables(pairs, paired(dims), "metric"),
             **layer_variables(banks, shape),
             **run_variables(plan, networks),
         }
         if self.align:
             name, meaning = FURTHER[self.align]
             variables[name] = Variable(paired(dims), further, meaning)
-        attributes = {"stage": self.stage, "basis": "own", "align": self.align, "centered": "true"}
+        attributes = {
+            "stage": self.stage,
+            "null": "metric",
+            "basis": "own",
+            "align": self.align,
+            "centered": "true",
+        }
         return Measured(variables, self._coords(networks), attributes, tuple(failures))
 
     def _comparer(

@@ -48,6 +48,7 @@ def compare(
     seeds: int | Sequence[int] = 2,
     recipe: str | Recipe = "quick",
     stage: str = "auto",
+    null: str = "auto",
     patch: str | Sequence[int] = "auto",
     layers: LayersLike = (FIRST,),
     align: str = "",
@@ -97,6 +98,13 @@ def compare(
         so that filters of different sizes are compared: each is measured at all places where it
         fits, with zeros around it, and the energies are averaged. By default, ``auto``, patches
         are as large as the filters, which have to be of one size
+    null : the networks that null intervals, p-values and calibrated scores describe. For metrics on
+        filters ``white`` (random filters with independent weights), ``smooth`` (as smooth as the
+        measured ones), ``spectrum`` (linear CNNs that learned independent labels). For metrics on
+        activations ``permutation`` (the images of one network in random order), ``rotation``
+        (samples randomly rotated). ``metric`` is the metric's own null interval. ``auto`` is
+        ``smooth`` for filters; for activations ``permutation`` where the metric knows its
+        distribution, else ``metric``
     layers : ``first``, names of submodules, or ``convs`` for all convolutions. ``:first`` and
         ``:convs`` in networks with submodules of these names. Where a layer has different names:
         ``"stem=conv1|features.0"`` (each model has one of these), or a mapping ``{"stem":
@@ -152,8 +160,10 @@ def compare(
     -------
     xarray.Dataset
         ``similarity(dataset, model, seed, dataset_ref, model_ref, seed_ref)`` with its null
-        interval ``null_low``, ``null_high``; the 95% confidence interval of its mean over seeds
-        ``ci_low(dataset, model, dataset_ref, model_ref)``, ``ci_high``; of metrics on filters also
+        interval ``null_low``, ``null_high``, and against all nulls but ``metric`` also
+        ``null_threshold``, ``p_value`` and ``calibrated``; the 95% confidence interval of its mean
+        over seeds ``ci_low(dataset, model, dataset_ref, model_ref)``, ``ci_high``; of metrics on
+        filters
         ``energy(dataset, model, seed, stage, component)`` in weight units. Metrics on activations
         have ``layer`` and ``layer_ref`` too. The attribute ``failures`` has a line for each
         training that failed; its values are NaN. All variables are described in the
@@ -198,7 +208,7 @@ def compare(
         refuse_options_of_other_metrics(metric, asked, deeper)
         specs = as_models(registry, models)
         if are_features(specs, metric):
-            return _compare_features(specs, resolved, layers, given, call)
+            return _compare_features(specs, resolved, layers, given, null, resamples, call)
         plan = make_plan(
             registry,
             specs,
@@ -212,12 +222,22 @@ def compare(
         )
         comparison: FilterComparison | LayerComparison | ActivationComparison
         if deeper:
-            comparison = LayerComparison.prepare(plan, metric, layers, images, stage, align)
+            comparison = LayerComparison.prepare(plan, metric, layers, images, stage, align, null)
         elif on_filters:
-            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch, resamples)
+            comparison = FilterComparison.prepare(
+                plan, metric, scheduler, stage, patch, resamples, null
+            )
         else:
             comparison = ActivationComparison.prepare(
-                plan, metric, layers, images, asked, pool=pool, tokens=tokens, resamples=resamples
+                plan,
+                metric,
+                layers,
+                images,
+                null,
+                asked,
+                pool=pool,
+                tokens=tokens,
+                resamples=resamples,
             )
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked, deeper)
@@ -229,9 +249,11 @@ def _compare_features(
     resolved: ResolvedMetric,
     layers: LayersLike,
     asked: Mapping[str, Any],
+    null: str,
+    resamples: int | None,
     call: str,
 ) -> xr.Dataset:
-    comparison = FeatureComparison.prepare(specs, resolved.metric, layers, asked)
+    comparison = FeatureComparison.prepare(specs, resolved.metric, layers, asked, null, resamples)
     say_what_had_no_use(comparison.plan, resolved.metric, asked)
     return _result(comparison.plan, resolved, comparison.finish(comparison.networks), [], call)
 

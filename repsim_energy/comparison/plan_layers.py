@@ -46,6 +46,15 @@ class Layers:
         """Return the choice of positions of a layer, ``None`` for the whole output."""
         return self.views[model].get(layer)
 
+    @property
+    def has_sample_grids(self) -> bool:
+        """Whether positions of some layers are samples."""
+        return any(
+            bool(self.sample_grid(m, layer))
+            for m, names in enumerate(self.names)
+            for layer in names
+        )
+
     def sample_grid(self, model: int, layer: str) -> tuple[int, ...]:
         """Return the positions of an image that are samples, empty if the image is one sample."""
         view = self.view(model, layer)

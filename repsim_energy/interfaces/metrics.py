@@ -95,6 +95,12 @@ class Metric(Protocol):
     m representations as one array and returns three (m, m) arrays: the values of ``compare`` and
     the lower and upper ends of ``null_interval``. It then replaces the calls for each pair.
 
+    A metric may define ``null_distribution(a, b)``, which returns the distribution of the values of
+    a pair under a null, as an object with ``cdf(x)``, ``sf(x)`` and ``ppf(q)`` (as frozen
+    distributions of scipy have): of independent Gaussian filters for a metric on filters, of
+    shuffled images for one on activations. P-values then need no draws. Pairs with the same
+    distribution should get the same object.
+
     A metric may define ``variables(representation)``, which returns numbers that describe one
     network or layer, as a mapping from name to :class:`~repsim_energy.Variable`. They become
     variables of the result, with the dimensions of networks before their own.
@@ -106,6 +112,10 @@ class Metric(Protocol):
       returned arrays are stacked along a new first axis.
     - ``representation_bytes(images)``, the size of the representation of a layer in bytes, so that
       the memory of a comparison is known before it starts.
+
+    It may also define ``shuffle(representation, generator)``, the representation of the same images
+    in another order, which is drawn by one call of ``generator.permutation(n)`` for each batch.
+    Shuffled images then need not be represented anew.
 
     Attributes
     ----------

@@ -14,9 +14,11 @@ from repsim_energy.numerics.cka.null import (
     MIN_SAMPLES,
     permutation_interval,
     permutation_invariants,
+    permutation_law,
     shuffled_interval,
 )
 from repsim_energy.numerics.features import flatten_activations
+from repsim_energy.numerics.inference.distributions import GammaNull
 
 __all__ = ["LinearCKA"]
 
@@ -63,6 +65,8 @@ class LinearCKA:
         self.estimator = estimator
         self.batch = batch
         self.bounds = (0.0, 1.0) if estimator == "biased" else (-1.0, 1.0)
+        if estimator == "debiased":  # three moments do not describe biased CKA
+            self.null_distribution = self._null_distribution
 
     def represent(self, subject: Activations) -> Array:
         """Return the HSIC matrix of the activations, preceded by its permutation invariants.
@@ -97,6 +101,20 @@ class LinearCKA:
             return permutation_interval(a[:, :INVARIANTS], b[:, :INVARIANTS])
         n = int(a[0, 0])
         return shuffled_interval(*(torch.from_numpy(r[0, INVARIANTS:]).view(n, n) for r in (a, b)))
+
+    def shuffle(self, representation: Array, generator: np.random.Generator) -> Array:
+        """Return the representation of the same images in a random order within each batch."""
+        shuffled = representation.copy()
+        for row in np.atleast_2d(shuffled):
+            n = int(row[0])
+            order = generator.permutation(n)
+            row[INVARIANTS:] = row[INVARIANTS:].reshape(n, n)[order][:, order].ravel()
+        return shuffled
+
+    def _null_distribution(self, a: Array, b: Array) -> GammaNull:
+        """Return the distribution when the images of one network are shuffled in each batch."""
+        a, b = _same_images(a, b)
+        return GammaNull(*permutation_law(a[:, :INVARIANTS], b[:, :INVARIANTS]))
 
 
 def _same_images(a: Array, b: Array) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.interfaces import Direction, FilterBank, OperatesOn
+from repsim_energy.numerics.inference.distributions import PearsonNull, pearson_null
 from repsim_energy.numerics.profiles.energy import (
     energy_profile,
     profile_similarities,
@@ -79,6 +80,10 @@ class EnergyProfileCorrelation:
     def null_interval(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
         """Return the central 95% of the correlation of independent random banks."""
         return pearson_null_interval(len(a))
+
+    def null_distribution(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> PearsonNull:
+        """Return the distribution of the correlation of independent random banks."""
+        return pearson_null(len(a))
 
     def compare_all(self, stack: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         """Return the (m, m) correlations of (m, r) profiles and the ends of null intervals."""

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from repsim_energy.errors import first_few
+from repsim_energy.results.nulls import null_in_words
 
 __all__ = ["describe", "title_of"]
 
@@ -169,7 +170,7 @@ def _null(result: xr.Dataset, summary: xr.Dataset) -> str:
     else:
         interval = f"two numbers that differ between pairs ({lows.min():.3f} to {highs.max():.3f})"
     return (
-        f"{text} Null interval: 95% of the numbers of unrelated networks are between "
+        f"{text} Null interval: 95% of the numbers of {null_in_words(result)} are between "
         f"{interval.replace('-', '−')}. Numbers inside it are marked °: they are no sign of a "
         "relation."
     )

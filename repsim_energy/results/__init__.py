@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from repsim_energy.results.accessor import RepsimAccessor
+from repsim_energy.results.adjust import adjust_p_values
 from repsim_energy.results.component_coords import (
     COMPONENT_COORDS,
     component_coords,
@@ -28,6 +29,7 @@ __all__ = [
     "RepsimAccessor",
     "SCHEMA_VERSION",
     "Variable",
+    "adjust_p_values",
     "assemble",
     "component_coords",
     "equivalence",

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.numerics.inference.multiplicity import METHODS, adjusted
 from repsim_energy.results.present import existing
 from repsim_energy.results.summary import OF_PAIRS, check_pairs, naming_dims, summarize
 
@@ -95,7 +96,9 @@ def pairs(result: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         Columns ``dataset``, ``model``, ``seed`` and, if there are layers, ``layer``; the same of
         the other network, ending in ``_ref``; ``similarity``, ``null_low`` and ``null_high``, and
-        of filters ``beyond_theory``, ``beyond_null_low`` and ``beyond_null_high``.
+        of filters ``beyond_theory``, ``beyond_null_low`` and ``beyond_null_high``. If the null has
+        p-values: ``p_value``, ``calibrated``, and the p-values corrected for the number of rows,
+        ``p_holm`` and ``p_bh`` (see :func:`adjust_p_values`).
         Pairs that are undefined, or of a failed training, are NaN. There are no rows for seeds and
         layers that a network does not have.
 
@@ -116,6 +119,7 @@ def pairs(result: xr.Dataset) -> pd.DataFrame:
     """
     check_pairs(result)
     names = [name for of, ends in OF_PAIRS.items() for name in (of, *ends)]
+    names += ["p_value", "calibrated"]
     whole = result[[name for name in names if name in result]]
     for dim in SIDES:
         for side in (dim, f"{dim}_ref"):
@@ -136,6 +140,8 @@ def pairs(result: xr.Dataset) -> pd.DataFrame:
     size = int(np.prod(shape))
     for name in whole.data_vars:
         columns[str(name)] = whole[name].transpose(*dims, *refs).values.reshape(size, size)[a, b]
+    if "p_value" in columns:
+        columns |= {f"p_{method}": adjusted(columns["p_value"], method) for method in METHODS}
     return pd.DataFrame(columns)
 
 

@@ -20,6 +20,7 @@ from repsim_energy.testing.contract import (
     warn_of_undescribed_options,
 )
 from repsim_energy.testing.metric_fixture import CHANGES, IMAGES, MetricFixture
+from repsim_energy.testing.metric_nulls import null_distribution_agrees, shuffle_agrees
 from repsim_energy.testing.metric_variables import forms_of
 
 __all__ = ["check_metric"]
@@ -269,6 +270,8 @@ RULES: Rules = {
     "inputs are not modified": _leaves_inputs,
     "null_interval returns an interval, or (nan, nan) if it is unknown": _null_interval,
     "compare_all, if defined, agrees with compare and null_interval": _compare_all_agrees,
+    "null_distribution, if defined, agrees with null_interval": null_distribution_agrees,
+    "shuffle, if defined, is the representation of shuffled images": shuffle_agrees,
     "variables, if defined, are described numbers of the same form for every network": (
         _variables_are_described
     ),

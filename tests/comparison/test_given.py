@@ -201,12 +201,14 @@ def test_more_seeds_than_can_be_meant_are_refused_at_once(seeds):
 
 
 def test_pairs_that_memory_has_no_room_for_are_refused(monkeypatch):
-    monkeypatch.setattr(memory, "available_memory", lambda: 6 * 8 * 9.0)
-    assert rs.compare([BANK] * 3, IMAGES, resamples=0).sizes["model"] == 3
+    monkeypatch.setattr(memory, "available_memory", lambda: 9 * 8 * 9.0)
+    assert rs.compare([BANK] * 3, IMAGES, null="metric", resamples=0).sizes["model"] == 3
     with pytest.raises(
         rs.UsageError, match="4 networks and layers make 16 pairs, which take 0.0 G"
     ):
         rs.compare([BANK] * 4, IMAGES, resamples=0)
+    with pytest.raises(rs.UsageError, match="a null of 1200 drawn values .* or take null=metric"):
+        rs.compare([BANK] * 3, IMAGES, resamples=0)
 
 
 def test_one_layer_needs_no_list():

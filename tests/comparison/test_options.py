@@ -22,6 +22,7 @@ ALWAYS = {
     "models",
     "dataset",
     "metric",
+    "null",
     "channels",
     "registry",
     "reporter",

@@ -38,7 +38,7 @@ def banks():
 
 def similarity(banks, images):
     with pytest.warns(RepsimWarning, match="18 of 27 components of the patches have no variance"):
-        return compare(banks, images, stage="trained", seeds=1)
+        return compare(banks, images, stage="trained", seeds=1, null="white")
 
 
 def as_float32(images):
@@ -67,8 +67,9 @@ def test_gray_in_three_channels_gives_the_numbers_of_the_one_channel(change):
         gray(),
         stage="trained",
         seeds=1,
+        null="white",
     )
-    for name in ("similarity", "null_low", "null_high"):
+    for name in ("similarity", "null_low", "null_high", "p_value", "calibrated"):
         found, expected = (r[name].values[0, 0, 0, 0, 1, 0] for r in (result, one))
         assert found == pytest.approx(expected, abs=1e-5)
     np.testing.assert_allclose(result.fit_correlation, one.fit_correlation, atol=1e-4)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from samples import noise_images, small_cnn
 from torch import nn
@@ -96,6 +97,16 @@ class Other(Energy):
         return np.zeros((3, len(stack), len(stack)))
 
 
+class Unlike(Energy):
+    def null_distribution(self, a, b):
+        return scipy.stats.norm()
+
+
+class Unlawful(Energy):
+    def null_distribution(self, a, b):
+        return object()
+
+
 class Boasts(Energy):
     def representation_bytes(self, images):
         return 10**9
@@ -123,6 +134,8 @@ METRICS = {
     Invents: {"NaN": "expected NaN", "all-zero": "expected NaN"},
     Backwards: {"null_interval returns": "returns (1.0, -1.0)"},
     Other: {"compare_all, if defined": "compare_all differs"},
+    Unlike: {"null_distribution": "expected the same"},
+    Unlawful: {"null_distribution": "returns an object without cdf, sf, ppf"},
     Boasts: {"representation_bytes": "expected about 216"},
     Raises: {"within the bounds": "raises KeyError: 'oops'"},
     Nothing: {"required attributes": "lacks operates_on, direction"},

@@ -86,7 +86,8 @@ def test_similarity(result, order, of):
         assert first == (f"({value:.3f})" if row.in_null == 1 else f"{value:.3f}")
         assert spread == ("" if np.isnan(row["std"]) else f"{row['std']:.3f}")
     bar = axes.figure.axes[-1]
-    assert bar.lines[-1].get_ydata().tolist() == [table.null_low.mean(), table.null_high.mean()]
+    ends = [table.null_low.mean(), table.null_high.mean()]
+    np.testing.assert_allclose(bar.lines[-1].get_ydata(), ends, rtol=1e-12)
 
 
 @pytest.mark.parametrize("stage", [None, "init", "trained"])

@@ -162,10 +162,14 @@ def test_a_part_of_a_result_has_the_rows_of_the_part(result):
     ours = whole[["model", "model_ref"]].eq("run").all(axis=1)
     ours &= whole[["seed", "seed_ref"]].isin([0, 2]).all(axis=1)
     expected = whole[ours].reset_index(drop=True)
-    assert rs.pairs(result.sel(part)).equals(expected)
+    corrected = ["p_holm", "p_bh"]  # which depend on the number of rows
+    found = rs.pairs(result.sel(part))
+    assert found.drop(columns=corrected).equals(expected.drop(columns=corrected))
+    assert not (found.p_holm > expected.p_holm).any()
     single = {"dataset": "other", "dataset_ref": "other"}
     expected = whole[whole.dataset.eq("other") & whole.dataset_ref.eq("other")]
-    assert rs.pairs(result.sel(single)).equals(expected.reset_index(drop=True))
+    found = rs.pairs(result.sel(single)).drop(columns=corrected)
+    assert found.equals(expected.drop(columns=corrected).reset_index(drop=True))
 
 
 def test_what_a_result_does_not_have_is_refused_by_name(result, layered):

@@ -17,6 +17,7 @@ __all__ = [
     "INVARIANTS",
     "permutation_interval",
     "permutation_invariants",
+    "permutation_law",
     "shuffled_interval",
 ]
 
@@ -72,13 +73,29 @@ def permutation_interval(a: Array, b: Array) -> tuple[float, float]:
     -------
     (low, high). NaN for features without variance, and for fewer than six samples in a batch.
     """
+    scale, skewness = permutation_law(a, b)
+    if math.isnan(scale):
+        return (math.nan, math.nan)
+    low, high = _gamma_interval(skewness)
+    return (low * scale, high * scale)
+
+
+def permutation_law(a: Array, b: Array) -> tuple[float, float]:
+    """Return the standard deviation and the skewness of debiased CKA over all orders.
+
+    Parameters
+    ----------
+    a, b : (m, 4) of :func:`permutation_invariants`, as of :func:`permutation_interval`
+
+    Returns
+    -------
+    NaN twice where :func:`permutation_interval` is NaN
+    """
     variance, third = (float(moment.sum()) for moment in permutation_moments(a, b))
     norm = math.sqrt(a[:, 1].sum() * b[:, 1].sum())
     if a[:, 0].min() < MIN_SAMPLES or not (norm > 0 and variance > 0):
         return (math.nan, math.nan)
-    low, high = _gamma_interval(third / variance**1.5)
-    scale = math.sqrt(variance) / norm
-    return (low * scale, high * scale)
+    return (math.sqrt(variance) / norm, third / variance**1.5)
 
 
 def permutation_moments(a: Array, b: Array) -> tuple[Array, Array]:
