@@ -13,6 +13,7 @@ from repsim_energy.numerics.covariance.matrix import (
     diagonality,
     effective_rank,
     filter_covariance,
+    independent_diagonality,
     misalignment_or_nan,
 )
 from repsim_energy.numerics.covariance.null import (
@@ -113,6 +114,12 @@ class CovarianceSimilarity:
                 (),
                 diagonality(covariance),
                 "share of the squared covariances that is on the diagonal, 1 in the theory",
+            ),
+            "diagonality_null": Variable(
+                (),
+                independent_diagonality(covariance, filters),
+                "diagonality of as many random filters with this energy profile and independent "
+                "responses to the components",
             ),
             "misalignment": Variable(
                 (),

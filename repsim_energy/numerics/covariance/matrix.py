@@ -23,6 +23,7 @@ __all__ = [
     "diagonality",
     "effective_rank",
     "filter_covariance",
+    "independent_diagonality",
     "misalignment",
     "misalignment_or_nan",
     "square_matrix",
@@ -88,6 +89,22 @@ def diagonality(covariance: NDArray[np.float64]) -> float:
         return float(np.square(np.diag(scaled)).sum() / np.square(scaled).sum())
 
 
+def independent_diagonality(covariance: NDArray[np.float64], filters: int) -> float:
+    r"""Return the diagonality of random filters with independent responses to the components.
+
+    .. math:: \frac{K + 2}{K + 1 + R}, \qquad
+        R = \frac{(\sum_i C_{ii})^2}{\sum_i C_{ii}^2}
+
+    This is the ratio of the means of numerator and denominator, for K normal filters with the
+    energy profile of C.
+    """
+    variances = np.diag(covariance)
+    with np.errstate(invalid="ignore"):
+        scaled = variances / variances.max()
+        components = scaled.sum() ** 2 / np.square(scaled).sum()
+    return float((filters + 2) / (filters + 1 + components))
+
+
 def effective_rank(covariance: NDArray[np.float64]) -> float:
     r"""Return the effective number of directions of the filters, in [1, r].
 
@@ -111,8 +128,8 @@ def misalignment(covariance: ArrayLike) -> float:
     adds to a result.
 
     Source: Maennel, Alabdulmohsin, Tolstikhin, Baldock, Bousquet, Gelly and Keysers (2020), "What
-    Do Neural Networks Learn When Trained With Random Labels?", arXiv:2006.10455, for the question and such a
-    measure. Here both matrices have the basis of the patches.
+    Do Neural Networks Learn When Trained With Random Labels?", arXiv:2006.10455, for misalignment
+    of filters with patches.
 
     Parameters
     ----------

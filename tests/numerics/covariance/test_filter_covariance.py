@@ -10,6 +10,7 @@ import repsim_energy as rs
 from repsim_energy.numerics.covariance.matrix import (
     diagonality,
     effective_rank,
+    independent_diagonality,
     misalignment_or_nan,
 )
 from repsim_energy.numerics.covariance.null import (
@@ -152,9 +153,14 @@ def test_the_misalignment_of_white_filters_depends_on_their_number(filters, abou
     assert 0.9 <= np.mean((low < found) & (found < high)) <= 0.99
 
 
-def test_the_diagonality_of_white_filters_has_a_closed_form():
-    found = [diagonality(covariance_of(white(64, seed))) for seed in range(200)]
-    assert np.mean(found) == pytest.approx((64 + 2) / (64 + 27 + 1), abs=0.01)
+@pytest.mark.parametrize("scales", [np.ones(27), np.geomspace(1, 0.03, 27)])
+def test_the_diagonality_of_independent_responses_has_a_closed_form(scales):
+    drawn = [covariance_of(white(32, seed) * scales) for seed in range(200)]
+    components = np.square(scales).sum() ** 2 / np.power(scales, 4).sum()
+    mean = np.mean([diagonality(covariance) for covariance in drawn])
+    assert mean == pytest.approx(34 / (33 + components), abs=0.02)
+    estimates = [independent_diagonality(covariance, 32) for covariance in drawn]
+    assert np.mean(estimates) == pytest.approx(mean, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
