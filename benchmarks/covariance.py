@@ -12,6 +12,7 @@ Run: REPSIM_TEST_IMAGES=FOLDER python benchmarks/covariance.py [--json] [--threa
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -181,19 +182,22 @@ def gradient_rows(registry, run, shown, classes):
     yield row
 
 
-def rows(folder):
-    """Measure everything."""
+def strangers_rows(folder):
+    """Measure the first layers of networks that other people trained."""
     networks = first_layers(folder)
-    lineage = lineages(networks)
     some = [network for network in networks if network.patch == (3, 3, 3)]
     measured = measure(some, images_of(folder, "CIFAR-10"))
-    yield from pair_rows(measured, lineage)
+    yield from pair_rows(measured, lineages(networks))
     yield from network_rows(measured)
-    yield from trained_rows()
+
+
+def main():
+    chosen = options(__doc__)
+    folder = os.environ.get("REPSIM_TEST_IMAGES")
+    if not folder or not Path(folder, "networks").is_dir():
+        sys.exit("got no networks, expected a folder with networks/; set REPSIM_TEST_IMAGES to it")
+    report([*strangers_rows(folder), *trained_rows()], chosen.json)
 
 
 if __name__ == "__main__":
-    as_json = options(__doc__).json
-    if "REPSIM_TEST_IMAGES" not in os.environ:
-        sys.exit("set REPSIM_TEST_IMAGES to a folder with networks/ and cifar10-subset.npz")
-    report(list(rows(os.environ["REPSIM_TEST_IMAGES"])), as_json)
+    main()

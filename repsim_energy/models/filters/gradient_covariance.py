@@ -125,8 +125,9 @@ def _products_of_gradients(
             output.sum(), responses[0], retain_graph=True, allow_unused=True
         )
         if gradient is not None:
-            at_places = gradient.transpose(0, 1).flatten(1).to(torch.float64)
-            products += (at_places @ at_places.T).cpu()
+            # Some devices have no float64.
+            at_places = gradient.transpose(0, 1).flatten(1).cpu().to(torch.float64)
+            products += at_places @ at_places.T
     return products
 
 
