@@ -22,6 +22,7 @@ from .errors import PluginWarning as PluginWarning
 from .errors import RepsimError as RepsimError
 from .errors import RepsimWarning as RepsimWarning
 from .errors import ShapeError as ShapeError
+from .errors import SingularCovarianceWarning as SingularCovarianceWarning
 from .errors import TrainingError as TrainingError
 from .errors import UndefinedSimilarityWarning as UndefinedSimilarityWarning
 from .errors import UndescribedOptionWarning as UndescribedOptionWarning
@@ -45,6 +46,7 @@ from .interfaces import PatchTransform as PatchTransform
 from .interfaces import Stage as Stage
 from .interfaces import TrainedModel as TrainedModel
 from .metrics.shuffled import ShuffledMetric as ShuffledMetric
+from .models.filters.gradient_covariance import gradient_covariance as gradient_covariance
 from .models.filters.layers import find_first_conv as find_first_conv
 from .models.filters.layers import init_first_layer as init_first_layer
 from .models.filters.layers import read_filters as read_filters
@@ -57,6 +59,10 @@ from .numerics.cka.hsic import unbiased_gram as unbiased_gram
 from .numerics.cka.streaming import StreamingCKA as StreamingCKA
 from .numerics.cka.streaming import cka as cka
 from .numerics.convolution_matrix import convolution_matrix as convolution_matrix
+from .numerics.covariance.ansatz import neural_feature_ansatz as neural_feature_ansatz
+from .numerics.covariance.matrix import filter_covariance as filter_covariance
+from .numerics.covariance.matrix import misalignment as misalignment
+from .numerics.covariance.similarity import compare_covariances as compare_covariances
 from .numerics.features import flatten_activations as flatten_activations
 from .numerics.filter_quality import filter_quality as filter_quality
 from .numerics.patches.description import describe_components as describe_components

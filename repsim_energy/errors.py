@@ -15,6 +15,7 @@ __all__ = [
     "RepsimError",
     "RepsimWarning",
     "ShapeError",
+    "SingularCovarianceWarning",
     "TrainingError",
     "UndefinedSimilarityWarning",
     "UndescribedOptionWarning",
@@ -104,6 +105,10 @@ class UndefinedSimilarityWarning(RepsimWarning):
 
 class FlatProfileWarning(UndefinedSimilarityWarning):
     """Constant profile, which has no Pearson correlation."""
+
+
+class SingularCovarianceWarning(UndefinedSimilarityWarning):
+    """Covariance of filters without an inverse, whose misalignment is undefined."""
 
 
 class InitializationWarning(RepsimWarning):

@@ -29,6 +29,15 @@ def energies(device, monkeypatch, tmp_path):
     return found.energy.values
 
 
+def test_gradients_by_patches_are_those_of_a_cpu():
+    torch.manual_seed(0)
+    net = small_cnn(3, 4)
+    images = torch.randn(20, 3, 12, 12)
+    cpu = rs.gradient_covariance(net, images)
+    found = rs.gradient_covariance(net.cuda(), images)
+    np.testing.assert_allclose(found, cpu, rtol=0, atol=1e-5 * cpu.max())
+
+
 def test_a_seed_is_the_same_run_each_time_and_that_of_a_cpu(monkeypatch, tmp_path):
     once, again, cpu = (
         energies(device, monkeypatch, tmp_path / str(i))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repsim_energy.comparison.measured import Measured, Variables
+from repsim_energy.comparison.measured import Coords, Measured, Variables
 from repsim_energy.errors import PluginError
 from repsim_energy.interfaces import Metric
 from repsim_energy.results import Variable
@@ -60,7 +60,23 @@ def with_metric_variables(
                 got = f"variable '{name}' {new.dims} of shape {empty.shape} for one network"
                 raise _wrong(metric, got, f"{known.dims} of {known.values.shape} as for another")
             known.values[index] = values
-    return replace(measured, variables={**measured.variables, **added})
+    coords = {**measured.coords, **_labels_of_references(measured.coords, added)}
+    return replace(measured, variables={**measured.variables, **added}, coords=coords)
+
+
+def _labels_of_references(coords: Coords, added: Variables) -> Coords:
+    """Return the labels of each dimension ``NAME_ref`` of a metric, which are those of ``NAME``."""
+    sizes = {
+        dim: size
+        for variable in added.values()
+        for dim, size in zip(variable.dims, np.shape(variable.values), strict=True)
+    }
+    labels = {dim: coords.get(dim.removesuffix("_ref")) for dim in sizes.keys() - coords.keys()}
+    return {
+        dim: found
+        for dim, found in labels.items()
+        if isinstance(found, list) and len(found) == sizes[dim] and dim.endswith("_ref")
+    }
 
 
 def _numbers_of(metric: Metric, name: Any, variable: Any) -> Numbers:

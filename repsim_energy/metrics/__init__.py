@@ -13,4 +13,5 @@ def repsim_metrics() -> dict[str, str]:
         "energy": f"{here}.energy:EnergyProfileCorrelation",
         "energy_profile_correlation": f"{here}.energy:EnergyProfileCorrelation",
         "cka": f"{here}.cka:LinearCKA",
+        "covariance": f"{here}.covariance:CovarianceSimilarity",
     }

@@ -64,7 +64,7 @@ def load_registry(
     --------
     >>> registry = load_registry(installed=False)
     >>> registry.names("metric")
-    ['cka', 'energy', 'energy_profile_correlation']
+    ['cka', 'covariance', 'energy', 'energy_profile_correlation']
     """
     strict = os.environ.get("REPSIM_STRICT_PLUGINS") == "1" if strict is None else strict
     paths = [plugins] if isinstance(plugins, str | os.PathLike) else plugins

@@ -33,7 +33,8 @@ REGISTRY = load_registry(plugins=False)
 NARROW = [f"{name}:width=0.1" for name in REGISTRY.names("model") if name[:3] in ("vgg", "res")]
 SMALL = ["lenet5", "lenet5:style=modern", "two_layer_cnn:width=0.2", "linear_cnn"]
 MODELS = [*NARROW, "vgg11:width=0.1:bn=false", *SMALL, "torchvision/squeezenet1_1"]
-METRICS = ["energy", "cka", "cka:estimator=biased", "cka:batch=30"]
+COVARIANCES = ["covariance", "covariance:kind=bures", "covariance:kind=operator"]
+METRICS = ["energy", *COVARIANCES, "cka", "cka:estimator=biased", "cka:batch=30"]
 VARIANTS = ["random_labels:seed=3", "pca_labels:component=3", "alpha_scaled:component=3:alpha=2"]
 
 

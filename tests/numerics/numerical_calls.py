@@ -122,6 +122,7 @@ ETA = 0.5 / float(BASIS.eigenvalues.max())
 THEORY = rs.theoretical_profile(BASIS.eigenvalues, step_size=ETA, steps=[[20], [200]])[:, 0]
 FOLLOWING = torch.from_numpy(THEORY) * (0.2 * drawn(2, 27)).exp()
 LARGE_BANK = drawn(4, 3, 7, 7)
+COVARIANCES = [w.T @ w for w in drawn(2, 40, 27)]
 
 CALLS = {
     **{name: call for kind in IMAGES for name, call in _of_images(kind).items()},
@@ -144,6 +145,15 @@ CALLS = {
     ],
     "energy_profile": lambda lay: [rs.energy_profile(lay(BANK), BASIS)],
     "place_filters": lambda lay: [rs.place_filters(lay(BANK), (4, 5))],
+    "filter_covariance": lambda lay: [rs.filter_covariance(lay(BANK), BASIS)],
+    "misalignment": lambda lay: [rs.misalignment(lay(COVARIANCES[0]))],
+    "compare_covariances": lambda lay: [
+        rs.compare_covariances(*map(lay, COVARIANCES), kind=kind)
+        for kind in ("cosine", "bures", "operator")
+    ],
+    "neural_feature_ansatz": lambda lay: [
+        rs.neural_feature_ansatz(lay(BANK), lay(COVARIANCES[0]), alpha=alpha) for alpha in (0.5, 1)
+    ],
     "PatchAutocovariance": lambda lay: _autocorrelation(LAGS.autocorrelation(lay(BANK))),
     "profile_similarities": lambda lay: [rs.profile_similarities(lay(PROFILES))],
     "profile_similarity": lambda lay: [rs.profile_similarity(lay(PROFILES[0]), lay(PROFILES[1]))],

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from repsim_energy.interfaces import PatchBasis
 
 __all__ = [
+    "check_filters",
     "energy_profile",
     "profile_of_power",
     "profile_similarities",
@@ -69,7 +70,7 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
 
 def responses(filters: Tensor, basis: PatchBasis) -> Tensor:
     """Return the (k, r) float64 responses of filters to the components of a basis."""
-    _check_filters(filters, basis)
+    check_filters(filters, basis)
     flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
     return flat @ basis.components.T
 
@@ -91,7 +92,8 @@ def _without_rounding(profile: NDArray[np.float64], dtype: torch.dtype) -> NDArr
     return profile
 
 
-def _check_filters(filters: Tensor, basis: PatchBasis) -> None:
+def check_filters(filters: Tensor, basis: PatchBasis) -> None:
+    """Refuse filters of another shape than the patches of a basis."""
     if filters.ndim not in (2, 4) or len(filters) == 0:
         raise ShapeError(
             f"filters have shape {tuple(filters.shape)}, expected (k, c, kh, kw) or (k, d)"

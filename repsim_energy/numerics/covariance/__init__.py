@@ -1,0 +1,1 @@
+"""Covariances of filter banks: similarity, alignment with the patch basis, and gradients."""
