@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -91,8 +92,15 @@ class LayerComparison:
         images: int,
         stage: str,
         align: str,
+        asked: Mapping[str, Any],
     ) -> LayerComparison:
-        """Choose stage, layers and images, and check that the comparison is possible."""
+        """Choose stage, layers and images, and check that the comparison is possible.
+
+        Parameters
+        ----------
+        images : maximum number of training images of each data set
+        asked : arguments that the user gave, by name
+        """
         _check_align(align, several=len(plan.keys) > 1)
         stage = _stage_of(stage, plan)
         named = []
@@ -108,6 +116,14 @@ class LayerComparison:
                 named.append(filter_layers(module, layers, plan.layers.get((0, m))))
         comparison = cls(plan, metric, stage, align, named, _images_of(plan, images))
         check_pairs(plan, len(comparison.labels), numbers=4)
+        for data in plan.datasets:
+            if asked.get("images", 0) > len(data.train):
+                warnings.warn(
+                    f"got images={images}, but '{data.label}' has {len(data.train)} training "
+                    "images; all are shown",
+                    RepsimWarning,
+                    stacklevel=4,
+                )
         return comparison
 
     @property

@@ -182,7 +182,7 @@ def compare(
         )
         comparison: FilterComparison | LayerComparison | ActivationComparison
         if deeper:
-            comparison = LayerComparison.prepare(plan, metric, layers, images, stage, align)
+            comparison = LayerComparison.prepare(plan, metric, layers, images, stage, align, asked)
         elif on_filters:
             comparison = FilterComparison.prepare(plan, metric, scheduler, stage)
         else:
