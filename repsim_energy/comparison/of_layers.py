@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -92,9 +93,16 @@ class LayerComparison:
         images: int,
         stage: str,
         align: str,
+        asked: Mapping[str, Any],
         null: str = "auto",
     ) -> LayerComparison:
-        """Choose stage, layers and images, and check that the comparison is possible."""
+        """Choose stage, layers and images, and check that the comparison is possible.
+
+        Parameters
+        ----------
+        images : maximum number of training images of each data set
+        asked : arguments that the user gave, by name
+        """
         _check_align(align, several=len(plan.keys) > 1)
         if null not in ("auto", "metric"):
             raise UsageError(
@@ -115,6 +123,14 @@ class LayerComparison:
                 named.append(_named_layers(module, roles, spec.label, plan.layers.get((0, m))))
         comparison = cls(plan, metric, stage, align, named, _images_of(plan, images))
         check_pairs(plan, len(comparison.labels), numbers=4)
+        for data in plan.datasets:
+            if asked.get("images", 0) > len(data.train):
+                warnings.warn(
+                    f"got images={images}, but '{data.label}' has {len(data.train)} training "
+                    "images; all are shown",
+                    RepsimWarning,
+                    stacklevel=4,
+                )
         return comparison
 
     @property

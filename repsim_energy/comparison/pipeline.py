@@ -222,7 +222,9 @@ def compare(
         )
         comparison: FilterComparison | LayerComparison | ActivationComparison
         if deeper:
-            comparison = LayerComparison.prepare(plan, metric, layers, images, stage, align, null)
+            comparison = LayerComparison.prepare(
+                plan, metric, layers, images, stage, align, asked, null
+            )
         elif on_filters:
             comparison = FilterComparison.prepare(
                 plan, metric, scheduler, stage, patch, resamples, null

@@ -300,3 +300,6 @@ def test_images_are_of_the_training_split():
     both = both_splits(noise_images(80, (3, 12, 12)))
     result = rs.compare({"a": net(3, 3)}, both, layers="convs", images=50)
     assert result.n_images.values.tolist() == [50]
+    with pytest.warns(rs.RepsimWarning, match="images=90, but 'noise' has 80 training images"):
+        result = rs.compare({"a": net(3, 3)}, both, layers="convs", images=90)
+    assert result.n_images.values.tolist() == [80]
