@@ -105,6 +105,10 @@ class Metric(Protocol):
     network or layer, as a mapping from name to :class:`~repsim_energy.Variable`. They become
     variables of the result, with the dimensions of networks before their own.
 
+    A metric on filters may define ``prepare(filters)``, which returns the filters (k', c, kh, kw)
+    that it compares, such as those divided by their norms. All profiles of the result are then of
+    the prepared filters. Preparing them again must not change them.
+
     A metric on activations may also define two attributes:
 
     - ``batch``, the maximum number of images per call. ``represent`` is then called once per batch

@@ -59,7 +59,8 @@ class RepsimAccessor:
 
         Parameters
         ----------
-        statistic : ``mean``, ``std``, ``n``, ``low`` or ``high``
+        statistic : ``mean``, ``std``, ``n``, ``low``, ``high``, ``ci_low``, ``ci_high`` or
+            ``n_missing``
         of : ``similarity`` or ``beyond_theory``
         """
         return table(self._result, statistic, of)

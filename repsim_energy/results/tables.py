@@ -16,7 +16,7 @@ from repsim_energy.results.summary import OF_PAIRS, check_pairs, naming_dims, su
 
 __all__ = ["pairs", "profiles", "runs", "table", "to_dataframe"]
 
-Statistic = Literal["mean", "std", "n", "low", "high"]
+Statistic = Literal["mean", "std", "n", "low", "high", "ci_low", "ci_high", "n_missing"]
 
 IN_SUMMARY = {"std": "spread", "low": "null_low", "high": "null_high"}
 """Statistic -> its name in a summary, where they differ."""
@@ -42,7 +42,9 @@ def table(
     ----------
     result : of :func:`compare` or :func:`open_result`
     statistic : ``mean``, ``std`` (standard deviation with n - 1 in the denominator), ``n`` (number
-        of pairs), ``low`` or ``high`` (mean ends of the null interval)
+        of pairs), ``low`` or ``high`` (mean ends of the null interval), ``ci_low`` or ``ci_high``
+        (ends of the 95% confidence interval of the mean), ``n_missing`` (pairs of failed or
+        undefined networks)
     of : ``similarity`` or ``beyond_theory``
 
     Returns

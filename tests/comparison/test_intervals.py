@@ -82,6 +82,7 @@ def test_intervals_of_a_result_are_those_of_its_summary(trained):
     assert trained.attrs["interval_over"] == summary.attrs["interval_over"] == "seeds, images"
     for name in ("ci_low", "ci_high", "n", "n_missing"):
         np.testing.assert_array_equal(trained[name].values[0, :, 0], summary[name].values)
+    assert np.array_equal(rs.table(trained, "ci_high").values, summary.ci_high.values)
     assert trained.n.values[0, :, 0].tolist() == [[3, 9], [9, 3]]
     mean = summary["mean"].values
     assert ((summary.ci_low.values < mean) & (mean < summary.ci_high.values)).all()

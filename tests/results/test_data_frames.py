@@ -175,7 +175,10 @@ def test_a_part_of_a_result_has_the_rows_of_the_part(result):
 def test_what_a_result_does_not_have_is_refused_by_name(result, layered):
     for call, message in (
         (lambda: rs.to_dataframe(result, "enery"), "did you mean 'energy'"),
-        (lambda: rs.table(result, "median"), "known: high, low, mean, n, std"),
+        (
+            lambda: rs.table(result, "median"),
+            "known: ci_high, ci_low, high, low, mean, n, n_missing, std",
+        ),
         (lambda: rs.profiles(result, "end"), "unknown stage 'end'"),
         (lambda: rs.profiles(layered), "without energy profiles"),
         (lambda: rs.pairs(result.energy.to_dataset()), "without 'similarity'"),
