@@ -233,7 +233,7 @@ def test_a_strangers_metric_is_represented_anew_and_gets_the_same(metric, images
 
 
 def test_the_best_layers_are_those_of_a_slow_loop(images, networks):
-    metric = LinearCKA(estimator="biased")
+    metric = LinearCKA()  # under the null its layers compete: all are about 0
     result = rs.compare(networks, images, metric, layers=["convs", "output"], null="permutation")
     own = rs.compare(networks, images, metric, layers=["convs", "output"], null="metric")
     s = own.similarity.squeeze(drop=True).transpose("model", "layer", "model_ref", "layer_ref")
@@ -268,7 +268,7 @@ def test_the_best_layers_are_those_of_a_slow_loop(images, networks):
         (best - threshold) / (1 - threshold)
     )
     of_pairs = float(pair(result, "null_threshold").max())
-    assert threshold >= of_pairs - 1e-9  # choosing has a price
+    assert threshold > of_pairs  # choosing has a price
     assert np.isnan(result.best_similarity.values[0, 0, 0, 0, 0, 0])
 
 
