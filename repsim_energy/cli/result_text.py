@@ -10,6 +10,7 @@ import repsim_energy as rs
 from repsim_energy.cli.pair_tables import print_list, print_matrix
 from repsim_energy.cli.run_table import has_energy, is_given, print_runs
 from repsim_energy.cli.tables import format_number, print_line, width
+from repsim_energy.results.nulls import null_in_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,15 +19,6 @@ __all__ = ["print_result"]
 
 MAX_LINE = 78
 """Characters of a line of a profile."""
-
-UNRELATED = {
-    "white": "independent white random filters",
-    "smooth": "random filters as smooth as these",
-    "spectrum": "networks that share the theory alone",
-    "permutation": "unrelated activations (images shuffled)",
-    "rotation": "unrelated activations (images rotated)",
-}
-"""Null -> the networks whose similarities its interval describes."""
 
 
 def print_result(result: xr.Dataset) -> None:
@@ -86,9 +78,8 @@ def _print_meaning(result: xr.Dataset, summary: xr.Dataset, beyond: xr.Dataset |
     if over := result.attrs.get("interval_over", ""):
         print_line(f"95% interval: over {over.replace(', ', ' and ')}")
     low, high = float(summary.null_low.mean()), float(summary.null_high.mean())
-    who = UNRELATED.get(result.attrs.get("null", ""), "unrelated networks")
     band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null interval is known"
-    print_line(f"{who}: {band}")
+    print_line(f"{null_in_words(result)}: {band}")
     if beyond is not None:
         low, high = float(beyond.null_low.mean()), float(beyond.null_high.mean())
         print_line(

@@ -99,7 +99,8 @@ def filter_numbers(
         at = {int(np.ravel_multi_index(key, plan.shape)): r for key, r in representations.items()}
         numbers = exact_numbers(metric, flat, at, best)
     else:
-        draws = _draw_all(null.word, metric, plan, kernels, banks)
+        defined = np.isfinite(flat) & ~np.eye(size, dtype=bool)
+        draws = _draw_all(null.word, metric, plan, kernels, banks if defined.any() else {})
         of = np.repeat(np.arange(size // plan.shape.seed), plan.shape.seed)
         numbers = judge(metric, flat, draws, of, best)
     return {name: values.reshape(similarity.shape) for name, values in numbers.items()}
