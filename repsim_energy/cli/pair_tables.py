@@ -48,9 +48,9 @@ def print_list(summary: xr.Dataset, beyond: xr.Dataset | None, title: str, quant
     columns = {quantity: _means(summary, pairs)}
     if "ci_low" in summary and bool(summary.ci_low.notnull().any()):
         columns["95% interval"] = _intervals(summary, pairs)
-    columns["pairs"] = [str(int(summary.n.values[pair])) for pair in pairs]
+    columns["n"] = [str(int(summary.n.values[pair])) for pair in pairs]
     if beyond is not None:
-        columns["r beyond theory"] = _means(beyond, pairs)
+        columns["beyond theory"] = _means(beyond, pairs)
     numbers = [str(number) for number in range(1, len(groups) + 1)]
     for labels in (groups, numbers):
         rows = [

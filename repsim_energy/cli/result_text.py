@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["print_result"]
 
+LEVEL = 0.05
+"""Largest p-value of a finding."""
+
 MAX_LINE = 78
 """Characters of a line of a profile."""
 
@@ -80,12 +83,25 @@ def _print_meaning(result: xr.Dataset, summary: xr.Dataset, beyond: xr.Dataset |
     low, high = float(summary.null_low.mean()), float(summary.null_high.mean())
     band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null interval is known"
     print_line(f"{null_in_words(result)}: {band}")
+    _print_findings(result)
     if beyond is not None:
         low, high = float(beyond.null_low.mean()), float(beyond.null_high.mean())
         print_line(
             f"r beyond theory of those that share no more: 95% between {low:.3f} and {high:.3f}"
         )
     _print_left_out(result)
+
+
+def _print_findings(result: xr.Dataset) -> None:
+    """Print how many pairs of networks are more similar than the null explains."""
+    if "p_value" not in result:
+        return
+    p = rs.pairs(result)["p_bh"].dropna()
+    if len(p):
+        print_line(
+            f"more similar than these: {int((p <= LEVEL).sum())} of {len(p)} pairs of networks "
+            f"(p <= {LEVEL}, Benjamini-Hochberg)"
+        )
 
 
 def _print_left_out(result: xr.Dataset) -> None:
@@ -126,7 +142,7 @@ def _averaged(result: xr.Dataset) -> str:
     given = [str(model) for model in result.model.values if is_given(result.sel(model=model))]
     if len(given) == result.sizes["model"]:
         return "every network is given, so that there are no seeds to average over"
-    seeds = "mean ± sd over pairs of seeds, of a model with itself across seeds"
+    seeds = "mean ± sd over n pairs of seeds, of a model with itself across seeds"
     return f"{seeds} (given, and thus one network: {', '.join(given)})" if given else seeds
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from repsim_energy.cli.tables import format_number, print_rows
+from repsim_energy.cli.tables import format_number, print_if_it_fits, print_rows
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,21 +19,23 @@ class Column(NamedTuple):
     Parameters
     ----------
     header : title of the column
+    short : the title in a narrow terminal
     cell : the result of one run (its variables without dataset, model and seed) -> text
     needs : a variable; results without it have no such column
     """
 
     header: str
+    short: str
     cell: Callable[[xr.Dataset], str]
     needs: str = "steps"
 
 
 COLUMNS = (
-    Column("steps", lambda run: _count(int(run.steps))),
-    Column("train acc.", lambda run: format_number(float(run.train_accuracy))),
-    Column("test acc.", lambda run: format_number(float(run.test_accuracy))),
-    Column("r with init", lambda run: format_number(float(run.init_similarity)), "init_similarity"),
-    Column("r with theory", lambda run: format_number(_fit(run)), "fit_correlation"),
+    Column("steps", "steps", lambda run: _count(int(run.steps))),
+    Column("train acc.", "train", lambda run: format_number(float(run.train_accuracy))),
+    Column("test acc.", "test", lambda run: format_number(float(run.test_accuracy))),
+    Column("r with init", "r init", lambda run: format_number(float(run.init_similarity)), "init_similarity"),
+    Column("r with theory", "r theory", lambda run: format_number(_fit(run)), "fit_correlation"),
 )
 
 
@@ -55,7 +57,8 @@ def print_runs(result: xr.Dataset) -> None:
                 which = "(given)" if is_given(run) else f"seed {seed}"
                 name = f"{prefix}{model} {which}"
                 rows.append([name, *(column.cell(run) for column in columns)])
-    print_rows(["run", *(column.header for column in columns)], rows, numbers=True)
+    if not print_if_it_fits(["run", *(column.header for column in columns)], rows):
+        print_rows(["run", *(column.short for column in columns)], rows, numbers=True)
 
 
 def has_energy(run: xr.Dataset) -> bool:

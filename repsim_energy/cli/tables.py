@@ -48,7 +48,9 @@ def print_rows(
     _console().print(_table(header, rows, numbers))
 
 
-def print_if_it_fits(header: list[str], rows: list[list[str]], title: str) -> bool:
+def print_if_it_fits(
+    header: list[str], rows: list[list[str]], title: str | None = None
+) -> bool:
     """Print a table of numbers below its title if no line of it has to be broken.
 
     Returns
@@ -61,7 +63,8 @@ def print_if_it_fits(header: list[str], rows: list[list[str]], title: str) -> bo
     unlimited = console.options.update(width=10_000)
     if console.measure(table, options=unlimited).maximum > console.width:
         return False
-    print_line(title)
+    if title is not None:
+        print_line(title)
     console.print(table)
     return True
 

@@ -51,13 +51,13 @@ def test_few_pairs_have_a_row_each_with_the_numbers_of_the_summary(shown):
         cell = dict(zip(titles, row, strict=True))
         assert row[:2] == [str(summary.group.values[k]) for k in (i, j)]
         assert cell["similarity"].startswith(f"{summary['mean'].values[i, j]:.3f}")
-        assert cell["r beyond theory"].startswith(f"{beyond['mean'].values[i, j]:.3f}")
-        assert int(cell["pairs"]) == summary.n.values[i, j]
+        assert cell["beyond theory"].startswith(f"{beyond['mean'].values[i, j]:.3f}")
+        assert int(cell["n"]) == summary.n.values[i, j]
 
 
 def test_many_pairs_are_a_matrix(shown):
     lines = shown(with_models(5), 160)
-    assert not any("pairs " in line and "┃" in line for line in lines)
+    assert not any("beyond theory" in line and "┃" in line for line in lines)
     assert "r beyond theory" in lines
     assert sum(line.startswith("│ network0 ") for line in lines) >= 2
 

@@ -16,7 +16,9 @@ def printed(monkeypatch):
     def printed(result):
         captured = {}
         monkeypatch.setattr(
-            run_table, "print_rows", lambda head, rows, **_: captured.update(head=head, rows=rows)
+            run_table,
+            "print_if_it_fits",
+            lambda head, rows: captured.update(head=head, rows=rows) or True,
         )
         run_table.print_runs(result)
         return [dict(zip(captured["head"], row, strict=True)) for row in captured["rows"]]
@@ -45,7 +47,7 @@ def test_the_cells_of_a_run_are_its_numbers(printed):
 
 
 def test_a_column_is_there_if_the_result_has_what_it_needs(printed, monkeypatch):
-    count = run_table.Column("filters", lambda run: str(int(run.n_filters)), "n_filters")
+    count = run_table.Column("filters", "filters", lambda run: str(int(run.n_filters)), "n_filters")
     monkeypatch.setattr(run_table, "COLUMNS", (*run_table.COLUMNS, count))
     plain = rs.compare([small_cnn(2, 3)], IMAGES)
     assert "filters" not in printed(plain)[0]
