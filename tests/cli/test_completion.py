@@ -29,7 +29,7 @@ EXPECTED = [
     ("repsim compare --dataset cifar", {"cifar10", "cifar100"}),
     ("repsim compare --dataset cifar10,deadleaves+ran", {"cifar10,deadleaves+random_labels"}),
     ("repsim compare --dataset cifar10+random_labels+pc", {"cifar10+random_labels+pca_labels"}),
-    ("repsim compare --metric c", {"cka"}),
+    ("repsim compare --metric c", {"cka", "covariance"}),
     ("repsim compare --stage t", {"trained"}),
     ("repsim train --device c", {"cpu", "cuda"}),
     ("repsim models resnet2", {"resnet20"}),
