@@ -24,8 +24,8 @@ __all__ = ["plot"]
 @click.option(
     "--kind",
     metavar="KIND",
-    help="Figure to draw: profiles, residuals, similarity, fit, filters, components, trajectory or "
-    "spectrum.",
+    help="Figure to draw: profiles, residuals, similarity, intervals, fit, filters, components, "
+    "trajectory or spectrum.",
 )
 @click.option(
     "--output",

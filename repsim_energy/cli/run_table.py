@@ -34,7 +34,12 @@ COLUMNS = (
     Column("steps", "steps", lambda run: _count(int(run.steps))),
     Column("train acc.", "train", lambda run: format_number(float(run.train_accuracy))),
     Column("test acc.", "test", lambda run: format_number(float(run.test_accuracy))),
-    Column("r with init", "r init", lambda run: format_number(float(run.init_similarity)), "init_similarity"),
+    Column(
+        "r with init",
+        "r init",
+        lambda run: format_number(float(run.init_similarity)),
+        "init_similarity",
+    ),
     Column("r with theory", "r theory", lambda run: format_number(_fit(run)), "fit_correlation"),
 )
 

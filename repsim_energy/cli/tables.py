@@ -48,9 +48,7 @@ def print_rows(
     _console().print(_table(header, rows, numbers))
 
 
-def print_if_it_fits(
-    header: list[str], rows: list[list[str]], title: str | None = None
-) -> bool:
+def print_if_it_fits(header: list[str], rows: list[list[str]], title: str | None = None) -> bool:
     """Print a table of numbers below its title if no line of it has to be broken.
 
     Returns

@@ -9,6 +9,7 @@ from __future__ import annotations
 from repsim_energy.plot.component_figures import components, spectrum
 from repsim_energy.plot.filter_grids import filters
 from repsim_energy.plot.fit_markers import fit
+from repsim_energy.plot.interval_rows import intervals
 from repsim_energy.plot.kinds import table
 from repsim_energy.plot.profile_curves import profiles
 from repsim_energy.plot.residual_curves import residuals
@@ -19,6 +20,7 @@ __all__ = [
     "components",
     "filters",
     "fit",
+    "intervals",
     "profiles",
     "residuals",
     "similarity",

@@ -10,6 +10,7 @@ from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.plot.component_figures import components, components_table, spectrum
 from repsim_energy.plot.filter_grids import filters, filters_table
 from repsim_energy.plot.fit_markers import fit, fit_table
+from repsim_energy.plot.interval_rows import intervals, intervals_table
 from repsim_energy.plot.profile_curves import profiles, profiles_table
 from repsim_energy.plot.residual_curves import residuals, residuals_table
 from repsim_energy.plot.similarity_map import similarity, similarity_table
@@ -34,6 +35,7 @@ KINDS = {
     "profiles": Kind(profiles, profiles_table, "energy"),
     "residuals": Kind(residuals, residuals_table, "theory_residual"),
     "similarity": Kind(similarity, similarity_table, "similarity"),
+    "intervals": Kind(intervals, intervals_table, "similarity"),
     "fit": Kind(fit, fit_table, "fit_correlation"),
     "filters": Kind(filters, filters_table, "energy"),
     "components": Kind(components, components_table, "components"),
@@ -53,8 +55,8 @@ def table(result: xr.Dataset, kind: str, *, stage: str | None = None) -> pd.Data
     Parameters
     ----------
     result : of :func:`~repsim_energy.compare`
-    kind : ``profiles``, ``residuals``, ``similarity``, ``fit``, ``filters``, ``components``,
-        ``trajectory`` or ``spectrum``
+    kind : ``profiles``, ``residuals``, ``similarity``, ``intervals``, ``fit``, ``filters``,
+        ``components``, ``trajectory`` or ``spectrum``
     stage : of ``profiles`` and ``filters``: ``init``, ``trained`` or ``change``; by default the
         stage that was compared
 

@@ -33,6 +33,7 @@ DRAWN = frozenset(
 
 TITLES = {
     "similarity": "Similarity",
+    "intervals": "Similarity with its intervals",
     "profiles": "Energy profiles with their initialization",
     "fit": "Agreement with theory",
     "residuals": "Beyond the theory",

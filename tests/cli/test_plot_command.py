@@ -71,7 +71,7 @@ def test_a_group_of_a_file_is_chosen(repsim, results, tmp_path):
     [
         (("activations.nc", "--kind", "fit", "-o", "x.svg"), "kinds of this result are similarity"),
         (("activations.nc", "-o", "x.svg"), "expected --kind with one of similarity"),
-        (("filters.nc", "-o", "x.svg"), "profiles, residuals, similarity, fit, filters"),
+        (("filters.nc", "-o", "x.svg"), "profiles, residuals, similarity, intervals, fit, filters"),
         (("filters.nc", "--kind", "filtres", "-o", "x.svg"), "did you mean 'filters'?"),
         (("filters.nc", "--kind", "fit", "-o", "x.gif"), "ends in .svg, .pdf, .png"),
         (("filters.nc", "--kind", "fit", "-o", "nowhere/x.svg"), "nowhere"),

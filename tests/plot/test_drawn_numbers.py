@@ -90,6 +90,17 @@ def test_similarity(result, order, of):
     np.testing.assert_allclose(bar.lines[-1].get_ydata(), ends, rtol=1e-12)
 
 
+def test_intervals(result):
+    axes = rs.plot.intervals(result)
+    table = rs.plot.table(result, "intervals")
+    ends = {tuple(line.get_xdata()) for line in axes.lines}
+    for row in table.itertuples():
+        assert (row.mean,) in ends
+        assert ((row.null_low, row.null_high) in ends) == (row.null_low < row.null_high)
+        assert ((row.ci_low, row.ci_high) in ends) == (row.ci_low < row.ci_high)
+    assert len(axes.get_yticklabels()) == len(table)
+
+
 @pytest.mark.parametrize("stage", [None, "init", "trained"])
 def test_fit(result, stage):
     axes = rs.plot.fit(result, stage=stage)
