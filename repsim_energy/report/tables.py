@@ -55,11 +55,13 @@ class Cell:
     text : mean and standard deviation
     inside : whether the mean is within the null interval
     note : the null interval in words
+    interval : the confidence interval of the mean; empty if there is none
     """
 
     text: str
     inside: bool
     note: str
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Matrix:
 
 def similarities_of(summary: xr.Dataset) -> Table:
     """Return each pair of groups once, without those that have no similarity."""
-    names = ("mean", "spread", "n", "null_low", "null_high")
+    names = ("mean", "spread", "ci_low", "ci_high", "n", "n_missing", "null_low", "null_high")
     values = np.stack([summary[name].values for name in names], -1)
     groups = [str(group) for group in summary.group.values]
     rows = [
@@ -94,7 +96,11 @@ def similarities_of(summary: xr.Dataset) -> Table:
         if math.isfinite(values[i, j, 0])
     ]
     return Table(
-        ["a", "b", "similarity", "standard deviation", "pairs", "null low", "null high"], rows
+        [
+            *("a", "b", "similarity", "standard deviation", "interval low", "interval high"),
+            *("pairs", "pairs missing", "null low", "null high"),
+        ],
+        rows,
     )
 
 
@@ -108,7 +114,8 @@ def matrix_of(result: xr.Dataset, summary: xr.Dataset) -> Matrix | None:
         return None
     shown = defined[:MAX_GROUPS]
     part = summary.isel(group=shown, group_ref=shown)
-    values = [part[name].values for name in ("mean", "spread", "null_low", "null_high")]
+    fields = ("mean", "spread", "null_low", "null_high", "ci_low", "ci_high")
+    values = [part[name].values for name in fields]
     names = [str(group) for group in part.group.values]
     return Matrix(
         names=names,
@@ -122,14 +129,17 @@ def matrix_of(result: xr.Dataset, summary: xr.Dataset) -> Matrix | None:
     )
 
 
-def _cell(mean: float, spread: float, low: float, high: float) -> Cell:
+def _cell(
+    mean: float, spread: float, low: float, high: float, ci_low: float, ci_high: float
+) -> Cell:
     if math.isnan(mean):
         return Cell("–", False, "nothing to compare")
     text = format_number(mean) + ("" if math.isnan(spread) else f" ± {spread:.3f}")
+    known = f"{format_number(ci_low)} to {format_number(ci_high)}" if ci_low < ci_high else ""
     if not low < high:
-        return Cell(text, False, "no null interval is known")
+        return Cell(text, False, "no null interval is known", known)
     note = f"null interval {format_number(low)} to {format_number(high)}"
-    return Cell(text, low <= mean <= high, note)
+    return Cell(text, low <= mean <= high, note, known)
 
 
 def format_number(value: float) -> str:

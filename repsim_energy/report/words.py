@@ -160,6 +160,9 @@ def _null(result: xr.Dataset, summary: xr.Dataset) -> str:
         if several
         else "There is one network for each model, so that the table has single numbers."
     )
+    if bool(summary.ci_low.notnull().any()):
+        over = str(summary.attrs["interval_over"]).replace(", ", " and ")
+        text += f" Below a mean is its 95% confidence interval over {over}, where there is one."
     low, high = summary.null_low.values, summary.null_high.values
     known = np.isfinite(low) & np.isfinite(high)
     if not known.any():

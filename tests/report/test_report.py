@@ -34,7 +34,7 @@ HOSTILE = [
 ]
 
 
-SUMMARY = ("mean", "spread", "n", "null_low", "null_high")
+SUMMARY = ("mean", "spread", "ci_low", "ci_high", "n", "n_missing", "null_low", "null_high")
 
 
 class Page(HTMLParser):
@@ -382,7 +382,8 @@ def test_the_page_needs_no_files_beside_it(trained, tmp_path):
 
 
 FIGURES = [
-    *("Similarity", "Energy profiles with their initialization", "Agreement with theory"),
+    *("Similarity", "Similarity with its intervals"),
+    *("Energy profiles with their initialization", "Agreement with theory"),
     *("Filters", "Course of training", "Variance of the patches"),
 ]
 DRAWN = {
