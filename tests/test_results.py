@@ -190,7 +190,7 @@ NOT_IN_VERSION_1 = {
     *("fit_profile", "theory_residual", "beyond_theory", "beyond_null_low", "beyond_null_high"),
     *("pool", "tokens", "layer_name"),
     *("half_similarity", "ci_low", "ci_high", "n", "n_missing"),
-    *("null_threshold", "p_value", "calibrated"),
+    *("null_threshold", "p_value", "calibrated", "reliability", "filters_left_out"),
 }
 """Variables and coordinates that were added later, and that version 1 does not have."""
 

@@ -10,7 +10,6 @@ import repsim_energy as rs
 from repsim_energy.cli.pair_tables import print_list, print_matrix
 from repsim_energy.cli.run_table import has_energy, is_given, print_runs
 from repsim_energy.cli.tables import format_number, print_line, width
-from repsim_energy.results.nulls import null_in_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -77,6 +76,8 @@ def _print_facts(result: xr.Dataset) -> None:
 
 def _print_meaning(result: xr.Dataset, summary: xr.Dataset, beyond: xr.Dataset | None) -> None:
     """Print what was averaged, and which values unrelated networks have."""
+    from repsim_energy.results.nulls import null_in_words  # here, so that other commands start fast
+
     print_line(_averaged(result))
     if over := result.attrs.get("interval_over", ""):
         print_line(f"95% interval: over {over.replace(', ', ' and ')}")

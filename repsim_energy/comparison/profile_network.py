@@ -144,6 +144,8 @@ def profile_network(
             seeds=[seed] if plan.trains else 1,
             recipe=recipe,
             stage=STAGE,
+            null="white",
+            resamples=0,
             device=device,
             scheduler=scheduler,
             reporter=reporter,

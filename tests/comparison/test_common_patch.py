@@ -132,7 +132,8 @@ def test_intervals_depend_on_the_two_networks_alone(images):
     for a, b in (("0", "2"), ("1", "wide")):
         found = []
         for order in ([a, b], [b, a], list(banks)):
-            result = rs.compare({name: banks[name] for name in order}, images, patch="4x4")
+            given = {name: banks[name] for name in order}
+            result = rs.compare(given, images, patch="4x4", null="metric")
             pair = result[[*names]].sel(model=a, model_ref=b).squeeze()
             found.append([float(pair[name]) for name in names])
         np.testing.assert_allclose(found, [found[0]] * 3, 1e-12)
@@ -163,7 +164,7 @@ def test_other_metrics_receive_the_filters_at_all_places(images):
     metric = Everything()
     banks = {"a": bank(5, 3, 2, 2), "b": bank(4, 3, 4, 3), "c": bank(6, 3, 4, 4)}
     with pytest.warns(RepsimWarning, match="the null intervals of 'everything' are not known"):
-        result = rs.compare(banks, images, metric, patch="4x4", resamples=0)
+        result = rs.compare(banks, images, metric, patch="4x4", null="metric", resamples=0)
     assert [len(one.filters) for one in metric.seen] == [5 * 9, 4 * 2, 6]
     for one, (name, originals) in zip(metric.seen, banks.items(), strict=True):
         assert torch.equal(one.originals, originals)

@@ -62,7 +62,7 @@ def test_two_gray_banks_have_an_interval_of_their_own(images):
     banks = {f"{seed}": bank(16, 1, 3, 3, seed=seed) for seed in range(12)}
     banks["color"] = bank(16, 3, 3, 3, seed=20)
     words = dict.fromkeys(list(banks)[:12], "luma")
-    result = rs.compare(banks, images, channels=words)
+    result = rs.compare(banks, images, channels=words, null="metric")
     upper = np.triu_indices(12, 1)
     value, low, high = (
         result[name].squeeze(drop=True).values for name in ("similarity", "null_low", "null_high")
@@ -80,7 +80,9 @@ def test_other_metrics_receive_filters_of_three_channels(images):
             seen.append(tuple(subject.filters.shape))
             return super().represent(subject)
 
-    rs.compare({"gray": bank(4, 1, 3, 3)}, images, Shapes(), channels="luma", resamples=0)
+    rs.compare(
+        {"gray": bank(4, 1, 3, 3)}, images, Shapes(), channels="luma", null="metric", resamples=0
+    )
     assert seen == [(4, 3, 3, 3)]
 
 

@@ -10,6 +10,7 @@ import torch
 from samples import small_cnn
 
 import repsim_energy as rs
+from repsim_energy.comparison.common_patch import Kernels
 from repsim_energy.comparison.nulls import of_activations, of_filters
 from repsim_energy.comparison.nulls.judged import judge
 from repsim_energy.comparison.nulls.of_activations import CHANGES
@@ -151,7 +152,8 @@ def simulated_p_values(word, monkeypatch):
     profiles = np.stack([rs.energy_profile(bank, basis) for bank in drawn])
     similarity = metric.compare_all(profiles)[0].reshape(1, 1, 1000, 1, 1, 1000)
     at = {Key(0, 0, s): bank for s, bank in enumerate(drawn)}
-    numbers = filter_numbers(Null(word, drawn=True), metric, plan, [basis], at, {}, similarity)
+    kernels = Kernels([basis], {(0, 0): (*basis.patch, 1, 1)})
+    numbers = filter_numbers(Null(word, drawn=True), metric, plan, kernels, at, {}, similarity)
     p = numbers["p_value"].reshape(1000, 1000)
     return p[range(0, 1000, 2), range(1, 1000, 2)]
 
@@ -329,6 +331,7 @@ def test_a_score_without_best_value_is_nan_with_a_reason(images, networks):
             return np.atleast_2d(LinearCKA(estimator="biased").represent(subject))
 
     metric = Product(LinearCKA())
+    metric.bounds = (-np.inf, np.inf)
     with pytest.warns(UndefinedSimilarityWarning, match="has no best value"):
         result = rs.compare(networks, images, metric, null="permutation")
     assert result.calibrated.isnull().all()

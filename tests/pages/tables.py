@@ -70,6 +70,7 @@ TEXTS = {
     "X = (W U)ᵀ": "is a formula",
     "e_i = sqrt(": "is a formula",
     "e_i(t) ∝": "is a formula",
+    "corr(w_cyx,": "is a formula",
     "e_i² = mean_k": "is a formula",
     "images -> patch moments": "is a drawing",
     "rsatoolbox.rdm.RDMs": "is printed by another toolkit",

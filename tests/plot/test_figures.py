@@ -192,7 +192,7 @@ def test_activations_have_their_layers_as_rows(activations):
     axes = rs.plot.similarity(activations)
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert labels == [label.replace("$", r"\$") for label in rs.table(activations).index]
-    assert kinds_of(activations) == ["similarity"]
+    assert kinds_of(activations) == ["similarity", "intervals"]
 
 
 def test_markers_of_the_fit_are_the_correlations_of_the_seeds(result):

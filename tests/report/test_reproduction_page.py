@@ -151,7 +151,7 @@ def test_the_commands_give_the_same_numbers(repsim, stored, folder, monkeypatch,
 def test_missing_rows_are_named_with_the_command_that_adds_them(folder):
     page = made(folder)
     text = page.text()
-    assert "3 of 14 rows" in text
+    assert "3 of 15 rows" in text
     assert f"Rows that are not in this folder: {len(EXPERIMENTS) - 3}" in text
     named = {word for command in commands(page) for word in shlex.split(command)}
     assert {experiment.name for experiment in EXPERIMENTS} <= named
@@ -315,5 +315,5 @@ def test_an_interrupted_command_leaves_the_page_of_what_is_done(repsim, tmp_path
     done = repsim("reproduce", "fig4", "fig5", *SMOKE, "-o", str(tmp_path / "out"))
     assert done.returncode == 130
     page = Page((tmp_path / "out" / "reproduction.html").read_text(encoding="utf-8"))
-    assert "1 of 14 rows" in page.text()
+    assert "1 of 15 rows" in page.text()
     assert [c for c in commands(page) if "fig5" in shlex.split(c)]

@@ -58,8 +58,8 @@ def half_samples(groups: int) -> NDArray[np.bool_]:
     --------
     >>> half_samples(4).astype(int)
     array([[1, 0, 1, 0],
-           [1, 0, 0, 1],
-           [1, 1, 0, 0]])
+           [0, 0, 1, 1],
+           [0, 1, 1, 0]])
     """
     q = groups - 1
     squares = np.isin(np.arange(q), np.unique(np.arange(1, q) ** 2 % q))

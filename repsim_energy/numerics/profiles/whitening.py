@@ -96,9 +96,10 @@ def whitening_distance(profile: ArrayLike, eigenvalues: ArrayLike) -> float:
     not matter. For a power law it is :math:`|1 - w|` with the exponent of
     :func:`whitening_exponent`; deviations from a power law make it larger.
 
-    The definition is of this package. Whitening as the end of training: Chowers and Weiss (2023),
-    "What do CNNs Learn in the First Layer and Why? A Linear Systems Perspective", Theorem 4.3;
-    arXiv:2206.02454.
+    The definition is of this package.
+
+    Source: Chowers and Weiss (2023), "What do CNNs Learn in the First Layer and Why? A Linear
+    Systems Perspective", Theorem 4.3; arXiv:2206.02454, for whitening as the end of training.
 
     Parameters
     ----------

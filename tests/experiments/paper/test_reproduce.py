@@ -364,6 +364,8 @@ class Recording(Setting):
     def __getattribute__(self, name):
         if name == "components":
             self.asked.add(name)
+        if name == "reporter":  # of trainings and their progress
+            self.asked.update(TRAINING.split())
         return super().__getattribute__(name)
 
 
