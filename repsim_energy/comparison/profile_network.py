@@ -73,8 +73,9 @@ def profile_network(
 ) -> xr.Dataset:
     """Compare the first layer of one network with those of the atlas, and measure its quality.
 
-    The result is that of :func:`compare` for the network and all entries of :func:`open_atlas` that
-    see patches of its size, on the basis of the images. The network is the first model.
+    The result is that of :func:`compare` with the null ``white`` for the network and all entries of
+    :func:`open_atlas` that see patches of its size, on the basis of the images. The network is the
+    first model.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ def test_what_is_shared_beyond_the_theory_has_an_interval_of_the_own_components(
         f"bank {seed}": whitening_bank(images, (2, 2), seed=seed, residual=0.3)
         for seed in range(16)
     }
-    result = rs.compare(banks, images, patch="4x4")
+    result = rs.compare(banks, images, patch="4x4", null="metric", resamples=0)
     upper = np.triu_indices(16, 1)
     names = ("beyond_theory", "beyond_null_low", "beyond_null_high")
     value, low, high = (of(result, name)[upper] for name in names)
@@ -133,7 +133,7 @@ def test_intervals_depend_on_the_two_networks_alone(images):
         found = []
         for order in ([a, b], [b, a], list(banks)):
             given = {name: banks[name] for name in order}
-            result = rs.compare(given, images, patch="4x4", null="metric")
+            result = rs.compare(given, images, patch="4x4", null="metric", resamples=0)
             pair = result[[*names]].sel(model=a, model_ref=b).squeeze()
             found.append([float(pair[name]) for name in names])
         np.testing.assert_allclose(found, [found[0]] * 3, 1e-12)

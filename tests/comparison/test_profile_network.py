@@ -36,7 +36,8 @@ def test_it_is_a_comparison_with_the_atlas(network, pictures, fold):
     profiled = rs.profile_network({"mine": network}, pictures, fold=fold)
     banks = {n: e.folded if fold else e.filters for n, e in same_size().items()}
     words = {"fold": {"mine": "bn"}} if fold else {}
-    compared = rs.compare({"mine": network, **banks}, pictures, seeds=1, stage="trained", **words)
+    words |= {"stage": "trained", "null": "white", "resamples": 0}
+    compared = rs.compare({"mine": network, **banks}, pictures, seeds=1, **words)
     for name in compared.variables:
         assert profiled[name].variable.identical(compared[name].variable), name
     assert profiled.attrs["profiled"] == "mine"

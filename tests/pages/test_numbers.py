@@ -53,13 +53,11 @@ MEASUREMENTS = (ROOT / "docs/explanation/measurements.md").read_text("utf-8")
 
 def test_the_measurements_of_the_first_command_are_those_of_its_table():
     tables = [row for row in rows(TABLE) if " seed " not in row[0]]
-    (_, vgg), (_, resnet), (_, vgg_beyond), (_, resnet_beyond) = tables
-    assert measured(r"vgg11 across seeds \(change\)") == vgg[0]
-    assert measured(r"resnet18 across seeds \(change\)") == resnet[1]
-    assert measured(r"vgg11 against resnet18 \(change\)") == vgg[1] == resnet[0]
-    assert measured(r"vgg11 across seeds \(beyond theory\)") == vgg_beyond[0]
-    assert measured(r"resnet18 across seeds \(beyond theory\)") == resnet_beyond[1]
-    assert measured(r"vgg11 against resnet18 \(beyond theory\)") == vgg_beyond[1]
+    (_, vgg), (_, both), (_, resnet) = tables  # name of the other, r, interval, n, beyond theory
+    for column, what in ((1, "change"), (4, "beyond theory")):
+        assert measured(rf"vgg11 across seeds \({what}\)") == vgg[column]
+        assert measured(rf"resnet18 across seeds \({what}\)") == resnet[column]
+        assert measured(rf"vgg11 against resnet18 \({what}\)") == both[column]
     runs = columns(TABLE)
     theory, init = runs["r with theory"], runs["r with init"]
     assert measured("with theory") == [min(theory), max(theory)]
@@ -67,7 +65,7 @@ def test_the_measurements_of_the_first_command_are_those_of_its_table():
     accuracies = [round(accuracy, 2) for accuracy in runs["test acc."]]
     assert measured("test accuracy of vgg11, of resnet18") == accuracies
     choice = re.search(r"^\| 0\.015 \(the choice\) \|.*$", MEASUREMENTS, re.MULTILINE)[0]
-    assert numbers(choice)[1:] == [*accuracies, *vgg[0], *resnet[1], min(theory), max(theory)]
+    assert numbers(choice)[1:] == [*accuracies, *vgg[1], *resnet[1], min(theory), max(theory)]
 
 
 @pytest.mark.parametrize(("components", "end"), [(27, "0.381"), (147, "0.162")])

@@ -98,6 +98,7 @@ def test_rank_correlations_are_spearmans():
     assert np.isnan(depth_correlation(np.array([[1.0], [np.nan]]))).all()
 
 
+@pytest.mark.slow  # also a row of reproduce, of which each test run has all
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
 def test_the_command_writes_rows_figure_and_result(repsim, tmp_path):
     done = repsim(

@@ -196,6 +196,7 @@ def test_rank_correlation_is_that_of_scipy_and_its_interval_covers(rng):
     assert covered / 400 == pytest.approx(0.95, abs=0.04)
 
 
+@pytest.mark.slow  # also a row of reproduce, of which each test run has all
 def test_the_command_writes_rows_figure_and_result(repsim, tmp_path):
     pytest.importorskip("pywt")
     pytest.importorskip("curvelets")
