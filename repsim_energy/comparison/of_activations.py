@@ -15,9 +15,7 @@ from torch import Tensor
 from repsim_energy.comparison.intervals import (
     choose_image_groups,
     half_batches,
-    half_similarities,
     halves_of_samples,
-    interval_variables,
 )
 from repsim_energy.comparison.layer_coords import layer_coords
 from repsim_energy.comparison.layer_roles import LayersLike
@@ -29,13 +27,11 @@ from repsim_energy.comparison.layers import (
     say_what_is_shown,
 )
 from repsim_energy.comparison.measured import (
-    NETWORK_DIMS,
     Coords,
     Measured,
     dataset_coord,
     model_coord,
     network_coords,
-    paired,
 )
 from repsim_energy.comparison.memory import (
     NUMBERS_PER_PAIR,
@@ -45,13 +41,12 @@ from repsim_energy.comparison.memory import (
 )
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.nulls.judged import Numbers, null_variables
-from repsim_energy.comparison.nulls.of_activations import KeepingMetric, SampleNull
+from repsim_energy.comparison.nulls.of_activations import KeepingMetric
 from repsim_energy.comparison.nulls.words import DRAWS, Null, choose_null
-from repsim_energy.comparison.pairs import Pairs, compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.plan_layers import Layers, plan_layers
 from repsim_energy.comparison.runs import run_variables
+from repsim_energy.comparison.sample_pairs import LAYER_DIMS, Index, SamplePairs
 from repsim_energy.comparison.views import (
     Words,
     refuse_several_sizes,
@@ -64,7 +59,7 @@ from repsim_energy.progress import working
 
 __all__ = ["ActivationComparison"]
 
-Index = tuple[int, ...]
+Representations = dict[Index, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +127,33 @@ class ActivationComparison:
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Show images to the networks and compare the activations of their layers."""
-        plan, labels, null = self.plan, self.layers.labels, self.null
-        representations: dict[tuple[int, ...], NDArray[np.float64]] = {}
+        plan, labels = self.plan, self.layers.labels
+        representations, halves, failures = self._represent(networks)
+        pairs = SamplePairs(
+            plan,
+            self.metric,
+            self.null,
+            self.layers,
+            self._samples_of,
+            partial(self._activations, networks),
+            lambda at: f"layer '{labels[at[3]]}' of '{plan.label(Key(*at[:3]))}'",
+        )
+        each = halves or half_batches(representations, self.groups, self._batches())
+        variables, attributes = pairs.variables(representations, each)
+        variables |= run_variables(plan, networks)
+        measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
+        return with_metric_variables(measured, self.metric, representations, LAYER_DIMS)
+
+    def _represent(
+        self, networks: Mapping[Key, Network]
+    ) -> tuple[Representations, list[Representations], list[str]]:
+        """Return the representations of all layers, those of half-samples, and failures."""
+        plan, labels = self.plan, self.layers.labels
+        representations: Representations = {}
         chosen = [
             halves_of_samples(self.metric, self.groups, len(images)) for images in self.images
         ]
-        halves: list[dict[tuple[int, ...], NDArray[np.float64]]] = [{} for _ in chosen[0]]
+        halves: list[Representations] = [{} for _ in chosen[0]]
         failures: list[str] = []
         with working("showing images to networks", self._shown(networks), "images") as advance:
             for key, network in networks.items():
@@ -157,53 +173,7 @@ class ActivationComparison:
                 failures += without
                 for all_of, of in zip([representations, *halves], [found, *of_halves], strict=True):
                     all_of |= {(*key, labels.index(layer)): of[layer] for layer in of}
-        pairs, shape = self._compare(representations), (*plan.shape, len(labels))
-        called = {
-            (d, m, s, at): f"layer '{labels[at]}' of '{plan.label(Key(d, m, s))}'"
-            for d, m, s, at in representations
-        }
-        warn_undefined(pairs, called)
-        of_best: Numbers = {}
-        if null.exact or null.drawn:
-            activations = partial(self._activations, networks)
-            against = SampleNull(null, self.metric, plan.shape, labels, activations)
-            numbers, of_best = against.numbers(representations, pairs["similarity"])
-            pairs |= numbers
-        dims = (*NETWORK_DIMS, "layer")
-        each = halves or half_batches(representations, self.groups, self._batches())
-        intervals, attributes = interval_variables(
-            pairs["similarity"],
-            half_similarities(self.metric, each, shape, self._samples_of),
-            self._exist(),
-            self.metric.bounds,
-            dims,
-        )
-        variables = {
-            **pair_variables(pairs, paired(dims), null.word),
-            **null_variables(of_best, paired(NETWORK_DIMS), null.word, "best_"),
-            **intervals,
-            **run_variables(plan, networks),
-        }
-        attributes["null"] = null.word
-        measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
-        return with_metric_variables(measured, self.metric, representations, dims)
-
-    def _compare(self, representations: Mapping[Index, NDArray[np.float64]]) -> Pairs:
-        """Return the similarities of all pairs that are of the same samples.
-
-        Where positions are samples there is no null interval: metrics shuffle samples one by one,
-        and those of an image are not independent.
-        """
-        shape, null = (*self.plan.shape, len(self.layers.labels)), self.null
-        intervals = null.exact or not null.drawn
-        pairs = compare_pairs(
-            self.metric, representations, shape, self._samples_of, intervals=intervals
-        )
-        for index in representations:
-            if self._samples_of(index)[1]:
-                for name in ("null_low", "null_high"):
-                    pairs[name][index] = np.nan
-        return pairs
+        return representations, halves, failures
 
     def _activations(self, networks: Mapping[Key, Network], index: Index) -> Tensor:
         """Return the activations of a layer for all images, by showing these once more."""
@@ -231,14 +201,6 @@ class ActivationComparison:
         """Return the number of batches of images of each data set."""
         batch = getattr(self.metric, "batch", None) or 1
         return [batches_of(len(images), batch)[0] for images in self.images]
-
-    def _exist(self) -> NDArray[np.bool_]:
-        """Return which layers of which networks are compared."""
-        labels = self.layers.labels
-        exist = np.zeros((*self.plan.shape, len(labels)), dtype=bool)
-        for key in self.plan.keys:
-            exist[key] = [label in self.layers.names[key.model] for label in labels]
-        return exist
 
     def _shown(self, networks: Iterable[Key]) -> int:
         """Return how many images all networks are shown, in all passes."""

@@ -14,20 +14,16 @@ from torch import Tensor, nn
 from repsim_energy.comparison.intervals import (
     choose_image_groups,
     half_batches,
-    half_similarities,
     halves_of_samples,
-    interval_variables,
 )
 from repsim_energy.comparison.layer_coords import layer_coords
 from repsim_energy.comparison.layer_roles import LayersLike, layers_of_model, roles_of
 from repsim_energy.comparison.layers import batches_of
 from repsim_energy.comparison.measured import (
-    NETWORK_DIMS,
     Coords,
     Measured,
     dataset_coord,
     network_coords,
-    paired,
 )
 from repsim_energy.comparison.memory import (
     NUMBERS_PER_PAIR,
@@ -37,14 +33,12 @@ from repsim_energy.comparison.memory import (
 )
 from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.nulls.judged import Numbers, null_variables
-from repsim_energy.comparison.nulls.of_activations import SampleNull
 from repsim_energy.comparison.nulls.words import DRAWS, Null, choose_null
-from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.plan_layers import Layers
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.comparison.same_samples import in_one_order
+from repsim_energy.comparison.sample_pairs import LAYER_DIMS, Index, SamplePairs
 from repsim_energy.comparison.views import Words
 from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.interfaces import (
@@ -63,8 +57,6 @@ __all__ = ["FeatureComparison", "are_features"]
 
 ONE_LAYER = "features"
 """Label of the layer if every file has one array."""
-
-Index = tuple[int, ...]
 
 OF_IMAGES = ("dataset", "images", "pool", "tokens", "normalize", "answer", "channels")
 """Options of networks that are shown images."""
@@ -169,36 +161,19 @@ class FeatureComparison:
                         f"{plan.models[m].label}: array '{name}' has NaN or infinite numbers; its "
                         "pairs are NaN"
                     )
-        dims = (*NETWORK_DIMS, "layer")
-        shape, null = (*plan.shape, len(labels)), self.null
-        pairs = compare_pairs(
-            self.metric, representations, shape, _same, intervals=null.exact or not null.drawn
+        pairs = SamplePairs(
+            plan,
+            self.metric,
+            self.null,
+            self.layers,
+            lambda _: 0,
+            self._activations,
+            lambda at: f"'{labels[at[3]]}' of '{plan.models[at[1]].label}'",
         )
-        called = {
-            at: f"'{labels[at[3]]}' of '{plan.models[at[1]].label}'" for at in representations
-        }
-        warn_undefined(pairs, called)
-        of_best: Numbers = {}
-        if null.exact or null.drawn:
-            against = SampleNull(null, self.metric, plan.shape, labels, self._activations)
-            numbers, of_best = against.numbers(representations, pairs["similarity"])
-            pairs |= numbers
-        intervals, attributes = interval_variables(
-            pairs["similarity"],
-            half_similarities(self.metric, self._halves(representations), shape, _same),
-            self._exist(),
-            self.metric.bounds,
-            dims,
-        )
-        variables = {
-            **pair_variables(pairs, paired(dims), null.word),
-            **null_variables(of_best, paired(NETWORK_DIMS), null.word, "best_"),
-            **intervals,
-            **run_variables(plan, networks),
-        }
-        attributes["null"] = null.word
+        variables, attributes = pairs.variables(representations, self._halves(representations))
+        variables |= run_variables(plan, networks)
         measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
-        return with_metric_variables(measured, self.metric, representations, dims)
+        return with_metric_variables(measured, self.metric, representations, LAYER_DIMS)
 
     def _values(self, index: Index) -> NDArray[Any]:
         """Return the features of a layer."""
@@ -223,14 +198,6 @@ class FeatureComparison:
             }
             for half in halves_of_samples(self.metric, self.groups, count)
         )
-
-    def _exist(self) -> NDArray[np.bool_]:
-        """Return which layers the files have."""
-        labels = self.layers.labels
-        exist = np.zeros((*self.plan.shape, len(labels)), dtype=bool)
-        for m, names in enumerate(self.layers.names):
-            exist[0, m, 0] = [label in names for label in labels]
-        return exist
 
     @property
     def networks(self) -> dict[Key, Network]:
@@ -267,11 +234,6 @@ class FeatureComparison:
             "n_samples": dataset_coord([count], "samples whose features were compared", "1"),
             **layer_coords(self.layers, [Words()] * len(plan.models)),
         }
-
-
-def _same(_: Index) -> int:
-    """Return what identifies the samples of a layer, which all files have."""
-    return 0
 
 
 def _plan(specs: Sequence[ModelSpec], files: Sequence[FeatureFile]) -> Plan:

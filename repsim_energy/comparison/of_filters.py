@@ -34,8 +34,8 @@ from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.nulls.of_filters import comparisons_of, drawable, filter_numbers
 from repsim_energy.comparison.nulls.words import Null, choose_null
-from repsim_energy.comparison.own_theory import own_theories
-from repsim_energy.comparison.pairs import compare_pairs, pair_variables, warn_undefined
+from repsim_energy.comparison.own_theory import OwnTheory, own_theories
+from repsim_energy.comparison.pairs import Pairs, compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.patch_bases import patch_bases
 from repsim_energy.comparison.placed_nulls import with_placed_nulls
 from repsim_energy.comparison.plan import Key, Plan
@@ -129,32 +129,10 @@ class FilterComparison:
             key: self.metric.represent(kernels.bank(key, bank, profiles[key][self.stage]))
             for key, bank in banks.items()
         }
-        ids = [basis.basis_id for basis in bases]
-        if len(set(ids)) > 1:
-            warnings.warn(
-                "the data sets have different patch bases, so profiles are compared within each "
-                "data set alone; pairs across them are NaN",
-                RepsimWarning,
-                stacklevel=4,
-            )
-        null = self.null
-        pairs = compare_pairs(
-            self.metric,
-            representations,
-            plan.shape,
-            lambda index: ids[index[0]],
-            intervals=not null.drawn,
-        )
-        warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
-        if null.exact or null.drawn:
-            pairs |= filter_numbers(
-                null, self.metric, plan, kernels, banks, representations, pairs["similarity"]
-            )
-        else:
-            pairs = with_placed_nulls(pairs, self.metric, theories, kernels)
+        pairs = self._pairs(banks, representations, theories)
         intervals, described = self._intervals(banks, pairs["similarity"])
         variables: Variables = {
-            **pair_variables(pairs, paired(NETWORK_DIMS), null.word),
+            **pair_variables(pairs, paired(NETWORK_DIMS), self.null.word),
             **intervals,
             **profile_variables(plan, profiles, bases, self.stage, theories),
             **snapshot_variables(plan, networks, kernels, self.stage),
@@ -167,7 +145,7 @@ class FilterComparison:
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
         attributes = {
             "stage": self.stage,
-            "null": null.word,
+            "null": self.null.word,
             "centered": str(bases[0].centered).lower(),
             **described,
         }
@@ -176,6 +154,37 @@ class FilterComparison:
         coords = self._coords(networks) | component_coords(variables["components"].values)
         measured = Measured(variables, coords, attributes, failures)
         return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
+
+    def _pairs(
+        self,
+        banks: Mapping[Key, Tensor],
+        representations: Mapping[tuple[int, ...], NDArray[np.float64]],
+        theories: Mapping[Key, OwnTheory],
+    ) -> Pairs:
+        """Return the similarities of all pairs, and their null."""
+        plan, null = self.plan, self.null
+        ids = [basis.basis_id for basis in self.bases]
+        if len(set(ids)) > 1:
+            warnings.warn(
+                "the data sets have different patch bases, so profiles are compared within each "
+                "data set alone; pairs across them are NaN",
+                RepsimWarning,
+                stacklevel=5,
+            )
+        pairs = compare_pairs(
+            self.metric,
+            representations,
+            plan.shape,
+            lambda index: ids[index[0]],
+            intervals=not null.drawn,
+        )
+        warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks}, stacklevel=6)
+        if not (null.exact or null.drawn):
+            return with_placed_nulls(pairs, self.metric, theories, self.kernels)
+        similarity = pairs["similarity"]
+        return pairs | filter_numbers(
+            null, self.metric, plan, self.kernels, banks, representations, similarity
+        )
 
     def _bank_variables(
         self, finite: Mapping[Key, Tensor], banks: Mapping[Key, Tensor]

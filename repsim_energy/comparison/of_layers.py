@@ -95,6 +95,7 @@ class LayerComparison:
         align: str,
         asked: Mapping[str, Any],
         null: str = "auto",
+        resamples: int | None = None,
     ) -> LayerComparison:
         """Choose stage, layers and images, and check that the comparison is possible.
 
@@ -104,11 +105,15 @@ class LayerComparison:
         asked : arguments that the user gave, by name
         """
         _check_align(align, several=len(plan.keys) > 1)
-        if null not in ("auto", "metric"):
-            raise UsageError(
-                f"got null={null}, which is for first layers, and deeper ones are compared; leave "
-                "it out"
-            )
+        for name, value, usual in (
+            ("null", null, ("auto", "metric")),
+            ("resamples", resamples, (None, 0)),
+        ):
+            if value not in usual:
+                raise UsageError(
+                    f"got {name}={value}, which is for first layers, and deeper ones are compared; "
+                    "leave it out"
+                )
         stage = _stage_of(stage, plan)
         named, roles = [], roles_of(layers, [spec.label for spec in plan.models])
         for m, spec in enumerate(plan.models):

@@ -77,12 +77,13 @@ def pair_variables(pairs: Pairs, dims: tuple[str, ...], null: str) -> Variables:
     return {"similarity": similarity, **null_variables(rest, dims, null)}
 
 
-def warn_undefined(pairs: Pairs, labels: Mapping[Any, str]) -> None:
+def warn_undefined(pairs: Pairs, labels: Mapping[Any, str], *, stacklevel: int = 5) -> None:
     """Warn of networks whose similarity with themselves is undefined.
 
     Parameters
     ----------
     labels : index of a network (or of a layer of it) -> its label
+    stacklevel : of the warning, which is about the call of :func:`repsim_energy.compare`
     """
     similarity = pairs["similarity"]
     names = [name for at, name in labels.items() if np.isnan(similarity[(*at, *at)])]
@@ -91,7 +92,7 @@ def warn_undefined(pairs: Pairs, labels: Mapping[Any, str]) -> None:
             f"the similarity of {first_few(names, MAX_NAMED)} is undefined, with itself "
             "too; all pairs of it are NaN",
             UndefinedSimilarityWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
 
 

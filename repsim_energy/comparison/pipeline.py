@@ -220,27 +220,16 @@ def compare(
             shown=deeper or not on_filters,
             **words,
         )
+        judged: dict[str, Any] = {"null": null, "resamples": resamples}
         comparison: FilterComparison | LayerComparison | ActivationComparison
         if deeper:
-            comparison = LayerComparison.prepare(
-                plan, metric, layers, images, stage, align, asked, null
-            )
+            how: dict[str, Any] = {"images": images, "stage": stage, "align": align, "asked": asked}
+            comparison = LayerComparison.prepare(plan, metric, layers, **how, **judged)
         elif on_filters:
-            comparison = FilterComparison.prepare(
-                plan, metric, scheduler, stage, patch, resamples, null
-            )
+            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch, **judged)
         else:
-            comparison = ActivationComparison.prepare(
-                plan,
-                metric,
-                layers,
-                images,
-                null,
-                asked,
-                pool=pool,
-                tokens=tokens,
-                resamples=resamples,
-            )
+            how = {"images": images, "asked": asked, "pool": pool, "tokens": tokens}
+            comparison = ActivationComparison.prepare(plan, metric, layers, **how, **judged)
         networks, failures = train_networks(plan, scheduler, reporter)
         say_what_had_no_use(plan, metric, asked, deeper)
         return _result(plan, resolved, comparison.finish(networks), failures, call)

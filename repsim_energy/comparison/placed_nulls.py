@@ -50,7 +50,7 @@ def with_placed_nulls(
             f"the null intervals of '{metric.name}' are not known for pairs of networks whose "
             "filters are smaller than the patches, or gray on color images; they are NaN",
             RepsimWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     sides: Sides = _white_sides(theories, kernels) if known else lambda a, b: None
     ends = (pairs["null_low"].copy(), pairs["null_high"].copy())

@@ -303,3 +303,9 @@ def test_images_are_of_the_training_split():
     with pytest.warns(rs.RepsimWarning, match="images=90, but 'noise' has 80 training images"):
         result = rs.compare({"a": net(3, 3)}, both, layers="convs", images=90)
     assert result.n_images.values.tolist() == [80]
+
+
+@pytest.mark.parametrize(("option", "value"), [("null", "smooth"), ("resamples", 20)])
+def test_options_of_first_layers_are_refused_for_deeper_ones(data, option, value):
+    with pytest.raises(rs.UsageError, match=f"got {option}={value}, which is for first layers"):
+        rs.compare({"a": net(5, 6)}, data, layers="convs", **{option: value})

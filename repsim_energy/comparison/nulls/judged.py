@@ -72,7 +72,7 @@ def best_values(metric: Metric, similarity: NDArray[np.float64]) -> NDArray[np.f
             f"'{metric.name}' has no best value, neither as a bound nor as the same value of all "
             "networks with themselves; calibrated scores are NaN where there is none",
             UndefinedSimilarityWarning,
-            stacklevel=5,
+            stacklevel=7,
         )
     return np.where(same, own[:, None], np.nan)
 

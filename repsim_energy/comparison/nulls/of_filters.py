@@ -205,7 +205,7 @@ def _compared(
         warnings.warn(
             "the theory describes no profile of some networks, so that their null is undefined",
             UndefinedSimilarityWarning,
-            stacklevel=6,
+            stacklevel=8,
         )
     place = {key: at for at, key in enumerate(known)}
     pairs = [

@@ -38,7 +38,7 @@ def test_linear_networks_of_independent_labels_share_the_theory_alone():
     for _ in range(100):
         profiles = []
         for steps in (100, 120):
-            moment, bank = profile_of_labels(64, patches, steps, random)
+            moment, bank = profile_of_labels(24, patches, steps, random)
             variance, vectors = np.linalg.eigh(moment)
             profiles.append(np.sqrt(np.square(bank @ vectors).mean(0)))
         plain.append(rs.profile_similarity(*profiles))
