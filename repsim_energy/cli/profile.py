@@ -261,7 +261,7 @@ def _nulls(result: xr.Dataset, index: int) -> Iterator[str]:
         yield f"r beyond theory of networks that share no more: 95% between {low} and {high}"
     smooth, beyond = (_number(result[f"smooth_{name}threshold"]) for name in ("", "beyond_"))
     also = f", r beyond theory below {beyond}" if beyond != "-" else ""
-    yield f"95% of random filters as smooth as these: r below {smooth}{also}"
+    yield f"95% of random filters with its neighbor and color correlations: r below {smooth}{also}"
     values = pairs.beyond_theory.values
     named = ", ".join(f"{pairs.model_ref.values[i]} {_number(values[i])}" for i in order)
     if named:
