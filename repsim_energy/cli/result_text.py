@@ -80,7 +80,8 @@ def _print_meaning(result: xr.Dataset, summary: xr.Dataset, beyond: xr.Dataset |
 
     print_line(_averaged(result))
     if over := result.attrs.get("interval_over", ""):
-        print_line(f"95% interval: over {over.replace(', ', ' and ')}")
+        what = "samples" if "n_samples" in result.coords else "images"
+        print_line(f"95% interval: over {over.replace(', ', ' and ').replace('images', what)}")
     low, high = float(summary.null_low.mean()), float(summary.null_high.mean())
     band = f"95% between {low:.3f} and {high:.3f}" if low < high else "no null interval is known"
     print_line(f"{null_in_words(result)}: {band}")
@@ -99,8 +100,9 @@ def _print_findings(result: xr.Dataset) -> None:
         return
     p = rs.pairs(result)["p_bh"].dropna()
     if len(p):
+        of = "layers" if "layer" in result.dims else "networks"
         print_line(
-            f"more similar than these: {int((p <= LEVEL).sum())} of {len(p)} pairs of networks "
+            f"more similar than these: {int((p <= LEVEL).sum())} of {len(p)} pairs of {of} "
             f"(p <= {LEVEL}, Benjamini-Hochberg)"
         )
 

@@ -62,7 +62,7 @@ def print_runs(result: xr.Dataset) -> None:
                 which = "(given)" if is_given(run) else f"seed {seed}"
                 name = f"{prefix}{model} {which}"
                 rows.append([name, *(column.cell(run) for column in columns)])
-    if not print_if_it_fits(["run", *(column.header for column in columns)], rows):
+    if rows and not print_if_it_fits(["run", *(column.header for column in columns)], rows):
         print_rows(["run", *(column.short for column in columns)], rows, numbers=True)
 
 
