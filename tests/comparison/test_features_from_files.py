@@ -13,6 +13,7 @@ import repsim_energy as rs
 from repsim_energy.comparison import memory
 from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
 from repsim_energy.models import feature_files
+from repsim_energy.numerics.inference.half_samples import half_samples, random_groups
 
 COUNT = 40
 NAMES = np.array([f"image{i}" for i in range(COUNT)])
@@ -312,3 +313,26 @@ def test_the_call_makes_the_result_again(folder):
     names = {}
     exec(code, names)
     np.testing.assert_array_equal(names["result"].similarity, found.similarity)
+
+
+def test_half_samples_are_those_of_the_samples(folder):
+    found = both(resamples=8)
+    assert found.attrs["interval_over"] == "images"
+    assert (
+        float(found.ci_low.squeeze()[0, 1]) < between(found) < float(found.ci_high.squeeze()[0, 1])
+    )
+    parts = random_groups(COUNT, 8)
+    for value, half in zip(found.half_similarity.values, half_samples(8), strict=True):
+        rows = np.sort(np.concatenate([parts[g] for g in np.flatnonzero(half)]))
+        expected = rs.cka(numbers(6, 0)[rows], numbers(9, 1)[rows])
+        assert value[0, 0, 0, 0, 0, 1, 0, 0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_every_null_is_drawn_from_the_features(folder):
+    np.savez("b.npz", features=numbers(6, 0) @ numbers(6, 3)[:6], ids=NAMES)
+    for null in ("permutation", "rotation"):
+        found = both(null=null, metric="cka:estimator=biased")
+        assert found.attrs["null"] == null
+        p, ends = found.p_value.squeeze().values, (found.null_low, found.null_high)
+        assert p[0, 1] < 0.05
+        assert ends[0].squeeze()[0, 1] < ends[1].squeeze()[0, 1] < between(found)
