@@ -49,7 +49,8 @@ def test_the_page_has_the_numbers_of_the_python_call(repsim, weights, tmp_path):
         "warning: 1 of 32 filters are duplicates of others (|cosine| above 0.99, 1 group)",
         "most similar of 23 networks of the atlas (14 see patches of other sizes):",
         "r of white random filters: 95% between -0.381 and 0.381",
-        f"random filters with its neighbor and color correlations: r below {result.smooth_threshold.item():.3f}, "
+        "random filters with its neighbor and color correlations: "
+        f"r below {result.smooth_threshold.item():.3f}, "
         f"r beyond theory below {result.smooth_beyond_threshold.item():.3f}",
     ):
         assert part in text, part
