@@ -32,7 +32,10 @@ def measure(name: str) -> dict[str, Any]:
     net = build(name)
     if isinstance(net, str):
         return {"refused": net}
-    place, layer = rs.find_first_conv(net)
+    try:
+        place, layer = rs.find_first_conv(net)
+    except rs.UsageError:
+        return {"linear": True}
     named = timm.get_pretrained_cfg(name).first_conv
     named = [named] if isinstance(named, str) else list(named or [])
     size = get_model_input_config(net)["input_size"][1:]
@@ -93,7 +96,7 @@ def kind(text: str) -> str:
 
 def summary(found: dict[str, dict[str, Any]]) -> list[str]:
     """Return the counts as lines of text."""
-    kept = [one for one in found.values() if "refused" not in one]
+    kept = [one for one in found.values() if not {"refused", "linear"} & one.keys()]
     as_timm = sum(one["first"] in one["timm"][:1] for one in kept)
     several = sum(len(one["timm"]) > 1 for one in kept)
     lines = [

@@ -81,8 +81,13 @@ class _Timm:
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
         )
-        first_layer(net, name, in_channels)  # refuses networks without one
-        rs.init_first_layer(net, frozen=frozen, sigma=sigma)
+        if first_layer(net, name, in_channels) is not None:
+            rs.init_first_layer(net, frozen=frozen, sigma=sigma)
+        elif frozen or sigma is not None:
+            raise rs.UsageError(
+                f"timm/{name} got {'frozen' if frozen else 'sigma'}=, which is for a first "
+                "convolution, and it embeds patches by a linear layer; leave it out"
+            )
         expect_size(net, name)
         return net
 

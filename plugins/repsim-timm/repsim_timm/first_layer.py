@@ -20,21 +20,24 @@ __all__ = [
 ]
 
 
-def first_layer(net: nn.Module, name: str, channels: int) -> tuple[str, nn.Conv2d]:
+def first_layer(net: nn.Module, name: str, channels: int) -> tuple[str, nn.Conv2d] | None:
     """Return name and layer of the first convolution, which sees images of ``channels`` channels.
+
+    Returns
+    -------
+    tuple or None
+        ``None`` for a network without convolution, whose patches go through a linear layer. Its
+        filters are found by what it does with images.
 
     Raises
     ------
     UsageError
-        If the network has no convolution, or the first one does not see the image itself.
+        If the first convolution does not see the image itself.
     """
     try:
         place, layer = rs.find_first_conv(net)
-    except rs.UsageError as error:
-        raise rs.UsageError(
-            f"timm/{name} has no convolution, its image patches go through a linear layer; "
-            "expected a first Conv2d; use another model such as timm/vit_base_patch16_224"
-        ) from error
+    except rs.UsageError:
+        return None
     if layer.in_channels != channels:
         raise rs.UsageError(
             f"the first convolution '{place}' of timm/{name} sees {layer.in_channels} channels "

@@ -36,11 +36,13 @@ def load_pretrained(name: str, weights: Path | None, img_size: int | None) -> rs
     """
     net = _download(name, img_size) if weights is None else _read(name, weights, img_size)
     config: Any = net.pretrained_cfg
-    place, _ = first_layer(net, name, config["input_size"][0])
-    fold_standardization(net, place)
+    found = first_layer(net, name, config["input_size"][0])
     expect_size(net, name)
     normalization = rs.Normalization(tuple(config["mean"]), tuple(config["std"]))
-    return rs.TrainedModel(net, layer=place, normalization=normalization)
+    if found is None:
+        return rs.TrainedModel(net, normalization=normalization)
+    fold_standardization(net, found[0])
+    return rs.TrainedModel(net, layer=found[0], normalization=normalization)
 
 
 def _download(name: str, img_size: int | None) -> nn.Module:

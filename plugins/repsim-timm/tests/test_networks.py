@@ -36,13 +36,19 @@ def test_the_first_layer_is_the_one_that_is_given_the_image(name):
     assert torch.equal(given[0], image)
 
 
-SEES_OTHERWISE = ["tresnet_l", "csatv2", "naflexvit_base_patch16_gap", "gemma4_vit_167m"]
+SEES_OTHERWISE = ["tresnet_l", "csatv2"]
+LINEAR = {
+    "gemma4_vit_167m": "encoder.patch_embed.input_proj",
+    "naflexvit_base_patch16_gap": "embeds.proj",
+}
+"""Networks that embed patches by a linear layer."""
 
 
 def of_every_other_file():
     """Return the architecture whose name comes first in every other of timm's files."""
     listed = [timm.list_models(module=module) for module in timm.list_modules()[::2]]
-    return [models[0] for models in listed if models and models[0] not in SEES_OTHERWISE]
+    others = {*SEES_OTHERWISE, *LINEAR}
+    return [models[0] for models in listed if models and models[0] not in others]
 
 
 @pytest.mark.parametrize("name", of_every_other_file())
@@ -54,6 +60,21 @@ def test_the_first_layer_is_timms(name):
     place, layer = rs.find_first_conv(net)
     assert place == (named if isinstance(named, str) else named[0])
     assert layer.in_channels == 3
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_embedding_of_patches_is_a_first_layer(name):
+    net = family(name, 7, 3)
+    images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)
+    found = rs.compare({"net": net}, images, stage="trained", null="metric", resamples=0)
+    assert found.first_layer.values.tolist() == [LINEAR[name]]
+    weight = net.get_submodule(LINEAR[name]).weight
+    energy = found.energy.sel(stage="trained").values.ravel()
+    assert len(energy) == weight.shape[1] == 3 * 16 * 16
+    scale = (energy**2).sum() / float(weight.detach().double().square().sum() / len(weight))
+    assert scale == pytest.approx(scale.round(), abs=1e-4)  # 1, or that of pixels from -1 to 1
+    with pytest.raises(rs.UsageError, match="embeds patches by a linear layer"):
+        family(name, 7, 3, frozen=True)
 
 
 @pytest.mark.parametrize("name", SEES_OTHERWISE)
