@@ -88,7 +88,17 @@ class FileError(RepsimError):
 
 
 class TrainingError(RepsimError):
-    """Training that failed."""
+    """Training that failed.
+
+    Parameters
+    ----------
+    message : got, expected, remedy
+    step : the gradient step in which it failed, ``None`` where that is not known
+    """
+
+    def __init__(self, message: str, step: int | None = None) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class PluginError(RepsimError):

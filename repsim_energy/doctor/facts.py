@@ -17,11 +17,11 @@ import numpy as np
 import scipy
 import torch
 
-from repsim_energy.doctor.processor import processor_features, processor_name
 from repsim_energy.doctor.requirements import versions
 from repsim_energy.errors import reason_of
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.numerics.patches.moments import patch_moments
+from repsim_energy.numerics.processor import processor_features, processor_name
 from repsim_energy.scheduling.local import usable_cores
 from repsim_energy.storage import cache_folder
 from repsim_energy.training.run_files import MANIFEST

@@ -6,11 +6,12 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["seeded"]
+__all__ = ["generator_states", "restore_generators", "seeded"]
 
 _generators = threading.RLock()
 """Lock for the global generators, so that only one thread of this package draws from them."""
@@ -44,3 +45,24 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
             finally:
                 np.random.set_state(others[0])  # noqa: NPY002
                 random.setstate(others[1])
+
+
+def generator_states(device: torch.device) -> dict[str, Any]:
+    """Return the states of the global generators, and of that of a GPU, for files of torch."""
+    kind, words, *rest = np.random.get_state()  # noqa: NPY002 (some networks use it)
+    states = {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.asarray(words).astype(np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+    }
+    return states | ({"gpu": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_generators(states: dict[str, Any], device: torch.device) -> None:
+    """Put the global generators into states of :func:`generator_states`."""
+    kind, words, *rest = states["numpy"]
+    np.random.set_state((kind, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(states["python"])
+    torch.set_rng_state(states["torch"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["gpu"], device)

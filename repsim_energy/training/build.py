@@ -34,8 +34,10 @@ NETWORK_ERRORS = (
 """Errors that the code of a network raises on images that it was not made for."""
 
 
-def remedy_of(error: Exception) -> str:
+def remedy_of(error: BaseException) -> str:
     """Return a remedy for an error of a network."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        return "make room in memory, or use a smaller model, batch= or jobs="
     if isinstance(error, RuntimeError) and "device" in str(error):
         return "give device='cpu', or keep all tensors of the network in its parameters and buffers"
     if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):

@@ -7,8 +7,9 @@ take their steps together, each with its own images in its own order; nothing pa
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from repsim_energy.interfaces import ImageSet, Normalization
 from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.layers import applies_its_weight
 from repsim_energy.models.filters.norm_folding import Norm
-from repsim_energy.numerics.generators import seeded
+from repsim_energy.numerics.generators import generator_states, restore_generators, seeded
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.inputs import as_input, layouts_of
 from repsim_energy.training.loop import (
@@ -33,6 +34,7 @@ from repsim_energy.training.loop import (
     precision_of,
     scores_of,
 )
+from repsim_energy.training.partial_run import PartialRun, attributes_of, restore_attributes
 from repsim_energy.training.recipe import Recipe
 
 __all__ = ["train_together"]
@@ -51,6 +53,7 @@ def train_together(
     device: torch.device,
     norms: Sequence[Norm | None] = (),
     on_step: Callable[[], None] = lambda: None,
+    partial_run: PartialRun | None = None,
 ) -> list[History | TrainingError]:
     """Train networks in place and return the history of each, or its error.
 
@@ -63,6 +66,7 @@ def train_together(
     layer : the name of the first layer, whose filters are recorded during training
     norms : for each network the batch norm that follows it, whose factors are recorded too
     on_step : called after each step of all networks
+    partial_run : file from which the training goes on, and in which it is stored from time to time
 
     Raises
     ------
@@ -85,11 +89,17 @@ def train_together(
     outcomes: dict[int, History | TrainingError] = {}
     orders = zip(*(batches(len(images), recipe, seed) for seed in seeds), strict=True)
     with seeded(seeds[0], device):
-        for done, chosen in enumerate(orders):
+        state = None if partial_run is None else partial_run.read(stack.tensors(), layout)
+        done = 0 if state is None else stack.restore(state, records)
+        for i in range(len(seeds) if done else 0):
+            if outcome := _outcome(records[i]):
+                outcomes[i] = outcome
+        for chosen in islice(orders, done, None):
             batch = torch.stack(chosen).to(device)
             inputs = as_input(pixels[batch.flatten()], normalization, modules[0], layout)
             size = recipe.step_size(done, records[0].total)
             losses, shares = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
+            done += 1
             on_step()
             for i in (i for i in range(len(seeds)) if i not in outcomes):
                 records[i].add(losses[i], shares[i], measures[i], partial(evaluated, i))
@@ -98,6 +108,9 @@ def train_together(
                     stack.network(i).cpu()
             if len(outcomes) == len(seeds):
                 break
+            if partial_run is not None and partial_run.is_due():
+                longest = max(records, key=lambda record: record.steps)
+                partial_run.write(stack.state(records, outcomes), longest, layout)
     return [outcomes[i] for i in range(len(seeds))]
 
 
@@ -117,7 +130,7 @@ class _Stack:
         self._base = copy.deepcopy(self._modules[0])
         self._weights, self._buffers = stack_module_state(list(self._modules))
         self._optimizer = optimizer_of(self._weights.values(), recipe)
-        self._recipe = recipe
+        self._recipe, self._device = recipe, device
 
     def step(self, inputs: Tensor, target: Tensor, size: float) -> tuple[Tensor, Tensor]:
         """Take a step on (s, b, c, h, w) images; return (s,) losses and accuracies before it."""
@@ -149,8 +162,43 @@ class _Stack:
         self.network(index)  # which has the batch norm
         return filters, norm.scale_or_nan()
 
+    def tensors(self) -> State:
+        """Return the weights and buffers of all networks."""
+        return {**self._weights, **self._buffers}
+
+    def state(self, records: Sequence[Record], ended: Collection[int]) -> dict[str, Any]:
+        """Return the state of the training between two steps.
+
+        Parameters
+        ----------
+        ended : networks whose training has ended, which remain as they were then
+        """
+        return {
+            "module": self.tensors(),
+            "attributes": attributes_of(self._base),
+            "optimizer": self._optimizer.state_dict(),
+            "records": [record.state() for record in records],
+            "ended": {i: self._modules[i].state_dict() for i in ended},
+            "generators": generator_states(self._device),
+        }
+
+    def restore(self, state: Mapping[str, Any], records: Sequence[Record]) -> int:
+        """Put a training that has not taken a step into a state; return its number of steps."""
+        with torch.no_grad():
+            for name, tensor in self.tensors().items():
+                tensor.copy_(state["module"][name])
+        restore_attributes(self._base, state["attributes"], self._device)
+        self._optimizer.load_state_dict(state["optimizer"])
+        for record, known in zip(records, state["records"], strict=True):
+            record.restore(known, self._device)
+        for i, weights in state["ended"].items():
+            self._modules[i].load_state_dict(weights)
+            self._modules[i].cpu()
+        restore_generators(state["generators"], self._device)
+        return max(record.steps for record in records)
+
     def network(self, index: int) -> nn.Module:
         """Return one of the networks with its weights as they are now."""
-        state = {**self._weights, **self._buffers}
-        self._modules[index].load_state_dict({k: v[index] for k, v in state.items()}, strict=False)
+        state = {name: tensor[index] for name, tensor in self.tensors().items()}
+        self._modules[index].load_state_dict(state, strict=False)
         return self._modules[index]

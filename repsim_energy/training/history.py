@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ class Record:
             If the loss has become infinite or NaN.
         """
         if self.steps % self._epoch == 0:
-            self._check(self.losses[-self._epoch :])
+            self._check(self._epoch)
             wanted = self.recipe.until_accuracy
             if wanted is not None and self._train_accuracy() >= wanted:
                 return True
@@ -137,7 +138,7 @@ class Record:
 
     def history(self) -> History:
         """Return the history of the training, which has ended."""
-        self._check(self.losses)
+        self._check(self.steps)
         scales = list(self.scales.values())
         return History(
             steps=self.steps,
@@ -154,10 +155,30 @@ class Record:
     def _train_accuracy(self) -> float:
         return float(torch.stack(self.accuracies[-self._epoch :]).float().cpu().mean())
 
-    def _check(self, losses: list[Tensor]) -> None:
-        if not torch.isfinite(torch.stack(losses)).all():
-            lr = self.recipe.lr
+    def _check(self, last: int) -> None:
+        """Refuse a loss that is not finite in one of the last steps."""
+        finite = torch.isfinite(torch.stack(self.losses[-last:])).tolist()
+        if not all(finite):
+            lr, step = self.recipe.lr, self.steps - len(finite) + finite.index(False) + 1
             raise TrainingError(
-                f"the loss became infinite or NaN at lr={lr:g}, expected a finite one; "
-                f"lower it, such as recipe=quick:lr={lr / 10:g}"
+                f"the loss became infinite or NaN in step {step} at lr={lr:g}, expected a finite "
+                f"one; lower it, such as recipe=quick:lr={lr / 10:g}",
+                step,
             )
+
+    def state(self) -> dict[str, Any]:
+        """Return the record so far, for a file."""
+        return {
+            "losses": torch.stack(self.losses).cpu(),
+            "accuracies": torch.stack(self.accuracies).cpu(),
+            "snapshots": self.snapshots,
+            "scales": self.scales,
+            "evaluations": self.evaluations,
+        }
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue a record that :meth:`state` returned."""
+        self.losses = list(state["losses"].to(device).unbind())
+        self.accuracies = list(state["accuracies"].to(device).unbind())
+        self.snapshots, self.scales = state["snapshots"], state["scales"]
+        self.evaluations = state["evaluations"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.inputs import CHANNELS_LAST, as_input
+from repsim_energy.training.partial_run import PartialRun, restore_network, state_of_network
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [
@@ -50,6 +52,7 @@ def train(
     on_step: OnStep | None = None,
     layout: torch.memory_format = CHANNELS_LAST,
     norm: Norm | None = None,
+    partial: PartialRun | None = None,
 ) -> History:
     """Train a network in place and return its history.
 
@@ -59,6 +62,7 @@ def train(
     test : images for evaluations during training, never trained on
     seed : of the order of the images, and of random numbers that the network draws
     norm : the batch norm that follows the layer, whose factors are recorded too
+    partial : file from which the training goes on, and in which it is stored from time to time
     """
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
@@ -76,7 +80,10 @@ def train(
 
     record.keep(*measure())
     with seeded(seed, device):
-        for chosen in batches(len(images), recipe, seed):
+        state = None if partial is None else partial.read(module.state_dict(), layout)
+        if state is not None:
+            restore_network(state, module, optimizer, record, device)
+        for chosen in islice(batches(len(images), recipe, seed), record.steps, None):
             batch = chosen.to(device)
             inputs = as_input(pixels[batch], normalization, module, layout)
             size = recipe.step_size(record.steps, record.total)
@@ -86,6 +93,9 @@ def train(
                 on_step(record.steps, record.total)
             if record.finished():
                 break
+            if partial is not None and partial.is_due():
+                state = state_of_network(module, optimizer, record, device)
+                partial.write(state, record, layout)
     return record.history()
 
 

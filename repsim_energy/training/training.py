@@ -7,15 +7,15 @@ import hashlib
 import json
 import os
 import pickle
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import TrainingError, UsageError, reason_of
+from repsim_energy.errors import RepsimError, TrainingError, UsageError, reason_of
 from repsim_energy.interfaces import Dataset, ModelSpec, Normalization, TrainedModel
 from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.first_layer import first_layer
@@ -29,9 +29,10 @@ from repsim_energy.training.history import History
 from repsim_energy.training.inputs import layouts_of, normalization_of
 from repsim_energy.training.isolation import training_settings
 from repsim_energy.training.loop import OnStep, evaluate, train
+from repsim_energy.training.partial_run import PartialRun, partial_path
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.run_cache import Run, keep_run, read_run
-from repsim_energy.training.run_files import is_kept, locked
+from repsim_energy.training.run_files import held_files, is_kept, locked
 
 __all__ = ["Training", "run_together"]
 
@@ -79,6 +80,11 @@ class Training:
         """True if its run is in the cache."""
         return bool(self.key) and is_kept(self.key)
 
+    @property
+    def is_partial(self) -> bool:
+        """True if it was interrupted, and its state is in the cache."""
+        return bool(self.key) and partial_path(self.key).is_file()
+
     @cached_property
     def is_portable(self) -> bool:
         """True if another process can run it: it has a key, and its architecture can be pickled."""
@@ -112,27 +118,26 @@ class Training:
     @training_settings()
     def run(self, device: torch.device, on_step: OnStep | None = None) -> Run:
         """Return its run from the cache, or train the network and store the run."""
+        partial_run = PartialRun(self.key, self._facts, device)
         if not self.key:
-            return self._train(device, on_step)
+            return self._train(device, on_step, partial_run)
         if not os.access(cache_path("locks"), os.W_OK) and (run := self.stored()) is not None:
             return run  # from a cache that is shared for reading alone
         with locked([self.key]):
             run = self.stored()
             if run is None:
-                started = time.monotonic()
-                run = self._train(device, on_step)
-                self.keep(run, time.monotonic() - started)
+                with _removed_at_the_end(partial_run, [self]):
+                    run = self._train(device, on_step, partial_run)
+                    self.keep(run, partial_run.seconds)
                 run = self.stored() or run
         return run
 
     def keep(self, run: Run, seconds: float) -> None:
         """Store a run of this training in the cache."""
         facts = {
-            "model": self.model.label,
+            **self._facts,
             "identity": self.model.identity,
-            "dataset": self.data.label,
             "train_fingerprint": self.data.train.fingerprint,
-            "seed": self.seed,
             "recipe": self.recipe.as_options(),
             "seconds": round(seconds, 1),
             "torch": torch.__version__,
@@ -140,7 +145,17 @@ class Training:
         }
         keep_run(run, self.key, facts)
 
-    def _train(self, device: torch.device, on_step: OnStep | None) -> Run:
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """What it is, in words."""
+        return {
+            "label": self.label or f"{self.model.label} seed {self.seed}",
+            "model": self.model.label,
+            "dataset": self.data.label,
+            "seed": self.seed,
+        }
+
+    def _train(self, device: torch.device, on_step: OnStep | None, partial_run: PartialRun) -> Run:
         steps = 0
 
         def count(step: int, planned: int) -> None:
@@ -151,18 +166,23 @@ class Training:
 
         new = _begun(self)
         layout, *others = layouts_of(new.module)
-        with _named(self):
+        with _named(self, lambda: steps + 1):
             try:
-                return self._train_with(new, layout, device, count)
+                return self._train_with(new, layout, device, count, partial_run)
             except NETWORK_ERRORS:
                 if steps or not others:
                     raise
         new = _begun(self)  # it cannot take its first step, and may need the other layout
-        with _named(self):
-            return self._train_with(new, others[0], device, count)
+        with _named(self, lambda: steps + 1):
+            return self._train_with(new, others[0], device, count, partial_run)
 
     def _train_with(
-        self, new: _Begun, layout: torch.memory_format, device: torch.device, on_step: OnStep
+        self,
+        new: _Begun,
+        layout: torch.memory_format,
+        device: torch.device,
+        on_step: OnStep,
+        partial_run: PartialRun,
     ) -> Run:
         history = train(
             new.module,
@@ -176,6 +196,7 @@ class Training:
             on_step,
             layout,
             new.norm,
+            partial_run,
         )
         return new.ended(history, device, layout)
 
@@ -203,12 +224,15 @@ def _train_together(
     trainings: Sequence[Training], device: torch.device
 ) -> dict[int, Run | TrainingError]:
     """Return seed -> run or error, for trainings that are not in the cache."""
-    started = time.monotonic()
     new = [_begun(training) for training in trainings]
     first = trainings[0]
     seeds = [training.seed for training in trainings]
     label = f"{first.model.label} seeds {', '.join(map(str, seeds))}"
-    with working(label, first.recipe.total_steps(len(first.data.train)), "steps") as advance:
+    key = hashlib.sha256("".join(training.key for training in trainings).encode()).hexdigest()
+    partial_run = PartialRun(key, {**first._facts, "label": label, "seed": seeds}, device)
+    steps = first.recipe.total_steps(len(first.data.train))
+    outcomes: dict[int, Run | TrainingError] = {}
+    with _removed_at_the_end(partial_run, trainings), working(label, steps, "steps") as advance:
         histories = train_together(
             [one.module for one in new],
             new[0].layer,
@@ -220,16 +244,15 @@ def _train_together(
             device,
             [one.norm for one in new],
             partial(advance, 1),
+            partial_run,
         )
-    seconds = (time.monotonic() - started) / len(trainings)
-    outcomes: dict[int, Run | TrainingError] = {}
-    for training, one, history in zip(trainings, new, histories, strict=True):
-        if isinstance(history, TrainingError):
-            outcomes[training.seed] = history
-            continue
-        run = one.ended(history, device, layouts_of(one.module)[0])
-        training.keep(run, seconds)
-        outcomes[training.seed] = training.stored() or run
+        for training, one, history in zip(trainings, new, histories, strict=True):
+            if isinstance(history, TrainingError):
+                outcomes[training.seed] = history
+                continue
+            run = one.ended(history, device, layouts_of(one.module)[0])
+            training.keep(run, partial_run.seconds / len(trainings))
+            outcomes[training.seed] = training.stored() or run
     return outcomes
 
 
@@ -282,15 +305,33 @@ def _begun(training: Training) -> _Begun:
 
 
 @contextlib.contextmanager
-def _named(training: Training) -> Iterator[None]:
-    """Name the model in errors of a training."""
+def _removed_at_the_end(partial_run: PartialRun, trainings: Sequence[Training]) -> Iterator[None]:
+    """Remove the file of a training that has ended, unless its run could not be stored.
+
+    An interruption leaves it.
+    """
+    try:
+        yield
+    except RepsimError:
+        partial_run.remove()
+        raise
+    if all(held_files(training.key) is None for training in trainings):
+        partial_run.remove()
+
+
+@contextlib.contextmanager
+def _named(training: Training, step: Callable[[], int]) -> Iterator[None]:
+    """Name the model in errors of a training, and the step in which it failed."""
     try:
         yield
     except UsageError as error:
         raise UsageError(f"{called(training.model)}: {error}") from error
-    except NETWORK_ERRORS as error:
+    except RepsimError:
+        raise
+    except (Exception, SystemExit) as error:  # a network may raise anything, or end the program
         size = "x".join(str(s) for s in training.data.train.images.shape[2:])
         raise TrainingError(
-            f"{called(training.model)} failed on {size} images ({reason_of(error)}); "
-            f"{remedy_of(error)}"
+            f"{called(training.model)} failed on {size} images in step {step()} "
+            f"({reason_of(error)}); {remedy_of(error)}",
+            step(),
         ) from error

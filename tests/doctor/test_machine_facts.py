@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from repsim_energy.doctor import facts, processor, report, requirements
+from repsim_energy.doctor import facts, report, requirements
 from repsim_energy.doctor.checks import Finding
 from repsim_energy.doctor.facts import machine_facts
+from repsim_energy.numerics import processor
 from repsim_energy.registry.plugins import Plugin
 from repsim_energy.versions import NOT_INSTALLED, Origin
 

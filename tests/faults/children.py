@@ -14,7 +14,11 @@ from repsim_energy.errors import RepsimError
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["torch", "xarray", "netCDF4", "repsim_energy.results", "repsim_energy.training.training"]
+    [
+        *("pytest", "torch", "xarray", "netCDF4"),
+        *("repsim_energy.models", "repsim_energy.results", "repsim_energy.training.training"),
+        *("repsim_energy.models.architectures.resnet", "repsim_energy.models.architectures.vgg"),
+    ]
 )
 
 

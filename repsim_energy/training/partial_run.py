@@ -1,0 +1,253 @@
+"""Trainings under way, stored from time to time, so that they go on after an interruption.
+
+The file ``partial/KEY`` of the cache is a line of JSON with what the training is, then its state as
+torch stores it, then the seal of both (:mod:`repsim_energy.seals`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from repsim_energy.errors import RepsimError, RepsimWarning, reason_of
+from repsim_energy.numerics.generators import generator_states, restore_generators
+from repsim_energy.numerics.processor import processor_name
+from repsim_energy.seals import sealed, unsealed
+from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.training.history import Record
+
+__all__ = [
+    "PartialRun",
+    "attributes_of",
+    "partial_path",
+    "restore_attributes",
+    "restore_network",
+    "state_of_network",
+]
+
+SECONDS = 60.0
+"""Time between two stored states, which is lost at most when a training is interrupted."""
+
+MAX_SHARE = 0.02
+"""Largest share of the time that storing may take. If it takes longer, it is done less often."""
+
+State = dict[str, Any]
+
+OF_ALL_MODULES = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
+
+
+def partial_path(key: str) -> Path:
+    """Return the file of a training under way, which may not exist."""
+    return cache_path("partial", key)
+
+
+class PartialRun:
+    """A training under way and its file.
+
+    Parameters
+    ----------
+    key : of the training; empty for one that cannot be cached, of which nothing is stored
+    facts : what the training is: model, data set and seed
+    device : that it is trained on. The file is used only on the same processor, device, version of
+        torch and number of threads, because others round differently
+    """
+
+    def __init__(self, key: str, facts: Mapping[str, Any], device: torch.device) -> None:
+        self._key, self._facts = key, facts
+        self._machine = _machine(device)
+        self._begun = time.monotonic()
+        self._next = self._begun + SECONDS if key else float("inf")
+        self.seconds_before = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the training has taken, with those before an interruption."""
+        return self.seconds_before + time.monotonic() - self._begun
+
+    def read(
+        self, module: Mapping[str, Any], layout: torch.memory_format | None = None
+    ) -> State | None:
+        """Return the stored state of the training, ``None`` without one.
+
+        Parameters
+        ----------
+        module : weights and buffers of the network; a state with others is not returned
+        layout : memory layout of the images; a state of another one is not returned
+
+        Warns
+        -----
+        RepsimWarning
+            If the file is damaged, or of another machine or setting. The training begins anew.
+        """
+        path = partial_path(self._key)
+        if not (self._key and path.is_file()):
+            return None
+        try:
+            facts, content = _parts(path)
+            differing = sorted(
+                f"{name} {facts['machine'].get(name)}, now {value}"
+                for name, value in self._machine.items()
+                if facts["machine"].get(name) != value
+            )
+            if differing:
+                self._begins_anew("was interrupted with " + "; ".join(differing))
+                return None
+            if facts["layout"] != str(layout):
+                return None
+            state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if _shapes(state["module"]) != _shapes(module):
+                self._begins_anew("had other weights")
+                return None
+            self.seconds_before = float(facts["seconds"])
+        except Exception as error:  # also of a file that another version wrote
+            self._begins_anew(f"cannot go on ({reason_of(error)})")
+            return None
+        return state
+
+    def _begins_anew(self, why: str) -> None:
+        warnings.warn(
+            f"the interrupted training of {self._facts['label']} {why}; it begins anew",
+            RepsimWarning,
+            stacklevel=2,
+        )
+
+    def is_due(self) -> bool:
+        """Return whether it is time to store the state."""
+        return time.monotonic() >= self._next
+
+    def write(
+        self, state: State, record: Record, layout: torch.memory_format | None = None
+    ) -> None:
+        """Store the state after a step, in place of the earlier one.
+
+        Parameters
+        ----------
+        record : of the training so far, which has its step
+
+        Warns
+        -----
+        RepsimWarning
+            If it cannot be written. The training goes on, and nothing more of it is stored.
+        """
+        started = time.monotonic()
+        facts = {
+            **self._facts,
+            "step": record.steps,
+            "total": record.total,
+            "seconds": round(self.seconds, 1),
+            "layout": str(layout),
+            "machine": self._machine,
+        }
+        buffer = io.BytesIO(json.dumps(facts, default=str).encode() + b"\n")
+        buffer.seek(0, io.SEEK_END)
+        torch.save(state, buffer)
+        try:
+            with atomic_path(cache_folder("partial") / self._key) as temporary:
+                temporary.write_bytes(sealed(buffer.getvalue()))
+        except RepsimError as error:
+            self._next = float("inf")
+            warnings.warn(
+                f"the training of {self._facts['label']} goes on, but would begin anew after an "
+                f"interruption: {error}",
+                RepsimWarning,
+                stacklevel=2,
+            )
+        else:
+            now = time.monotonic()
+            self._next = now + max(SECONDS, (now - started) * (1 / MAX_SHARE - 1))
+
+    def remove(self) -> None:
+        """Remove the file, once the run is stored or has failed."""
+        if self._key:
+            partial_path(self._key).unlink(missing_ok=True)
+
+
+def _parts(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the facts and the state in a file."""
+    whole = unsealed(path.read_bytes(), path, "it is not used")
+    line, _, content = whole.partition(b"\n")
+    return json.loads(line), content
+
+
+def _shapes(module: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(value, "shape", None) for name, value in module.items()}
+
+
+def _machine(device: torch.device) -> dict[str, str]:
+    """Return what the bits of a training depend on beside its configuration."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return {
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+        "device": gpu or device.type,
+        "processor": processor_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "ONEDNN_MAX_CPU_ISA": os.environ.get("ONEDNN_MAX_CPU_ISA", "default"),
+    }
+
+
+def state_of_network(
+    module: nn.Module, optimizer: torch.optim.Optimizer, record: Record, device: torch.device
+) -> State:
+    """Return the state of a training between two steps."""
+    return {
+        "module": module.state_dict(),
+        "buffers": dict(module.named_buffers()),  # also those that state_dict leaves out
+        "attributes": attributes_of(module),
+        "optimizer": optimizer.state_dict(),
+        "record": record.state(),
+        "generators": generator_states(device),
+    }
+
+
+def restore_network(
+    state: State,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    record: Record,
+    device: torch.device,
+) -> None:
+    """Put a training that has not taken a step into a state of :func:`state_of_network`."""
+    module.load_state_dict(state["module"])
+    with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            buffer.copy_(state["buffers"][name])
+    restore_attributes(module, state["attributes"], device)
+    optimizer.load_state_dict(state["optimizer"])
+    record.restore(state["record"], device)
+    restore_generators(state["generators"], device)
+
+
+def attributes_of(module: nn.Module) -> dict[str, dict[str, Any]]:
+    """Return the numbers, texts and tensors that modules hold as plain attributes.
+
+    A network may count its steps in one. Other objects are not stored.
+    """
+    return {
+        name: {
+            attribute: value.detach() if isinstance(value, Tensor) else value
+            for attribute, value in vars(part).items()
+            if attribute not in OF_ALL_MODULES
+            and isinstance(value, bool | int | float | str | Tensor)
+        }
+        for name, part in module.named_modules()
+    }
+
+
+def restore_attributes(
+    module: nn.Module, known: Mapping[str, Mapping[str, Any]], device: torch.device
+) -> None:
+    """Set the attributes that :func:`attributes_of` returned."""
+    for name, part in module.named_modules():
+        for attribute, value in known[name].items():
+            setattr(part, attribute, value.to(device) if isinstance(value, Tensor) else value)

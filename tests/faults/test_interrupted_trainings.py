@@ -1,0 +1,93 @@
+"""A training that was killed and goes on is the one that nobody disturbed, bit for bit."""
+
+import hashlib
+import json
+import random
+import time
+from itertools import count, product
+from pathlib import Path
+
+import pytest
+from children import call, start
+from commands import needs_signals
+from trainings import MODELS, RECIPES, run, run_batched, training_of
+
+from repsim_energy.seals import unsealed
+from repsim_energy.training.run_files import FILES, MANIFEST
+
+pytestmark = [pytest.mark.process, needs_signals]
+
+KINDS = list(product(MODELS, RECIPES))
+
+
+def files_of(cache, key):
+    """What a training found and the hashes of its files, which must be complete and undamaged."""
+    folder = cache / "runs" / key
+    facts = json.loads((folder / MANIFEST).read_bytes())
+    for name in FILES:
+        content = (folder / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == facts["sha256"][name]
+    return {name: facts[name] for name in ("train_accuracy", "test_accuracy", "steps", "sha256")}
+
+
+def killed_until_done(function, arguments, cache, seed, longest):
+    """Start a training again and again, and kill it at random moments; count the kills.
+
+    Returns how many kills there were, and how many of them left a state from which to go on.
+    """
+    rng, kills, gone_on = random.Random(seed), 0, 0
+    while True:
+        child = start(function, *arguments, REPSIM_CACHE=str(cache))
+        child.join(rng.uniform(0, longest) if kills < 40 else None)
+        if child.exitcode is not None:
+            assert child.exitcode == 0, f"ended with {child.exitcode}"
+            return kills, gone_on
+        child.kill()
+        child.join()
+        kills += 1
+        for path in Path(cache, "partial").glob("[0-9a-f]*"):
+            unsealed(path.read_bytes(), path, "")  # is whole at any time
+            gone_on += 1
+        for path in Path(cache, "runs").glob("[0-9a-f]*"):
+            files_of(cache, path.name)
+
+
+def undisturbed(function, arguments, cache):
+    """Train in one go; return the seconds that it took."""
+    begun = time.monotonic()
+    outcome = call(function, *arguments, REPSIM_CACHE=str(cache))
+    assert outcome.kind == "returned", outcome
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize(
+    ("trainings", "kills"), [(2, 4), pytest.param(60, 500, marks=pytest.mark.faults)]
+)
+def test_killed_trainings_go_on_as_if_nothing_had_happened(trainings, kills, tmp_path):
+    """The figure of the guarantees: the kills are spread over whole trainings of every kind."""
+    killed = gone_on = 0
+    for number in count():
+        if number >= trainings and killed >= kills:
+            break
+        model, recipe = KINDS[(7 * number) % len(KINDS)]
+        arguments = (model, recipe, number)
+        whole, parts = tmp_path / f"whole-{number}", tmp_path / f"parts-{number}"
+        seconds = undisturbed(run, arguments, whole)
+        kills_here, gone_on_here = killed_until_done(run, arguments, parts, number, seconds)
+        killed, gone_on = killed + kills_here, gone_on + gone_on_here
+        key = training_of(*arguments).key
+        assert files_of(parts, key) == files_of(whole, key), arguments
+        assert not list(Path(parts, "partial").glob("[0-9a-f]*")), "a state was left behind"
+    assert gone_on >= killed / 3, "too few of the kills fell into the training itself"
+
+
+@pytest.mark.parametrize("model", ["vgg", "counting"])
+@pytest.mark.parametrize("seeds", [(0, 1), pytest.param((0, 1, 2, 3), marks=pytest.mark.faults)])
+def test_batched_trainings_go_on_too(model, seeds, tmp_path):
+    recipe = "cycle" if model == "vgg" else "adam"
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    seconds = undisturbed(run_batched, (model, recipe, seeds), whole)
+    killed_until_done(run_batched, (model, recipe, seeds), parts, 5, seconds)
+    for seed in seeds:
+        key = training_of(model, recipe, seed).key
+        assert files_of(parts, key) == files_of(whole, key), seed
