@@ -252,8 +252,8 @@ def _show_warnings_in_one_line() -> None:
 def in_options(text: str, ctx: click.Context | None) -> str:
     """Return a message of the library with parameters as options: ``layers=a`` as ``--layer a``.
 
-    The options are those of the command that runs; parts of a spec (``name:key=value``) and quoted
-    text stay as they are.
+    Of a flag, ``=True`` is left out. The options are those of the command that runs; parts of a
+    spec (``name:key=value``) and quoted text stay as they are.
     """
     root = ctx.find_root() if ctx is not None else None
     if root is None or not isinstance(root.command, click.Group):
@@ -262,7 +262,7 @@ def in_options(text: str, ctx: click.Context | None) -> str:
     options = _options_of(command)
     if not options:
         return text
-    pattern = rf"(?<![\w:.=+'\"/\\-])({'|'.join(options)})=(?=([\w-])?)"
+    pattern = rf"(?<![\w:.=+'\"/\\-])({'|'.join(options)})=(?:True\b)?(?=([\w-])?)"
     return re.sub(pattern, lambda m: options[m[1]] + (" " if m[2] else ""), text)
 
 

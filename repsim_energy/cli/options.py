@@ -21,6 +21,7 @@ from repsim_energy.specs import parse_chain, parse_spec
 __all__ = [
     "DEVICE",
     "QUIET",
+    "RETRY_FAILED",
     "refuse_inputs",
     "scheduler_options",
     "training_options",
@@ -53,6 +54,9 @@ DEVICE = click.option(
     metavar="auto|cpu|cuda",
     shell_complete=alternatives,
     help="Device to compute on.",
+)
+RETRY_FAILED = click.option(
+    "--retry-failed", is_flag=True, help="Train again what failed in an earlier call."
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Do not show progress on stderr.")
 
@@ -94,6 +98,7 @@ def training_options(command: Command) -> Command:
         ),
         DEVICE,
         *SCHEDULER,
+        RETRY_FAILED,
         QUIET,
     ]
     return _with(options, command)

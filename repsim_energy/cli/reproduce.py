@@ -12,7 +12,7 @@ import rich_click as click
 
 from repsim_energy.cli import lazy
 from repsim_energy.cli.app import in_options, registry_of, say
-from repsim_energy.cli.options import DEVICE, QUIET, scheduler_options
+from repsim_energy.cli.options import DEVICE, QUIET, RETRY_FAILED, scheduler_options
 from repsim_energy.cli.parameters import NUMBERS, SEEDS
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
@@ -88,6 +88,7 @@ def experiment_options(
             help="Directory for tables, figures and results.",
             **shown,
         ),
+        RETRY_FAILED,
         QUIET,
     )
     return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
@@ -223,6 +224,7 @@ def _setting(
     scheduler: str | None,
     jobs: int | None,
     device: str,
+    retry_failed: bool,
     recipe: str | None = None,
     components: list[int] | None = None,
     **specs: str | None,
@@ -246,6 +248,7 @@ def _setting(
         default_recipe=not recipe,
         components=components or list(size.components),
         device=device,
+        retry_failed=retry_failed,
         scheduler=lazy.scheduling.scheduler_of(
             scheduler or (None if scale == "smoke" else "local"), jobs
         ),

@@ -35,6 +35,7 @@ def train(
     device: str,
     scheduler: str | None,
     jobs: int | None,
+    retry_failed: bool,
     quiet: bool,
 ) -> int:
     """Train networks and store them in the cache, where compare finds them.
@@ -47,7 +48,9 @@ def train(
     ):
         plan = lazy.comparison.make_plan(registry_of(ctx), models, dataset, seeds, recipe, device)
         _check_given(plan)
-        networks, failures = lazy.comparison.train_networks(plan, opened, reporter)
+        networks, failures = lazy.comparison.train_networks(
+            plan, opened, reporter, retry_failed=retry_failed
+        )
     runs = {plan.label(key): one.run for key, one in networks.items() if one.run is not None}
     _print_runs(runs)
     not_stored = [label for label, run in runs.items() if run.folder is None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from repsim_energy.comparison.network import Network, network_of_run, network_of_trained
 from repsim_energy.comparison.options import say_what_recipes_have_no_use_for
@@ -13,6 +13,13 @@ from repsim_energy.scheduling.estimate import estimate
 from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler
 from repsim_energy.scheduling.tally import Outcomes
+from repsim_energy.training.failures import (
+    NOT_AGAIN,
+    forget_failure,
+    record_failure,
+    recorded_failure,
+)
+from repsim_energy.training.training import Training
 
 __all__ = ["train_networks"]
 
@@ -20,9 +27,17 @@ HERE, SILENT = Local(1), Reporter()
 
 
 def train_networks(
-    plan: Plan, scheduler: Scheduler = HERE, reporter: Reporter = SILENT
+    plan: Plan,
+    scheduler: Scheduler = HERE,
+    reporter: Reporter = SILENT,
+    *,
+    retry_failed: bool = True,
 ) -> tuple[dict[Key, Network], list[str]]:
     """Return the networks of a plan, and a line for each whose training failed.
+
+    Parameters
+    ----------
+    retry_failed : whether trainings that failed earlier are run again; otherwise they have failed
 
     Raises
     ------
@@ -36,8 +51,9 @@ def train_networks(
     }
     if reporter.hears_announcements and (line := _cached_part(plan)):
         reporter.announce(line)
-    failures: dict[Key, str] = {}
     trainings = plan.trainings
+    failures: dict[Key, str] = {} if retry_failed else _failed_earlier(plan, trainings)
+    trainings = {key: one for key, one in trainings.items() if key not in failures}
     missing = {key: training for key, training in trainings.items() if not training.is_cached}
     if reporter.hears_announcements and (
         line := estimate(list(missing.values()), plan.device, scheduler, plan.untrained)
@@ -47,7 +63,9 @@ def train_networks(
         place = key[:2]
         try:
             if isinstance(run, TrainingError):
+                record_failure(trainings[key], run)
                 raise run
+            forget_failure(trainings[key])
             networks[key] = network_of_run(run, plan.patches[place][3:], place in plan.folds)
         except TrainingError as error:
             failures[key] = f"{plan.label(key)}: {error}"
@@ -55,6 +73,16 @@ def train_networks(
     if not networks:
         raise TrainingError(said[0])
     return {key: networks[key] for key in plan.keys if key in networks}, said
+
+
+def _failed_earlier(plan: Plan, trainings: Mapping[Key, Training]) -> dict[Key, str]:
+    """Return a line for each training that failed in an earlier comparison."""
+    errors = {key: recorded_failure(training) for key, training in trainings.items()}
+    return {
+        key: f"{plan.label(key)}: {error}; {NOT_AGAIN}"
+        for key, error in errors.items()
+        if error is not None
+    }
 
 
 def _counted(runs: Outcomes[Key], missing: Collection[Key]) -> Outcomes[Key]:
@@ -72,7 +100,9 @@ def _cached_part(plan: Plan) -> str | None:
     """Return one line on the runs that a resumed comparison finds in the cache."""
     trainings = plan.trainings.values()
     cached = sum(training.is_cached for training in trainings)
+    partial = sum(training.is_partial and not training.is_cached for training in trainings)
     missing = len(trainings) - cached
-    if not (cached and missing):
+    if not missing or not (cached or partial):
         return None
-    return f"{cached} of {len(trainings)} runs are read from the cache, {missing} to train"
+    line = f"{cached} of {len(trainings)} runs are read from the cache, {missing} to train"
+    return f"{line}, of which {partial} go on after an interruption" if partial else line

@@ -63,6 +63,7 @@ def compare(
     device: str = "auto",
     jobs: int | None = None,
     scheduler: str | Scheduler | None = None,
+    retry_failed: bool = False,
     progress: bool | None = None,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
@@ -149,6 +150,8 @@ def compare(
     scheduler : where to train: ``local`` (``jobs`` processes, or one per usable core), ``local:N``,
         ``tcp://HOST:PORT`` (a Dask cluster), or a ``Scheduler``. By default ``jobs`` processes,
         without ``jobs`` this process
+    retry_failed : whether to run trainings again that failed in an earlier comparison. Otherwise
+        they count as failed, with the reason of that time
     progress : ``True`` shows progress on stderr or in the notebook, ``False`` does not. By default
         bars are shown in a notebook and on a terminal, and nothing in a pipe; the environment
         variable ``REPSIM_PROGRESS`` (0 or 1) changes that
@@ -230,7 +233,7 @@ def compare(
         else:
             how = {"images": images, "asked": asked, "pool": pool, "tokens": tokens}
             comparison = ActivationComparison.prepare(plan, metric, layers, **how, **judged)
-        networks, failures = train_networks(plan, scheduler, reporter)
+        networks, failures = train_networks(plan, scheduler, reporter, retry_failed=retry_failed)
         say_what_had_no_use(plan, metric, asked, deeper)
         return _result(plan, resolved, comparison.finish(networks), failures, call)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from repsim_energy.comparison import compare, make_plan, train_networks
 from repsim_energy.comparison.network import Network
-from repsim_energy.comparison.plan import Key
+from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.data.patch_variants import check_component
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.experiments.scales import Scale
@@ -72,6 +72,7 @@ class Setting:
     components : components used for labels and scaled patches
     reporter : receives the progress of trainings
     default_recipe : whether the recipe is that of the scale, not one that the user has given
+    retry_failed : whether trainings that failed earlier are run again
     """
 
     registry: Registry
@@ -84,6 +85,7 @@ class Setting:
     scheduler: Scheduler = field(default_factory=scheduler_of)
     reporter: Reporter = field(default_factory=Reporter)
     default_recipe: bool = False
+    retry_failed: bool = False
     _loaded: dict[str, Dataset] = field(default_factory=dict, repr=False)
     _computed: dict[Any, PatchAutocovariance] = field(default_factory=dict, repr=False)
 
@@ -167,7 +169,7 @@ class Setting:
             device=self.device,
             scheduler=self.scheduler,
             registry=self.registry,
-            **{"reporter": self.reporter, **options},
+            **{"reporter": self.reporter, "retry_failed": self.retry_failed, **options},
         )
 
     def compare_given(self, models: Any, data: Dataset) -> xr.Dataset:
@@ -185,7 +187,11 @@ class Setting:
         """Train networks. Return them by their indices, and the errors of failed trainings."""
         seeds = self.seeds if seeds is None else seeds
         plan = make_plan(self.registry, models, datasets, seeds, self.recipe, self.device)
-        return train_networks(plan, self.scheduler, self.reporter)
+        return self.train_plan(plan)
+
+    def train_plan(self, plan: Plan) -> tuple[dict[Key, Network], list[str]]:
+        """Train the networks of a plan, as :meth:`train` does."""
+        return train_networks(plan, self.scheduler, self.reporter, retry_failed=self.retry_failed)
 
     def compare_each(
         self, models: Sequence[str], datasets: Mapping[str, Dataset], outcome: Outcome
@@ -200,7 +206,8 @@ class Setting:
         results = {}
         for name, data in datasets.items():
             try:
-                results[name] = outcome.keep(name, self.compare(models, [data], reporter=SILENT))
+                again: dict[str, Any] = {"reporter": SILENT, "retry_failed": False}
+                results[name] = outcome.keep(name, self.compare(models, [data], **again))
             except TrainingError as error:
                 outcome.failures.append(str(error))
         return results

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -18,6 +20,7 @@ from repsim_energy.scheduling.batched import run_batched
 from repsim_energy.scheduling.processes import CPU, run_sent, submit, worker_pool
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
+from repsim_energy.training.run_cache import Run
 from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training
 
@@ -84,22 +87,23 @@ class Local:
         yield from run_here(here, device, tally)
 
     def _in_processes(self, trainings: Mapping[Name, Training], tally: Tally) -> Outcomes[Name]:
-        sent = {name: one for name, one in trainings.items() if one.is_portable}
-        processes = self.at_once(len(sent))
-        if processes < 2:
-            return
-        with worker_pool(processes, sent) as pool:
-            futures = {submit(pool, run_sent, name): name for name in sent}
-            for future in as_completed(futures):
-                name, error = futures[future], future.exception()
-                failure = _failure(error)
-                if failure is not None:
-                    tally.end(sent[name], failure)
+        """Yield the outcomes of the trainings that processes can run, if there are several.
+
+        If a process ends unexpectedly, the trainings that were under way run again one at a time,
+        which shows whose process ends; then the others go on.
+        """
+        waiting = {name: one for name, one in trainings.items() if one.is_portable}
+        processes = self.at_once(len(waiting))
+        while waiting and processes > 1:
+            for name in (yield from _in_pool(waiting, processes, tally)):
+                alone = {name: waiting.pop(name)}
+                if (yield from _in_pool(alone, 1, tally)):
+                    failure = TrainingError(
+                        "a training process ended unexpectedly, perhaps because memory ran out; "
+                        "use a smaller jobs=, finished runs are kept"
+                    )
+                    tally.end(alone[name], failure)
                     yield name, failure
-                    continue
-                if (unkept := future.result()) is not None:
-                    keep_received(sent[name].key, unkept)
-                yield name, collect(sent[name], CPU, tally)
 
     def in_order(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Yield ``function(item)`` of each item, in the order of the items."""
@@ -121,6 +125,40 @@ class Local:
                 ) from error
 
 
+def _in_pool(
+    waiting: dict[Name, Training], processes: int, tally: Tally
+) -> Generator[tuple[Name, Run | TrainingError], None, list[Name]]:
+    """Yield the outcomes of trainings in worker processes, and remove them from ``waiting``.
+
+    Returns
+    -------
+    list
+        Names of the trainings that were under way when a worker ended unexpectedly, if one did
+    """
+    names = list(waiting)
+    with TemporaryDirectory(prefix="repsim-") as folder, worker_pool(processes, waiting) as pool:
+        marks = {name: Path(folder, str(number)) for number, name in enumerate(names)}
+        try:
+            futures = {submit(pool, run_sent, name, marks[name]): name for name in names}
+            for future in as_completed(futures):
+                name, error = futures[future], future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise error
+                training = waiting.pop(name)
+                if isinstance(error, TrainingError):
+                    tally.end(training, error)
+                    yield name, error
+                elif error is not None:
+                    raise error
+                else:
+                    if (unkept := future.result()) is not None:
+                        keep_received(training.key, unkept)
+                    yield name, collect(training, CPU, tally)
+        except BrokenProcessPool:
+            return [name for name in waiting if marks[name].exists()] or list(waiting)
+    return []
+
+
 def in_order(
     submit: Callable[[Any], Callable[[], Any]], items: Iterable[Any], ahead: int
 ) -> Iterator[Any]:
@@ -133,14 +171,3 @@ def in_order(
     while under_way:
         yield under_way.popleft()()
         under_way.extend(submit(item) for item in islice(remaining, 1))
-
-
-def _failure(error: BaseException | None) -> TrainingError | None:
-    if isinstance(error, BrokenProcessPool):
-        return TrainingError(
-            "a training process ended unexpectedly, perhaps because memory ran out; "
-            "use a smaller jobs=, finished runs are kept"
-        )
-    if error is None or isinstance(error, TrainingError):
-        return error
-    raise error

@@ -87,13 +87,19 @@ def sent_by_file(trainings: Mapping[Any, Training]) -> Iterator[Path]:
         yield path
 
 
-def run_sent(name: Any) -> Mapping[str, bytes] | None:
+def run_sent(name: Any, mark: Path) -> Mapping[str, bytes] | None:
     """Run a training in a worker process.
+
+    Parameters
+    ----------
+    name : of the training
+    mark : file to create first, which shows that a worker has begun
 
     Returns
     -------
     The files of its run, if the worker could not write them to the run cache.
     """
+    mark.touch()
     training = _trainings[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", UNKEPT)  # the parent process warns

@@ -118,7 +118,7 @@ class Training:
     @training_settings()
     def run(self, device: torch.device, on_step: OnStep | None = None) -> Run:
         """Return its run from the cache, or train the network and store the run."""
-        partial_run = PartialRun(self.key, self._facts, device)
+        partial_run = PartialRun(self.key, self.facts, device)
         if not self.key:
             return self._train(device, on_step, partial_run)
         if not os.access(cache_path("locks"), os.W_OK) and (run := self.stored()) is not None:
@@ -135,7 +135,7 @@ class Training:
     def keep(self, run: Run, seconds: float) -> None:
         """Store a run of this training in the cache."""
         facts = {
-            **self._facts,
+            **self.facts,
             "identity": self.model.identity,
             "train_fingerprint": self.data.train.fingerprint,
             "recipe": self.recipe.as_options(),
@@ -146,8 +146,8 @@ class Training:
         keep_run(run, self.key, facts)
 
     @property
-    def _facts(self) -> dict[str, Any]:
-        """What it is, in words."""
+    def facts(self) -> dict[str, Any]:
+        """Its label, model, data set and seed, for files in the cache."""
         return {
             "label": self.label or f"{self.model.label} seed {self.seed}",
             "model": self.model.label,
@@ -229,7 +229,7 @@ def _train_together(
     seeds = [training.seed for training in trainings]
     label = f"{first.model.label} seeds {', '.join(map(str, seeds))}"
     key = hashlib.sha256("".join(training.key for training in trainings).encode()).hexdigest()
-    partial_run = PartialRun(key, {**first._facts, "label": label, "seed": seeds}, device)
+    partial_run = PartialRun(key, {**first.facts, "label": label, "seed": seeds}, device)
     steps = first.recipe.total_steps(len(first.data.train))
     outcomes: dict[int, Run | TrainingError] = {}
     with _removed_at_the_end(partial_run, trainings), working(label, steps, "steps") as advance:

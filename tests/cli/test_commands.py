@@ -723,7 +723,8 @@ def test_errors_name_parameters_in_python_and_options_on_the_command_line(
         text = ",".join(value) if isinstance(value, list) else value
         text = "other=logits" if isinstance(value, dict) else str(text)
         words += [f"--{key}", text]
-    done = repsim("compare", "--models", "resnet20:width=0.25", "--dataset", source, "-q", *words)
+    command = ["compare", "--models", "resnet20:width=0.25", "--dataset", source, "-q"]
+    done = repsim(*command, "--retry-failed", *words)
     assert options in done.stderr
     assert f" {parameter}" not in done.stderr
 

@@ -302,3 +302,14 @@ def runs(number):
     except FileNotFoundError:
         return False
     return state[0] != "Z"
+
+
+@pytest.mark.process
+def test_the_others_finish_when_a_process_is_ended(data, fresh_cache):
+    """Their processes end with it; they are named by nobody and trained again."""
+    seeds = 5
+    found = rs.compare([NAMED, DIES], data, recipe=RECIPE, jobs=2, seeds=seeds)
+    failures = found.attrs["failures"].splitlines()
+    assert [f.partition(":")[0] for f in failures] == [f"dies seed {s}" for s in range(seeds)]
+    assert found.similarity.sel(model="small", model_ref="small").notnull().all()
+    assert len(list(fresh_cache.glob("runs/*"))) == seeds

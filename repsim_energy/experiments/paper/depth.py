@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repsim_energy.comparison import make_plan, train_networks
+from repsim_energy.comparison import make_plan
 from repsim_energy.comparison.activations import CONVS
 from repsim_energy.comparison.layer_patches import filter_layers, measure_bases
 from repsim_energy.comparison.layer_profiles import LayerProfile, layer_profiles
@@ -54,7 +54,7 @@ def run(setting: Setting) -> Outcome:
     plan = make_plan(
         setting.registry, models, [data], setting.seeds, setting.recipe, setting.device
     )
-    networks, failures = train_networks(plan, setting.scheduler, setting.reporter)
+    networks, failures = setting.train_plan(plan)
     outcome.failures += failures
     images = data.train.images[balanced_prefix(data.train.labels, MAX_IMAGES)]
     panels = outcome.panels(2 * len(models), columns=2)
