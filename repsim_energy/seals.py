@@ -6,10 +6,15 @@ import hashlib
 
 from repsim_energy.errors import FileError
 
-__all__ = ["SEAL", "sealed", "unsealed"]
+__all__ = ["SEAL", "seal", "sealed", "unsealed"]
 
 SEAL = b"\nrepsim-energy sha256 "
 """Separates the content of a file from the SHA-256 of that content, in hexadecimal digits."""
+
+
+def seal(content: bytes | memoryview) -> bytes:
+    """Return the seal of a content, to be written behind it."""
+    return SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
 def sealed(content: bytes) -> bytes:
@@ -18,9 +23,9 @@ def sealed(content: bytes) -> bytes:
     Examples
     --------
     >>> sealed(b"content")[:28], unsealed(sealed(b"content"), "f", "make it anew")
-    (b'content\\nrepsim-energy sha256', b'content')
+    (b'content\nrepsim-energy sha256', b'content')
     """
-    return content + SEAL + hashlib.sha256(content).hexdigest().encode()
+    return content + seal(content)
 
 
 def unsealed(data: bytes, name: object, remedy: str) -> bytes:

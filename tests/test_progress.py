@@ -27,7 +27,8 @@ from repsim_energy.models.architectures import torchvision_zoo
 from repsim_energy.numerics.patches import sums
 from repsim_energy.progress import reporting, working
 from repsim_energy.registry import resolve_model
-from repsim_energy.training.training import Training, run_together
+from repsim_energy.training.together import run_together
+from repsim_energy.training.training import Training
 
 
 @pytest.fixture

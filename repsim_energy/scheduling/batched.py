@@ -11,7 +11,8 @@ from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.build import NETWORK_ERRORS
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.training import Training, run_together
+from repsim_energy.training.together import run_together
+from repsim_energy.training.training import Training
 
 __all__ = ["run_batched"]
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from repsim_energy.errors import RepsimError, RepsimWarning, reason_of
 from repsim_energy.numerics.generators import generator_states, restore_generators
 from repsim_energy.numerics.processor import processor_name
-from repsim_energy.seals import sealed, unsealed
+from repsim_energy.seals import seal, unsealed
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.history import Record
 
@@ -152,8 +152,10 @@ class PartialRun:
         buffer.seek(0, io.SEEK_END)
         torch.save(state, buffer)
         try:
-            with atomic_path(cache_folder("partial") / self._key) as temporary:
-                temporary.write_bytes(sealed(buffer.getvalue()))
+            path = cache_folder("partial") / self._key
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                file.write(buffer.getbuffer())
+                file.write(seal(buffer.getbuffer()))
         except RepsimError as error:
             self._next = float("inf")
             warnings.warn(

@@ -9,32 +9,26 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from repsim_energy.errors import RepsimError, TrainingError, UsageError, reason_of
-from repsim_energy.interfaces import Dataset, ModelSpec, Normalization, TrainedModel
-from repsim_energy.models.filters.applied_filters import applied_filters
-from repsim_energy.models.filters.first_layer import first_layer
-from repsim_energy.models.filters.following_norm import following_norm
-from repsim_energy.models.filters.norm_folding import Norm
-from repsim_energy.progress import working
+from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.storage import cache_path
+from repsim_energy.training.begun import Begun, begin
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, remedy_of
-from repsim_energy.training.ensemble import train_together
-from repsim_energy.training.history import History
-from repsim_energy.training.inputs import layouts_of, normalization_of
+from repsim_energy.training.inputs import layouts_of
 from repsim_energy.training.isolation import training_settings
-from repsim_energy.training.loop import OnStep, evaluate, train
+from repsim_energy.training.loop import OnStep, train
 from repsim_energy.training.partial_run import PartialRun, partial_path
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.run_cache import Run, keep_run, read_run
 from repsim_energy.training.run_files import held_files, is_kept, locked
 
-__all__ = ["Training", "run_together"]
+__all__ = ["Training", "removed_at_the_end"]
 
 FORMAT = 3
 """Version of runs, increased when the same key gives other numbers or more of them."""
@@ -126,7 +120,7 @@ class Training:
         with locked([self.key]):
             run = self.stored()
             if run is None:
-                with _removed_at_the_end(partial_run, [self]):
+                with removed_at_the_end(partial_run, [self]):
                     run = self._train(device, on_step, partial_run)
                     self.keep(run, partial_run.seconds)
                 run = self.stored() or run
@@ -164,7 +158,7 @@ class Training:
             if on_step is not None:
                 on_step(step, planned)
 
-        new = _begun(self)
+        new = begin(self)
         layout, *others = layouts_of(new.module)
         with _named(self, lambda: steps + 1):
             try:
@@ -172,13 +166,13 @@ class Training:
             except NETWORK_ERRORS:
                 if steps or not others:
                     raise
-        new = _begun(self)  # it cannot take its first step, and may need the other layout
+        new = begin(self)  # it cannot take its first step, and may need the other layout
         with _named(self, lambda: steps + 1):
             return self._train_with(new, others[0], device, count, partial_run)
 
     def _train_with(
         self,
-        new: _Begun,
+        new: Begun,
         layout: torch.memory_format,
         device: torch.device,
         on_step: OnStep,
@@ -201,111 +195,8 @@ class Training:
         return new.ended(history, device, layout)
 
 
-@training_settings()
-def run_together(trainings: Sequence[Training], device: torch.device) -> list[Run | TrainingError]:
-    """Run trainings that differ only in their seed as one batched network, and store each run.
-
-    Raises
-    ------
-    RuntimeError and other :data:`~repsim_energy.training.build.NETWORK_ERRORS`
-        For architectures that cannot be batched, or do not fit into memory together.
-    """
-    with locked([training.key for training in trainings]):
-        found: dict[int, Run | TrainingError | None] = {
-            training.seed: training.stored() for training in trainings
-        }
-        missing = [training for training in trainings if found[training.seed] is None]
-        if missing:
-            found |= _train_together(missing, device)
-    return [outcome for outcome in found.values() if outcome is not None]
-
-
-def _train_together(
-    trainings: Sequence[Training], device: torch.device
-) -> dict[int, Run | TrainingError]:
-    """Return seed -> run or error, for trainings that are not in the cache."""
-    new = [_begun(training) for training in trainings]
-    first = trainings[0]
-    seeds = [training.seed for training in trainings]
-    label = f"{first.model.label} seeds {', '.join(map(str, seeds))}"
-    key = hashlib.sha256("".join(training.key for training in trainings).encode()).hexdigest()
-    partial_run = PartialRun(key, {**first.facts, "label": label, "seed": seeds}, device)
-    steps = first.recipe.total_steps(len(first.data.train))
-    outcomes: dict[int, Run | TrainingError] = {}
-    with _removed_at_the_end(partial_run, trainings), working(label, steps, "steps") as advance:
-        histories = train_together(
-            [one.module for one in new],
-            new[0].layer,
-            first.data.train,
-            first.data.test,
-            new[0].normalization,
-            first.recipe,
-            seeds,
-            device,
-            [one.norm for one in new],
-            partial(advance, 1),
-            partial_run,
-        )
-        for training, one, history in zip(trainings, new, histories, strict=True):
-            if isinstance(history, TrainingError):
-                outcomes[training.seed] = history
-                continue
-            run = one.ended(history, device, layouts_of(one.module)[0])
-            training.keep(run, partial_run.seconds / len(trainings))
-            outcomes[training.seed] = training.stored() or run
-    return outcomes
-
-
-@dataclass(frozen=True, eq=False)
-class _Begun:
-    """A training with its new network."""
-
-    training: Training
-    module: nn.Module
-    layer: str
-    initial: Tensor
-    normalization: Normalization
-    norm: Norm | None
-
-    def ended(self, history: History, device: torch.device, layout: torch.memory_format) -> Run:
-        """Return its run after the network has been trained."""
-        data, module = self.training.data, self.module
-        _, test = evaluate(
-            module, data.test, self.normalization, device, self.training.recipe, layout
-        )
-        trained = applied_filters(module, self.layer, data.image_shape)
-        frozen = not any(p.requires_grad for p in module.get_submodule(self.layer).parameters())
-        if frozen and not torch.equal(self.initial, trained):
-            raise TrainingError(
-                f"the frozen first layer of '{self.training.model.label}' changed; report this"
-            )
-        scale = None if self.norm is None else self.norm.scale_or_nan()
-        module.cpu()
-        return Run(
-            key="",
-            layer=self.layer,
-            initial=self.initial,
-            trained=trained,
-            scale=scale,
-            history=history,
-            normalization=self.normalization,
-            test_accuracy=test,
-            network=lambda: module,
-        )
-
-
-def _begun(training: Training) -> _Begun:
-    module, image = training.new_network(), training.data.image_shape
-    layer = first_layer(module, image).name
-    initial = applied_filters(module, layer, image)
-    norm = None
-    with contextlib.suppress(UsageError):  # something else follows, which is said where it matters
-        norm = following_norm(module, layer, image)
-    return _Begun(training, module, layer, initial, normalization_of(training.data.train), norm)
-
-
 @contextlib.contextmanager
-def _removed_at_the_end(partial_run: PartialRun, trainings: Sequence[Training]) -> Iterator[None]:
+def removed_at_the_end(partial_run: PartialRun, trainings: Sequence[Training]) -> Iterator[None]:
     """Remove the file of a training that has ended, unless its run could not be stored.
 
     An interruption leaves it.

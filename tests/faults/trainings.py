@@ -12,7 +12,8 @@ from repsim_energy.models.architectures.resnet import resnet18
 from repsim_energy.models.architectures.vgg import vgg11
 from repsim_energy.training import partial_run
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.training import Training, run_together
+from repsim_energy.training.together import run_together
+from repsim_energy.training.training import Training
 
 CPU = torch.device("cpu")
 DATA = both_splits(noise_images(80, (3, 16, 16), 4))

@@ -17,7 +17,8 @@ from repsim_energy.training.history import History
 from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.loop import train
 from repsim_energy.training.recipe import Recipe
-from repsim_energy.training.training import Training, run_together
+from repsim_energy.training.together import run_together
+from repsim_energy.training.training import Training
 
 CPU = torch.device("cpu")
 SEEDS = [4, 0, 7]
