@@ -105,4 +105,5 @@ def _cached_part(plan: Plan) -> str | None:
     if not missing or not (cached or partial):
         return None
     line = f"{cached} of {len(trainings)} runs are read from the cache, {missing} to train"
-    return f"{line}, of which {partial} go on after an interruption" if partial else line
+    goes = "goes" if partial == 1 else "go"
+    return f"{line}, of which {partial} {goes} on after an interruption" if partial else line
