@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 import subprocess
@@ -29,7 +30,9 @@ def processor_name() -> str:
         return name
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            asked = subprocess.run(command, capture_output=True, text=True, check=True)
+            return asked.stdout.strip()
     return platform.processor() or platform.machine()
 
 

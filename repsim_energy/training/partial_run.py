@@ -12,6 +12,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,14 @@ class PartialRun:
     """
 
     def __init__(self, key: str, facts: Mapping[str, Any], device: torch.device) -> None:
-        self._key, self._facts = key, facts
-        self._machine = _machine(device)
+        self._key, self._facts, self._device = key, facts, device
         self._begun = time.monotonic()
         self._next = self._begun + SECONDS if key else float("inf")
         self.seconds_before = 0.0
+
+    @cached_property
+    def _machine(self) -> dict[str, str]:
+        return _machine(self._device)
 
     @property
     def seconds(self) -> float:
