@@ -45,7 +45,7 @@ class Unruly(nn.Module):
         if self.training:
             self.count += 1
             with torch.no_grad():
-                self.mean.lerp_(found.mean(0), 0.3)
+                self.mean.lerp_(found.mean(0).float(), 0.3)
                 self.kept = 0.5 * self.kept + self.mean
             found = found * (1 + 0.1 * random.random() + 0.1 * np.random.rand())  # noqa: NPY002
         return self.head(found + self.mean + 0.1 * self.kept) / (1 + 0.01 * self.count)
