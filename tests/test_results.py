@@ -17,7 +17,7 @@ from samples import noise_images, small_cnn
 
 import repsim_energy as rs
 from repsim_energy.cli.result_text import print_result
-from repsim_energy.errors import FileError, RepsimError, UsageError
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.results import (
     Variable,
     assemble,
@@ -135,14 +135,21 @@ def test_every_damage_is_refused_or_changes_nothing(result, tmp_path):
 
 
 def test_what_other_software_writes_is_read(result, tmp_path):
-    """Without a seal, and with one that a change of the file has made room for."""
-    result.to_netcdf(tmp_path / "r.nc", engine="netcdf4")
-    assert open_result(tmp_path / "r.nc").identical(result)
-    save_result(result, tmp_path / "r.nc")
-    assert xr.open_dataset(tmp_path / "r.nc", engine="netcdf4").load().identical(result)
-    with netCDF4.Dataset(tmp_path / "r.nc", "a") as file:
+    """Without a seal, and where a change of the file has removed it; with a warning."""
+    path = tmp_path / "r.nc"
+    for kind in ("NETCDF4", "NETCDF3_64BIT"):
+        result.to_netcdf(path, engine="netcdf4", format=kind)
+        with pytest.warns(RepsimWarning, match="no checksum.*save_result"):
+            assert open_result(path).equals(result)
+    save_result(result, path)
+    assert xr.open_dataset(path, engine="netcdf4").load().identical(result)
+    with netCDF4.Dataset(path, "a") as file:
         file.note = "mine" * 10_000
-    assert open_result(tmp_path / "r.nc").attrs["note"] == "mine" * 10_000
+    with pytest.warns(RepsimWarning, match="no checksum.*save_result"):
+        changed = open_result(path)
+    assert changed.attrs["note"] == "mine" * 10_000
+    save_result(changed, path)
+    assert open_result(path).identical(changed)
 
 
 def test_an_unsealed_file_with_a_damaged_attribute_is_refused(result, tmp_path):
