@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,6 +22,8 @@ from repsim_energy.training.run_files import (
     MANIFEST,
     checked_tensors,
     held_files,
+    manifest_bytes,
+    manifest_of,
     read_tensors,
     run_folder,
     write_files,
@@ -125,7 +126,7 @@ def read_stored(key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     folder, held = run_folder(key), held_files(key)
     try:
         manifest = (folder / MANIFEST).read_bytes() if held is None else held[MANIFEST]
-        return json.loads(manifest), read_tensors(key, FILES[0])
+        return manifest_of(manifest, key), read_tensors(key, FILES[0])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(
             f"run {key[:16]} in '{folder}' cannot be read ({reason_of(error)}); delete its folder "
@@ -134,7 +135,7 @@ def read_stored(key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build) -> Run:
-    facts = json.loads(manifest)
+    facts = manifest_of(manifest, key)
     history = history_of(facts, tensors)
     mean, std = facts["normalisation"]  # as version 0.1 spells it, so that its runs stay readable
     return Run(
@@ -193,7 +194,7 @@ def keep_run(run: Run, key: str, facts: Mapping[str, Any]) -> None:
         "steps": run.history.steps,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    write_files(key, {**files, MANIFEST: json.dumps(manifest, indent=1, default=str).encode()})
+    write_files(key, {**files, MANIFEST: manifest_bytes(key, manifest)})
 
 
 def _number(value: Any) -> float:

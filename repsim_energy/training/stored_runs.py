@@ -10,7 +10,7 @@ from typing import Any
 
 import filelock
 
-from repsim_energy.errors import RepsimError, first_few, reason_of
+from repsim_energy.errors import FileError, RepsimError, first_few, reason_of
 from repsim_energy.storage import cache_folder, cache_path, remove_folder
 from repsim_energy.training.run_files import FILES, MANIFEST, find_keys, read_manifest, run_folder
 
@@ -76,8 +76,8 @@ def _stored_run(key: str) -> StoredRun | None:
     if MANIFEST in files:
         try:
             facts = read_manifest(folder)
-        except (OSError, ValueError) as error:
-            damage = f"{MANIFEST}: {reason_of(error)}"
+        except (OSError, FileError) as error:
+            damage = reason_of(error)
     return StoredRun(
         key=key,
         facts=facts,

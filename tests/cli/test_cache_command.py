@@ -204,8 +204,7 @@ def test_damaged_runs_are_listed_as_such_and_removed(result, repsim):
     (third.folder / "run.json").write_text("[]")
     found = {one["run_id"]: one["damage"] for one in listed(repsim)["runs"]}
     assert found[first.run_id] == "no model.safetensors"
-    assert found[second.run_id].startswith("run.json: ")
-    assert found[third.run_id].endswith("it is not a JSON object")
+    assert all("'run.json' is damaged" in found[run.run_id] for run in (second, third))
     assert "no model.safetensors" in " ".join(repsim("cache").stdout.split())
     assert repsim("cache", "clear", "--yes").returncode == 0
     assert stored_runs() == []
