@@ -5,11 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repsim_energy.errors import FileError
 
-__all__ = ["SEAL", "is_sealed", "seal", "sealed", "sealed_json", "unsealed", "unsealed_json"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "SEAL",
+    "is_sealed",
+    "seal",
+    "sealed",
+    "sealed_json",
+    "sealed_tensors",
+    "unsealed",
+    "unsealed_json",
+    "unsealed_tensors",
+]
 
 SEAL = b"\nrepsim-energy sha256 "
 """Separates the content of a file from the SHA-256 of that content, in hexadecimal digits."""
@@ -110,3 +123,42 @@ def unsealed_json(data: bytes, name: object, remedy: str) -> dict[str, Any]:
         raise FileError(f"'{name}' is damaged: its bytes are not those that were written; {remedy}")
     facts: dict[str, Any] = json.loads(text + b"}")
     return facts
+
+
+def sealed_tensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> bytes:
+    """Return the bytes of a file of tensors and facts with its seal.
+
+    The content is in the safetensors format, with the facts as JSON in its metadata.
+    """
+    from safetensors.torch import save
+
+    return sealed(save(dict(tensors), {"facts": json.dumps(dict(facts or {}))}))
+
+
+def unsealed_tensors(
+    data: bytes, name: object, remedy: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and facts of a sealed file.
+
+    Parameters
+    ----------
+    data : all bytes of the file
+    name : of the file, for the error
+    remedy : advice at the end of the error
+
+    Raises
+    ------
+    FileError
+        If it has no seal, or other content than when it was sealed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> unsealed_tensors(sealed_tensors({"a": torch.ones(2)}, {"steps": 3}), "f", "make it anew")
+    ({'a': tensor([1., 1.])}, {'steps': 3})
+    """
+    from safetensors.torch import load
+
+    content = unsealed(data, name, remedy)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return load(content), json.loads(header["__metadata__"]["facts"])

@@ -10,17 +10,13 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import platformdirs
 
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.progress import working
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = [
     "atomic_path",
@@ -30,7 +26,6 @@ __all__ = [
     "download",
     "make_folder",
     "remove_folder",
-    "write_tensors",
 ]
 
 PART_BYTES = 2**18
@@ -243,22 +238,6 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors in the safetensors format.
-
-    Raises
-    ------
-    OSError
-        If the system refuses, for example on a full disk. (The writer of safetensors itself raises
-        an error of its own there.)
-    """
-    from safetensors.torch import save
-
-    path.write_bytes(save(dict(tensors), None if metadata is None else dict(metadata)))
 
 
 def download(url: str, path: Path) -> None:

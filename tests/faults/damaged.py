@@ -21,6 +21,10 @@ SECONDS = 5.0
 """Time in which a child has to read one mutant of every kind of fault."""
 
 
+MEMORY = Path("/dev/shm")
+"""Files in memory on Linux: thousands of them are written and removed."""
+
+
 @dataclass
 class Tally:
     """What became of mutants, and the first of those that nobody should meet.
@@ -48,7 +52,7 @@ def read_mutants(reader, count, **env):
     reader : a module-level class with the static methods ``make(folder)``, which writes files and
         returns the paths to damage, and ``read(folder)``, which returns what can be compared
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         rounds = -(-count // len(FAULTS))
         items = [(reader, folder, seed) for seed in range(rounds)]
         tally = Tally()

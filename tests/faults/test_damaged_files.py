@@ -9,8 +9,15 @@ import torch
 from damaged import BAD, read_mutants
 from samples import both_splits, noise_images, small_cnn
 
+from repsim_energy.data.deadleaves import _cached, deadleaves
+from repsim_energy.data.npz import npz
+from repsim_energy.data.pixel_cache import cached_pixels
 from repsim_energy.interfaces import ModelSpec
+from repsim_energy.models.crbm import _store, _stored
+from repsim_energy.models.feature_files import read_features
+from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.results import Variable, assemble, open_result, save_result
+from repsim_energy.scheduling.sums_file import Known, read_sums, write_sums
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.run_cache import read_stored
 from repsim_energy.training.training import Training
@@ -74,7 +81,115 @@ def a_training():
     return Training(model, data, 0, Recipe(lr=0.05, batch=10, steps=2, snapshots=2))
 
 
-CHECKED = [Result, CachedRun]
+class PatchSums:
+    """The checkpoint of sums over patches."""
+
+    @staticmethod
+    def make(folder):
+        moments = patch_moments(noise_images(20, (1, 6, 6)).images, (3, 3))
+        known = [Known(bytes([n]) * 32, bytes([n + 1]) * 32) for n in range(5)]
+        write_sums(folder / "sums", known, moments)
+        return [folder / "sums"]
+
+    @staticmethod
+    def read(folder):
+        known, moments = read_sums(folder / "sums", (3, 3))
+        return [[k.made_of + k.pixels for k in known], *vars(moments).values()]
+
+
+class CrbmFilters:
+    """Trained filters of the model crbm, which are trained again."""
+
+    @staticmethod
+    def make(folder):
+        os.environ["REPSIM_CACHE"] = str(folder)
+        _store("0" * 64, torch.randn(24, 1, 7, 7, generator=torch.Generator().manual_seed(0)))
+        return [*(folder / "crbm").iterdir()]
+
+    @staticmethod
+    def read(folder):
+        os.environ["REPSIM_CACHE"] = str(folder)
+        return _stored("0" * 64)
+
+
+class Pixels:
+    """Decoded pixels of pictures, which are decoded again."""
+
+    PIXELS = noise_images(20, (3, 8, 8)).images
+
+    @classmethod
+    def make(cls, folder):
+        os.environ["REPSIM_CACHE"] = str(folder)
+        (folder.parent / "picture").write_bytes(b"")
+        cls.read(folder)
+        return [*(folder / "images").iterdir()]
+
+    @classmethod
+    def read(cls, folder):
+        os.environ["REPSIM_CACHE"] = str(folder)
+        files = [folder.parent / "picture"] * len(cls.PIXELS)
+        return cached_pixels(files, lambda: iter([cls.PIXELS]), (3, 8, 8), "1")
+
+
+class Leaves:
+    """Rendered images, which are rendered again."""
+
+    @staticmethod
+    def make(folder):
+        os.environ["REPSIM_CACHE"] = str(folder)
+        deadleaves("train", count=10)
+        return [*(folder / "data").iterdir()]
+
+    @staticmethod
+    def read(folder):
+        os.environ["REPSIM_CACHE"] = str(folder)
+        (path,) = (folder / "data").iterdir()
+        arrays = _cached(path.name)
+        return arrays and list(arrays)
+
+
+class DataSetOfArrays:
+    SAVE = staticmethod(np.savez)
+
+    @classmethod
+    def make(cls, folder):
+        images = noise_images(10, (6, 6, 3)).images.numpy()
+        names = {"classes": np.array(["a", "b"])}
+        for split in ("train", "test"):
+            names |= {f"{split}_images": images, f"{split}_labels": np.arange(10) % 2}
+        cls.SAVE(folder / "d.npz", **names)
+        return [folder / "d.npz"]
+
+    @staticmethod
+    def read(folder):
+        splits = [npz(split, path=folder / "d.npz") for split in ("train", "test")]
+        return [[split.images, split.labels, split.classes] for split in splits]
+
+
+class CompressedDataSet(DataSetOfArrays):
+    SAVE = staticmethod(np.savez_compressed)
+
+
+def some_features():
+    return np.random.default_rng(0).random((20, 8), dtype=np.float32)
+
+
+class Features:
+    @staticmethod
+    def make(folder):
+        np.savez(folder / "f", x=some_features(), ids=np.arange(20))
+        return [folder / "f.npz"]
+
+    @staticmethod
+    def read(folder):
+        file = read_features(folder / "f.npz")
+        return [file.layers, file.ids]
+
+
+CHECKED = [
+    *(Result, CachedRun, PatchSums, CrbmFilters, Pixels, Leaves),
+    *(DataSetOfArrays, CompressedDataSet, Features),
+]
 
 
 @pytest.mark.parametrize("count", [180, FULL])
