@@ -24,7 +24,9 @@ __all__ = [
     "cache_path",
     "check_writable",
     "download",
+    "is_stale",
     "make_folder",
+    "mark_used",
     "remove_folder",
 ]
 
@@ -215,14 +217,20 @@ def _sweep(target: Path) -> None:
     abandoned = IN_CACHE if in_cache else of_target
     for path in target.parent.glob(".*tmp-*"):
         with contextlib.suppress(OSError):  # another process may remove it at the same time
-            if abandoned.fullmatch(path.name) and _age(path) > STALE_SECONDS:
+            if abandoned.fullmatch(path.name) and is_stale(path):
                 _remove(path)
 
 
-def _age(path: Path) -> float:
-    """Return the seconds since a file, or the newest file in a folder, was written."""
-    times = [p.lstat().st_mtime for p in (path, *path.rglob("*"))]
-    return time.time() - max(times)
+def is_stale(temporary: Path) -> bool:
+    """Return whether a temporary file, or the newest file in a folder, is older than a day."""
+    times = [path.lstat().st_mtime for path in (temporary, *temporary.rglob("*"))]
+    return time.time() - max(times) > STALE_SECONDS
+
+
+def mark_used(path: Path) -> None:
+    """Set the time of access of a file, which not every file system does when it is read."""
+    with contextlib.suppress(OSError):
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def remove_folder(folder: Path) -> None:

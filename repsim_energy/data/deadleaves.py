@@ -12,7 +12,7 @@ from repsim_energy.array_files import read_npz
 from repsim_energy.data import leaf_renderer as leaves
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
 __all__ = ["deadleaves"]
 
@@ -55,6 +55,7 @@ def _cached(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
         if not path.exists():
             return None
         arrays = read_npz(path, "its images are rendered again")
+        mark_used(path)
         return arrays["images"], arrays["labels"]
     except UsageError:  # there is no cache
         return None

@@ -18,7 +18,7 @@ from repsim_energy.data.mapped import map_images
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces.hashing import bytes_digest
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
 __all__ = ["cached_pixels", "checked_images"]
 
@@ -84,6 +84,7 @@ def _cached(path: Path, whole: tuple[int, ...]) -> Tensor | None:
     try:
         images = checked_images(path)
         if tuple(images.shape) == whole:
+            mark_used(path)
             return images
     except FileError:
         if not path.exists():

@@ -18,7 +18,7 @@ from repsim_energy.numerics.crbm.network import train_network
 from repsim_energy.numerics.crbm.train import CrbmOptions
 from repsim_energy.numerics.crbm.whitening import KERNEL_SIDE, whitening_kernel
 from repsim_energy.seals import sealed_tensors, unsealed_tensors
-from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
 __all__ = ["crbm"]
 
@@ -119,6 +119,7 @@ def _stored(key: str) -> Tensor | None:
     path = cache_path("crbm", f"{key}{ENDING}")
     try:
         tensors, _ = unsealed_tensors(path.read_bytes(), path, "they are trained again")
+        mark_used(path)
         return tensors["filters"]
     except FileError as error:
         warnings.warn(f"filters of crbm: {error}", RepsimWarning, stacklevel=2)

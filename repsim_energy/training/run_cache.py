@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimWarning, reason_of
 from repsim_energy.interfaces import Normalization
+from repsim_energy.storage import mark_used
 from repsim_energy.training.history import History
 from repsim_energy.training.run_files import (
     FILES,
@@ -104,7 +105,9 @@ def read_run(key: str, build: Build) -> Run | None:
         filters = checked_tensors(folder, FILES[0])
         if not (folder / FILES[1]).is_file():
             raise FileError(f"'{folder / FILES[1]}' is missing")
-        return _run(key, (folder / MANIFEST).read_bytes(), filters, build)
+        run = _run(key, (folder / MANIFEST).read_bytes(), filters, build)
+        mark_used(folder / FILES[0])
+        return run
     except (OSError, ValueError, KeyError, TypeError, FileError) as error:
         warnings.warn(
             f"cached run {key[:16]} is damaged ({error}); it is trained again",

@@ -28,6 +28,7 @@ __all__ = [
     "find_keys",
     "held_files",
     "is_kept",
+    "is_sealed_run",
     "keep_received",
     "locked",
     "manifest_bytes",
@@ -126,6 +127,17 @@ def manifest_of(data: bytes, key: str) -> dict[str, Any]:
     if facts.pop("key", None) != key:
         raise FileError(f"'{MANIFEST}' is of another run than {key[:16]}; {REMEDY}")
     return facts
+
+
+def is_sealed_run(folder: Path) -> bool:
+    """Return whether the manifest of a run has a seal, which those of version 0.1 lack.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read.
+    """
+    return "seal" in json.loads((folder / MANIFEST).read_bytes())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
