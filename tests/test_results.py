@@ -65,6 +65,7 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(result, tmp_path):
     assert refused > 0
 
 
+@pytest.mark.process
 def test_files_that_are_no_results_are_refused(result, tmp_path):
     path = tmp_path / "r.nc"
     with pytest.raises(UsageError, match="no result at"):
@@ -134,6 +135,7 @@ def test_every_damage_is_refused_or_changes_nothing(result, tmp_path):
     assert read < 10  # where the seal itself is damaged
 
 
+@pytest.mark.process
 def test_what_other_software_writes_is_read(result, tmp_path):
     """Without a seal, and where a change of the file has removed it; with a warning."""
     path = tmp_path / "r.nc"
@@ -152,6 +154,7 @@ def test_what_other_software_writes_is_read(result, tmp_path):
     assert open_result(path).identical(changed)
 
 
+@pytest.mark.process
 def test_an_unsealed_file_with_a_damaged_attribute_is_refused(result, tmp_path):
     """Whatever netCDF4 raises, it is one error of ours."""
     result.assign_attrs(schema_version="one").to_netcdf(tmp_path / "r.nc", engine="netcdf4")

@@ -23,6 +23,7 @@ from repsim_energy.errors import (
 )
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.known_hash import check_sha256
+from repsim_energy.results.opening import check_opening
 
 __all__ = ["FeatureFile", "features", "read_features"]
 
@@ -124,6 +125,8 @@ def _read_arrays(path: Path, start: bytes) -> tuple[dict[str, Array], Array | No
     if not start.startswith((b"\x89HDF", b"CDF")):
         raise FileError(f"'{path}' is neither .npz nor netCDF, expected one of them; convert it")
     try:
+        if not start.startswith(b"CDF"):
+            check_opening(path)
         return _read_netcdf(path)
     except RepsimError:
         raise

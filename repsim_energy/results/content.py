@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from repsim_energy.errors import FileError
+from repsim_energy.results.opening import check_opening
 from repsim_energy.seals import is_sealed, unsealed
 
 __all__ = ["Stored", "read_content"]
@@ -42,7 +43,7 @@ def read_content(path: Path) -> Stored:
     HDF5 notices a part of all damage only, and some damage makes it run forever. So it gets a file
     whose SHA-256 is right, or one without a trace of a seal: it ends exactly where its first bytes
     say. If a fault takes a seal away, it leaves a part of it, takes a part of the content too, or
-    leaves the content as it was.
+    leaves the content as it was. A file without a seal is first opened in another process.
 
     Raises
     ------
@@ -61,6 +62,7 @@ def read_content(path: Path) -> Stored:
             f"'{path}' cannot be read: it is damaged, has {len(data)} bytes, expected {end} "
             f"and its checksum; {REMEDY}"
         )
+    check_opening(path)
     return Stored(data, False)
 
 

@@ -75,6 +75,7 @@ def test_files_in_another_order_are_put_in_one(folder):
 @pytest.mark.parametrize(
     "ids", [NAMES.astype("S"), NAMES.astype(object), np.arange(COUNT), np.arange(COUNT, dtype="u1")]
 )
+@pytest.mark.process
 def test_ids_are_texts_or_whole_numbers(ids, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -89,6 +90,7 @@ def test_ids_are_texts_or_whole_numbers(ids, folder):
         assert between(both("texts.npz", "other.npz")) == between(both())
 
 
+@pytest.mark.process
 def test_netcdf_and_npz_give_the_same(folder):
     coords = {"sample": NAMES}
     xr.Dataset({"features": (("sample", "d"), numbers(6, 0))}, coords).to_netcdf("a.nc")
@@ -192,6 +194,7 @@ def test_a_pickle_in_a_file_is_never_run(folder):
         both(b="trap.npz")
 
 
+@pytest.mark.process
 def test_damaged_and_foreign_files_are_refused(folder):
     content = (folder / "b.npz").read_bytes()
     (folder / "cut.npz").write_bytes(content[:-200])
@@ -266,6 +269,7 @@ def test_memory_is_counted_before(folder, monkeypatch):
         both()
 
 
+@pytest.mark.process
 def test_arrays_that_do_not_fit_are_not_read(folder, monkeypatch):
     """A compressed file is small, whatever is in it."""
     np.savez_compressed("zeros.npz", features=np.zeros((COUNT, 1000)), ids=NAMES)

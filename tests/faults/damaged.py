@@ -44,19 +44,20 @@ class Tally:
 BAD = ("silent", "raised", "crashed", "hung")
 
 
-def read_mutants(reader, count, **env):
+def read_mutants(reader, count, seconds=SECONDS, **env):
     """Return the :class:`Tally` of at least ``count`` mutants of the files of a reader.
 
     Parameters
     ----------
     reader : a module-level class with the static methods ``make(folder)``, which writes files and
         returns the paths to damage, and ``read(folder)``, which returns what can be compared
+    seconds : time for one mutant of every kind
     """
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         rounds = -(-count // len(FAULTS))
         items = [(reader, folder, seed) for seed in range(rounds)]
         tally = Tally()
-        for outcome in call_each(_read_each_fault, items, SECONDS, **env):
+        for outcome in call_each(_read_each_fault, items, seconds, **env):
             if outcome.kind == "returned":
                 tally += outcome.value
             elif outcome.kind in ("crashed", "hung"):

@@ -6,7 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from damaged import BAD, read_mutants
+import xarray as xr
+from damaged import BAD, SECONDS, read_mutants
+from mutants import FAULTS
 from samples import both_splits, noise_images, small_cnn
 
 from repsim_energy.data.deadleaves import _cached, deadleaves
@@ -186,6 +188,33 @@ class Features:
         return [file.layers, file.ids]
 
 
+class FeaturesOfNetcdf:
+    """Without checksums."""
+
+    @staticmethod
+    def make(folder):
+        features = xr.Dataset({"x": (("s", "d"), some_features())}, {"s": np.arange(20)})
+        features.to_netcdf(folder / "f.nc", engine="netcdf4")
+        return [folder / "f.nc"]
+
+    @staticmethod
+    def read(folder):
+        file = read_features(folder / "f.nc")
+        return [file.layers, file.ids]
+
+
+class CheckedFeaturesOfNetcdf(FeaturesOfNetcdf):
+    """With a checksum for each variable, which users can write."""
+
+    @staticmethod
+    def make(folder):
+        features = xr.Dataset({"x": (("s", "d"), some_features())}, {"s": np.arange(20)})
+        checked = {"fletcher32": True}
+        encoding = {"x": checked, "s": checked}
+        features.to_netcdf(folder / "f.nc", engine="netcdf4", encoding=encoding)
+        return [folder / "f.nc"]
+
+
 CHECKED = [
     *(Result, CachedRun, PatchSums, CrbmFilters, Pixels, Leaves),
     *(DataSetOfArrays, CompressedDataSet, Features),
@@ -198,3 +227,17 @@ def test_no_damage_is_read_as_something_else(reader, count):
     tally = read_mutants(reader, count)
     assert not {kind: n for kind, n in tally.counts.items() if kind in BAD}, tally.examples
     assert tally.counts.total() >= count
+
+
+@pytest.mark.parametrize("count", [18, pytest.param(1000, marks=pytest.mark.faults)])
+def test_damage_of_a_result_without_a_checksum_is_refused_or_read_with_a_warning(count):
+    tally = read_mutants(ResultOfXarray, count, len(FAULTS) * SECONDS)
+    assert tally.counts.keys() <= {"refused", "warned"}, tally.examples
+
+
+@pytest.mark.parametrize("count", [9, pytest.param(1000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("reader", [FeaturesOfNetcdf, CheckedFeaturesOfNetcdf])
+def test_damage_of_features_in_netcdf_is_no_crash(reader, count):
+    tally = read_mutants(reader, count, len(FAULTS) * SECONDS)
+    found = {kind: n for kind, n in tally.counts.items() if kind in BAD and kind != "silent"}
+    assert not found, tally.examples
