@@ -12,6 +12,7 @@ from typing import IO, Any
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from repsim_energy.archives import check_members
 from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
 from repsim_energy.numerics.memory import available_memory
 
@@ -28,7 +29,7 @@ def read_npz(
 ) -> dict[str, Array]:
     """Return arrays of a ``.npz`` file, each checked against its size and CRC-32.
 
-    The names of all arrays are checked: the zip format has each of them twice.
+    The list of arrays is checked too: their number, and their names, which the format has twice.
 
     Parameters
     ----------
@@ -43,10 +44,9 @@ def read_npz(
         If the arrays are larger than the free memory.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as raw, zipfile.ZipFile(raw) as archive:
+            check_members(raw, archive)
             members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-            for member in members.values():
-                archive.open(member).close()  # compares both names
             chosen = {name: members[name] for name in wanted([*members])}
             check_memory(path, sum(member.file_size for member in chosen.values()))
             return {name: _array(archive, member) for name, member in chosen.items()}

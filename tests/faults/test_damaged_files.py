@@ -229,13 +229,13 @@ def test_no_damage_is_read_as_something_else(reader, count):
     assert tally.counts.total() >= count
 
 
-@pytest.mark.parametrize("count", [18, pytest.param(1000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [18, pytest.param(270, marks=pytest.mark.faults)])
 def test_damage_of_a_result_without_a_checksum_is_refused_or_read_with_a_warning(count):
     tally = read_mutants(ResultOfXarray, count, len(FAULTS) * SECONDS)
     assert tally.counts.keys() <= {"refused", "warned"}, tally.examples
 
 
-@pytest.mark.parametrize("count", [9, pytest.param(1000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [9, pytest.param(270, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("reader", [FeaturesOfNetcdf, CheckedFeaturesOfNetcdf])
 def test_damage_of_features_in_netcdf_is_no_crash(reader, count):
     tally = read_mutants(reader, count, len(FAULTS) * SECONDS)

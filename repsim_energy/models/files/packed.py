@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
+from repsim_energy.archives import check_members
 from repsim_energy.errors import FileError, RepsimWarning
 from repsim_energy.numerics.memory import available_memory
 
@@ -78,6 +79,7 @@ def check_archive(file: IO[bytes], path: Path) -> None:
     """
     packed = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
+        check_members(file, archive)
         members = archive.infolist()
         check_size(sum(member.file_size for member in members), packed, path)
         if unchecked := len(members) > 1 and not any(member.CRC for member in members):
@@ -88,7 +90,7 @@ def check_archive(file: IO[bytes], path: Path) -> None:
                 RepsimWarning,
                 stacklevel=2,
             )
-        for member in members:
-            with archive.open(member) as content:  # compares both names
-                while not unchecked and content.read(PART_BYTES):
+        for member in [] if unchecked else members:
+            with archive.open(member) as content:
+                while content.read(PART_BYTES):
                     pass  # at the end, zipfile compares the CRC-32
