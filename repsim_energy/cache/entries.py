@@ -41,6 +41,10 @@ MARKED = frozenset(("run", "images", "rendered", "crbm"))
 """Kinds of which the time of access is set when they are used."""
 
 
+LINE_BYTES = 2**16
+"""Maximum length of the first line of an interrupted training."""
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """A file or folder of the cache.
@@ -111,14 +115,23 @@ def _entry(kind: str, path: Path, run: StoredRun | None) -> Entry:
         used = max(state.st_atime, state.st_mtime) if kind in MARKED else state.st_mtime
     except OSError:  # removed meanwhile
         used = 0.0
-    facts = dict(run.facts) if run is not None else _record(path) if kind == "failed" else {}
+    facts = dict(run.facts) if run is not None else _facts(kind, path)
     return Entry(kind, path, total_size([path])[1], used, run, facts)
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """Return the facts in the record of a training that failed, none if it is damaged."""
+def _facts(kind: str, path: Path) -> dict[str, Any]:
+    """Return what the file of an unfinished training says of it, nothing if it cannot be read.
+
+    The record of a failed one is JSON, and the first line of an interrupted one.
+    """
     try:
-        facts = json.loads(unsealed(path.read_bytes(), path, ""))
+        if kind == "failed":
+            facts = json.loads(unsealed(path.read_bytes(), path, ""))
+        elif kind == "partial":
+            with path.open("rb") as file:
+                facts = json.loads(file.readline(LINE_BYTES))
+        else:
+            return {}
     except (OSError, ValueError, FileError):
         return {}
     return facts if isinstance(facts, dict) else {}

@@ -36,7 +36,7 @@ def filled(tmp_path_factory):
         cached_pixels([picture], lambda: iter([pixels]), (3, 4, 4), "1")
     facts = {"model": "vgg11", "dataset": "photos", "seed": 3}
     for place, content in {
-        f"partial/{KEY}": sealed(b"checkpoint"),
+        f"partial/{KEY}": sealed(json.dumps(facts).encode() + b"\n" + b"checkpoint"),
         f"failed/{KEY}.json": sealed(json.dumps(facts).encode()),
         "data/photos.zip": b"a download",
         "runs/notes.txt": b"mine",
@@ -77,7 +77,12 @@ def test_what_is_whole_is_found_so(cache, repsim):
     assert sum(entry["bytes"] for entry in found.values()) == sum(
         (cache / name).stat().st_size for name in names(cache)
     )
-    listed = ("locks/", "run.json", "failed/")  # which a list reads, and gc does not look at
+    listed = (
+        "locks/",
+        "run.json",
+        "failed/",
+        "partial/",
+    )  # which a list reads, and gc does not look at
     for name in (name for name in before if not any(word in name for word in listed)):
         assert (cache / name).stat().st_atime_ns == before[name]
 
@@ -131,8 +136,9 @@ def test_published_sums_are_compared(cache, repsim):
 def test_trainings_that_are_not_finished_are_listed(cache, repsim):
     found = json.loads(repsim("cache", "ls", "--json").stdout)["unfinished"]
     assert [one["state"] for one in found] == ["failed", "partial"]
-    assert found[0]["run_id"] == KEY[:16]
-    assert [found[0][name] for name in ("model", "dataset", "seed")] == ["vgg11", "photos", 3]
+    for one in found:
+        assert one["run_id"] == KEY[:16]
+        assert [one[name] for name in ("model", "dataset", "seed")] == ["vgg11", "photos", 3]
     with filelock.FileLock(cache / "locks" / KEY):
         text = repsim("cache", "ls").stdout
     assert "being trained" in text

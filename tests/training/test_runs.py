@@ -26,6 +26,7 @@ from repsim_energy.numerics.profiles.linear_cnn import solve_linear_cnn
 from repsim_energy.training.inputs import _parts, as_input, normalization_of
 from repsim_energy.training.loop import batches, evaluate, train
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
+from repsim_energy.training.run_files import UNSEALED_ENTRIES
 from repsim_energy.training.training import Training
 
 CPU = torch.device("cpu")
@@ -136,7 +137,7 @@ def test_a_manifest_without_a_seal_is_read_if_it_never_had_one(spec, data, fresh
     path = first.folder / "run.json"
     sealed = json.loads(path.read_text())
     assert sealed["key"] == first.key
-    earlier = {name: fact for name, fact in sealed.items() if name not in ("key", "seal")}
+    earlier = {name: fact for name, fact in sealed.items() if name in UNSEALED_ENTRIES}
     path.write_text(json.dumps(earlier, indent=1))
     assert torch.equal(Training(spec, data, 0, RECIPE).stored().trained, first.trained)
     path.write_text(json.dumps({"key": first.key, **earlier}, indent=1))
