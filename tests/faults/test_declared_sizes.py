@@ -13,6 +13,7 @@ import torch
 from children import call_each
 
 import repsim_energy as rs
+from repsim_energy.data.idx import read_idx
 from repsim_energy.data.npz import npz
 from repsim_energy.models.feature_files import read_features
 from repsim_energy.models.files.weights import load_weights
@@ -110,6 +111,10 @@ def gzip_bomb(path):
     return path
 
 
+def gzip_bomb_of_images(path):
+    return gzip_bomb(path)
+
+
 def pytorch_bomb(path):
     """Members that are packed to a thousandth."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
@@ -204,6 +209,10 @@ def sum_chunk(path):
     return rs.patch_moments_of_chunks([path], (3, 3))
 
 
+def images_of_mnist(path):
+    return read_idx(path, 3)
+
+
 def train_images(path):
     return npz("train", path=path)
 
@@ -212,6 +221,7 @@ READERS = [
     *((array_chunk, sum_chunk), (array_of_images, train_images)),
     *((array_of_features, read_features), (features_of_declared_size, read_features)),
     *((result, open_result), (netcdf_features, read_features)),
+    (gzip_bomb_of_images, images_of_mnist),
     *((made, load_weights) for made in (safetensors_header, safetensors_shape, gzip_bomb)),
     *((made, load_weights) for made in (pytorch_bomb, pytorch_sizes, repeated_number)),
     *((made, load_weights) for made in (pickled_storage, onnx_dimensions, onnx_external)),

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from repsim_energy.archives import check_size
 from repsim_energy.errors import FileError
-from repsim_energy.models.files.packed import check_size
 
 __all__ = ["refuse_other_files", "stored_values"]
 

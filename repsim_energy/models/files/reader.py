@@ -22,6 +22,7 @@ from safetensors.torch import load as load_bytes
 from torch import Tensor
 from torch.serialization import safe_globals
 
+from repsim_energy.archives import check_size, unpacked
 from repsim_energy.errors import FileError, RepsimError, UsageError
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.file_content import Content
@@ -29,7 +30,7 @@ from repsim_energy.models.files.file_names import missing_file
 from repsim_energy.models.files.keras_files import HDF5, is_keras_archive, read_keras
 from repsim_energy.models.files.known_hash import check_name, check_sha256
 from repsim_energy.models.files.onnx_files import is_onnx, read_onnx
-from repsim_energy.models.files.packed import check_archive, check_size, unpacked
+from repsim_energy.models.files.packed import check_archive
 from repsim_energy.models.files.unreadable import foreign_kind, pickled_kind
 from repsim_energy.numerics.arrays import tensor_of
 
