@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SEAL",
+    "SEAL_BYTES",
     "is_sealed",
     "seal",
     "sealed",

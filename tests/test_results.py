@@ -26,6 +26,7 @@ from repsim_energy.results import (
     save_results,
     summarize,
 )
+from repsim_energy.seals import SEAL_BYTES
 
 VERSION1 = Path(__file__).parent / "version1"
 """Files that the code of commit 9b0816d wrote, the last of version 1; ``make.py`` made them."""
@@ -133,6 +134,29 @@ def test_every_damage_is_refused_or_changes_nothing(result, tmp_path):
             assert open_result(path).identical(result)
             read += 1
     assert read < 10  # where the seal itself is damaged
+
+
+@pytest.mark.process
+def test_every_trace_of_a_seal_is_noticed_before_hdf5_reads_anything(result, tmp_path, monkeypatch):
+    """Without its whole seal the content is whole, and is read with a warning that it has none."""
+    path = tmp_path / "r.nc"
+    save_result(result, path)
+    content, seal = path.read_bytes()[:-SEAL_BYTES], path.read_bytes()[-SEAL_BYTES:]
+    path.write_bytes(content)
+    with pytest.warns(RepsimWarning, match="no checksum"):
+        assert open_result(path).identical(result)
+    monkeypatch.setattr(netCDF4, "Dataset", None)  # whoever calls it fails otherwise
+    other = bytes(255 - byte for byte in seal)
+    for length in range(1, SEAL_BYTES):
+        parts = (seal[:length], seal[length:], other[:length] + seal[length:])
+        for damaged in (*parts, seal[:length] + other[length:], seal + seal[:length]):
+            path.write_bytes(content + damaged)
+            with pytest.raises(FileError, match="damaged"):
+                open_result(path)
+    for damaged in (content[:-1], content[:-1] + seal, content + content + seal, seal, b""):
+        path.write_bytes(damaged)
+        with pytest.raises(FileError, match="damaged|no netCDF4 file"):
+            open_result(path)
 
 
 @pytest.mark.process

@@ -44,7 +44,7 @@ class Tally:
 BAD = ("silent", "raised", "crashed", "hung")
 
 
-def read_mutants(reader, count, seconds=SECONDS, **env):
+def read_mutants(reader, count, seconds=SECONDS, seeds=(), **env):
     """Return the :class:`Tally` of at least ``count`` mutants of the files of a reader.
 
     Parameters
@@ -52,10 +52,11 @@ def read_mutants(reader, count, seconds=SECONDS, **env):
     reader : a module-level class with the static methods ``make(folder)``, which writes files and
         returns the paths to damage, and ``read(folder)``, which returns what can be compared
     seconds : time for one mutant of every kind
+    seeds : of mutants of every kind, in place of those that ``count`` gives
     """
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         rounds = -(-count // len(FAULTS))
-        items = [(reader, folder, seed) for seed in range(rounds)]
+        items = [(reader, folder, seed) for seed in seeds or range(rounds)]
         tally = Tally()
         for outcome in call_each(_read_each_fault, items, seconds, **env):
             if outcome.kind == "returned":

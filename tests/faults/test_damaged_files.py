@@ -220,18 +220,6 @@ class FeaturesOfNetcdf:
         return [file.layers, file.ids]
 
 
-class CheckedFeaturesOfNetcdf(FeaturesOfNetcdf):
-    """With a checksum for each variable, which users can write."""
-
-    @staticmethod
-    def make(folder):
-        features = xr.Dataset({"x": (("s", "d"), some_features())}, {"s": np.arange(20)})
-        checked = {"fletcher32": True}
-        encoding = {"x": checked, "s": checked}
-        features.to_netcdf(folder / "f.nc", engine="netcdf4", encoding=encoding)
-        return [folder / "f.nc"]
-
-
 CHECKED = [
     *(Result, CachedRun, PatchSums, CrbmFilters, Pixels, Leaves),
     *(DataSetOfArrays, CompressedDataSet, CompressedMnist, Features),
@@ -262,7 +250,8 @@ def test_damage_of_features_in_netcdf_is_no_crash(count):
     assert not found, tally.examples
 
 
-@pytest.mark.parametrize("count", [pytest.param(270, marks=pytest.mark.faults)])
-def test_damage_of_features_in_netcdf_with_checksums_is_never_read_as_others(count):
-    tally = read_mutants(CheckedFeaturesOfNetcdf, count, len(FAULTS) * SECONDS)
-    assert not {kind: n for kind, n in tally.counts.items() if kind in BAD}, tally.examples
+@pytest.mark.faults
+def test_damage_that_hdf5_finds_no_end_in_is_refused():
+    """Among these are files in which HDF5 2.2.0 runs forever."""
+    tally = read_mutants(ResultOfXarray, 0, len(FAULTS) * SECONDS, seeds=(74, 90, 150, 151))
+    assert tally.counts.keys() <= {"refused", "warned"}, tally.examples
