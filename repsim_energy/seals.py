@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from repsim_energy.errors import FileError
 
-__all__ = ["SEAL", "seal", "sealed", "unsealed"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "SEAL",
+    "SEAL_BYTES",
+    "is_sealed",
+    "seal",
+    "sealed",
+    "sealed_json",
+    "sealed_tensors",
+    "unsealed",
+    "unsealed_json",
+    "unsealed_tensors",
+]
 
 SEAL = b"\nrepsim-energy sha256 "
 """Separates the content of a file from the SHA-256 of that content, in hexadecimal digits."""
+
+SEAL_BYTES = len(SEAL) + 2 * hashlib.sha256().digest_size
+"""Length of a seal."""
+
+JSON_SEAL = b',\n "seal": "'
+"""Begins the last entry of a sealed JSON object. Its value is the SHA-256 of all bytes before."""
+
+JSON_END = b'"\n}'
 
 
 def seal(content: bytes | memoryview) -> bytes:
@@ -26,6 +51,17 @@ def sealed(content: bytes) -> bytes:
     (b'content\nrepsim-energy sha256', b'content')
     """
     return content + seal(content)
+
+
+def is_sealed(data: bytes) -> bool:
+    """Return whether the last bytes of a file are a seal, be it right or wrong.
+
+    Examples
+    --------
+    >>> is_sealed(sealed(b"content")), is_sealed(sealed(b"content")[:-1])
+    (True, False)
+    """
+    return data[-SEAL_BYTES:].startswith(SEAL)
 
 
 def unsealed(data: bytes, name: object, remedy: str) -> bytes:
@@ -46,3 +82,84 @@ def unsealed(data: bytes, name: object, remedy: str) -> bytes:
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise FileError(f"'{name}' is damaged: its bytes are not those that were written; {remedy}")
     return content
+
+
+def sealed_json(facts: Mapping[str, Any]) -> bytes:
+    """Return a JSON object as text, with its seal as the last entry.
+
+    What JSON does not have becomes text. The object must have an entry.
+
+    Examples
+    --------
+    >>> print(sealed_json({"steps": 3}).decode()[:30])
+    {
+     "steps": 3,
+     "seal": "c8d32
+    """
+    text = json.dumps(dict(facts), indent=1, default=str).encode().removesuffix(b"\n}")
+    return text + JSON_SEAL + hashlib.sha256(text).hexdigest().encode() + JSON_END
+
+
+def unsealed_json(data: bytes, name: object, remedy: str) -> dict[str, Any]:
+    """Return a sealed JSON object, without its seal.
+
+    Parameters
+    ----------
+    data : all bytes of the file
+    name : of the file, for the error
+    remedy : advice at the end of the error
+
+    Raises
+    ------
+    FileError
+        If it has no seal, or other content than when it was sealed.
+
+    Examples
+    --------
+    >>> unsealed_json(sealed_json({"steps": 3}), "f", "make it anew")
+    {'steps': 3}
+    """
+    text, _, rest = data.rpartition(JSON_SEAL)
+    if hashlib.sha256(text).hexdigest().encode() + JSON_END != rest:
+        raise FileError(f"'{name}' is damaged: its bytes are not those that were written; {remedy}")
+    facts: dict[str, Any] = json.loads(text + b"}")
+    return facts
+
+
+def sealed_tensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> bytes:
+    """Return the bytes of a file of tensors and facts with its seal.
+
+    The content is in the safetensors format, with the facts as JSON in its metadata.
+    """
+    from safetensors.torch import save
+
+    return sealed(save(dict(tensors), {"facts": json.dumps(dict(facts or {}))}))
+
+
+def unsealed_tensors(
+    data: bytes, name: object, remedy: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and facts of a sealed file.
+
+    Parameters
+    ----------
+    data : all bytes of the file
+    name : of the file, for the error
+    remedy : advice at the end of the error
+
+    Raises
+    ------
+    FileError
+        If it has no seal, or other content than when it was sealed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> unsealed_tensors(sealed_tensors({"a": torch.ones(2)}, {"steps": 3}), "f", "make it anew")
+    ({'a': tensor([1., 1.])}, {'steps': 3})
+    """
+    from safetensors.torch import load
+
+    content = unsealed(data, name, remedy)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return load(content), json.loads(header["__metadata__"]["facts"])

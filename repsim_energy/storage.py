@@ -10,17 +10,13 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import platformdirs
 
 from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.progress import working
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = [
     "atomic_path",
@@ -28,9 +24,10 @@ __all__ = [
     "cache_path",
     "check_writable",
     "download",
+    "is_stale",
     "make_folder",
+    "mark_used",
     "remove_folder",
-    "write_tensors",
 ]
 
 PART_BYTES = 2**18
@@ -220,14 +217,20 @@ def _sweep(target: Path) -> None:
     abandoned = IN_CACHE if in_cache else of_target
     for path in target.parent.glob(".*tmp-*"):
         with contextlib.suppress(OSError):  # another process may remove it at the same time
-            if abandoned.fullmatch(path.name) and _age(path) > STALE_SECONDS:
+            if abandoned.fullmatch(path.name) and is_stale(path):
                 _remove(path)
 
 
-def _age(path: Path) -> float:
-    """Return the seconds since a file, or the newest file in a folder, was written."""
-    times = [p.lstat().st_mtime for p in (path, *path.rglob("*"))]
-    return time.time() - max(times)
+def is_stale(temporary: Path) -> bool:
+    """Return whether a temporary file, or the newest file in a folder, is older than a day."""
+    times = [path.lstat().st_mtime for path in (temporary, *temporary.rglob("*"))]
+    return time.time() - max(times) > STALE_SECONDS
+
+
+def mark_used(path: Path) -> None:
+    """Set the time of access of a file, which not every file system does when it is read."""
+    with contextlib.suppress(OSError):
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def remove_folder(folder: Path) -> None:
@@ -243,22 +246,6 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors in the safetensors format.
-
-    Raises
-    ------
-    OSError
-        If the system refuses, for example on a full disk. (The writer of safetensors itself raises
-        an error of its own there.)
-    """
-    from safetensors.torch import save
-
-    path.write_bytes(save(dict(tensors), None if metadata is None else dict(metadata)))
 
 
 def download(url: str, path: Path) -> None:

@@ -17,7 +17,7 @@ from samples import noise_images, small_cnn
 
 import repsim_energy as rs
 from repsim_energy.cli.result_text import print_result
-from repsim_energy.errors import FileError, RepsimError, UsageError
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.results import (
     Variable,
     assemble,
@@ -26,6 +26,7 @@ from repsim_energy.results import (
     save_results,
     summarize,
 )
+from repsim_energy.seals import SEAL_BYTES
 
 VERSION1 = Path(__file__).parent / "version1"
 """Files that the code of commit 9b0816d wrote, the last of version 1; ``make.py`` made them."""
@@ -65,6 +66,7 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(result, tmp_path):
     assert refused > 0
 
 
+@pytest.mark.process
 def test_files_that_are_no_results_are_refused(result, tmp_path):
     path = tmp_path / "r.nc"
     with pytest.raises(UsageError, match="no result at"):
@@ -134,17 +136,49 @@ def test_every_damage_is_refused_or_changes_nothing(result, tmp_path):
     assert read < 10  # where the seal itself is damaged
 
 
+@pytest.mark.process
+def test_every_trace_of_a_seal_is_noticed_before_hdf5_reads_anything(result, tmp_path, monkeypatch):
+    """Without its whole seal the content is whole, and is read with a warning that it has none."""
+    path = tmp_path / "r.nc"
+    save_result(result, path)
+    content, seal = path.read_bytes()[:-SEAL_BYTES], path.read_bytes()[-SEAL_BYTES:]
+    path.write_bytes(content)
+    with pytest.warns(RepsimWarning, match="no checksum"):
+        assert open_result(path).identical(result)
+    monkeypatch.setattr(netCDF4, "Dataset", None)  # whoever calls it fails otherwise
+    other = bytes(255 - byte for byte in seal)
+    for length in range(1, SEAL_BYTES):
+        parts = (seal[:length], seal[length:], other[:length] + seal[length:])
+        for damaged in (*parts, seal[:length] + other[length:], seal + seal[:length]):
+            path.write_bytes(content + damaged)
+            with pytest.raises(FileError, match="damaged"):
+                open_result(path)
+    for damaged in (content[:-1], content[:-1] + seal, content + content + seal, seal, b""):
+        path.write_bytes(damaged)
+        with pytest.raises(FileError, match="damaged|no netCDF4 file"):
+            open_result(path)
+
+
+@pytest.mark.process
 def test_what_other_software_writes_is_read(result, tmp_path):
-    """Without a seal, and with one that a change of the file has made room for."""
-    result.to_netcdf(tmp_path / "r.nc", engine="netcdf4")
-    assert open_result(tmp_path / "r.nc").identical(result)
-    save_result(result, tmp_path / "r.nc")
-    assert xr.open_dataset(tmp_path / "r.nc", engine="netcdf4").load().identical(result)
-    with netCDF4.Dataset(tmp_path / "r.nc", "a") as file:
+    """Without a seal, and where a change of the file has removed it; with a warning."""
+    path = tmp_path / "r.nc"
+    for kind in ("NETCDF4", "NETCDF3_64BIT"):
+        result.to_netcdf(path, engine="netcdf4", format=kind)
+        with pytest.warns(RepsimWarning, match="no checksum.*save_result"):
+            assert open_result(path).equals(result)
+    save_result(result, path)
+    assert xr.open_dataset(path, engine="netcdf4").load().identical(result)
+    with netCDF4.Dataset(path, "a") as file:
         file.note = "mine" * 10_000
-    assert open_result(tmp_path / "r.nc").attrs["note"] == "mine" * 10_000
+    with pytest.warns(RepsimWarning, match="no checksum.*save_result"):
+        changed = open_result(path)
+    assert changed.attrs["note"] == "mine" * 10_000
+    save_result(changed, path)
+    assert open_result(path).identical(changed)
 
 
+@pytest.mark.process
 def test_an_unsealed_file_with_a_damaged_attribute_is_refused(result, tmp_path):
     """Whatever netCDF4 raises, it is one error of ours."""
     result.assign_attrs(schema_version="one").to_netcdf(tmp_path / "r.nc", engine="netcdf4")

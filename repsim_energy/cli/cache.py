@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,23 +14,22 @@ from rich.filesize import decimal
 
 from repsim_energy.cli import lazy
 from repsim_energy.cli.app import say
+from repsim_energy.cli.cache_care import gc, verify
+from repsim_energy.cli.cache_limits import agreed, seconds_of
 from repsim_energy.cli.tables import print_rows
-from repsim_energy.errors import UsageError
 from repsim_energy.storage import cache_path
 
 if TYPE_CHECKING:
+    from repsim_energy.cache import Entry
     from repsim_energy.training.stored_runs import StoredRun
 
 __all__ = ["cache"]
-
-SECONDS = {"h": 3600, "d": 86400, "w": 604800}
-"""Unit of an age -> its length in seconds."""
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def cache(ctx: click.Context) -> None:
-    """List the stored runs and what else is in the cache, or remove runs.
+    """List the stored runs and what else is in the cache, check it, or remove a part.
 
     Without a word after it: the list.
     """
@@ -43,19 +40,28 @@ def cache(ctx: click.Context) -> None:
 @cache.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, with the whole recipes.")
 def list_runs(as_json: bool) -> None:
-    """List the runs with what made them, the oldest first, and the size of everything."""
+    """List the runs with what made them, the oldest first, and the size of everything.
+
+    The word ls is the same. Trainings that were interrupted or failed are listed below. Files are
+    not read: repsim cache verify does that.
+    """
     runs = lazy.stored_runs.stored_runs()
     folders = _folders(runs)
+    unfinished = [e for e in lazy.cache.list_entries() if e.kind in ("partial", "failed")]
     if as_json:
         content = {
             "folder": str(cache_path()),
             "runs": [_record(run) for run in runs],
+            "unfinished": [_unfinished(entry) for entry in unfinished],
             "other": {name: {"files": n, "bytes": size} for name, (n, size) in folders.items()},
         }
         click.echo(json.dumps(content, indent=1))
         return
     if runs:
         print_rows(["run", "stored", "model", "data set", "seed", "steps", "size"], _rows(runs))
+    if unfinished:
+        rows = [[*map(str, _unfinished(entry).values())] for entry in unfinished]
+        print_rows(["training", "state", "stored", "model", "data set", "seed", "bytes"], rows)
     size = decimal(sum(run.size for run in runs))
     rows = [["runs", str(len(runs)), size]]
     rows += [[name, f"{count} files", decimal(size)] for name, (count, size) in folders.items()]
@@ -83,7 +89,7 @@ def clear(older_than: str | None, yes: bool) -> int:
 
     Example: repsim cache clear --older-than 30d
     """
-    before = time.time() - (0.0 if older_than is None else _seconds(older_than))
+    before = time.time() - (0.0 if older_than is None else seconds_of(older_than))
     runs = [run for run in lazy.stored_runs.stored_runs() if run.made <= before]
     if not runs:
         say(f"there is no run to remove in '{cache_path('runs')}'")
@@ -91,7 +97,7 @@ def clear(older_than: str | None, yes: bool) -> int:
     amount = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
     amount = f"{amount}, {decimal(sum(run.size for run in runs))}, in '{cache_path('runs')}'"
     lazy.stored_runs.refuse_if_training()
-    if not yes and not _agreed(amount):
+    if not yes and not agreed(amount):
         say("nothing was removed")
         return 0
     failures = {run.run_id: why for run in runs if (why := lazy.stored_runs.remove_run(run))}
@@ -99,21 +105,6 @@ def clear(older_than: str | None, yes: bool) -> int:
         say(f"failed: run {run_id} {why}")
     say(f"removed {len(runs) - len(failures)} of {amount}" if failures else f"removed {amount}")
     return 3 if failures else 0
-
-
-def _agreed(amount: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError(f"nobody can be asked whether to remove {amount}, expected --yes")
-    return click.confirm(f"Remove {amount}?", err=True)
-
-
-def _seconds(age: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", age.strip())
-    if match is None:
-        raise UsageError(
-            f"got the age '{age}', expected a number of hours, days or weeks such as 12h, 30d or 8w"
-        )
-    return float(match[1]) * SECONDS[match[2]]
 
 
 def _rows(runs: Sequence[StoredRun]) -> list[list[str]]:
@@ -143,6 +134,18 @@ def _record(run: StoredRun) -> dict[str, object]:
     }
 
 
+def _unfinished(entry: Entry) -> dict[str, object]:
+    """Return what is known of a training that was interrupted or failed, or goes on."""
+    going_on = entry.kind == "partial" and entry.key in lazy.stored_runs.locked_keys()
+    return {
+        "run_id": entry.key[:16],
+        "state": "being trained" if going_on else entry.kind,
+        "stored": datetime.fromtimestamp(entry.used).astimezone().isoformat(timespec="seconds"),
+        **{name: entry.facts.get(name, "?") for name in ("model", "dataset", "seed")},
+        "bytes": entry.size,
+    }
+
+
 def _folders(runs: Sequence[StoredRun]) -> dict[str, tuple[int, int]]:
     """Return name -> number and size of the files of the cache besides its runs."""
     known = {run.folder for run in runs}
@@ -155,3 +158,8 @@ def _folders(runs: Sequence[StoredRun]) -> dict[str, tuple[int, int]]:
 
 def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+cache.add_command(list_runs, "ls")
+cache.add_command(verify)
+cache.add_command(gc)

@@ -134,7 +134,9 @@ class FeatureComparison:
                     f"got {min(typed)}= for '{spec.label}', which is features from a file, "
                     "expected an architecture that is trained here; leave it out"
                 )
-        files = [read_features(spec.options["path"], spec.options["ids"]) for spec in specs]
+        files = [
+            read_features(*(spec.options[o] for o in ("path", "ids", "sha256"))) for spec in specs
+        ]
         files = in_one_order(files)
         plan = _plan(specs, files)
         found = _layers(specs, files, layers if "layers" in asked else None)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from repsim_energy.array_files import read_npz
 from repsim_energy.data import leaf_renderer as leaves
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
 __all__ = ["deadleaves"]
 
@@ -50,16 +49,16 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
 
 
 def _cached(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    """Return the arrays of a file, or None if it is missing or damaged."""
     try:
-        return _read(cache_path("data", name))
+        path = cache_path("data", name)
+        if not path.exists():
+            return None
+        arrays = read_npz(path, "its images are rendered again")
+        mark_used(path)
+        return arrays["images"], arrays["labels"]
     except UsageError:  # there is no cache
         return None
-
-
-def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-    """Return the arrays of a file, or None if it is missing or damaged (zip has checksums)."""
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return file["images"], file["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (FileError, KeyError) as error:
+        warnings.warn(reason_of(error), RepsimWarning, stacklevel=3)
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import zlib
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from repsim_energy.archives import unpacked
 from repsim_energy.errors import DataError, FileError, UsageError
 from repsim_energy.interfaces import ImageSet
 
@@ -137,8 +137,10 @@ def _kind(axes: int) -> str:
 def _content(path: Path) -> bytes:
     """Return the bytes of a file, decompressed whatever its name is."""
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(GZIP) else content
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+            file.seek(0)
+            return unpacked(file, path).getvalue() if packed else file.read()
     except (OSError, EOFError, zlib.error) as error:
         raise FileError(f"'{path}' cannot be read ({error}); copy or download it again") from error
 

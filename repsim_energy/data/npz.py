@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from repsim_energy.array_files import read_npz
 from repsim_energy.data.arrays import image_set_of
-from repsim_energy.errors import DataError, FileError, UsageError
+from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet
 
 __all__ = ["npz"]
@@ -35,16 +34,14 @@ def npz(split: str, *, path: Path) -> ImageSet:
     """
     if not path.is_file():
         raise UsageError(f"no file at '{path}', expected a .npz with train_images, train_labels")
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            keys = {s: _keys(s, file.files) for s in KEYS}
-            wanted = {"classes", *(keys["train"] or ()), *(keys[split] or ())}
-            arrays = {key: file[key] for key in file.files if key in wanted}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileError(
-            f"'{path}' cannot be read as .npz without pickle ({error}); save it again with "
-            "numpy.savez"
-        ) from error
+    keys: dict[str, tuple[str, str] | None] = {}
+
+    def wanted(names: list[str]) -> list[str]:
+        keys.update({s: _keys(s, names) for s in KEYS})
+        chosen = {"classes", *(keys["train"] or ()), *(keys[split] or ())}
+        return [name for name in names if name in chosen]
+
+    arrays = read_npz(path, "save it again with numpy.savez", wanted)
     return _image_set(arrays, split, keys, path)
 
 

@@ -15,12 +15,12 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from repsim_energy.data.mapped import map_images
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces.hashing import bytes_digest
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
-__all__ = ["cached_pixels"]
+__all__ = ["cached_pixels", "checked_images"]
 
 Shape = tuple[int, int, int]
 Batches = Callable[[], Iterator[Tensor]]
@@ -53,7 +53,7 @@ def cached_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version
     Warns
     -----
     RepsimWarning
-        If the cache cannot be written.
+        If the cache cannot be written, or the stored images are damaged and made again.
     """
     whole = (len(files), *shape)
     if 0 in whole:
@@ -82,15 +82,38 @@ def cached_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version
 def _cached(path: Path, whole: tuple[int, ...]) -> Tensor | None:
     """Map a file of the cache, or return None if it is missing or damaged."""
     try:
-        images = map_images(path)
-        if tuple(images.shape) != whole or images.dtype != torch.uint8:
+        images = checked_images(path)
+        if tuple(images.shape) == whole:
+            mark_used(path)
+            return images
+    except FileError:
+        if not path.exists():
             return None
+    warnings.warn(
+        f"stored images '{path}' are damaged; they are decoded again", RepsimWarning, stacklevel=4
+    )
+    return None
+
+
+def checked_images(path: Path) -> Tensor:
+    """Map a file of the cache, whose SHA-256 is right.
+
+    Raises
+    ------
+    FileError
+        If it is missing or damaged.
+    """
+    try:
+        images = map_images(path)
         with path.open("rb") as file:
             file.seek(-DIGEST_BYTES, os.SEEK_END)
             digest = file.read()
-    except (OSError, ValueError, EOFError):  # missing, or truncated
-        return None
-    return images if bytes_digest(images.numpy().data, "checking stored images") == digest else None
+        pixels = images.numpy().data
+    except Exception as error:  # damage comes out as any error of NumPy
+        raise FileError(f"'{path}' cannot be read ({reason_of(error)}); delete it") from error
+    if images.dtype != torch.uint8 or bytes_digest(pixels, "checking stored images") != digest:
+        raise FileError(f"'{path}' is damaged: its bytes are not those written; delete it")
+    return images
 
 
 def _store(path: Path, batches: Batches, whole: tuple[int, ...]) -> None:

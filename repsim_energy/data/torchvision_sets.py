@@ -15,7 +15,7 @@ from repsim_energy.errors import RepsimError
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.storage import cache_folder, download
 
-__all__ = ["cifar10", "cifar100", "named_failure"]
+__all__ = ["cifar10", "cifar100", "named_failure", "published_md5"]
 
 
 def cifar10(split: str, *, root: Path | None = None) -> ImageSet:
@@ -76,3 +76,15 @@ def _load(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> datasets.CI
         if not check_integrity(str(archive), cls.tgz_md5):
             download(cls.url, archive)
         return cls(str(folder), train=train, download=True)
+
+
+def published_md5() -> dict[str, str]:
+    """Return the path of each file that torchvision downloads here -> its MD5 sum."""
+    sums = {}
+    for cifar in (datasets.CIFAR10, datasets.CIFAR100):
+        sums[cifar.filename] = cifar.tgz_md5
+        listed = [*cifar.train_list, *cifar.test_list]
+        sums |= {f"{cifar.base_folder}/{name}": md5 for name, md5 in listed}
+    for mnist in (datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST):
+        sums |= {f"{mnist.__name__}/raw/{name}": md5 for name, md5 in mnist.resources}
+    return sums

@@ -47,6 +47,7 @@ def checkpoint(
     answer: str = "",
     fold: str = "",
     channels: str = "rgb",
+    sha256: str = "",
     **arch_options: Any,
 ) -> TrainedModel:
     """Return a network, or the filters of one layer alone, with weights from a file.
@@ -68,9 +69,10 @@ def checkpoint(
         a batch norm, or either with its epsilon, such as bn/0.001
     channels : the order of the color channels that the network expects: rgb, or bgr as in Caffe
         and OpenCV; luma if it expects gray images, 0.299 R + 0.587 G + 0.114 B
+    sha256 : first 8 or more digits of the file's SHA-256; another content is refused
     **arch_options : options of the architecture
     """
-    file = load_weights(path, weights)
+    file = load_weights(path, weights, sha256)
     if arch is None:
         if num_classes is not None or arch_options:
             given = next(iter(arch_options), "num_classes")
@@ -92,7 +94,10 @@ def checkpoint(
     )
 
 
-OPTIONS = ("path", "layer", "weights", "arch", "init", "normalize", "answer", "fold", "channels")
+OPTIONS = (
+    *("path", "layer", "weights", "arch", "init", "normalize", "answer", "fold", "channels"),
+    "sha256",
+)
 """Options without an architecture, and ``arch`` itself."""
 
 

@@ -11,15 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repsim_energy.errors import RepsimError, RepsimWarning, ShapeError, UsageError
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, ShapeError, UsageError
 from repsim_energy.interfaces import ImageSet, TrainedModel
 from repsim_energy.models.patch_size import patch_size
 from repsim_energy.numerics.crbm.network import train_network
 from repsim_energy.numerics.crbm.train import CrbmOptions
 from repsim_energy.numerics.crbm.whitening import KERNEL_SIDE, whitening_kernel
-from repsim_energy.storage import atomic_path, cache_folder, cache_path, write_tensors
+from repsim_energy.seals import sealed_tensors, unsealed_tensors
+from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
 __all__ = ["crbm"]
+
+ENDING = ".sealed"
+"""Of a file of filters in the cache."""
 
 VERSION = 1
 """Number of the algorithm, to be increased when other filters come out."""
@@ -112,24 +116,22 @@ def _filters(images: ImageSet, options: CrbmOptions, seed: int) -> Tensor:
 
 def _stored(key: str) -> Tensor | None:
     """Return filters from the cache, or None if they are missing or damaged."""
-    from safetensors import SafetensorError, safe_open
-
+    path = cache_path("crbm", f"{key}{ENDING}")
     try:
-        with safe_open(cache_path("crbm", f"{key}.safetensors"), "pt") as file:
-            bank: Tensor = file.get_tensor("filters")
-            return bank if (file.metadata() or {}).get("sha256") == _sha256(bank) else None
-    except (OSError, SafetensorError):  # they are trained again
+        tensors, _ = unsealed_tensors(path.read_bytes(), path, "they are trained again")
+        mark_used(path)
+        return tensors["filters"]
+    except FileError as error:
+        warnings.warn(f"filters of crbm: {error}", RepsimWarning, stacklevel=2)
         return None
-
-
-def _sha256(bank: Tensor) -> str:
-    return hashlib.sha256(bank.contiguous().numpy().tobytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _store(key: str, bank: Tensor) -> None:
     try:
-        with atomic_path(cache_folder("crbm") / f"{key}.safetensors") as path:
-            write_tensors(path, {"filters": bank}, {"sha256": _sha256(bank)})
+        with atomic_path(cache_folder("crbm") / f"{key}{ENDING}") as path:
+            path.write_bytes(sealed_tensors({"filters": bank}))
     except RepsimError as error:
         warnings.warn(
             f"the filters of crbm are trained again each time, because they cannot be cached: "

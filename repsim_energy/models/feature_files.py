@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +11,23 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from repsim_energy.array_files import check_memory, read_npz
 from repsim_energy.errors import (
     DataError,
     FileError,
+    RepsimError,
     RepsimWarning,
     UsageError,
     first_few,
     reason_of,
 )
 from repsim_energy.interfaces.hashing import file_digest
-from repsim_energy.numerics.memory import available_memory
+from repsim_energy.models.files.known_hash import check_sha256
+from repsim_energy.results.opening import check_opening
 
 __all__ = ["FeatureFile", "features", "read_features"]
+
+REMEDY = "save arrays of numbers with numpy.savez, and ids as texts or whole numbers"
 
 IDS = "ids"
 """Name of the array that names the samples."""
@@ -59,7 +62,13 @@ class FeatureFile:
 
 
 def features(
-    classes: int, in_channels: int, /, *, path: Path, ids: Literal["file", "order"] = "file"
+    classes: int,
+    in_channels: int,
+    /,
+    *,
+    path: Path,
+    ids: Literal["file", "order"] = "file",
+    sha256: str = "",
 ) -> NoReturn:
     """Compare features of samples from a file with those of other files, without a network.
 
@@ -70,6 +79,7 @@ def features(
     path : a .npz or netCDF file with arrays (n, ...), one for each layer, and ids (n,) of samples
     ids : file for the samples that the file names, or order where its rows are in the order of the
         other files
+    sha256 : first 8 or more digits of the file's SHA-256; another content is refused
     """
     raise UsageError(
         f"got features:path={path}, which is no network but its features for some samples, "
@@ -78,13 +88,14 @@ def features(
     )
 
 
-def read_features(path: Path, ids: str = "file") -> FeatureFile:
+def read_features(path: Path, ids: str = "file", sha256: str = "") -> FeatureFile:
     """Read features and the ids of their samples. Nothing in the file is executed.
 
     Parameters
     ----------
     path : a NumPy ``.npz`` or a netCDF4 file; the content decides which
     ids : ``file``, or ``order`` to ignore the ids in the file
+    sha256 : first digits of the file's SHA-256; empty to accept any content
 
     Raises
     ------
@@ -93,46 +104,36 @@ def read_features(path: Path, ids: str = "file") -> FeatureFile:
     DataError
         For a file without features, arrays of different numbers of rows, and ids that occur twice.
     FileError
-        For a file that cannot be read, or has objects in it.
+        For a file that cannot be read, has objects in it, or has another SHA-256.
     """
     if not path.is_file():
         raise UsageError(f"no file at '{path}', expected a .npz or .nc with features of samples")
     with path.open("rb") as file:
         start = file.read(8)
         digest = file_digest(file, path.name)
-    try:
-        if start.startswith(b"PK"):
-            arrays, names = _read_npz(path)
-        elif start.startswith((b"\x89HDF", b"CDF")):
-            arrays, names = _read_netcdf(path)
-        else:
-            raise FileError(
-                f"'{path}' is neither .npz nor netCDF, expected one of them; convert it"
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileError(
-            f"'{path}' cannot be read without running code in it ({reason_of(error)}); save arrays "
-            "of numbers with numpy.savez, and ids as texts or whole numbers"
-        ) from error
+    check_sha256(path, digest, sha256)
+    arrays, names = _read_arrays(path, start)
     layers = _layers_of(arrays, path)
     return FeatureFile(path, layers, _ids_of(names, layers, path, ids), digest)
 
 
-def _check_size(path: Path, size: float) -> None:
-    if size > (free := available_memory()):
-        raise UsageError(
-            f"'{path}' has arrays of {size / 2**30:.1f} GB, expected at most the "
-            f"{free / 2**30:.1f} GB of memory that are free; save fewer samples or layers"
-        )
-
-
-def _read_npz(path: Path) -> tuple[dict[str, Array], Array | None]:
-    with zipfile.ZipFile(path) as archive:
-        _check_size(path, sum(part.file_size for part in archive.infolist()))
-    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    ids = arrays.pop(IDS, None)
-    return arrays, ids
+def _read_arrays(path: Path, start: bytes) -> tuple[dict[str, Array], Array | None]:
+    """Return the arrays of a file, and the names of samples, from the format of its first bytes."""
+    if start.startswith(b"PK"):
+        arrays = read_npz(path, REMEDY)
+        return arrays, arrays.pop(IDS, None)
+    if not start.startswith((b"\x89HDF", b"CDF")):
+        raise FileError(f"'{path}' is neither .npz nor netCDF, expected one of them; convert it")
+    try:
+        if not start.startswith(b"CDF"):
+            check_opening(path)
+        return _read_netcdf(path)
+    except RepsimError:
+        raise
+    except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy
+        raise FileError(
+            f"'{path}' cannot be read as netCDF ({reason_of(error)}); {REMEDY}"
+        ) from error
 
 
 def _read_netcdf(path: Path) -> tuple[dict[str, Array], Array | None]:
@@ -140,7 +141,7 @@ def _read_netcdf(path: Path) -> tuple[dict[str, Array], Array | None]:
     import xarray as xr
 
     with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
-        _check_size(path, file.nbytes)
+        check_memory(path, file.nbytes)
         file = file.load()
     if "schema_version" in file.attrs:
         raise FileError(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import tempfile
+import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,15 @@ import numpy as np
 import xarray as xr
 from xarray.backends import NetCDF4DataStore
 
-from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.numerics.memory import available_memory
+from repsim_energy.results.content import Stored, read_content
 from repsim_energy.results.schema import SCHEMA_VERSION
 from repsim_energy.results.version1 import from_version_1
+from repsim_energy.seals import sealed
 from repsim_energy.storage import atomic_path, check_writable
 
 __all__ = ["list_groups", "open_result", "plain", "save_result", "save_results", "to_json"]
-
-SEAL = b"\nrepsim-energy sha256 "
-"""Separates the netCDF4 content of a file from the SHA-256 of that content.
-
-netCDF and HDF5 ignore bytes behind the end. By themselves they notice only a part of all damage,
-and some damage makes them run forever."""
 
 
 def save_result(result: xr.Dataset, path: str | Path) -> None:
@@ -90,8 +87,7 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
             f"temporary files '{tempfile.gettempdir()}' is full; TMPDIR names another"
         ) from error
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-        file.write(SEAL + hashlib.sha256(content).hexdigest().encode())
+        file.write(sealed(content))
 
 
 def _as_bytes(results: Mapping[str, xr.Dataset]) -> bytes:
@@ -122,7 +118,8 @@ def _as_bytes(results: Mapping[str, xr.Dataset]) -> bytes:
 def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     """Read a result file into memory.
 
-    Files of earlier schema versions are returned in the form of the present one.
+    A file that :func:`save_result` wrote is compared with its SHA-256 before anything else of it is
+    read. Files of earlier schema versions are returned in the form of the present one.
 
     Parameters
     ----------
@@ -140,7 +137,13 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     UsageError
         If there is no such file or group, or ``group`` is left out and there are several.
     FileError
-        If the file is damaged, no result of this package, or of a later schema version.
+        If the file is damaged, no result of this package, of a later schema version, or larger than
+        the free memory.
+
+    Warns
+    -----
+    RepsimWarning
+        If the file has no SHA-256, because other software wrote it: damage would go unnoticed.
 
     Examples
     --------
@@ -154,9 +157,10 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     [('dataset', 1), ('model', 1), ('seed', 1), ('stage', 3), ('component', 4)]
     """
     path = Path(path)
-    with _opened(path) as file:
+    stored = _stored(path)
+    with _opened(path, stored) as file:
         store = NetCDF4DataStore(_place(file, path, group))  # type: ignore[no-untyped-call]
-        result = xr.open_dataset(store).load()
+        result = _loaded(xr.open_dataset(store), path)
         version = result.attrs.get("schema_version")
         known = isinstance(version, int | np.integer) and version <= SCHEMA_VERSION
         if known and version == 1:
@@ -166,7 +170,24 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
             f"'{path}' has schema version {version}, expected up to {SCHEMA_VERSION} of a "
             "repsim-energy result; update repsim-energy or choose another file"
         )
+    if not stored.sealed:
+        warnings.warn(
+            f"'{path}' has no checksum, because other software wrote it, so damage would go "
+            "unnoticed; write it with repsim_energy.save_result to add one",
+            RepsimWarning,
+            stacklevel=2,
+        )
     return result
+
+
+def _loaded(file: xr.Dataset, path: Path) -> xr.Dataset:
+    """Return a data set in memory, if its declared size fits."""
+    if file.nbytes > (free := available_memory()):
+        raise FileError(
+            f"'{path}' declares {file.nbytes / 1e9:.1f} GB of numbers, expected at most the "
+            f"{free / 1e9:.1f} GB of memory that are free; it may be damaged, restore a copy"
+        )
+    return file.load()
 
 
 def list_groups(path: str | Path) -> list[str]:
@@ -177,17 +198,27 @@ def list_groups(path: str | Path) -> list[str]:
     UsageError, FileError
         As :func:`open_result`.
     """
-    with _opened(Path(path)) as file:
+    path = Path(path)
+    with _opened(path, _stored(path)) as file:
         return list(file.groups) if _holds_groups(file) else []
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[netCDF4.Dataset]:
-    """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
+def _stored(path: Path) -> Stored:
     if not path.is_file():
         raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
     try:
-        with netCDF4.Dataset("results.nc", memory=_unsealed(path)) as file:
+        return read_content(path)
+    except OSError as error:
+        raise FileError(
+            f"'{path}' cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path, stored: Stored) -> Iterator[netCDF4.Dataset]:
+    """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
+    try:
+        with netCDF4.Dataset("results.nc", memory=stored.content) as file:
             yield file
     except RepsimError:
         raise
@@ -215,23 +246,6 @@ def _place(file: netCDF4.Dataset, path: Path, group: str | None) -> netCDF4.Data
             f"'{path}' holds one result without groups, got group {group!r}; leave it out"
         )
     return file if group is None else file.groups[group]
-
-
-def _unsealed(path: Path) -> bytes:
-    """Return the netCDF4 content of a file after checking its SHA-256.
-
-    Files of the earliest versions, and those that other software wrote, have no SHA-256.
-    """
-    data = path.read_bytes()
-    content, _, digest = data.rpartition(SEAL)
-    if not content or len(digest) != 64:
-        return data
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        raise FileError(
-            f"'{path}' cannot be read: it is damaged, its bytes are not those that were written; "
-            "make it anew"
-        )
-    return content
 
 
 def to_json(result: xr.Dataset) -> str:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repsim_energy.array_files import read_npy
 from repsim_energy.errors import DataError, RepsimError, RepsimWarning, UsageError
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches.moments import PatchMoments, batches_of, patch_moments
@@ -206,15 +207,20 @@ def _chunk_named(numbered: Numbered) -> Iterator[None]:
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise RepsimError(
-            f"chunk {numbered[0]} could not be summed ({reason}), expected images of one type; "
-            "repair it and call again"
+            f"chunk {numbered[0]}{_path_of(numbered)} could not be summed ({reason}), expected "
+            "images of one type; repair it and call again"
         ) from error
+
+
+def _path_of(numbered: Numbered) -> str:
+    chunk = numbered[1]
+    return f" ('{chunk}')" if isinstance(chunk, str | Path) else ""
 
 
 def _read(chunk: Chunk) -> Tensor | Iterable[Tensor]:
     if not isinstance(chunk, str | Path):
         return chunk()
-    return tensor_of(np.load(chunk, allow_pickle=False)).permute(0, 3, 1, 2)
+    return tensor_of(read_npy(Path(chunk))).permute(0, 3, 1, 2)
 
 
 class _Sums:
@@ -245,8 +251,7 @@ class _Sums:
         ]
         for chunk, pixels in zip(changed, where.in_order(_pixels, changed), strict=True):
             if pixels != self.chunks[chunk[0]].pixels:
-                name = f" ('{chunk[1]}')" if isinstance(chunk[1], str | Path) else ""
-                self._refuse(f"other images: those of chunk {chunk[0]}{name} differ")
+                self._refuse(f"other images: those of chunk {chunk[0]}{_path_of(chunk)} differ")
 
     def _refuse(self, difference: str) -> None:
         raise UsageError(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from repsim_energy.errors import FileError, UsageError, reason_of
+from repsim_energy.errors import FileError, UsageError
 from repsim_energy.numerics.patches.moments import PatchMoments
-from repsim_energy.storage import atomic_path, write_tensors
+from repsim_energy.seals import sealed_tensors, unsealed_tensors
+from repsim_energy.storage import atomic_path
 
 __all__ = ["UNCLEAR", "Known", "read_sums", "write_sums"]
 
@@ -27,6 +26,10 @@ class Known:
 
     made_of: bytes
     pixels: bytes
+
+
+NAMES = ("made_of", "pixels")
+"""Tensors with a row for each chunk, the hashes of the same name."""
 
 
 def write_sums(path: Path, chunks: Sequence[Known], sums: PatchMoments) -> None:
@@ -46,11 +49,10 @@ def write_sums(path: Path, chunks: Sequence[Known], sums: PatchMoments) -> None:
     tensors = {
         "total": sums.total,
         "second": sums.second,
-        "made_of": _rows([chunk.made_of for chunk in chunks]),
-        "pixels": _rows([chunk.pixels for chunk in chunks]),
+        **{name: _rows([getattr(chunk, name) for chunk in chunks]) for name in NAMES},
     }
     with atomic_path(path) as temporary:
-        write_tensors(temporary, tensors, {"state": json.dumps(state)})
+        temporary.write_bytes(sealed_tensors(tensors, state))
 
 
 def read_sums(path: Path, patch: tuple[int, int]) -> tuple[list[Known], PatchMoments]:
@@ -59,35 +61,29 @@ def read_sums(path: Path, patch: tuple[int, int]) -> tuple[list[Known], PatchMom
     Raises
     ------
     FileError
-        For a file that is not a checkpoint, is damaged, or has no hashes of its chunks.
+        For a file that is not a checkpoint, is damaged, or is of an earlier version, which had no
+        checksum.
     UsageError
         For moments of another patch.
     """
     try:
-        with safe_open(path, "pt") as file:
-            state = json.loads(file.metadata()["state"])
-            total, second = file.get_tensor("total"), file.get_tensor("second")
-            names = set(file.keys())
-            rows = [file.get_tensor(n) for n in ("made_of", "pixels") if n in names]
+        tensors, state = unsealed_tensors(path.read_bytes(), path, "delete it to start again")
         kind = tuple(state["patch"])
-        products = frozenset(state.get("products", ()))
+        total, second = tensors["total"], tensors["second"]
+        products = frozenset(state["products"])
         moments = PatchMoments(state["count"], total, second, kind, state["unit"], products)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        made_of, pixels = ([bytes(row) for row in tensors[n].tolist()] for n in NAMES)
+    except (FileError, OSError, KeyError, TypeError, ValueError) as error:
         raise FileError(
-            f"'{path}' is no checkpoint of patch sums, or is damaged ({reason_of(error)}), and is "
-            "left as it is; give another path, or delete it to start again"
+            f"'{path}' is no checkpoint of patch sums, is damaged, or is of an earlier version, "
+            "which had no checksum, and is left as it is; give another path, or delete it to start "
+            "again"
         ) from error
-    if len(rows) < 2:
-        raise FileError(
-            f"checkpoint '{path}' is of an earlier version, which did not record which images it "
-            "had added; delete it to start again, or give another path"
-        )
     if kind[1:] != tuple(patch):
         raise UsageError(
             f"checkpoint '{path}' holds sums of patch {kind[1:]}, expected {tuple(patch)}; delete "
             "it to start again, or give another path"
         )
-    made_of, pixels = ([bytes(row) for row in table.tolist()] for table in rows)
     return [Known(*pair) for pair in zip(made_of, pixels, strict=True)], moments
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,12 +16,15 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimWarning, reason_of
 from repsim_energy.interfaces import Normalization
+from repsim_energy.storage import mark_used
 from repsim_energy.training.history import History
 from repsim_energy.training.run_files import (
     FILES,
     MANIFEST,
     checked_tensors,
     held_files,
+    manifest_bytes,
+    manifest_of,
     read_tensors,
     run_folder,
     write_files,
@@ -103,7 +105,9 @@ def read_run(key: str, build: Build) -> Run | None:
         filters = checked_tensors(folder, FILES[0])
         if not (folder / FILES[1]).is_file():
             raise FileError(f"'{folder / FILES[1]}' is missing")
-        return _run(key, (folder / MANIFEST).read_bytes(), filters, build)
+        run = _run(key, (folder / MANIFEST).read_bytes(), filters, build)
+        mark_used(folder / FILES[0])
+        return run
     except (OSError, ValueError, KeyError, TypeError, FileError) as error:
         warnings.warn(
             f"cached run {key[:16]} is damaged ({error}); it is trained again",
@@ -125,7 +129,7 @@ def read_stored(key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     folder, held = run_folder(key), held_files(key)
     try:
         manifest = (folder / MANIFEST).read_bytes() if held is None else held[MANIFEST]
-        return json.loads(manifest), read_tensors(key, FILES[0])
+        return manifest_of(manifest, key), read_tensors(key, FILES[0])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(
             f"run {key[:16]} in '{folder}' cannot be read ({reason_of(error)}); delete its folder "
@@ -134,7 +138,7 @@ def read_stored(key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build) -> Run:
-    facts = json.loads(manifest)
+    facts = manifest_of(manifest, key)
     history = history_of(facts, tensors)
     mean, std = facts["normalisation"]  # as version 0.1 spells it, so that its runs stay readable
     return Run(
@@ -193,7 +197,7 @@ def keep_run(run: Run, key: str, facts: Mapping[str, Any]) -> None:
         "steps": run.history.steps,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    write_files(key, {**files, MANIFEST: json.dumps(manifest, indent=1, default=str).encode()})
+    write_files(key, {**files, MANIFEST: manifest_bytes(key, manifest)})
 
 
 def _number(value: Any) -> float:

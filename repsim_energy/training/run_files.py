@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.seals import sealed_json, unsealed_json
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 
 __all__ = [
@@ -27,8 +28,11 @@ __all__ = [
     "find_keys",
     "held_files",
     "is_kept",
+    "is_sealed_run",
     "keep_received",
     "locked",
+    "manifest_bytes",
+    "manifest_of",
     "read_manifest",
     "read_tensors",
     "run_folder",
@@ -39,6 +43,14 @@ MANIFEST = "run.json"
 """File with the configuration of the run, and the SHA-256 of the other files."""
 
 FILES = ("filters.safetensors", "model.safetensors")
+
+UNSEALED_ENTRIES = frozenset(
+    ("model", "identity", "dataset", "train_fingerprint", "seed", "recipe", "seconds", "torch",
+     "threads", "layer", "normalisation", "train_accuracy", "test_accuracy", "steps", "sha256")
+)  # fmt: skip
+"""Entries of the manifests of version 0.1, which have no key and no seal."""
+
+REMEDY = "delete its folder to train it anew"
 
 UNKEPT = "runs cannot be kept"
 """Beginning of the warning if runs cannot be written."""
@@ -89,18 +101,54 @@ def locked(keys: Iterable[str]) -> Iterator[None]:
         yield
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a run, unchecked.
+def manifest_bytes(key: str, facts: Mapping[str, Any]) -> bytes:
+    """Return the manifest of a run as a file: JSON with the key of the run and a seal."""
+    return sealed_json({"key": key, **facts})
+
+
+def manifest_of(data: bytes, key: str) -> dict[str, Any]:
+    """Return the facts in a manifest, whose seal and key are right.
+
+    Manifests of version 0.1 have neither. They are recognized by their entries, which no single
+    fault makes of a sealed one: its key is first and its seal last.
+
+    Raises
+    ------
+    FileError
+        If it is damaged, or of another run.
+    """
+    try:
+        facts = json.loads(data)
+    except ValueError as error:
+        raise FileError(f"'{MANIFEST}' is damaged ({reason_of(error)}); {REMEDY}") from error
+    if isinstance(facts, dict) and facts.keys() <= UNSEALED_ENTRIES:
+        return facts
+    facts = unsealed_json(data, MANIFEST, REMEDY)
+    if facts.pop("key", None) != key:
+        raise FileError(f"'{MANIFEST}' is of another run than {key[:16]}; {REMEDY}")
+    return facts
+
+
+def is_sealed_run(folder: Path) -> bool:
+    """Return whether the manifest of a run has a seal, which those of version 0.1 lack.
 
     Raises
     ------
     OSError, ValueError
-        If it is missing, or not a JSON object.
+        If it cannot be read.
     """
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict):
-        raise ValueError("it is not a JSON object")
-    return manifest
+    return "seal" in json.loads((folder / MANIFEST).read_bytes())
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of the run in a folder.
+
+    Raises
+    ------
+    OSError, FileError
+        If it is missing, damaged or of another run.
+    """
+    return manifest_of((folder / MANIFEST).read_bytes(), folder.name)
 
 
 def held_files(key: str) -> Mapping[str, bytes] | None:
@@ -114,7 +162,7 @@ def checked_tensors(folder: Path, name: str) -> dict[str, Tensor]:
     expected = read_manifest(folder)["sha256"][name]
     content = path.read_bytes()  # hashed and parsed from memory: the file may change meanwhile
     if hashlib.sha256(content).hexdigest() != expected:
-        raise FileError(f"'{path}' is not what was written; delete its folder to train it anew")
+        raise FileError(f"'{path}' is not what was written; {REMEDY}")
     try:
         tensors: dict[str, Tensor] = load(content)
     except SafetensorError as error:
@@ -140,9 +188,9 @@ def keep_received(key: str, files: Mapping[str, bytes]) -> None:
     Raises
     ------
     FileError
-        If a file does not have the SHA-256 of the manifest.
+        If the manifest is damaged, or a file does not have the SHA-256 in it.
     """
-    expected = json.loads(files[MANIFEST])["sha256"]
+    expected = manifest_of(files[MANIFEST], key)["sha256"]
     for name in FILES:
         if hashlib.sha256(files[name]).hexdigest() != expected[name]:
             raise FileError(f"'{name}' of run {key[:16]} came back damaged, expected its SHA-256")

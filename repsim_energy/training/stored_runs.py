@@ -10,11 +10,19 @@ from typing import Any
 
 import filelock
 
-from repsim_energy.errors import RepsimError, first_few, reason_of
+from repsim_energy.errors import FileError, RepsimError, first_few, reason_of
 from repsim_energy.storage import cache_folder, cache_path, remove_folder
 from repsim_energy.training.run_files import FILES, MANIFEST, find_keys, read_manifest, run_folder
 
-__all__ = ["StoredRun", "refuse_if_training", "remove_run", "stored_runs", "total_size"]
+__all__ = [
+    "KEY",
+    "StoredRun",
+    "locked_keys",
+    "refuse_if_training",
+    "remove_run",
+    "stored_runs",
+    "total_size",
+]
 
 KEY = re.compile("[0-9a-f]{64}")
 """A SHA-256, which names the folder of a run."""
@@ -76,8 +84,8 @@ def _stored_run(key: str) -> StoredRun | None:
     if MANIFEST in files:
         try:
             facts = read_manifest(folder)
-        except (OSError, ValueError) as error:
-            damage = f"{MANIFEST}: {reason_of(error)}"
+        except (OSError, FileError) as error:
+            damage = reason_of(error)
     return StoredRun(
         key=key,
         facts=facts,
@@ -97,15 +105,25 @@ def refuse_if_training() -> None:
     RepsimError
         If a run is locked.
     """
-    folder = cache_path("locks")
-    locks = sorted(folder.iterdir()) if folder.is_dir() else []
-    busy = [path.name for path in locks if KEY.fullmatch(path.name) and _is_locked(path)]
-    if busy:
+    if busy := locked_keys():
         listed = first_few([key[:16] for key in busy], MAX_LISTED)
         raise RepsimError(
             f"runs are being trained ({listed}), expected none while runs are removed; "
             "wait until the training has ended"
         )
+
+
+def locked_keys() -> list[str]:
+    """Return the keys of the trainings that go on.
+
+    Raises
+    ------
+    RepsimError
+        If a lock cannot be opened.
+    """
+    folder = cache_path("locks")
+    locks = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path.name for path in locks if KEY.fullmatch(path.name) and _is_locked(path)]
 
 
 def _is_locked(path: Path) -> bool:

@@ -128,7 +128,7 @@ def test_what_cannot_be_shown_is_one_line(repsim, path, tmp_path):
     damaged.write_bytes(content[:200] + b"x" + content[201:])
     for args, code, message in (
         ([str(tmp_path / "no.nc")], 2, "no result at"),
-        ([str(damaged)], 4, "it is damaged"),
+        ([str(damaged)], 4, "is damaged"),
         ([path, "--group", "a"], 2, "one result without groups"),
         ([path, "--what", "profile"], 2, "did you mean 'profiles'"),
         ([path, "--csv", "--json"], 2, "expected one of them"),

@@ -10,9 +10,9 @@ import xarray as xr
 from samples import LEAVES
 
 import repsim_energy as rs
+from repsim_energy import array_files
 from repsim_energy.comparison import memory
 from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
-from repsim_energy.models import feature_files
 from repsim_energy.numerics.inference.half_samples import half_samples, random_groups
 
 COUNT = 40
@@ -75,6 +75,7 @@ def test_files_in_another_order_are_put_in_one(folder):
 @pytest.mark.parametrize(
     "ids", [NAMES.astype("S"), NAMES.astype(object), np.arange(COUNT), np.arange(COUNT, dtype="u1")]
 )
+@pytest.mark.process
 def test_ids_are_texts_or_whole_numbers(ids, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -89,6 +90,7 @@ def test_ids_are_texts_or_whole_numbers(ids, folder):
         assert between(both("texts.npz", "other.npz")) == between(both())
 
 
+@pytest.mark.process
 def test_netcdf_and_npz_give_the_same(folder):
     coords = {"sample": NAMES}
     xr.Dataset({"features": (("sample", "d"), numbers(6, 0))}, coords).to_netcdf("a.nc")
@@ -163,7 +165,7 @@ BAD = {
     ),
     "short": ({"features": numbers(3, 0), "ids": NAMES[:9]}, DataError, r"expected \(40,\) texts"),
     "fractions": ({"features": numbers(3, 0), "ids": numbers(1, 0)[:, 0]}, DataError, "float32"),
-    "objects": ({"features": np.array([{}] * COUNT), "ids": NAMES}, FileError, "without running"),
+    "objects": ({"features": np.array([{}] * COUNT), "ids": NAMES}, FileError, "without pickle"),
     "rows": ({"x": numbers(3, 0), "y": numbers(3, 0)[:9]}, DataError, r"x \(40, 3\), y \(9, 3\)"),
     "empty": ({"ids": NAMES}, DataError, "no features among its arrays"),
     "complex": ({"x": numbers(3, 0) * 1j, "ids": NAMES}, DataError, r"x \(complex64, \(40, 3\)\)"),
@@ -192,6 +194,7 @@ def test_a_pickle_in_a_file_is_never_run(folder):
         both(b="trap.npz")
 
 
+@pytest.mark.process
 def test_damaged_and_foreign_files_are_refused(folder):
     content = (folder / "b.npz").read_bytes()
     (folder / "cut.npz").write_bytes(content[:-200])
@@ -266,12 +269,13 @@ def test_memory_is_counted_before(folder, monkeypatch):
         both()
 
 
+@pytest.mark.process
 def test_arrays_that_do_not_fit_are_not_read(folder, monkeypatch):
     """A compressed file is small, whatever is in it."""
     np.savez_compressed("zeros.npz", features=np.zeros((COUNT, 1000)), ids=NAMES)
     data = xr.Dataset({"f": (("s", "d"), np.zeros((COUNT, 1000)))}, {"s": NAMES})
     data.to_netcdf("zeros.nc", encoding={"f": {"zlib": True}})
-    monkeypatch.setattr(feature_files, "available_memory", lambda: 8.0 * COUNT * 999)
+    monkeypatch.setattr(array_files, "available_memory", lambda: 8.0 * COUNT * 999)
     for name in ("zeros.npz", "zeros.nc"):
         assert (folder / name).stat().st_size < 20_000
         with pytest.raises(UsageError, match=f"'{name}' has arrays of 0.0 GB, expected at most"):
@@ -302,7 +306,7 @@ def test_the_command_prints_and_stores_them(folder, repsim):
     stored = rs.open_result("x.nc")
     assert stored.model.values.tolist() == ["a", "mine"]
     models = json.loads(stored.attrs["configuration"])["models"]
-    assert models["mine"]["options"] == {"path": "b.npz", "ids": "file"}
+    assert models["mine"]["options"] == {"path": "b.npz", "ids": "file", "sha256": ""}
     rs.write_report(stored, "x.html")
     assert "Features of 40 samples are from files." in (folder / "x.html").read_text()
 

@@ -76,7 +76,7 @@ def test_results_of_earlier_versions_are_read_and_shown(tmp_path, capsys):
     models = {"mine": small_cnn(2, 3), "run": RUN}
     new = rs.compare(models, IMAGES, seeds=2, recipe=RECIPE)
     old = new.drop_vars("given").sel(model=["mine"], model_ref=["mine"])
-    old.to_netcdf(tmp_path / "old.nc")
+    rs.save_result(old, tmp_path / "old.nc")
     found = rs.open_result(tmp_path / "old.nc")
     xr.testing.assert_identical(found, old)
     print_result(found)

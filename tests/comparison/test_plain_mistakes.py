@@ -136,6 +136,7 @@ def test_a_network_of_two_inputs_is_not_sent_to_another_size():
 
 
 @pytest.mark.parametrize("version", ["CF-1.6", [1, 2], 1.5, 999])
+@pytest.mark.process
 def test_a_file_of_others_is_no_result(version, tmp_path):
     file = tmp_path / "foreign.nc"
     xr.Dataset(attrs={"schema_version": version}).to_netcdf(file)
@@ -143,6 +144,7 @@ def test_a_file_of_others_is_no_result(version, tmp_path):
         rs.open_result(file)
 
 
+@pytest.mark.process
 def test_groups_of_others_are_not_taken_for_results(tmp_path):
     file = tmp_path / "weights.h5"
     xr.Dataset({"kernel": ("x", np.ones(3))}).to_netcdf(file, group="model_weights")

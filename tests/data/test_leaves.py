@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from repsim_energy.data import leaf_renderer as module
 from repsim_energy.data.deadleaves import deadleaves
 from repsim_energy.data.leaf_renderer import SHAPES, render, render_canvas
 from repsim_energy.data.leaf_shapes import FIGURES
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.numerics.patches.moments import patch_moments
 
 FEW = int(LEAVES.rpartition("=")[2])
@@ -168,8 +167,7 @@ def test_rendered_images_are_cached_and_rendered_anew_when_damaged(fresh_cache, 
     assert path.stat().st_mtime_ns == stamp
     assert len(rendered) == 1
     path.write_bytes(path.read_bytes()[:-100])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(RepsimWarning, match="cannot be read.*rendered again"):
         assert deadleaves("train", count=40).fingerprint == first.fingerprint
     assert deadleaves("train", count=40, seed=1).fingerprint != first.fingerprint
     assert deadleaves("test", count=40).fingerprint != first.fingerprint

@@ -12,7 +12,7 @@ from PIL import Image
 from repsim_energy.data import pictures as module
 from repsim_energy.data.mapped import unchanged_file
 from repsim_energy.data.pictures import image_set_from_files, iter_image_batches, load_rgb
-from repsim_energy.errors import DataError, FileError, RepsimError, UsageError
+from repsim_energy.errors import DataError, FileError, RepsimError, RepsimWarning, UsageError
 
 SHAPE = (3, 6, 8)
 
@@ -91,7 +91,8 @@ def test_a_damaged_file_in_the_cache_is_written_anew(photos, fresh_cache, damage
     first = image_set(photos).images.clone()
     (path,) = cached(fresh_cache)
     path.write_bytes(path.read_bytes()[:-1] if damage is None else damage)
-    assert torch.equal(image_set(photos).images, first)
+    with pytest.warns(RepsimWarning, match="are damaged; they are decoded again"):
+        assert torch.equal(image_set(photos).images, first)
 
 
 def test_a_broken_picture_is_named_and_leaves_nothing_behind(photos, fresh_cache):

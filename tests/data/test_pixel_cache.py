@@ -131,7 +131,8 @@ def test_what_is_damaged_in_the_cache_is_made_anew(photos, fresh_cache, decoded,
                 "foreign": b"text",
             }[damage]
         )
-    assert is_decoded_anew(photos, decoded)
+    with pytest.warns(RepsimWarning, match="are damaged; they are decoded again"):
+        assert is_decoded_anew(photos, decoded)
     assert torch.equal(folder("train", path=photos).images, expected)
     assert path.read_bytes() == content
 

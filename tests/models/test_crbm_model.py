@@ -6,7 +6,7 @@ from samples import noise_images
 from torch.nn import functional
 
 import repsim_energy as rs
-from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
 from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models import crbm as module
 from repsim_energy.numerics.crbm.whitening import gray, whitened, whitening_kernel
@@ -80,7 +80,8 @@ def test_it_is_trained_once_for_the_same_images_and_options(monkeypatch):
     whole = file.read_bytes()
     for number, damaged in enumerate((b"damaged", whole[:-1] + bytes([whole[-1] ^ 4]), whole[:50])):
         file.write_bytes(damaged)
-        assert torch.equal(weight(f"crbm:{SMALL}", noise_images(8, (3, 20, 20))), first)
+        with pytest.warns(RepsimWarning, match="is damaged.*they are trained again"):
+            assert torch.equal(weight(f"crbm:{SMALL}", noise_images(8, (3, 20, 20))), first)
         assert len(calls) == 2 + number
     for other in ("seed=1", "steps=5", "sparsity=0.02", "pool=3", "lr=0.01", "decay=0"):
         options = f"steps=4:filters=5:{other}" if "steps" not in other else f"filters=5:{other}"

@@ -25,6 +25,7 @@ PARSED = {
     "repsim profile my.safetensors *": "is run for docs/how-to/profile-a-network.md",
     "repsim *--dataset cifar10 *": "downloads images",
     "repsim *--dataset idx:path=mnist*": "needs MNIST; tests/data/test_idx.py runs it",
+    "repsim *:sha256=*": "is of a file of its own; tests/models/files/test_known_hashes.py runs it",
     "repsim cache clear": "asks; tests/cli/test_cache_command.py answers",
     "repsim *torchvision/*:weights=DEFAULT*": "downloads weights",
     "repsim *timm/*": "needs timm; .ci/distributions runs the tests of repsim-timm",

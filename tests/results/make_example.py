@@ -40,7 +40,9 @@ def make(result_file, runs_file):
         for run in sorted(Path(folder, "cache", "runs").iterdir()):
             manifests[run.name] = (run / "run.json").read_text(encoding="utf-8")
             facts = json.loads(manifests[run.name])
-            manifests[run.name] = json.dumps({k: v for k, v in facts.items() if k != "sha256"})
+            manifests[run.name] = json.dumps(
+                {k: v for k, v in facts.items() if k not in ("key", "sha256", "seal")}
+            )
             for name, tensor in load_file(run / "filters.safetensors").items():
                 tensors[f"{run.name}/{name}"] = tensor
         save_file(tensors, runs_file, metadata=manifests)

@@ -1,8 +1,10 @@
 """Runs: what they depend on, what they keep, and what becomes of damaged or interrupted ones."""
 
 import copy
+import json
 import multiprocessing
 import os
+import shutil
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -14,7 +16,8 @@ from samples import noise_images, small_cnn
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from repsim_energy.errors import DataError, RepsimWarning, TrainingError, UsageError
+import repsim_energy as rs
+from repsim_energy.errors import DataError, FileError, RepsimWarning, TrainingError, UsageError
 from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec
 from repsim_energy.models.architectures.linear_cnn import linear_cnn
 from repsim_energy.models.filters.layers import find_first_conv
@@ -23,6 +26,7 @@ from repsim_energy.numerics.profiles.linear_cnn import solve_linear_cnn
 from repsim_energy.training.inputs import _parts, as_input, normalization_of
 from repsim_energy.training.loop import batches, evaluate, train
 from repsim_energy.training.recipe import RECIPES, Recipe, parse_recipe
+from repsim_energy.training.run_files import UNSEALED_ENTRIES
 from repsim_energy.training.training import Training
 
 CPU = torch.device("cpu")
@@ -125,6 +129,31 @@ def test_a_damaged_run_is_made_anew_with_a_warning(spec, data, fresh_cache, dama
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Training(spec, data, 0, RECIPE).run(CPU)
+
+
+def test_a_manifest_without_a_seal_is_read_if_it_never_had_one(spec, data, fresh_cache):
+    """Those of version 0.1 have no key either; removing only the seal is damage."""
+    first = Training(spec, data, 0, RECIPE).run(CPU)
+    path = first.folder / "run.json"
+    sealed = json.loads(path.read_text())
+    assert sealed["key"] == first.key
+    earlier = {name: fact for name, fact in sealed.items() if name in UNSEALED_ENTRIES}
+    path.write_text(json.dumps(earlier, indent=1))
+    assert torch.equal(Training(spec, data, 0, RECIPE).stored().trained, first.trained)
+    path.write_text(json.dumps({"key": first.key, **earlier}, indent=1))
+    with pytest.warns(RepsimWarning, match="'run.json' is damaged"):
+        assert Training(spec, data, 0, RECIPE).stored() is None
+
+
+def test_a_run_in_the_folder_of_another_is_not_read(spec, data, fresh_cache):
+    first, second = (Training(spec, data, seed, RECIPE).run(CPU) for seed in (0, 1))
+    place = second.folder
+    shutil.rmtree(place)
+    shutil.copytree(first.folder, place)
+    with pytest.raises(FileError, match="of another run"):
+        rs.open_run(second.key)
+    with pytest.warns(RepsimWarning, match="of another run"):
+        assert Training(spec, data, 1, RECIPE).stored() is None
 
 
 def test_an_interrupted_run_leaves_nothing_behind(spec, data, fresh_cache):

@@ -22,6 +22,7 @@ import torch
 
 from repsim_energy.errors import FileError, reason_of
 from repsim_energy.models.files.file_content import Content, Layout, missing_package
+from repsim_energy.models.files.hdf5_arrays import refuse_other_files, stored_values
 from repsim_energy.models.files.keras_graph import Layer, graph_input, list_layers
 
 __all__ = ["HDF5", "is_keras_archive", "read_keras"]
@@ -78,7 +79,7 @@ def read_keras(file: IO[bytes], path: Path) -> Content:
             "download or save it again"
         ) from error
     with opened as root:
-        _refuse_other_files(root, path)
+        refuse_other_files(root, path)
         config = config or _attribute(root, "model_config")
         try:
             return _KerasFile(root, path, _parse_config(config, path)).content()
@@ -198,7 +199,7 @@ class _KerasFile:
 
         A depthwise kernel (h, w, c, m) becomes (c m, 1, h, w).
         """
-        kernel = np.asarray(stored[()])
+        kernel = stored_values(stored, self.path)
         if kernel.dtype.kind != "f":
             raise FileError(
                 f"the kernel of layer '{layer.name}' in '{self.path}' is {kernel.dtype}, expected "
@@ -222,7 +223,7 @@ class _KerasFile:
                     parts = named["before"].split("/")[:-1]
                     inner = parts[parts.index(layer) + 1 :] if layer in parts else parts
                     key = ".".join([layer, *inner, "kernel"])
-                    yield key, _transpose(np.asarray(stored[()]), self.flipped)
+                    yield key, _transpose(stored_values(stored, self.path), self.flipped)
 
     def _kernels(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield all kernels of a file without a configuration, by the names of groups."""
@@ -234,7 +235,10 @@ class _KerasFile:
                 continue
             if _may_be_kernel(self.root[key], self.root.get(f"{group}/vars/1")):
                 parts = [part for part in group.split("/") if part != "layers"]
-                yield ".".join([*parts, "kernel"]), _transpose(self.root[key][()], False)
+                yield (
+                    ".".join([*parts, "kernel"]),
+                    _transpose(stored_values(self.root[key], self.path), False),
+                )
 
 
 def _bias_name(kernel: re.Match[str], name: str) -> str:
@@ -279,22 +283,3 @@ def _attributes(group: Any, name: str) -> list[str]:
     while (key := f"{name}{len(parts)}") in group.attrs:
         parts.append(group.attrs[key])
     return [t.decode() if isinstance(t, bytes) else str(t) for part in parts for t in part]
-
-
-def _refuse_other_files(root: Any, path: Path) -> None:
-    """Refuse external links, external storage and virtual data, which are in other files."""
-    import h5py
-
-    foreign = []
-
-    def look(name: str, node: Any) -> None:
-        elsewhere = isinstance(node, h5py.Dataset) and (node.external or node.is_virtual)
-        if isinstance(node, h5py.ExternalLink) or elsewhere:
-            foreign.append(name)
-
-    root.visititems_links(look)
-    root.visititems(look)
-    if foreign:
-        raise FileError(
-            f"'{path}' has '{foreign[0]}' in another file, expected all in one; save it again"
-        )

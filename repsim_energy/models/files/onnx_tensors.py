@@ -37,7 +37,11 @@ class StoredTensors:
 
     def constant(self, name: str) -> Any:
         """Return the TensorProto of a value, also after Identity and Cast, or ``None``."""
+        seen: set[str] = set()
         while name not in self.by_name:
+            if name in seen:
+                raise ValueError(f"'{name}' is computed from itself")
+            seen.add(name)
             node = self._makers.get(name)
             if node is None:
                 return None
@@ -79,13 +83,19 @@ class StoredTensors:
         is_bfloat16 = tensor.data_type == TensorProto.BFLOAT16
         width = 2 if is_bfloat16 else tensor_dtype_to_np_dtype(tensor.data_type).itemsize
         size = math.prod(tensor.dims) * width
+        there = max(file_path.stat().st_size - offset, 0)
         with file_path.open("rb") as file:
-            file.seek(max(offset, 0))
-            data = file.read(size)
+            file.seek(offset if offset >= 0 and there else 0)
+            data = file.read(min(size, there))
             name = str(file_path.relative_to(self._path.parent.resolve()))
             if name not in self.digests:
                 self.digests[name] = file_digest(file, name)
-        if len(data) != size or int(entries.get("length", size)) != size or offset < 0:
+        if (
+            min(tensor.dims) < 1
+            or len(data) != size
+            or int(entries.get("length", size)) != size
+            or offset < 0
+        ):
             raise FileError(
                 f"'{file_path}' holds {len(data)} bytes of '{tensor.name}' from {offset} on, "
                 f"expected {size}: truncated or of another network; download or export both files "

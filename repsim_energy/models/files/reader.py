@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import gzip
-import io
 import json
+import os
 import pathlib
 import pickle
 import re
 import types
 import warnings
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,16 +17,20 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load as load_bytes
+from torch import Tensor
 from torch.serialization import safe_globals
 
-from repsim_energy.errors import FileError, UsageError
+from repsim_energy.archives import check_size, unpacked
+from repsim_energy.errors import FileError, RepsimError, UsageError
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.file_content import Content
 from repsim_energy.models.files.file_names import missing_file
 from repsim_energy.models.files.keras_files import HDF5, is_keras_archive, read_keras
+from repsim_energy.models.files.known_hash import check_name, check_sha256
 from repsim_energy.models.files.onnx_files import is_onnx, read_onnx
+from repsim_energy.models.files.packed import check_archive
 from repsim_energy.models.files.unreadable import foreign_kind, pickled_kind
 from repsim_energy.numerics.arrays import tensor_of
 
@@ -45,23 +47,33 @@ PLAIN_CLASSES = (
 )
 """Classes that training scripts save beside weights, and that only hold values."""
 
-READ_ERRORS = (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, zlib.error)
-"""Errors of the readers on files that are truncated or damaged."""
 
-
-def read_file(path: Path) -> Content:
+def read_file(path: Path, sha256: str = "") -> Content:
     """Return the content of a file of weights.
 
     Formats are PyTorch, safetensors, the index of several files, ONNX and Keras, each of them also
     compressed with gzip. The format is detected from the content, not the name. PyTorch files are
     read with ``weights_only=True``. Of ONNX and Keras files the filters of convolutions are read.
 
+    The checksums of zip archives and gzip files are compared, and a SHA-256 in the name of the file
+    or of what it links to. Other formats have none: damage of their numbers cannot be noticed.
+
+    Parameters
+    ----------
+    sha256 : first digits of :attr:`Content.sha256`; the name of the file then does not count
+
     Raises
     ------
     UsageError
-        If the file is missing.
+        If the file is missing, or ``sha256`` is no beginning of one.
     FileError
-        If the file is truncated, of another format, or holds other objects than tensors.
+        If the file is truncated, damaged, of another format, has another SHA-256, or holds other
+        objects than tensors.
+
+    Warns
+    -----
+    RepsimWarning
+        If it is a PyTorch file without checksums.
     """
     if path.is_dir():
         raise UsageError(f"'{path}' is a folder, expected a file of weights; name one in it")
@@ -69,25 +81,31 @@ def read_file(path: Path) -> Content:
         raise missing_file(path)
     try:
         with path.open("rb") as file:
-            shards = _shards_of_index(file, path)
-            content = _read_shards(shards, path) if shards else _read(file, path)
             digest = file_digest(file, path.name)
-            return replace(content, digests={**content.digests, path.name: digest})
-    except READ_ERRORS as error:
+            if not sha256:
+                check_name(path, digest)
+            file.seek(0)
+            shards = _shards_of_index(file, path)
+            content = _read_shards(shards, path, not sha256) if shards else _read(file, path)
+    except RepsimError:
+        raise
+    except Exception as error:  # damage comes out as any error of torch, zipfile, NumPy and others
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(
             f"'{path}' cannot be read as a checkpoint ({reason[:150]}): truncated, damaged or of "
             "another format, expected .safetensors or a PyTorch state_dict; download or save it "
             "again"
         ) from error
+    content = replace(content, digests={**content.digests, path.name: digest})
+    check_sha256(path, content.sha256, sha256)
+    return content
 
 
 def _read(file: IO[bytes], path: Path) -> Content:
     """Return the content of one file, in the format that its first bytes show."""
+    file.seek(0)
     if file.read(2) == b"\x1f\x8b":
-        file.seek(0)
-        with gzip.open(file) as packed:
-            file = io.BytesIO(packed.read())
+        file = unpacked(file, path)
     file.seek(0)
     kind = foreign_kind(file)
     file.seek(0)
@@ -98,6 +116,8 @@ def _read(file: IO[bytes], path: Path) -> Content:
             f"'{path}' {kind.description}, expected .safetensors or a PyTorch state_dict; "
             f"{kind.remedy}"
         )
+    if start.startswith(b"PK"):
+        check_archive(file, path)
     if start.startswith(HDF5) or is_keras_archive(file):
         return read_keras(file, path)
     file.seek(0)
@@ -114,7 +134,8 @@ def _read_safetensors(file: IO[bytes]) -> Content:
     if name is None:
         data = file.read()
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return Content(load_bytes(data), False, header.get("__metadata__", {}))
+        tensors = dict(sorted(load_bytes(data).items()))  # which come in a random order
+        return Content(tensors, False, header.get("__metadata__", {}))
     with safe_open(name, framework="pt", device="cpu") as opened:
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
         return Content(tensors, False, opened.metadata() or {})
@@ -125,7 +146,9 @@ def _read_pytorch(file: IO[bytes], path: Path) -> Content:
         with warnings.catch_warnings(), safe_globals([*PLAIN_CLASSES, *_numpy_globals()]):
             warnings.simplefilter("ignore")  # about pickles that are then refused
             content = torch.load(file, map_location="cpu", weights_only=True)
-            return Content(_arrays_to_tensors(content), True)
+            content = _arrays_to_tensors(content)
+            check_size(_bytes_of(content), file.seek(0, os.SEEK_END), path)
+            return Content(content, True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         file.seek(0)
         if isinstance(error, RuntimeError) and file.read(2) == b"PK":
@@ -143,6 +166,13 @@ def _arrays_to_tensors(content: Any) -> Any:
     if isinstance(content, np.ndarray) and content.dtype.kind in "fiub":
         return tensor_of(content)
     return content
+
+
+def _bytes_of(content: Any) -> int:
+    """Return the size of all tensors in nested dictionaries, repeated numbers included."""
+    if isinstance(content, dict):
+        return sum(map(_bytes_of, content.values()))
+    return content.numel() * content.element_size() if isinstance(content, Tensor) else 0
 
 
 def _numpy_globals() -> list[Any]:
@@ -181,7 +211,7 @@ def _shards_of_index(file: IO[bytes], path: Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in shards.items()} if isinstance(shards, dict) else {}
 
 
-def _read_shards(shards: Mapping[str, str], path: Path) -> Content:
+def _read_shards(shards: Mapping[str, str], path: Path, check_names: bool) -> Content:
     """Return the content of all files of an index."""
     names = sorted(set(shards.values()))
     if outside := [name for name in names if Path(name).name != name]:
@@ -197,8 +227,10 @@ def _read_shards(shards: Mapping[str, str], path: Path) -> Content:
     digests = {}
     for name in names:
         with (path.parent / name).open("rb") as file:
-            tensors_of_file = _read(file, path.parent / name).value
             digests[name] = file_digest(file, name)
+            if check_names:
+                check_name(path.parent / name, digests[name])
+            tensors_of_file = _read(file, path.parent / name).value
         tensors |= {k: t for k, t in tensors_of_file.items() if shards.get(k) == name}
     if absent := [key for key in shards if key not in tensors]:
         raise FileError(

@@ -1,0 +1,74 @@
+"""Which entries of the cache to remove, and their removal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import filelock
+
+from repsim_energy.cache.entries import MADE, Entry
+from repsim_energy.storage import cache_folder, is_stale, remove_folder
+from repsim_energy.training.stored_runs import locked_keys
+
+__all__ = ["Limits", "choose", "remove"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the cache may keep.
+
+    Parameters
+    ----------
+    seconds : time without use after which an entry is removed; ``None`` for any
+    size : bytes of the whole cache, beyond which the least recently used entries are removed;
+        ``None`` for any
+    """
+
+    seconds: float | None = None
+    size: int | None = None
+
+
+def choose(entries: Iterable[Entry], limits: Limits) -> list[Entry]:
+    """Return the entries to remove, the least recently used first.
+
+    They are of this package, can be made again, and belong to no training that goes on. Temporary
+    files that are older than a day always go.
+    """
+    entries, busy = list(entries), locked_keys()
+    chosen = [entry for entry in entries if entry.kind == "temporary" and is_stale(entry.path)]
+    left = sum(entry.size for entry in entries) - sum(entry.size for entry in chosen)
+    before = time.time() - (limits.seconds or 0.0)
+    made = [entry for entry in entries if entry.kind in MADE and entry.key not in busy]
+    for entry in sorted(made, key=lambda entry: (entry.used, entry.name)):
+        too_old = limits.seconds is not None and entry.used <= before
+        if too_old or (limits.size is not None and left > limits.size):
+            chosen.append(entry)
+            left -= entry.size
+    return chosen
+
+
+def remove(entry: Entry) -> str:
+    """Remove an entry, under the lock of its training if it has one.
+
+    Returns
+    -------
+    str
+        Why it could not be removed, empty if it was.
+    """
+    try:
+        with ExitStack() as locks:
+            if entry.key:
+                lock = filelock.FileLock(cache_folder("locks") / entry.key, timeout=0)
+                locks.enter_context(lock)
+            if entry.path.is_dir() and not entry.path.is_symlink():
+                remove_folder(entry.path)
+            else:
+                entry.path.unlink(missing_ok=True)
+    except filelock.Timeout:
+        return "is being trained"
+    except OSError as error:
+        return f"cannot be removed ({error.strerror or error})"
+    return ""
