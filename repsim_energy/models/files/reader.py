@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import io
 import json
 import pathlib
-import pickle
 import re
 import types
 import warnings
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load as load_bytes
 from torch.serialization import safe_globals
 
-from repsim_energy.errors import FileError, UsageError
+from repsim_energy.errors import FileError, RepsimError, UsageError
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.file_content import Content
 from repsim_energy.models.files.file_names import missing_file
@@ -32,7 +31,7 @@ from repsim_energy.models.files.onnx_files import is_onnx, read_onnx
 from repsim_energy.models.files.unreadable import foreign_kind, pickled_kind
 from repsim_energy.numerics.arrays import tensor_of
 
-__all__ = ["Content", "read_file"]
+__all__ = ["Content", "read_file", "read_pytorch"]
 
 SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.\w+)")
 """Names of the files of a network that is stored in several."""
@@ -44,9 +43,6 @@ PLAIN_CLASSES = (
     pathlib.PurePosixPath,
 )
 """Classes that training scripts save beside weights, and that only hold values."""
-
-READ_ERRORS = (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, zlib.error)
-"""Errors of the readers on files that are truncated or damaged."""
 
 
 def read_file(path: Path) -> Content:
@@ -67,13 +63,24 @@ def read_file(path: Path) -> Content:
         raise UsageError(f"'{path}' is a folder, expected a file of weights; name one in it")
     if not path.is_file():
         raise missing_file(path)
+    with _refusing(path), path.open("rb") as file:
+        shards = _shards_of_index(file, path)
+        content = _read_shards(shards, path) if shards else _read(file, path)
+        digest = file_digest(file, path.name)
+        return replace(content, digests={**content.digests, path.name: digest})
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn every error about a file into a ``FileError``.
+
+    What is in a file decides what its reader does, so that it can end with an error of any type.
+    """
     try:
-        with path.open("rb") as file:
-            shards = _shards_of_index(file, path)
-            content = _read_shards(shards, path) if shards else _read(file, path)
-            digest = file_digest(file, path.name)
-            return replace(content, digests={**content.digests, path.name: digest})
-    except READ_ERRORS as error:
+        yield
+    except (RepsimError, Warning):
+        raise
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(
             f"'{path}' cannot be read as a checkpoint ({reason[:150]}): truncated, damaged or of "
@@ -106,7 +113,7 @@ def _read(file: IO[bytes], path: Path) -> Content:
         return _read_safetensors(file)
     if not pickled and (is_onnx(start) or ".onnx" in path.suffixes):
         return read_onnx(file.read(), path)
-    return _read_pytorch(file, path)
+    return read_pytorch(file, path)
 
 
 def _read_safetensors(file: IO[bytes]) -> Content:
@@ -120,20 +127,33 @@ def _read_safetensors(file: IO[bytes]) -> Content:
         return Content(tensors, False, opened.metadata() or {})
 
 
-def _read_pytorch(file: IO[bytes], path: Path) -> Content:
-    try:
-        with warnings.catch_warnings(), safe_globals([*PLAIN_CLASSES, *_numpy_globals()]):
-            warnings.simplefilter("ignore")  # about pickles that are then refused
-            content = torch.load(file, map_location="cpu", weights_only=True)
-            return Content(_arrays_to_tensors(content), True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        file.seek(0)
-        if isinstance(error, RuntimeError) and file.read(2) == b"PK":
-            raise
-        kind = pickled_kind(file)
-        raise FileError(
-            f"'{path}' {kind.description}, expected tensors alone; {kind.remedy}"
-        ) from error
+def read_pytorch(file: IO[bytes], path: Path) -> Content:
+    """Return the content of a file of ``torch.save``, which holds tensors and plain values.
+
+    Parameters
+    ----------
+    file : open for reading
+    path : of the file, for errors
+
+    Raises
+    ------
+    FileError
+        If it is truncated, damaged, or holds other objects.
+    """
+    with _refusing(path):
+        try:
+            with warnings.catch_warnings(), safe_globals([*PLAIN_CLASSES, *_numpy_globals()]):
+                warnings.simplefilter("ignore")  # about pickles that are then refused
+                content = torch.load(file, map_location="cpu", weights_only=True)
+                return Content(_arrays_to_tensors(content), True)
+        except Exception as error:
+            file.seek(0)
+            if isinstance(error, RuntimeError) and file.read(2) == b"PK":
+                raise  # the archive is damaged
+            kind = pickled_kind(file)
+            raise FileError(
+                f"'{path}' {kind.description}, expected tensors alone; {kind.remedy}"
+            ) from error
 
 
 def _arrays_to_tensors(content: Any) -> Any:
