@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import math
+import os
 import pickle
 import tarfile
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ def read_folder(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> Cifar
     contents = {}
     for name, md5 in _sums(cls, train).items():
         path = folder / cls.base_folder / name
-        contents[name] = path.read_bytes() if path.is_file() else b""
+        contents[name] = path.read_bytes() if os.path.isfile(path) else b""
         if not _is_published(contents[name], md5):
             return None
     return _split(cls, contents)
@@ -72,7 +73,7 @@ def read_archive(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> Cifa
         If a file is missing in the archive, or as for :func:`read_folder`.
     """
     path = folder / cls.filename
-    archive = path.read_bytes() if path.is_file() else b""
+    archive = path.read_bytes() if os.path.isfile(path) else b""
     if not _is_published(archive, cls.tgz_md5):
         return None
     sums = _sums(cls, True) | _sums(cls, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from dataclasses import replace
@@ -33,7 +34,7 @@ def npz(split: str, *, path: Path) -> ImageSet:
         (or ``val_...``), and ``classes`` (names). ``x_train``, ``y_train``, ``x_test`` and
         ``y_test`` are also recognized
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no file at '{path}', expected a .npz with train_images, train_labels")
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ from repsim_energy.errors import (
     first_few,
     reason_of,
 )
+from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.numerics.memory import available_memory
 
@@ -95,12 +97,12 @@ def read_features(path: Path, ids: str = "file") -> FeatureFile:
     FileError
         For a file that cannot be read, or has objects in it.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no file at '{path}', expected a .npz or .nc with features of samples")
-    with path.open("rb") as file:
-        start = file.read(8)
-        digest = file_digest(file, path.name)
     try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            digest = file_digest(file, path.name)
         if start.startswith(b"PK"):
             arrays, names = _read_npz(path)
         elif start.startswith((b"\x89HDF", b"CDF")):
@@ -139,6 +141,8 @@ def _read_netcdf(path: Path) -> tuple[dict[str, Array], Array | None]:
     """Return the variables, and the labels of their first dimension or the variable ``ids``."""
     import xarray as xr
 
+    with path.open("rb") as raw:
+        refuse_parts_elsewhere(raw, path)
     with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
         _check_size(path, file.nbytes)
         file = file.load()

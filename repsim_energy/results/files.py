@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
+import os
 import tempfile
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ import xarray as xr
 from xarray.backends import NetCDF4DataStore
 
 from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
+from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.results.schema import SCHEMA_VERSION
 from repsim_energy.results.version1 import from_version_1
 from repsim_energy.storage import atomic_path, check_writable
@@ -184,10 +187,12 @@ def list_groups(path: str | Path) -> list[str]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[netCDF4.Dataset]:
     """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
     try:
-        with netCDF4.Dataset("results.nc", memory=_unsealed(path)) as file:
+        content = _unsealed(path)
+        refuse_parts_elsewhere(io.BytesIO(content), path)
+        with netCDF4.Dataset("results.nc", memory=content) as file:
             yield file
     except RepsimError:
         raise

@@ -21,13 +21,11 @@ import numpy as np
 import torch
 
 from repsim_energy.errors import FileError, reason_of
+from repsim_energy.hdf5 import refuse_other_files
 from repsim_energy.models.files.file_content import Content, Layout, missing_package
 from repsim_energy.models.files.keras_graph import Layer, graph_input, list_layers
 
-__all__ = ["HDF5", "is_keras_archive", "read_keras"]
-
-HDF5 = b"\x89HDF\r\n\x1a\n"
-"""First bytes of an HDF5 file."""
+__all__ = ["is_keras_archive", "read_keras"]
 
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 """Members of a ``.keras`` archive."""
@@ -78,7 +76,7 @@ def read_keras(file: IO[bytes], path: Path) -> Content:
             "download or save it again"
         ) from error
     with opened as root:
-        _refuse_other_files(root, path)
+        refuse_other_files(root, path)
         config = config or _attribute(root, "model_config")
         try:
             return _KerasFile(root, path, _parse_config(config, path)).content()
@@ -279,22 +277,3 @@ def _attributes(group: Any, name: str) -> list[str]:
     while (key := f"{name}{len(parts)}") in group.attrs:
         parts.append(group.attrs[key])
     return [t.decode() if isinstance(t, bytes) else str(t) for part in parts for t in part]
-
-
-def _refuse_other_files(root: Any, path: Path) -> None:
-    """Refuse external links, external storage and virtual data, which are in other files."""
-    import h5py
-
-    foreign = []
-
-    def look(name: str, node: Any) -> None:
-        elsewhere = isinstance(node, h5py.Dataset) and (node.external or node.is_virtual)
-        if isinstance(node, h5py.ExternalLink) or elsewhere:
-            foreign.append(name)
-
-    root.visititems_links(look)
-    root.visititems(look)
-    if foreign:
-        raise FileError(
-            f"'{path}' has '{foreign[0]}' in another file, expected all in one; save it again"
-        )

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import json
+import os
 import pathlib
 import re
 import types
@@ -23,13 +24,15 @@ from safetensors.torch import load as load_bytes
 from torch.serialization import safe_globals
 
 from repsim_energy.errors import FileError, RepsimError, UsageError
+from repsim_energy.hdf5 import HDF5
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.file_content import Content
 from repsim_energy.models.files.file_names import missing_file
-from repsim_energy.models.files.keras_files import HDF5, is_keras_archive, read_keras
+from repsim_energy.models.files.keras_files import is_keras_archive, read_keras
 from repsim_energy.models.files.onnx_files import is_onnx, read_onnx
 from repsim_energy.models.files.unreadable import foreign_kind, pickled_kind
 from repsim_energy.numerics.arrays import tensor_of
+from repsim_energy.plain_names import path_beside
 
 __all__ = ["Content", "read_file", "read_pytorch"]
 
@@ -59,9 +62,9 @@ def read_file(path: Path) -> Content:
     FileError
         If the file is truncated, of another format, or holds other objects than tensors.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"'{path}' is a folder, expected a file of weights; name one in it")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise missing_file(path)
     with _refusing(path), path.open("rb") as file:
         shards = _shards_of_index(file, path)
@@ -203,21 +206,17 @@ def _shards_of_index(file: IO[bytes], path: Path) -> dict[str, str]:
 
 def _read_shards(shards: Mapping[str, str], path: Path) -> Content:
     """Return the content of all files of an index."""
-    names = sorted(set(shards.values()))
-    if outside := [name for name in names if Path(name).name != name]:
+    paths = {name: path_beside(path, name) for name in sorted(set(shards.values()))}
+    if missing := [name for name in paths if not paths[name].is_file()]:
         raise FileError(
-            f"'{path}' names '{outside[0]}', expected files in its own folder; correct the index"
-        )
-    if missing := [name for name in names if not (path.parent / name).is_file()]:
-        raise FileError(
-            f"'{path}' is the index of {len(names)} files, of which {len(missing)} are missing "
+            f"'{path}' is the index of {len(paths)} files, of which {len(missing)} are missing "
             f"({', '.join(missing[:3])}), expected all in its folder; download them"
         )
     tensors: dict[str, Any] = {}
     digests = {}
-    for name in names:
-        with (path.parent / name).open("rb") as file:
-            tensors_of_file = _read(file, path.parent / name).value
+    for name, place in paths.items():
+        with place.open("rb") as file:
+            tensors_of_file = _read(file, place).value
             digests[name] = file_digest(file, name)
         tensors |= {k: t for k, t in tensors_of_file.items() if shards.get(k) == name}
     if absent := [key for key in shards if key not in tensors]:
