@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repsim_energy.data.arrays import image_set_of
-from repsim_energy.errors import DataError, FileError, UsageError
+from repsim_energy.errors import DataError, FileError, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet
+from repsim_energy.npz_sizes import check_sizes
 
 __all__ = ["npz"]
 
@@ -40,11 +41,12 @@ def npz(split: str, *, path: Path) -> ImageSet:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             keys = {s: _keys(s, file.files) for s in KEYS}
             wanted = {"classes", *(keys["train"] or ()), *(keys[split] or ())}
+            check_sizes(raw, wanted)
             arrays = {key: file[key] for key in file.files if key in wanted}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(
-            f"'{path}' cannot be read as .npz without pickle ({error}); save it again with "
-            "numpy.savez"
+            f"'{path}' cannot be read as .npz without pickle ({reason_of(error)}); save it "
+            "again with numpy.savez"
         ) from error
     return _image_set(arrays, split, keys, path)
 

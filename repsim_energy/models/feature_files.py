@@ -24,6 +24,7 @@ from repsim_energy.errors import (
 )
 from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.interfaces.hashing import file_digest
+from repsim_energy.npz_sizes import check_sizes
 from repsim_energy.numerics.memory import available_memory
 
 __all__ = ["FeatureFile", "features", "read_features"]
@@ -33,6 +34,12 @@ IDS = "ids"
 
 MAX_NAMED = 5
 """Maximum number of arrays that a message names."""
+
+READ_ERRORS = (
+    OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""Errors of the readers on files that are damaged, or hold what they do not read."""
 
 Array = NDArray[Any]
 
@@ -111,7 +118,7 @@ def read_features(path: Path, ids: str = "file") -> FeatureFile:
             raise FileError(
                 f"'{path}' is neither .npz nor netCDF, expected one of them; convert it"
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except READ_ERRORS as error:
         raise FileError(
             f"'{path}' cannot be read without running code in it ({reason_of(error)}); save arrays "
             "of numbers with numpy.savez, and ids as texts or whole numbers"
@@ -132,6 +139,7 @@ def _read_npz(path: Path) -> tuple[dict[str, Array], Array | None]:
     with zipfile.ZipFile(path) as archive:
         _check_size(path, sum(part.file_size for part in archive.infolist()))
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        check_sizes(raw)
         arrays = {name: file[name] for name in file.files}
     ids = arrays.pop(IDS, None)
     return arrays, ids

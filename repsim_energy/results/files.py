@@ -92,6 +92,11 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
             f"'{path}' could not be written ({reason_of(error)}), perhaps because the folder for "
             f"temporary files '{tempfile.gettempdir()}' is full; TMPDIR names another"
         ) from error
+    except (TypeError, ValueError) as error:  # what netCDF has no type for
+        raise UsageError(
+            f"the result cannot be stored ({reason_of(error)}), expected numbers and texts, as "
+            "compare returns them"
+        ) from error
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.write(SEAL + hashlib.sha256(content).hexdigest().encode())
