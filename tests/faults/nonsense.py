@@ -96,10 +96,11 @@ TYPES = [
 SPECIAL = [math.nan, math.inf, -math.inf, 0.0, 1e30, 1e-30, -1.0, 1e38, 1e300, 5e-324]
 
 
-def _filled(shape, kind, special, seed, dtype, symmetric):
+def _filled(shape, kind, special, seed, dtype, symmetric, positive):
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     if symmetric and len(shape) == 2 and shape[0] == shape[1]:
         drawn = drawn @ drawn.T
+    drawn = drawn.abs() if positive else drawn
     if kind == "constant":
         drawn = torch.full(shape, special, dtype=torch.float64)
     elif kind == "one special" and drawn.numel():
@@ -115,7 +116,7 @@ def _filled(shape, kind, special, seed, dtype, symmetric):
     return drawn.to(dtype)
 
 
-def tensors(shapes, *, symmetric=False):
+def tensors(shapes, *, symmetric=False, positive=False):
     """Tensors and arrays of these shapes: random, constant, with one NaN, huge, tiny, all alike."""
     kinds = ["normal"] * 4 + ["bytes", "scaled", "one special", "constant", "alike"]
     drawn = st.builds(
@@ -126,6 +127,7 @@ def tensors(shapes, *, symmetric=False):
         st.integers(0, 999),
         st.sampled_from([torch.float32] * 12 + [torch.float64] * 6 + TYPES),
         st.just(symmetric),
+        st.just(positive),
     )
     return drawn | drawn.map(_array)
 

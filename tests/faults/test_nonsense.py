@@ -17,7 +17,8 @@ ROWS = tensors(shapes(5, 4))
 SQUARES = tensors(shapes(4, 4))
 SYMMETRIC = tensors(shapes(4, 4), symmetric=True)
 PROFILES = tensors(shapes(4))
-VARIANCES = st.just(torch.tensor([4.0, 2.0, 1.0, 0.25])) | PROFILES | PROFILES.map(lambda x: x * x)
+ENERGIES = tensors(shapes(4), positive=True)
+VARIANCES = st.just(torch.tensor([4.0, 2.0, 1.0, 0.25])) | ENERGIES
 SMALL = st.sampled_from([2, 2, 3, 1, 4, 0, -1, 9])
 PATCH = st.sampled_from([(2, 2)] * 4) | st.tuples(SMALL, SMALL)
 RATES = st.sampled_from([0.1, 0.5, 1.0, 0.0, -1.0, float("nan"), float("inf"), 1e300, 1e-300])
@@ -33,12 +34,6 @@ BASIS = st.just(basis())
 
 def basis_of(images, patch):
     return rs.patch_moments(images, patch).basis()
-
-
-def streamed(x, y):
-    stream = rs.StreamingCKA()
-    stream.update(x, y)
-    return stream.compute()
 
 
 CASES = {
@@ -66,12 +61,12 @@ CASES = {
     rs.energy_profile: (FILTERS, BASIS),
     rs.profile_similarity: (PROFILES, PROFILES),
     rs.profile_similarities: (ROWS,),
-    rs.beyond_theory: (PROFILES, PROFILES, VARIANCES, RATES | st.none()),
-    rs.fit_profile: (PROFILES, VARIANCES, RATES | st.none()),
+    rs.beyond_theory: (ENERGIES, ENERGIES, VARIANCES, RATES | st.none()),
+    rs.fit_profile: (ENERGIES, VARIANCES, RATES | st.none()),
     rs.fit_profiles: (ROWS, VARIANCES, RATES | st.none()),
     rs.theoretical_profile: (VARIANCES, RATES, PROFILES | st.integers(-1, 5)),
-    rs.whitening_distance: (PROFILES, VARIANCES),
-    rs.whitening_exponent: (PROFILES, VARIANCES, RATES),
+    rs.whitening_distance: (ENERGIES, VARIANCES),
+    rs.whitening_exponent: (ENERGIES, VARIANCES, RATES),
     rs.pearson_null_interval: (SMALL, RATES),
     rs.place_filters: (FILTERS, PATCH, PATCH | st.just((1, 1))),
     rs.keep_largest: (FILTERS, SMALL),
@@ -86,7 +81,7 @@ CASES = {
 QUIET = {rs.filter_quality, rs.describe_components, rs.pearson_null_interval, rs.filter_influence}
 """Functions whose numbers include, by their documentation, NaN for a part of valid input."""
 
-MANY = [30, pytest.param(250, marks=pytest.mark.faults)]
+MANY = [5, pytest.param(250, marks=pytest.mark.faults)]
 
 
 @pytest.mark.parametrize("count", MANY)
@@ -109,10 +104,7 @@ def test_numbers_are_refused_or_give_finite_numbers_or_a_warning(function, count
     check()
     if count > 100:  # the draws reach the function itself, and its checks
         assert seen["defined"] + seen["undefined"] > count // 50
-        assert seen["refused"] > 0 or function in NEVER_REFUSED
-
-
-NEVER_REFUSED = set()
+        assert seen["refused"] > 0
 
 
 @pytest.mark.parametrize("function", QUIET, ids=lambda function: function.__name__)

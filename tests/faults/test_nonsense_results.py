@@ -12,7 +12,7 @@ from repsim_energy.errors import UsageError
 from repsim_energy.plot.kinds import KINDS
 
 RESULT = rs.example_result()
-MANY = [20, pytest.param(300, marks=pytest.mark.faults)]
+MANY = [3, pytest.param(300, marks=pytest.mark.faults)]
 
 READERS = {
     "summarize": rs.summarize,
@@ -87,7 +87,7 @@ def test_rows_in_another_order_give_the_same_numbers():
         np.testing.assert_allclose(found[name].values, expected[name].values, rtol=1e-12)
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_broken_results_are_refused_or_drawn_as_tables(kind, count):
     @examples(count)
@@ -98,7 +98,7 @@ def test_broken_results_are_refused_or_drawn_as_tables(kind, count):
     check()
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [5, pytest.param(200, marks=pytest.mark.faults)])
 def test_broken_results_are_refused_or_stored_as_they_are(count, tmp_path):
     @examples(count)
     @given(broken(RESULT))

@@ -30,7 +30,7 @@ PIECES = [
 ]  # fmt: skip
 NEAR = st.lists(st.sampled_from(PIECES), max_size=9).map("".join)
 TEXTS = NEAR | NEAR | st.text(max_size=30)
-MANY = [60, pytest.param(400, marks=pytest.mark.faults)]
+MANY = [20, pytest.param(400, marks=pytest.mark.faults)]
 
 PARSERS = {
     "spec": parse_spec,
@@ -79,7 +79,7 @@ ARGUMENTS = {
 }
 
 
-@pytest.mark.parametrize("count", [15, pytest.param(60, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [3, pytest.param(60, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_arguments_of_compare_are_used_or_refused(name, count, fresh_cache):
     @examples(count)
@@ -90,7 +90,7 @@ def test_arguments_of_compare_are_used_or_refused(name, count, fresh_cache):
     check()
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [10, pytest.param(400, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("kind", ["model", "data set"])
 def test_names_of_models_and_data_sets_are_found_or_refused(kind, count, fresh_cache, tmp_path):
     @examples(count)

@@ -189,7 +189,14 @@ def labeled(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("command", ["report", "plot --kind profiles", "plot --kind similarity"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "plot --kind similarity",
+        pytest.param("plot --kind profiles", marks=pytest.mark.faults),
+        pytest.param("report", marks=pytest.mark.faults),
+    ],
+)
 def test_labels_name_no_files(labeled, command, repsim, tmp_path):
     """Pages and figures of networks with such labels are the one file that was asked for."""
     out = labeled / ("out.html" if command == "report" else "out.svg")
