@@ -18,7 +18,7 @@ PATCHES = ((3, 3, 3), (3, 7, 7))
 
 def main(folder):
     """Print a line for each patch size and null."""
-    with np.load(Path(folder, "cifar10-subset.npz")) as file:
+    with np.load(Path(folder, "cifar10-subset.npz"), allow_pickle=False) as file:
         images = torch.from_numpy(file["train_images"]).permute(0, 3, 1, 2)
         labels = torch.from_numpy(file["train_labels"])
     networks = first_layers(folder)

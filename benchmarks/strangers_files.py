@@ -203,7 +203,7 @@ def images_of_tar(path):
 
 def images_of_npz(path):
     """Read the training images from a file of arrays."""
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         return file["train_images"]
 
 

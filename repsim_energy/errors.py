@@ -40,6 +40,10 @@ class RepsimError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """Return the message, in one line whatever the names in it contain."""
+        return visible(super().__str__())
+
 
 class UsageError(RepsimError):
     """Invalid name, key, option or argument."""

@@ -91,10 +91,9 @@ def make_folder(folder: Path, remedy: str) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the folder '{folder}' cannot be created ({error.strerror}); {remedy}"
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: a name with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"the folder '{folder}' cannot be created ({reason}); {remedy}") from error
     if not os.access(folder, os.W_OK):
         raise UsageError(f"the folder '{folder}' cannot be written; {remedy}")
     return folder

@@ -81,7 +81,7 @@ def six_hundred(request):
     """600 pictures: those of the known numbers, and CIFAR-10's where they are at hand."""
     if request.param == "made":
         return pictures()
-    with np.load(request.getfixturevalue("cifar_subset")) as file:
+    with np.load(request.getfixturevalue("cifar_subset"), allow_pickle=False) as file:
         return torch.from_numpy(file["train_images"][:600]).permute(0, 3, 1, 2)
 
 

@@ -21,7 +21,7 @@ from repsim_energy.comparison import layers
 from repsim_energy.data import class_folders, leaf_renderer
 from repsim_energy.data.arrays import image_set_of_items
 from repsim_energy.data.torchvision_sets import cifar10
-from repsim_energy.errors import FileError, RepsimError
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning
 from repsim_energy.interfaces import hashing
 from repsim_energy.models.architectures import torchvision_zoo
 from repsim_energy.numerics.patches import sums
@@ -218,8 +218,9 @@ def write_cifar(folder):
     files = {}
     for name in ("data_batch_1", "test_batch"):
         pixels = noise_images(20, (3, 32, 32)).images.numpy().reshape(20, -1)
-        files[name] = pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(20)]})
-    files["batches.meta"] = pickle.dumps({"label_names": list("abcdefghij")})
+        content = {"data": pixels, "labels": [i % 10 for i in range(20)]}
+        files[name] = pickle.dumps(content, protocol=2)  # as the published ones
+    files["batches.meta"] = pickle.dumps({"label_names": list("abcdefghij")}, protocol=2)
     with tarfile.open(folder / "cifar-tiny.tar.gz", "w:gz") as archive:
         for name, content in files.items():
             entry = tarfile.TarInfo(f"cifar-tiny/{name}")
@@ -317,11 +318,16 @@ def test_a_data_set_is_downloaded_once_with_progress_of_ours(
 
 def test_weights_are_downloaded_with_progress_and_checked(heard, monkeypatch, tmp_path, address):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    content = io.BytesIO()
+    torch.save({"weight": torch.ones(1000)}, content)
+    monkeypatch.setattr(_Server, "content", content.getvalue())
     stem = f"net-{hashlib.sha256(_Server.content).hexdigest()[:8]}"
-    url = f"{address}/{stem}.pth"
-    torchvision_zoo._fetch(url)
-    torchvision_zoo._fetch(url)
+    for _ in range(2):
+        state = torchvision_zoo._published_state(f"{address}/{stem}.pth")
+        assert torch.equal(state["weight"], torch.ones(1000))
     assert heard.pieces[-1].done == len(_Server.content)
     assert len({id(one) for one in heard.pieces if one.done == 0}) == 1
     with pytest.raises(FileError, match="not the published file"):
-        torchvision_zoo._fetch(f"{address}/net-00000000.pth")
+        torchvision_zoo._published_state(f"{address}/net-00000000.pth")
+    with pytest.warns(RepsimWarning, match="could not be compared with the published file"):
+        torchvision_zoo._published_state(f"{address}/file.pth")

@@ -126,7 +126,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
         raise UsageError(
             "got output '-', expected a file such as result.nc; --json prints the result as text"
         )
-    if not output.exists():
+    if not os.path.exists(output):
         return
     _refuse_streams(output)
     specs = [parse_spec(label_and_spec(model, _no_name)[1]) for model in models]
@@ -136,7 +136,7 @@ def refuse_inputs(output: Path, models: Sequence[str], datasets: Sequence[str]) 
     for value in {value for spec in specs for value in spec.options.values()}:
         with contextlib.suppress(OSError, ValueError):  # not the path of a file
             source = path_of(value)
-            if source.exists() and any(place.samefile(source) for place in places):
+            if os.path.exists(source) and any(place.samefile(source) for place in places):
                 raise UsageError(
                     f"output '{output}' is read by this command as '{value}', expected another "
                     "file; nothing is changed"
@@ -147,7 +147,7 @@ def _refuse_streams(output: Path) -> None:
     """Refuse the file that standard output or error is redirected to: lines would be lost."""
     for stream, number in (("output", 1), ("error", 2)):
         with contextlib.suppress(OSError):  # a closed stream
-            if output.is_file() and os.path.samestat(output.stat(), os.fstat(number)):
+            if os.path.isfile(output) and os.path.samestat(output.stat(), os.fstat(number)):
                 raise UsageError(
                     f"output '{output}' is where standard {stream} goes, expected another file"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import rich_click as click
@@ -42,7 +43,7 @@ def report(results: tuple[Path, ...], output: Path, no_figures: bool) -> None:
 
     Example: repsim report result.nc -o report.html
     """
-    if folders := [result for result in results if result.is_dir()]:
+    if folders := [result for result in results if os.path.isdir(result)]:
         if len(results) > 1:
             raise UsageError(
                 f"got the folder '{folders[0]}' beside {len(results) - 1} more, expected one "

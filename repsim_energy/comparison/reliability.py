@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.given_metric import as_metric
-from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.errors import RepsimWarning, UndefinedSimilarityWarning, UsageError
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
 from repsim_energy.numerics.arrays import takes_arrays
-from repsim_energy.numerics.profiles.energy import profile_of_power, responses
+from repsim_energy.numerics.profiles.energy import check_filters, profile_of_power, responses
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.registry import load_registry
 
@@ -73,7 +74,8 @@ def split_half_reliability(
     Returns
     -------
     float
-        At most 1. NaN for a single filter, and if the similarity of halves is undefined.
+        At most 1. NaN, with an :class:`UndefinedSimilarityWarning`, for a single filter, and if the
+        similarity of halves is undefined.
 
     Raises
     ------
@@ -103,8 +105,17 @@ def split_half_reliability(
             f"got metric '{resolved.name}', a {resolved.direction} with bounds {resolved.bounds}, "
             "expected a similarity whose highest value is 1; use another metric"
         )
+    check_filters(filters, basis)
     bank = prepared_filters(resolved, filters.detach().cpu())
-    return reliability(resolved, len(bank), part_of(bank, basis), splits)
+    value = reliability(resolved, len(bank), part_of(bank, basis), splits)
+    if math.isnan(value):
+        warnings.warn(
+            f"the similarity of halves of {len(bank)} filters is undefined, and their reliability "
+            "is reported as NaN",
+            UndefinedSimilarityWarning,
+            stacklevel=4,
+        )
+    return value
 
 
 def has_reliability(metric: Metric) -> bool:
@@ -209,6 +220,7 @@ def filter_influence(
     >>> int(rs.filter_influence(bank, basis).argmax())
     5
     """
+    check_filters(filters, basis)
     resolved, bank = _on_filters(metric), filters.detach().cpu()
     if len(bank) < 2:
         raise UsageError(f"got {len(bank)} filters, expected at least two, to leave one out")

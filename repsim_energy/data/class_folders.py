@@ -88,7 +88,7 @@ def list_pictures(path: Path, split: str) -> Listing:
         If folders with other names than ``train`` and ``test`` are used as splits, and with the
         number and kinds of the files that are left out.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UsageError(f"no folder at '{path}', expected one with a subfolder per class")
     with working(f"listing {path.name}, {split}", None, "files") as advance:
         token = _walk.set(_Walk({}, advance))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def idx(split: str, *, path: Path, train: int | None = None) -> ImageSet:
         for training, the others for tests. Needed if there are t10k files only. With train files
         only, all images are for training by default
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UsageError(f"no folder at '{path}', expected one with {_name('train', 'images')}")
     pairs = {key: _pair(path, stem) for key, stem in STEMS.items()}
     splits = {key: _read_pair(*files) for key, files in pairs.items() if files}
@@ -76,7 +77,7 @@ def _pair(folder: Path, stem: str) -> tuple[Path, Path] | None:
 def _file(folder: Path, name: str) -> Path | None:
     """Return the file of a name, uncompressed if there are both."""
     paths = (folder / name, folder / f"{name}.gz")
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _read_pair(images_path: Path, labels_path: Path) -> Split:

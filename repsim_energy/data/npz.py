@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def npz(split: str, *, path: Path) -> ImageSet:
         (or ``val_...``), and ``classes`` (names). ``x_train``, ``y_train``, ``x_test`` and
         ``y_test`` are also recognized
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no file at '{path}', expected a .npz with train_images, train_labels")
     keys: dict[str, tuple[str, str] | None] = {}
 

@@ -1,17 +1,16 @@
-"""CIFAR-10 and CIFAR-100, downloaded by torchvision, which checks their MD5 sums."""
+"""CIFAR-10 and CIFAR-100, from the addresses that torchvision knows."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torchvision import datasets
-from torchvision.datasets.utils import check_integrity
 
-from repsim_energy.errors import RepsimError
+from repsim_energy.data.cifar_files import Cifar, read_archive, read_folder
+from repsim_energy.errors import FileError, RepsimError
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.storage import cache_folder, download
 
@@ -40,14 +39,11 @@ def cifar100(split: str, *, root: Path | None = None) -> ImageSet:
 
 def _cifar(cls: type[datasets.CIFAR10], name: str, split: str, root: Path | None) -> ImageSet:
     folder = cache_folder("data") if root is None else root
-    with (
-        named_failure(name, folder, "folder:path=... or npz:path=..."),
-        open(os.devnull, "w") as null,
-        contextlib.redirect_stdout(null),
-    ):
-        loaded = _load(cls, folder, split == "train")
-    images = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
-    return ImageSet(images, torch.tensor(loaded.targets), tuple(loaded.classes), name)
+    with named_failure(name, folder, "folder:path=... or npz:path=..."):
+        found = _load(cls, folder, split == "train")
+    return ImageSet(
+        torch.from_numpy(found.images), torch.from_numpy(found.labels), found.classes, name
+    )
 
 
 @contextlib.contextmanager
@@ -55,27 +51,14 @@ def named_failure(name: str, folder: Path, own: str) -> Iterator[None]:
     """Raise one line for a data set that cannot be downloaded, with the spec of own files."""
     try:
         yield
+    except FileError:  # of a file that is there
+        raise
     except (OSError, RuntimeError, RepsimError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise RepsimError(
             f"{name} cannot be downloaded to '{folder}' ({reason}); put torchvision's files there, "
             f"or give your own with {own}"
         ) from error
-
-
-def _load(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> datasets.CIFAR10:
-    """Load the files, after a download with progress if they are missing or damaged.
-
-    torchvision unpacks an archive that is there already and has the right MD5 sum. Otherwise it
-    would download it and print progress of its own, also into pipes.
-    """
-    try:
-        return cls(str(folder), train=train)
-    except RuntimeError:  # missing or damaged
-        archive = folder / cls.filename
-        if not check_integrity(str(archive), cls.tgz_md5):
-            download(cls.url, archive)
-        return cls(str(folder), train=train, download=True)
 
 
 def published_md5() -> dict[str, str]:
@@ -88,3 +71,15 @@ def published_md5() -> dict[str, str]:
     for mnist in (datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST):
         sums |= {f"{mnist.__name__}/raw/{name}": md5 for name, md5 in mnist.resources}
     return sums
+
+
+def _load(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> Cifar:
+    """Read the files, after a download with progress if they are missing or damaged."""
+    found = read_folder(cls, folder, train) or read_archive(cls, folder, train)
+    if found is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        download(cls.url, folder / cls.filename)
+        found = read_archive(cls, folder, train)
+    if found is None:
+        raise RepsimError(f"{cls.url} has another MD5 sum than {cls.tgz_md5}")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ import numpy as np
 
 from repsim_energy.errors import FileError
 from repsim_energy.experiments.outcome import Quantity
+from repsim_energy.plain_names import is_plain_name
 from repsim_energy.storage import atomic_path
 
 __all__ = [
@@ -155,12 +157,12 @@ def read_rows(folder: Path) -> dict[str, Row]:
         If ``reproduction.json`` is not a report.
     """
     path = folder / JSON
-    if not path.is_file():
+    if not os.path.isfile(path):
         return {}
     try:
         rows: dict[str, Row] = json.loads(path.read_text(encoding="utf-8"))["experiments"]
         _check(rows)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise FileError(
             f"'{path}' cannot be read ({error!r}), expected the JSON of repsim reproduce; "
             "move it away or choose another folder with -o"
@@ -172,7 +174,7 @@ def _check(rows: Mapping[str, Row]) -> None:
     """Raise any of the errors of foreign data unless all rows can be shown."""
     page(rows)
     for name, row in rows.items():
-        if Path(name).name != name:
+        if not is_plain_name(name):
             raise ValueError(f"name {name!r}")
         if not isinstance(row["seconds"], int | float):
             raise TypeError(f"seconds {row['seconds']!r}")

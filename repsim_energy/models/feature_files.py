@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from repsim_energy.errors import (
     first_few,
     reason_of,
 )
+from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.known_hash import check_sha256
 from repsim_energy.results.opening import check_opening
@@ -106,11 +108,16 @@ def read_features(path: Path, ids: str = "file", sha256: str = "") -> FeatureFil
     FileError
         For a file that cannot be read, has objects in it, or has another SHA-256.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no file at '{path}', expected a .npz or .nc with features of samples")
-    with path.open("rb") as file:
-        start = file.read(8)
-        digest = file_digest(file, path.name)
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            digest = file_digest(file, path.name)
+    except OSError as error:
+        raise FileError(
+            f"'{path}' cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
     check_sha256(path, digest, sha256)
     arrays, names = _read_arrays(path, start)
     layers = _layers_of(arrays, path)
@@ -140,6 +147,8 @@ def _read_netcdf(path: Path) -> tuple[dict[str, Array], Array | None]:
     """Return the variables, and the labels of their first dimension or the variable ``ids``."""
     import xarray as xr
 
+    with path.open("rb") as raw:
+        refuse_parts_elsewhere(raw, path)
     with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
         check_memory(path, file.nbytes)
         file = file.load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -11,9 +12,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from repsim_energy.errors import DataError
+from repsim_energy.errors import DataError, UndefinedSimilarityWarning
 
-__all__ = ["array_of", "takes_arrays", "tensor_of"]
+__all__ = ["array_of", "finite_or_nan", "takes_arrays", "tensor_of"]
+
+LARGEST = 1e150
+"""Largest number whose square, summed over an array, is surely finite."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,7 +48,12 @@ def _as_tensor(value: Any) -> Any:
 def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
     """Return numbers as a float64 array.
 
-    A tensor may have any type and graph, and be on any device.
+    A tensor may have any type of real numbers and any graph, and be on any device.
+
+    Raises
+    ------
+    DataError
+        For complex numbers, finite ones above 1e150, texts, and lists that differ in length.
 
     Examples
     --------
@@ -52,8 +61,39 @@ def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
     array([1., 1.])
     """
     if isinstance(values, Tensor):
-        values = values.detach().to(device="cpu", dtype=torch.float64).numpy()
-    return np.asarray(values, dtype=np.float64)
+        values = values.detach()
+        values = values.to("cpu", values.dtype if values.is_complex() else torch.float64).numpy()
+    if np.iscomplexobj(values):
+        raise DataError("got complex numbers, expected real ones; take the part that you mean")
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"got no array of numbers ({error}), expected one; convert it") from error
+    if (largest := np.abs(array).max(initial=0.0, where=np.isfinite(array))) > LARGEST:
+        raise DataError(
+            f"got numbers up to {largest:.1e}, expected at most {LARGEST:.0e}, whose squares have "
+            "finite sums; scale them"
+        )
+    return array
+
+
+def finite_or_nan(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    """Return numbers with NaN in place of infinite ones.
+
+    Warns
+    -----
+    UndefinedSimilarityWarning
+        If a number is NaN or infinite.
+    """
+    known = np.isfinite(values)
+    if known.all():
+        return values
+    warnings.warn(
+        f"the {what} is of numbers that are not finite or too large, and is reported as NaN",
+        UndefinedSimilarityWarning,
+        stacklevel=5,
+    )
+    return np.where(known, values, np.nan)
 
 
 def tensor_of(array: NDArray[Any]) -> Tensor:

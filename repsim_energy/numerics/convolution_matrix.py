@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.sparse import csr_array, kron
 
-from repsim_energy.errors import ShapeError, UsageError
+from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.settings import own_settings
 
@@ -68,6 +68,8 @@ def convolution_matrix(
     bank = array_of(filters)
     if bank.ndim != 4 or 0 in bank.shape:
         raise ShapeError(f"filters have shape {bank.shape}, expected (k, c, hk, wk); reshape them")
+    if not np.isfinite(bank).all():
+        raise DataError("filters are NaN or infinite, expected finite numbers; clean them")
     if len(size) != 2 or min(size) < 1:
         raise ShapeError(f"got size {tuple(size)}, expected height and width in pixels, (h, w)")
     if boundary not in ("circular", "zeros"):

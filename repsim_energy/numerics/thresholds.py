@@ -97,7 +97,7 @@ def keep_largest(values: Tensor, count: int, *, soft: bool = False) -> Tensor:
     UsageError
         For another count.
     DataError
-        For values that are not finite, which have no order.
+        For values that are complex or not finite, which have no order.
 
     Examples
     --------
@@ -110,6 +110,8 @@ def keep_largest(values: Tensor, count: int, *, soft: bool = False) -> Tensor:
             f"got values of shape {tuple(values.shape)}, expected (n, ...) with one sample for "
             "each index of the first axis; add an axis"
         )
+    if values.is_complex():
+        raise DataError("got complex numbers, expected real ones; take the part that you mean")
     values = values.detach()
     values = values if values.is_floating_point() else values.double()
     flat = values.flatten(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,9 @@ _END = re.compile(r":(?=[A-Za-z_]\w*=)|\+")
 
 def kind_of(path: Path) -> str | None:
     """Return the data set that reads a path: ``folder``, ``idx`` or ``npz``, None for no images."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return "idx" if any(path.glob("*-idx3-ubyte*")) else "folder"
-    return "npz" if path.suffix.lower() == ".npz" and path.is_file() else None
+    return "npz" if path.suffix.lower() == ".npz" and os.path.isfile(path) else None
 
 
 def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
@@ -53,7 +54,7 @@ def with_kind(text: str, is_name: Callable[[str], bool]) -> str:
         kind = kind_of(path) if head else None
         if kind is not None:
             return write_spec(kind, path=path) + text[len(head) :]
-        if path.is_file():
+        if os.path.isfile(path):
             raise UsageError(
                 f"'{head}' is a file, expected a folder of pictures or an .npz file of arrays, or "
                 "a spec NAME[:key=value]...; see repsim datasets"

@@ -93,7 +93,7 @@ def read_plugin_files(paths: Iterable[str | os.PathLike[str]]) -> list[PluginFil
 
 def _read(text: str) -> PluginFile:
     path = path_of(text)
-    if path.suffix != ".py" or path.is_dir():
+    if path.suffix != ".py" or os.path.isdir(path):
         raise UsageError(
             f"got plugin file '{text}', expected a Python file such as mymetric.py; installed "
             "plugins need no option"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def _listed(results: Any) -> list[Any]:
 def _refuse_sources(path: Path, files: Sequence[Path]) -> None:
     """Refuse to write the page over a result."""
     for file in files:
-        if path.exists() and file.exists() and path.samefile(file):
+        if os.path.exists(path) and os.path.exists(file) and path.samefile(file):
             raise UsageError(
                 f"output '{path}' is one of the results, expected another file, such as "
                 f"'{path.with_suffix('.html').name}'; nothing is changed"

@@ -8,6 +8,7 @@ import xarray as xr
 from repsim_energy.errors import UsageError
 from repsim_energy.numerics.inference.multiplicity import adjusted
 from repsim_energy.results.summary import check_pairs
+from repsim_energy.results.whole import numbers_of
 
 __all__ = ["adjust_p_values"]
 
@@ -64,7 +65,7 @@ def adjust_p_values(result: xr.Dataset, method: str = "holm") -> xr.DataArray:
             "got a result without p-values, expected one whose null is drawn or known in closed "
             "form; compare with null=smooth or null=permutation"
         )
-    values = result["p_value"]
+    values = numbers_of(result, "p_value", result.similarity.dims)
     own = [str(dim) for dim in values.dims if not str(dim).endswith("_ref")]
     ordered = values.transpose(*own, *(f"{dim}_ref" for dim in own))
     size = int(np.prod(ordered.shape[: len(own)]))

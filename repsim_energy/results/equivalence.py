@@ -132,7 +132,7 @@ def equivalence(
     sign = -1.0 if of == "similarity" and result.attrs.get("direction") == "distance" else 1.0
     seeds = [np.flatnonzero(usable_seeds(pairs)[group]) for group in (first, second)]
     whole = _difference(sign * pairs, (first, second), seeds)
-    halved = of == "similarity" and HALVES in result and result.sizes["half"] > 0
+    halved = of == "similarity" and HALVES in result and result.sizes.get("half", 0) > 0
     halves = None
     if halved:
         tables = sign * tables_of(result, HALVES, groups.outer)

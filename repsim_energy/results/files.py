@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
@@ -16,6 +18,7 @@ import xarray as xr
 from xarray.backends import NetCDF4DataStore
 
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.results.content import Stored, read_content
 from repsim_energy.results.schema import SCHEMA_VERSION
@@ -85,6 +88,11 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
         raise RepsimError(
             f"'{path}' could not be written ({reason_of(error)}), perhaps because the folder for "
             f"temporary files '{tempfile.gettempdir()}' is full; TMPDIR names another"
+        ) from error
+    except (TypeError, ValueError) as error:  # what netCDF has no type for
+        raise UsageError(
+            f"the result cannot be stored ({reason_of(error)}), expected numbers and texts, as "
+            "compare returns them"
         ) from error
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(sealed(content))
@@ -204,7 +212,7 @@ def list_groups(path: str | Path) -> list[str]:
 
 
 def _stored(path: Path) -> Stored:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
     try:
         return read_content(path)
@@ -218,6 +226,7 @@ def _stored(path: Path) -> Stored:
 def _opened(path: Path, stored: Stored) -> Iterator[netCDF4.Dataset]:
     """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
     try:
+        refuse_parts_elsewhere(io.BytesIO(stored.content), path)
         with netCDF4.Dataset("results.nc", memory=stored.content) as file:
             yield file
     except RepsimError:

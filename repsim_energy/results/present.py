@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from repsim_energy.results.whole import numbers_of
+
 __all__ = ["existing"]
 
 NETWORK = ("dataset", "model", "seed")
@@ -50,7 +52,7 @@ def _masks(result: xr.Dataset) -> Iterator[xr.DataArray]:
             yield mask.drop_vars(list(mask.coords))
     for name, smallest in (("eigenvalue", 0.0), ("snapshot_step", 0)):
         if name in result:
-            mask = result[name] >= smallest  # False for NaN
+            mask = numbers_of(result, name) >= smallest  # False for NaN
             yield mask.drop_vars(list(mask.coords))
 
 

@@ -16,6 +16,7 @@ from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.results.intervals import counted_pairs, intervals_of_groups
 from repsim_energy.results.present import existing
 from repsim_energy.results.schema import Variable
+from repsim_energy.results.whole import check_whole, numbers_of
 
 __all__ = [
     "HALVES",
@@ -99,7 +100,7 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
     groups = groups_of(result, check_pairs(result, of))
     names = dict(zip(("similarity", *ENDS), (of, *OF_PAIRS[of]), strict=True))
     tables = {name: tables_of(result, stored, groups.outer) for name, stored in names.items()}
-    halved = of == "similarity" and HALVES in result and result.sizes["half"] > 0
+    halved = of == "similarity" and HALVES in result and result.sizes.get("half", 0) > 0
     halves = tables_of(result, HALVES, groups.outer) if halved else None
     found = intervals_of_groups(
         tables["similarity"], halves, groups.model, groups.exists, bounds_of(result, of)
@@ -152,6 +153,8 @@ def check_pairs(result: xr.Dataset, of: str = "similarity") -> list[str]:
         raise UsageError(
             f"got a {type(result).__name__} without 'similarity', expected a result of compare"
         )
+    check_whole(result)
+    numbers_of(result, "similarity")
     if of not in result:
         raise UsageError(
             f"got a result without '{of}', expected one of a metric on filters, by this version; "
@@ -228,7 +231,8 @@ def tables_of(result: xr.Dataset, name: str, outer: Sequence[str]) -> NDArray[np
     refs = [f"{dim}_ref" for dim in outer]
     seeds = result.sizes["seed"]
     groups = math.prod(result.sizes[dim] for dim in outer)
-    ordered = result[name].transpose(..., *outer, "seed", *refs, "seed_ref").values
+    dims = [*outer, "seed", *refs, "seed_ref"]
+    ordered = numbers_of(result, name, dims).transpose(..., *dims).values
     leading = ordered.shape[: ordered.ndim - 2 * (len(refs) + 1)]
     tables: NDArray[np.float64] = ordered.reshape(*leading, groups, seeds, groups, seeds)
     return tables.swapaxes(-3, -2)
@@ -238,5 +242,11 @@ def bounds_of(result: xr.Dataset, of: str = "similarity") -> tuple[float, float]
     """Return the lowest and the highest possible value; infinite where a result does not say."""
     if of != "similarity" or result.attrs.get("metric") == "energy_profile_correlation":
         return (-1.0, 1.0)
-    low, high = str(result.attrs.get("bounds", "-inf,inf")).split(",")
-    return (float(low), float(high))
+    text = str(result.attrs.get("bounds", "-inf,inf"))
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"got a result with the bounds '{text[:40]}', expected two numbers; compare again"
+        ) from error
+    return (low, high)

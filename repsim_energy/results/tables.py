@@ -13,6 +13,7 @@ from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.numerics.inference.multiplicity import METHODS, adjusted
 from repsim_energy.results.present import existing
 from repsim_energy.results.summary import OF_PAIRS, check_pairs, naming_dims, summarize
+from repsim_energy.results.whole import check_whole, numbers_of
 
 __all__ = ["pairs", "profiles", "runs", "table", "to_dataframe"]
 
@@ -187,11 +188,14 @@ def profiles(
             "got a result without energy profiles, expected one of a metric on filters, such as "
             "metric=energy"
         )
+    check_whole(result)
+    energy = numbers_of(result, "energy", ["component"])
+    if "stage" not in result or not energy.size:
+        raise UsageError("got a result without stages or networks, expected a whole one")
     stages = [str(label) for label in np.atleast_1d(result["stage"].values)]
     wanted = result.attrs.get("stage", "") if stage is None else stage
     if wanted not in stages:
         raise unknown_name("stage", wanted, stages)
-    energy = result.energy
     if normalized:
         largest = energy.max("component")
         scaled = energy / largest.where(largest > 0, 1.0)
@@ -218,6 +222,8 @@ def runs(result: xr.Dataset) -> pd.DataFrame:
     for name in names:
         values = to_dataframe(result, name)
         if "stage" in result[name].dims:
+            if "stage" not in result.attrs:
+                raise UsageError("got a result without the stage that was compared; compare again")
             values = values[values["stage"] == result.attrs["stage"]]
         keys = [dim for dim in SIDES if dim in values]
         values = values[[*keys, name]]
@@ -259,8 +265,9 @@ def to_dataframe(result: xr.Dataset, name: str) -> pd.DataFrame:
       dataset model  given
     0  images     a      1
     """
-    if name not in getattr(result, "variables", ()):
-        raise unknown_name("variable", str(name), map(str, getattr(result, "variables", ())))
+    check_whole(result)
+    if name not in result.variables:
+        raise unknown_name("variable", str(name), map(str, result.variables))
     variable = result[name]
     dims = [str(dim) for dim in variable.dims]
     places = dict(zip(dims, np.nonzero(existing(result, dims)), strict=True))

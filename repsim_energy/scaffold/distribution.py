@@ -10,7 +10,8 @@ from pathlib import Path
 from string import Template
 
 from repsim_energy.errors import UsageError
-from repsim_energy.storage import atomic_path
+from repsim_energy.plain_names import is_plain_name
+from repsim_energy.storage import atomic_path, make_folder
 
 __all__ = ["write_plugin"]
 
@@ -38,10 +39,10 @@ def write_plugin(name: str, kind: str, into: Path = Path()) -> list[Path]:
     UsageError
         For names that are taken, or invalid for Python or pip.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+    if not (re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) and is_plain_name(name)):
         raise UsageError(
-            f"got plugin name '{name}', expected small letters, digits and single hyphens, such "
-            "as my-plugin"
+            f"got plugin name '{name[:100]}', expected small letters, digits and single hyphens, "
+            "such as my-plugin, and no device of Windows"
         )
     words = {
         "name": name,
@@ -49,7 +50,7 @@ def write_plugin(name: str, kind: str, into: Path = Path()) -> list[Path]:
         "thing": name.removeprefix("repsim-").replace("-", "_"),
         "kind": kind,
     }
-    folder = into / name
+    folder = make_folder(into, "give another folder with into=") / name
     if folder.exists():
         raise UsageError(
             f"'{folder}' exists already; choose another name, or another folder with into="

@@ -77,7 +77,8 @@ def find_keys(prefix: str) -> list[str]:
     prefix : first hexadecimal digits
     """
     held = {folder.name for folder in _held if folder.name.startswith(prefix)}
-    return sorted({folder.name for folder in cache_path("runs").glob(f"{prefix}*")} | held)
+    stored = {f.name for f in cache_path("runs").glob("*") if f.name.startswith(prefix)}
+    return sorted(stored | held)
 
 
 @contextlib.contextmanager

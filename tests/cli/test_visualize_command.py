@@ -38,7 +38,7 @@ def test_a_sheet_and_the_numbers_of_a_network_trained_by_name(
     assert done.returncode == 0, done.stderr
     assert sheet.read_bytes().startswith(b"<?xml")
     assert f"{TINY} seed 0: 4 steps" in done.stderr
-    with np.load(npz) as numbers:
+    with np.load(npz, allow_pickle=False) as numbers:
         assert numbers["image"].shape == (3, 3, 32, 32)
         assert numbers["unit"].tolist() == [0, 1, 2]
         assert numbers["pixel_range"].tolist() == [0, 1]

@@ -219,7 +219,7 @@ def test_networks_of_strangers_are_folded_by_their_own_numbers_or_refused(cifar_
             with pytest.raises(UsageError, match=r"^'.*' holds no batch norm of .* channels.*$"):
                 rs.compare([spec], noise_images(20, (channels, 16, 16)))
     result = rs.compare(models, data)
-    pixels = np.load(cifar_subset)["train_images"].transpose(0, 3, 1, 2)
+    pixels = np.load(cifar_subset, allow_pickle=False)["train_images"].transpose(0, 3, 1, 2)
     basis = rs.patch_moments(np.ascontiguousarray(pixels), (3, 3)).basis()
     for found, bank in zip(result.energy.values[0, :, 0, 1], banks.values(), strict=True):
         np.testing.assert_allclose(found, rs.energy_profile(bank, basis), rtol=1e-4)

@@ -161,7 +161,7 @@ def test_training_images_that_are_shown_are_said():
 
 
 def test_training_images_of_a_named_data_set_are_said_of_given_networks_too(pictures_npz, tmp_path):
-    with np.load(pictures_npz) as arrays:
+    with np.load(pictures_npz, allow_pickle=False) as arrays:
         kept = {key: arrays[key] for key in ("train_images", "train_labels", "classes")}
     np.savez(tmp_path / "untested.npz", **kept)
     with pytest.warns(RepsimWarning, match="has no test images"):

@@ -26,7 +26,7 @@ from repsim_energy.scheduling import patch_moments_of_chunks
 
 def test_npz_is_read_channel_first(pictures_npz):
     train, test = npz("train", path=pictures_npz), npz("test", path=pictures_npz)
-    raw = np.load(pictures_npz)
+    raw = np.load(pictures_npz, allow_pickle=False)
     assert train.classes == ("a", "b", "c")
     assert (len(train), len(test)) == (60, 30)
     np.testing.assert_array_equal(train.images[5, 2].numpy(), raw["train_images"][5, :, :, 2])

@@ -61,7 +61,7 @@ def undisturbed(function, arguments, cache):
 
 
 @pytest.mark.parametrize(
-    ("trainings", "kills"), [(2, 4), pytest.param(60, 500, marks=pytest.mark.faults)]
+    ("trainings", "kills"), [(1, 2), pytest.param(60, 500, marks=pytest.mark.faults)]
 )
 def test_killed_trainings_go_on_as_if_nothing_had_happened(trainings, kills, tmp_path):
     """The figure of the guarantees: the kills are spread over whole trainings of every kind."""
@@ -69,7 +69,7 @@ def test_killed_trainings_go_on_as_if_nothing_had_happened(trainings, kills, tmp
     for number in count():
         if number >= trainings and killed >= kills:
             break
-        model, recipe = KINDS[(7 * number) % len(KINDS)]
+        model, recipe = KINDS[(11 + 7 * number) % len(KINDS)]
         arguments = (model, recipe, number)
         whole, parts = tmp_path / f"whole-{number}", tmp_path / f"parts-{number}"
         seconds = undisturbed(run, arguments, whole)

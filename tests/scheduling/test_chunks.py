@@ -58,7 +58,7 @@ def test_floats_are_added_in_the_order_of_the_chunks(images):
 
 
 def read(path):
-    return torch.from_numpy(np.load(path)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.load(path, allow_pickle=False)).permute(0, 3, 1, 2)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_chunks_of_another_folder_are_refused(images, files, tmp_path, kept, kin
     for path in files:
         others.append(tmp_path / "other" / path.name)
         others[-1].parent.mkdir(exist_ok=True)
-        np.save(others[-1], 255 - np.load(path))
+        np.save(others[-1], 255 - np.load(path, allow_pickle=False))
     second = chunk_of(kind, others, 255 - images)
     found = summed([first], kept)
     before = kept.read_bytes()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torchvision import datasets
 from torchvision.transforms import functional
 
-from repsim_celeba.tables import PARTITION, read_attribute, read_partition
+from repsim_celeba.tables import ATTRIBUTES, PARTITION, read_attribute, read_partition
 
 __all__ = ["celeba"]
 
@@ -60,6 +60,11 @@ def celeba(
     folder = _folder(Path(root).expanduser(), download)
     labels, partition = read_attribute(folder, attribute), read_partition(folder)
     names = [name for name in labels if _split_of(partition, name, folder) == SPLITS[split]]
+    if outside := [name for name in names if Path(name).name != name or name == ".."]:
+        raise rs.FileError(
+            f"'{folder / ATTRIBUTES}' names '{outside[0]}', expected images in '{IMAGES_FOLDER}'; "
+            "get the published file"
+        )
     return rs.image_set_from_files(
         [folder / IMAGES_FOLDER / name for name in names],
         [labels[name] for name in names],

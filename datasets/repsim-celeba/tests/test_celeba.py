@@ -242,3 +242,14 @@ def test_the_command_shows_the_options(repsim):
     code, out, _ = repsim("datasets", "celeba")
     assert code == 0
     assert all(option in out for option in ("root", "attribute", "size", "crop", "limit"))
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/hostname", "a/../../secret.jpg", ".."])
+def test_names_that_lead_outside_are_refused_unread(published, name):
+    folder = published / "celeba"
+    for table in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        path = folder / table
+        path.write_text(path.read_text().replace("000001.jpg", name))
+    shutil.copy(folder / "img_align_celeba" / "000001.jpg", folder / "secret.jpg")
+    with pytest.raises(rs.FileError, match="expected images in 'img_align_celeba'"):
+        celeba("train", root=published, attribute="Male", size=8)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import repsim_energy as rs
 import timm
-from safetensors import SafetensorError
+import torch
 from torch import nn
 
 from repsim_timm.first_layer import expect_size, first_layer, fold_standardization
 
 __all__ = ["load_pretrained"]
+
+HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+\Z")
+"""Where the name of a published file has the first digits of its SHA-256."""
 
 
 def load_pretrained(name: str, weights: Path | None, img_size: int | None) -> rs.TrainedModel:
@@ -51,31 +59,85 @@ def _download(name: str, img_size: int | None) -> nn.Module:
             f"timm publishes no weights of '{name}', expected a model that it has weights of; "
             "give a file with weights=, or leave out pretrained="
         )
+    config: Any = timm.get_pretrained_cfg(name)
+    hub = config.hf_hub_id and f"https://huggingface.co/{config.hf_hub_id}"
     try:
-        return timm.create_model(name, pretrained=True, img_size=img_size)
+        if not hub:
+            return _read(name, _fetched(config.url), img_size)
+        with _refusing(hub, name, OSError):
+            # without the url, which timm would unpickle from an old cache
+            return timm.create_model(
+                name, pretrained=True, img_size=img_size, pretrained_cfg_overlay={"url": ""}
+            )
     except OSError as error:
-        config: Any = timm.get_pretrained_cfg(name)
-        hub = config.hf_hub_id and f"https://huggingface.co/{config.hf_hub_id}"
         raise rs.RepsimError(
             f"weights of timm/{name} cannot be downloaded ({type(error).__name__}), expected them "
             f"at {hub or config.url}; fetch the file on another machine and give weights=PATH"
         ) from error
 
 
+def _fetched(url: str) -> Path:
+    """Return the file of an address, from timm's cache or downloaded into it.
+
+    Raises
+    ------
+    FileError
+        If it does not have the hash in its name.
+
+    Warns
+    -----
+    RepsimWarning
+        If its name has no hash. Its tensors are then used as they are.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=False)
+    expected = HASH.search(path.name)
+    if expected is None:
+        warnings.warn(
+            f"'{path.name}' could not be compared with the published file, because its name has no "
+            "hash; its tensors are used as they are",
+            rs.RepsimWarning,
+            stacklevel=2,
+        )
+        return path
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(expected[1]):
+        raise rs.FileError(
+            f"'{path}' is not the published file, expected a SHA-256 that begins with "
+            f"{expected[1]}; delete it, to download it again"
+        )
+    return path
+
+
 def _read(name: str, weights: Path, img_size: int | None) -> nn.Module:
     if not weights.is_file():
         raise rs.UsageError(f"no weights at '{weights}', expected a .safetensors file; check it")
     place = {"file": str(weights)}
+    with _refusing(str(weights), name), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of pickles that are then refused
+        return timm.create_model(
+            name, pretrained=True, img_size=img_size, pretrained_cfg_overlay=place
+        )
+
+
+@contextlib.contextmanager
+def _refusing(place: str, name: str, passed: type[Exception] = rs.RepsimError) -> Iterator[None]:
+    """Turn every error about weights into a ``FileError``, except one type.
+
+    What is in a file decides what its reader does, so that it can end with an error of any type.
+    timm reads files with safetensors, ``weights_only=True`` or NumPy without pickles.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of pickles that are then refused
-            return timm.create_model(
-                name, pretrained=True, img_size=img_size, pretrained_cfg_overlay=place
-            )
-    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, ValueError) as error:
+        yield
+    except (rs.RepsimError, Warning, passed):
+        raise
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise rs.FileError(
-            f"'{weights}' cannot be read as weights of timm/{name} ({reason}); expected the file "
+            f"'{place}' cannot be read as weights of timm/{name} ({reason}); expected the file "
             "that timm publishes, best .safetensors; a network that you trained is "
             f"checkpoint:path=FILE:arch=timm/{name.partition('.')[0]}"
         ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import repsim_energy as rs
@@ -38,7 +40,7 @@ def test_every_measure_takes_matrices_of_different_width(registered):
 
 
 def test_without_the_toolkit_the_remedy_is_named(adapter, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "similarity", None)
+    monkeypatch.setitem(sys.modules, "similarity", None)
     with pytest.raises(rs.UsageError, match="pip install git.https://github.com/nacloos") as error:
         adapter("similarity_repository").register()
     assert "\n" not in str(error.value)

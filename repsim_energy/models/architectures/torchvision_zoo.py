@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.models import WeightsEnum
 
-from repsim_energy.errors import FileError, RepsimError, ShapeError, unknown_name
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, ShapeError, unknown_name
 from repsim_energy.interfaces import Normalization, TrainedModel
-from repsim_energy.interfaces.hashing import file_digest
+from repsim_energy.interfaces.hashing import bytes_digest
+from repsim_energy.models.files.reader import read_pytorch
 from repsim_energy.models.filters.layers import init_first_layer
 from repsim_energy.storage import download
 
 __all__ = ["zoo"]
+
+HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+\Z")
+"""Where the name of a published file has the first digits of its SHA-256."""
 
 
 class _Zoo:
@@ -67,36 +76,73 @@ def _pretrained(name: str, weights: str) -> TrainedModel:
         chosen = offered[weights]
     else:
         raise unknown_name(f"weights of torchvision/{name}", weights, ["DEFAULT", *offered])
-    _fetch(chosen.url)
-    net: nn.Module = models.get_model(name, weights=chosen)
+    net: nn.Module = models.get_model(name, weights=_holding(chosen, _published_state(chosen.url)))
     preset = chosen.transforms()
     return TrainedModel(net, normalization=Normalization(tuple(preset.mean), tuple(preset.std)))
 
 
-def _fetch(url: str) -> None:
-    """Download a file of weights to torchvision's cache if it is missing, and check its hash.
+def _holding(weights: WeightsEnum, state: dict[str, Any]) -> WeightsEnum:
+    """Return weights that give this state dict to torchvision's builder, which would unpickle.
 
-    torchvision checks the hash only when it downloads, but unpickles any file in the cache.
-    It shows no progress that a command could show.
+    The builder asks its weights for their state dict, and renames, drops or adds parts of the
+    network for them. This is another member of the same enumeration, which nobody else sees.
     """
-    filename = Path(urlparse(url).path).name
-    expected = Path(filename).stem.rpartition("-")[2]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / filename
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            download(url, path)
-        except (OSError, RepsimError) as error:
-            raise RepsimError(
-                f"weights {filename} cannot be downloaded ({error}); put the file at {path}"
-            ) from error
-    with path.open("rb") as file:
-        digest = file_digest(file, filename)
-    if not digest.startswith(expected):
-        raise FileError(
-            f"'{path}' is not the published file, expected a SHA-256 that begins with {expected}; "
-            "delete it, to download it again"
+    held: WeightsEnum = object.__new__(type(weights))
+    held._name_, held._value_ = weights._name_, weights._value_
+    held.get_state_dict = lambda **_: state
+    return held
+
+
+def _published_state(url: str) -> dict[str, Any]:
+    """Return the tensors of a file of weights, from torchvision's cache or downloaded into it.
+
+    The file is read once. Its hash is that of the bytes that are then loaded, so that a file which
+    changes meanwhile is not.
+
+    Raises
+    ------
+    RepsimError
+        If the file cannot be downloaded.
+    FileError
+        If it is not the published one, or holds more than tensors.
+
+    Warns
+    -----
+    RepsimWarning
+        If the name of the file has no hash to compare with.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    content = _content(url, path)
+    expected = HASH.search(path.name)
+    if expected is None:
+        warnings.warn(
+            f"'{path.name}' could not be compared with the published file, because its name has no "
+            "hash; its tensors are used as they are",
+            RepsimWarning,
+            stacklevel=2,
         )
+    elif not bytes_digest(memoryview(content), path.name).hex().startswith(expected[1]):
+        raise FileError(
+            f"'{path}' is not the published file, expected a SHA-256 that begins with "
+            f"{expected[1]}; delete it, to download it again"
+        )
+    state = read_pytorch(io.BytesIO(content), path).value
+    if not isinstance(state, dict):
+        raise FileError(f"'{path}' holds a {type(state).__name__}, expected named tensors")
+    return state
+
+
+def _content(url: str, path: Path) -> bytes:
+    """Return the bytes of a file, after a download with progress if it is missing."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            download(url, path)
+        return path.read_bytes()
+    except (OSError, RepsimError) as error:
+        raise RepsimError(
+            f"weights {path.name} cannot be downloaded ({error}); put the file at {path}"
+        ) from error
 
 
 zoo = _Zoo()

@@ -21,14 +21,12 @@ import numpy as np
 import torch
 
 from repsim_energy.errors import FileError, reason_of
+from repsim_energy.hdf5 import refuse_other_files
 from repsim_energy.models.files.file_content import Content, Layout, missing_package
-from repsim_energy.models.files.hdf5_arrays import refuse_other_files, stored_values
+from repsim_energy.models.files.hdf5_arrays import stored_values
 from repsim_energy.models.files.keras_graph import Layer, graph_input, list_layers
 
-__all__ = ["HDF5", "is_keras_archive", "read_keras"]
-
-HDF5 = b"\x89HDF\r\n\x1a\n"
-"""First bytes of an HDF5 file."""
+__all__ = ["is_keras_archive", "read_keras"]
 
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 """Members of a ``.keras`` archive."""

@@ -12,6 +12,7 @@ import torch
 
 from repsim_energy.errors import FileError
 from repsim_energy.interfaces.hashing import file_digest
+from repsim_energy.plain_names import path_beside
 
 __all__ = ["StoredTensors", "attributes", "float_types"]
 
@@ -110,24 +111,15 @@ class StoredTensors:
 
     def _external_path(self, location: str) -> Path:
         """Return the path of a file of external data, which has to be in the same folder."""
-        folder = self._path.parent.resolve()
-        given = Path(location.replace("\\", "/"))
-        resolved = (folder / given).resolve()
-        outside = given.is_absolute() or ".." in given.parts or ":" in str(given)
-        if not given.parts or outside:
-            raise FileError(
-                f"'{self._path}' names '{location}' as its data, expected a file in its own "
-                "folder; export it again"
-            )
+        given = path_beside(self._path, location, subfolders=True)
+        folder, resolved = self._path.parent.resolve(), given.resolve()
         if not resolved.is_relative_to(folder):
             raise FileError(
-                f"'{folder / given}', the data of '{self._path}', is a link to '{resolved}', "
-                "expected a file in the same folder; copy both files into one"
+                f"'{given}', the data of '{self._path}', is a link to '{resolved}', expected a "
+                "file in the same folder; copy both files into one"
             )
         if not resolved.is_file():
-            raise FileError(
-                f"'{folder / given}', the data of '{self._path}', is missing; put it there"
-            )
+            raise FileError(f"'{given}', the data of '{self._path}', is missing; put it there")
         return resolved
 
 

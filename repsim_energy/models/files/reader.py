@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
-import pickle
 import re
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -24,17 +24,19 @@ from torch.serialization import safe_globals
 
 from repsim_energy.archives import check_size, unpacked
 from repsim_energy.errors import FileError, RepsimError, UsageError
+from repsim_energy.hdf5 import HDF5
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.file_content import Content
 from repsim_energy.models.files.file_names import missing_file
-from repsim_energy.models.files.keras_files import HDF5, is_keras_archive, read_keras
+from repsim_energy.models.files.keras_files import is_keras_archive, read_keras
 from repsim_energy.models.files.known_hash import check_name, check_sha256
 from repsim_energy.models.files.onnx_files import is_onnx, read_onnx
 from repsim_energy.models.files.packed import check_archive
 from repsim_energy.models.files.unreadable import foreign_kind, pickled_kind
 from repsim_energy.numerics.arrays import tensor_of
+from repsim_energy.plain_names import path_beside
 
-__all__ = ["Content", "read_file"]
+__all__ = ["Content", "read_file", "read_pytorch"]
 
 SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.\w+)")
 """Names of the files of a network that is stored in several."""
@@ -75,30 +77,39 @@ def read_file(path: Path, sha256: str = "") -> Content:
     RepsimWarning
         If it is a PyTorch file without checksums.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"'{path}' is a folder, expected a file of weights; name one in it")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise missing_file(path)
+    with _refusing(path), path.open("rb") as file:
+        digest = file_digest(file, path.name)
+        if not sha256:
+            check_name(path, digest)
+        file.seek(0)
+        shards = _shards_of_index(file, path)
+        content = _read_shards(shards, path, not sha256) if shards else _read(file, path)
+    content = replace(content, digests={**content.digests, path.name: digest})
+    check_sha256(path, content.sha256, sha256)
+    return content
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn every error about a file into a ``FileError``.
+
+    What is in a file decides what its reader does, so that it can end with an error of any type.
+    """
     try:
-        with path.open("rb") as file:
-            digest = file_digest(file, path.name)
-            if not sha256:
-                check_name(path, digest)
-            file.seek(0)
-            shards = _shards_of_index(file, path)
-            content = _read_shards(shards, path, not sha256) if shards else _read(file, path)
-    except RepsimError:
+        yield
+    except (RepsimError, Warning):
         raise
-    except Exception as error:  # damage comes out as any error of torch, zipfile, NumPy and others
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(
             f"'{path}' cannot be read as a checkpoint ({reason[:150]}): truncated, damaged or of "
             "another format, expected .safetensors or a PyTorch state_dict; download or save it "
             "again"
         ) from error
-    content = replace(content, digests={**content.digests, path.name: digest})
-    check_sha256(path, content.sha256, sha256)
-    return content
 
 
 def _read(file: IO[bytes], path: Path) -> Content:
@@ -126,7 +137,7 @@ def _read(file: IO[bytes], path: Path) -> Content:
         return _read_safetensors(file)
     if not pickled and (is_onnx(start) or ".onnx" in path.suffixes):
         return read_onnx(file.read(), path)
-    return _read_pytorch(file, path)
+    return read_pytorch(file, path)
 
 
 def _read_safetensors(file: IO[bytes]) -> Content:
@@ -141,22 +152,35 @@ def _read_safetensors(file: IO[bytes]) -> Content:
         return Content(tensors, False, opened.metadata() or {})
 
 
-def _read_pytorch(file: IO[bytes], path: Path) -> Content:
-    try:
-        with warnings.catch_warnings(), safe_globals([*PLAIN_CLASSES, *_numpy_globals()]):
-            warnings.simplefilter("ignore")  # about pickles that are then refused
-            content = torch.load(file, map_location="cpu", weights_only=True)
-            content = _arrays_to_tensors(content)
-            check_size(_bytes_of(content), file.seek(0, os.SEEK_END), path)
-            return Content(content, True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        file.seek(0)
-        if isinstance(error, RuntimeError) and file.read(2) == b"PK":
-            raise
-        kind = pickled_kind(file)
-        raise FileError(
-            f"'{path}' {kind.description}, expected tensors alone; {kind.remedy}"
-        ) from error
+def read_pytorch(file: IO[bytes], path: Path) -> Content:
+    """Return the content of a file of ``torch.save``, which holds tensors and plain values.
+
+    Parameters
+    ----------
+    file : open for reading
+    path : of the file, for errors
+
+    Raises
+    ------
+    FileError
+        If it is truncated, damaged, or holds other objects.
+    """
+    with _refusing(path):
+        try:
+            with warnings.catch_warnings(), safe_globals([*PLAIN_CLASSES, *_numpy_globals()]):
+                warnings.simplefilter("ignore")  # about pickles that are then refused
+                content = torch.load(file, map_location="cpu", weights_only=True)
+                content = _arrays_to_tensors(content)
+                check_size(_bytes_of(content), file.seek(0, os.SEEK_END), path)
+                return Content(content, True)
+        except Exception as error:
+            file.seek(0)
+            if isinstance(error, RuntimeError) and file.read(2) == b"PK":
+                raise  # the archive is damaged
+            kind = pickled_kind(file)
+            raise FileError(
+                f"'{path}' {kind.description}, expected tensors alone; {kind.remedy}"
+            ) from error
 
 
 def _arrays_to_tensors(content: Any) -> Any:
@@ -213,24 +237,20 @@ def _shards_of_index(file: IO[bytes], path: Path) -> dict[str, str]:
 
 def _read_shards(shards: Mapping[str, str], path: Path, check_names: bool) -> Content:
     """Return the content of all files of an index."""
-    names = sorted(set(shards.values()))
-    if outside := [name for name in names if Path(name).name != name]:
+    paths = {name: path_beside(path, name) for name in sorted(set(shards.values()))}
+    if missing := [name for name in paths if not paths[name].is_file()]:
         raise FileError(
-            f"'{path}' names '{outside[0]}', expected files in its own folder; correct the index"
-        )
-    if missing := [name for name in names if not (path.parent / name).is_file()]:
-        raise FileError(
-            f"'{path}' is the index of {len(names)} files, of which {len(missing)} are missing "
+            f"'{path}' is the index of {len(paths)} files, of which {len(missing)} are missing "
             f"({', '.join(missing[:3])}), expected all in its folder; download them"
         )
     tensors: dict[str, Any] = {}
     digests = {}
-    for name in names:
-        with (path.parent / name).open("rb") as file:
+    for name, place in paths.items():
+        with place.open("rb") as file:
             digests[name] = file_digest(file, name)
             if check_names:
-                check_name(path.parent / name, digests[name])
-            tensors_of_file = _read(file, path.parent / name).value
+                check_name(place, digests[name])
+            tensors_of_file = _read(file, place).value
         tensors |= {k: t for k, t in tensors_of_file.items() if shards.get(k) == name}
     if absent := [key for key in shards if key not in tensors]:
         raise FileError(

@@ -94,6 +94,8 @@ def centered_gram(features: Tensor) -> Tensor:
     if not 1e-20 < float(gram.diagonal().max()) < 1e20:  # too small or large for float32, or NaN
         check_finite(features)
         gram = _centered_gram(features, torch.float64, rounding)
+        if not gram.isfinite().all():
+            raise DataError("features are so large that their products are infinite; scale them")
     return gram
 
 
@@ -164,6 +166,8 @@ def unbiased_gram(gram: Tensor) -> Tensor:
     >>> unbiased_gram(features @ features.T)[0].round(decimals=3).tolist()
     [0.0, -0.667, 1.333, -0.667]
     """
+    if gram.is_complex():
+        raise DataError("a Gram matrix is complex, expected real numbers")
     if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
         raise ShapeError(f"a Gram matrix has shape {tuple(gram.shape)}, expected (n, n)")
     check_count("debiased", len(gram))

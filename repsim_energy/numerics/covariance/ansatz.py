@@ -69,17 +69,19 @@ def neural_feature_ansatz(filters: Tensor, gradient: ArrayLike, *, alpha: float 
         raise UsageError(f"alpha is {alpha}, expected a positive number")
     flat = array_of(filters.flatten(1) if filters.ndim > 1 else filters)
     power = array_of(gradient)
-    if flat.ndim != 2 or power.shape != (flat.shape[1], flat.shape[1]):
+    if flat.ndim != 2 or 0 in flat.shape or power.shape != (flat.shape[1], flat.shape[1]):
         raise ShapeError(
             f"filters have shape {tuple(filters.shape)} and gradient {power.shape}, expected "
             "(k, c, kh, kw) and (d, d) with d = c * kh * kw; use rs.gradient_covariance"
         )
     pair = np.zeros((2, power.size))
-    if np.isfinite(power).all() and np.isfinite(flat).all():
-        pair = np.stack([(flat.T @ flat).ravel(), _power(power, alpha).ravel()])
-    centered = pair - pair.mean(1, keepdims=True)
-    norms = np.linalg.norm(centered, axis=1)
-    if not (norms > 8 * np.finfo(np.float64).eps * np.linalg.norm(pair, axis=1)).all():
+    with np.errstate(over="ignore", invalid="ignore"):  # of huge numbers: infinite, then undefined
+        if np.isfinite(power).all() and np.isfinite(flat).all():
+            pair = np.stack([(flat.T @ flat).ravel(), _power(power, alpha).ravel()])
+        centered = pair - pair.mean(1, keepdims=True)
+        norms = np.linalg.norm(centered, axis=1)
+    least = 8 * np.finfo(np.float64).eps * np.linalg.norm(pair, axis=1)
+    if not (np.isfinite(norms) & (norms > least)).all():
         warnings.warn(
             "the filters or the gradients are constant or not finite, their correlation is "
             "undefined and reported as NaN",

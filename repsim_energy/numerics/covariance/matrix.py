@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import ShapeError, SingularCovarianceWarning
-from repsim_energy.numerics.arrays import array_of, takes_arrays
+from repsim_energy.errors import DataError, ShapeError, SingularCovarianceWarning
+from repsim_energy.numerics.arrays import array_of, finite_or_nan, takes_arrays
 from repsim_energy.numerics.profiles.energy import check_filters
 from repsim_energy.numerics.settings import own_settings
 
@@ -32,6 +32,11 @@ __all__ = [
 SINGULAR = 1e-12
 """Smallest eigenvalue, relative to the largest, below which a covariance has no inverse. Filters in
 float32 whose number is too small for an inverse stay below it."""
+
+
+SYMMETRIC = 1e-4
+"""Largest difference of two entries, relative to the largest, that counts as rounding (of half
+precision at most)."""
 
 
 @takes_arrays
@@ -56,11 +61,18 @@ def filter_covariance(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]
     -------
     (r, r) float64, symmetric, without negative eigenvalues, in units of the weights squared. It
     does not depend on the order and the signs of the filters, or on an orthogonal mixing of them.
+    NaN, with an :class:`UndefinedSimilarityWarning`, for filters that are not finite, or whose
+    squares are not.
 
     Raises
     ------
     ShapeError
         For filters of another shape than the patches of the basis.
+
+    Warns
+    -----
+    UndefinedSimilarityWarning
+        If an entry is NaN.
 
     Examples
     --------
@@ -76,7 +88,7 @@ def filter_covariance(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]
     flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
     responses = flat @ basis.components.T
     covariance: NDArray[np.float64] = (responses.T @ responses / len(responses)).numpy()
-    return (covariance + covariance.T) / 2
+    return finite_or_nan((covariance + covariance.T) / 2, "covariance of filters")
 
 
 def diagonality(covariance: NDArray[np.float64]) -> float:
@@ -176,7 +188,7 @@ def misalignment_or_nan(covariance: NDArray[np.float64]) -> float:
     if not np.isfinite(covariance).all():
         return float("nan")
     values, vectors = np.linalg.eigh(covariance)
-    if values[-1] <= 0 or values[0] <= SINGULAR * values[-1]:
+    if values[-1] < np.finfo(np.float64).tiny or values[0] <= SINGULAR * values[-1]:
         return float("nan")
     squares = np.square(vectors)
     products = (squares @ values) * (squares @ (1 / values))
@@ -184,11 +196,27 @@ def misalignment_or_nan(covariance: NDArray[np.float64]) -> float:
 
 
 def square_matrix(matrix: ArrayLike) -> NDArray[np.float64]:
-    """Return a covariance as float64, without components that are NaN, and refuse other shapes."""
+    """Return a covariance as float64, without components that are NaN.
+
+    Raises
+    ------
+    ShapeError
+        For an array that is not square.
+    DataError
+        For one that is not symmetric, or has negative variances.
+    """
     values = array_of(matrix)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or not len(values):
         raise ShapeError(
             f"covariance has shape {values.shape}, expected (r, r); use rs.filter_covariance"
         )
+    if np.isfinite(values).all():
+        difference = np.abs(values / 2 - values.T / 2).max()
+        rounding = SYMMETRIC * np.abs(values).max()
+        if difference > rounding or np.diag(values).min() < -rounding:
+            raise DataError(
+                "the covariance is not symmetric, or has negative variances, expected one of "
+                "filters; use rs.filter_covariance"
+            )
     missing = np.isnan(values).all(0)
     return values if missing.all() else values[np.ix_(~missing, ~missing)]

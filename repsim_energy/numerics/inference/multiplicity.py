@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import unknown_name
+from repsim_energy.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,11 +31,20 @@ def adjusted(p: NDArray[np.float64], method: str) -> NDArray[np.float64]:
     ----------
     p : (n,); NaN is returned as NaN and does not count as a test
     method : ``holm`` or ``bh``
+
+    Raises
+    ------
+    DataError
+        For numbers outside of [0, 1].
     """
     if method not in METHODS:
         raise unknown_name("method", str(method), METHODS)
     out = np.full(p.shape, np.nan)
     known = ~np.isnan(p)
+    if known.any() and not 0 <= p[known].min() <= p[known].max() <= 1:
+        raise DataError(
+            f"got p-values from {p[known].min():.3g} to {p[known].max():.3g}, expected 0 to 1"
+        )
     if known.any():
         out[known] = _holm(p[known]) if method == "holm" else _benjamini_hochberg(p[known])
     return out

@@ -236,6 +236,8 @@ def batches_of(images: Images | Iterable[Any]) -> Iterator[Tensor]:
     """
     if isinstance(images, Tensor):
         yield images
+    elif isinstance(images, np.ndarray) and images.ndim == 0:
+        yield tensor_of(images)
     elif isinstance(images, np.ndarray):
         step = max(1, CHUNK_BYTES * len(images) // max(1, images.nbytes))
         for start in range(0, len(images), step):

@@ -145,9 +145,12 @@ def component_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     components, mean = (numbers.to(images.device) for numbers in (basis.components, basis.mean))
     filters = components.view(-1, *basis.patch)
     offset = -components @ mean if basis.centered else None
-    return torch.cat(
+    energies = torch.cat(
         [F.conv2d(v, filters, offset).square().sum((2, 3)) for v in _in_float64(images)]
     )
+    if not energies.isfinite().all():
+        raise DataError("images hold numbers whose squares are infinite; scale them")
+    return energies
 
 
 @takes_arrays
@@ -203,5 +206,7 @@ def _in_float64(images: Tensor) -> Iterator[Tensor]:
     unit = pixel_unit(images)
     with working("measuring patches of each image", len(images), "images") as advance:
         for part in images.split(BATCH_IMAGES):
+            if not part.isfinite().all():
+                raise DataError("images hold NaN or infinite values, expected finite ones")
             yield part.double() * unit
             advance(len(part))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import FlatProfileWarning, ShapeError
-from repsim_energy.numerics.arrays import array_of, takes_arrays
+from repsim_energy.numerics.arrays import array_of, finite_or_nan, takes_arrays
 from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
@@ -50,12 +50,18 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     (r,) float64 >= 0, in units of the weights. It does not depend on the order of the filters, on
     an orthogonal mixing of them, or on the signs of the components. It is constant for an
     orthonormal basis and any other tight frame, on every basis; the rounding of the filters to
-    their dtype is then removed.
+    their dtype is then removed. NaN, with an :class:`UndefinedSimilarityWarning`, for filters that
+    are not finite, or whose squares are not.
 
     Raises
     ------
     ShapeError
         For filters of another shape than the patches of the basis.
+
+    Warns
+    -----
+    UndefinedSimilarityWarning
+        If an energy is NaN.
 
     Examples
     --------
@@ -65,7 +71,8 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     >>> energy_profile(basis.components[:1], basis).round(6)
     array([1., 0., 0., 0.])
     """
-    return profile_of_power(responses(filters, basis).square(), filters.dtype)
+    profile = profile_of_power(responses(filters, basis).square(), filters.dtype)
+    return finite_or_nan(profile, "energy profile")
 
 
 def responses(filters: Tensor, basis: PatchBasis) -> Tensor:
@@ -94,9 +101,10 @@ def _without_rounding(profile: NDArray[np.float64], dtype: torch.dtype) -> NDArr
 
 def check_filters(filters: Tensor, basis: PatchBasis) -> None:
     """Refuse filters of another shape than the patches of a basis."""
-    if filters.ndim not in (2, 4) or len(filters) == 0:
+    if filters.is_complex() or filters.ndim not in (2, 4) or len(filters) == 0:
         raise ShapeError(
-            f"filters have shape {tuple(filters.shape)}, expected (k, c, kh, kw) or (k, d)"
+            f"filters have shape {tuple(filters.shape)} and are {filters.dtype}, expected real "
+            "numbers (k, c, kh, kw) or (k, d)"
         )
     d = basis.components.shape[1]
     fits = tuple(filters.shape[1:]) == basis.patch if filters.ndim == 4 else filters.shape[1] == d
@@ -188,7 +196,7 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
            [-1., -1.,  1.]])
     """
     x = array_of(profiles)
-    if x.ndim != 2:
+    if x.ndim != 2 or 0 in x.shape:
         raise ShapeError(f"profiles have shape {x.shape}, expected (m, d) with one profile a row")
     x, varies = varying_profiles(np.compress(with_value(x), x, axis=1))
     if not varies.all():
@@ -207,7 +215,7 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
 def stack_profiles(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """Return two (d,) profiles as (2, d), and refuse profiles of different lengths."""
     x, y = array_of(a), array_of(b)
-    if x.ndim != 1 or x.shape != y.shape:
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
         raise ShapeError(
             f"profiles have shapes {x.shape} and {y.shape}, expected two of one length; "
             "measure both on one basis"

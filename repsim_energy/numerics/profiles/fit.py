@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import ShapeError
+from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.profiles.energy import profile_similarity, varying_profiles, with_value
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["ProfileFit", "fit_profile", "fit_profiles"]
+
+MIN_RATE = 1e-30
+"""Smallest step size, times the largest eigenvalue, whose times can be computed with."""
 
 GRID_POINTS = 256
 """Numbers of steps t that are tried first, evenly spaced in log t, a few percent apart."""
@@ -169,6 +172,11 @@ def fit_profiles(
     known = with_value(profiles) | ~np.isnan(variance)
     variance, profiles = check_eigenvalues(variance[known]), np.compress(known, profiles, axis=1)
     eta = 0.5 / float(variance.max()) if step_size is None else step_size
+    if 0 < eta * variance.max() < MIN_RATE:
+        raise UsageError(
+            f"step size {eta:.4g} gives {eta * variance.max():.4g} times the largest eigenvalue, "
+            f"expected at least {MIN_RATE:g}; use a larger one"
+        )
     slowest = eta * max(variance.min(), SMALLEST_EIGENVALUE * variance.max())
     converged, last = np.log(np.log([CONVERGED_REST, LAST_REST]) / np.log1p(-slowest))
     grid = np.append(np.linspace(0.0, converged, GRID_POINTS), last)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import DataError, ShapeError
-from repsim_energy.numerics.arrays import array_of, takes_arrays
+from repsim_energy.errors import DataError, ShapeError, UsageError
+from repsim_energy.numerics.arrays import array_of, finite_or_nan, takes_arrays
 from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
@@ -48,12 +48,17 @@ def simulate_linear_cnn(
 
     Returns
     -------
-    (k, d) float64
+    (k, d) float64. NaN, with an :class:`UndefinedSimilarityWarning`, where steps are so large that
+    the filters leave the range of numbers.
 
     Raises
     ------
     ShapeError
         For arrays whose shapes do not fit together.
+    UsageError
+        For steps that are no whole number, or below 0.
+    DataError
+        For empty arrays, and numbers that are not finite.
 
     Examples
     --------
@@ -62,15 +67,25 @@ def simulate_linear_cnn(
     """
     filters = array_of(initial).copy()
     patches, y = array_of(average_patches), array_of(targets)
-    if filters.ndim != 2 or patches.shape != (len(y), filters.shape[1]):
+    if filters.ndim != 2 or y.ndim != 1 or patches.shape != (len(y), filters.shape[1]):
         raise ShapeError(
             f"filters {filters.shape}, average patches {patches.shape} and targets {y.shape} "
             "do not fit, expected (k, d), (n, d) and (n,)"
         )
-    for _ in range(steps):
-        error = (patches @ filters.T).sum(1) - y
-        filters -= step_size * 2 / len(y) * (error @ patches)
-    return filters
+    _check(steps, filters, patches, y, step_size)
+    with np.errstate(over="ignore", invalid="ignore"):  # steps that diverge end as NaN
+        for _ in range(steps):
+            error = (patches @ filters.T).sum(1) - y
+            filters -= step_size * 2 / len(y) * (error @ patches)
+    return finite_or_nan(filters, "solution")
+
+
+def _check(steps: int, *numbers: ArrayLike) -> None:
+    """Refuse steps that cannot be counted, empty arrays, and numbers that are not finite."""
+    if not isinstance(steps, int | np.integer) or steps < 0:
+        raise UsageError(f"got steps={steps}, expected a whole number, at least 0")
+    if not all(np.size(each) and np.isfinite(each).all() for each in numbers):
+        raise DataError("arrays are empty, NaN or infinite, expected finite numbers; clean them")
 
 
 @takes_arrays
@@ -105,14 +120,17 @@ def solve_linear_cnn(
 
     Returns
     -------
-    (k, d) float64
+    (k, d) float64. NaN, with an :class:`UndefinedSimilarityWarning`, where steps are so large that
+    the filters leave the range of numbers.
 
     Raises
     ------
     ShapeError
         For arrays whose shapes do not fit together.
+    UsageError
+        For steps that are no whole number, or below 0.
     DataError
-        For a second moment that is not symmetric.
+        For empty arrays, numbers that are not finite, and a second moment that is not symmetric.
 
     Examples
     --------
@@ -125,14 +143,16 @@ def solve_linear_cnn(
             f"filters {start.shape}, second moment {a.shape} and cross moment {b.shape} do not "
             "fit, expected (k, d), (d, d) and (d,)"
         )
+    _check(steps, start, a, b, step_size)
     if not np.allclose(a, a.T, rtol=1e-9, atol=1e-9 * np.abs(a).max(initial=0.0)):
         raise DataError("the second moment is not symmetric, expected the mean of products p pᵀ")
     curvature, vectors = np.linalg.eigh(a)
-    rate = 2 * step_size * len(start) * curvature
-    slow = np.minimum(rate, 0.5)  # 1 - (1 - rate)^t of a small rate needs expm1
-    lost = np.where(rate < 0.5, -np.expm1(steps * np.log1p(-slow)), 1.0 - (1.0 - rate) ** steps)
-    gain = np.divide(lost, rate, out=np.full_like(rate, float(steps)), where=rate != 0)
-    mean = vectors.T @ start.mean(0)
-    moved = vectors @ (2 * step_size * gain * (vectors.T @ b) - lost * mean)
+    with np.errstate(over="ignore", invalid="ignore"):  # steps that diverge end as NaN
+        rate = 2 * step_size * len(start) * curvature
+        slow = np.minimum(rate, 0.5)  # 1 - (1 - rate)^t of a small rate needs expm1
+        lost = np.where(rate < 0.5, -np.expm1(steps * np.log1p(-slow)), 1.0 - (1.0 - rate) ** steps)
+        gain = np.divide(lost, rate, out=np.full_like(rate, float(steps)), where=rate != 0)
+        mean = vectors.T @ start.mean(0)
+        moved = vectors @ (2 * step_size * gain * (vectors.T @ b) - lost * mean)
     filters: NDArray[np.float64] = start + moved
-    return filters
+    return finite_or_nan(filters, "solution")

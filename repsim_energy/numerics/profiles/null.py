@@ -6,6 +6,8 @@ import math
 
 from scipy.special import stdtrit
 
+from repsim_energy.errors import UsageError
+
 __all__ = ["pearson_null_interval"]
 
 
@@ -31,12 +33,19 @@ def pearson_null_interval(components: int, *, level: float = 0.95) -> tuple[floa
     (low, high), symmetric about 0. NaN for fewer than three components, where every correlation is
     1 or -1.
 
+    Raises
+    ------
+    UsageError
+        For a level that is not between 0 and 1.
+
     Examples
     --------
     >>> low, high = pearson_null_interval(27)
     >>> round(low, 3), round(high, 3)
     (-0.381, 0.381)
     """
+    if not 0 < level < 1:
+        raise UsageError(f"got level={level}, expected a probability between 0 and 1, such as 0.95")
     if components < 3:
         return (math.nan, math.nan)
     t = float(stdtrit(components - 2, 0.5 + level / 2))

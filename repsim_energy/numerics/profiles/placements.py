@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repsim_energy.errors import RepsimWarning, ShapeError
+from repsim_energy.errors import DataError, RepsimWarning, ShapeError
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.patches.basis import basis_from_moments
 from repsim_energy.numerics.profiles.energy import energy_profile
@@ -75,6 +75,8 @@ def place_filters(filters: Tensor, patch: Pair, *, dilation: Pair = (1, 1)) -> T
     ------
     ShapeError
         For filters that are not (n, c, kh, kw), or do not fit into the patch.
+    DataError
+        For filters that are not finite.
 
     Examples
     --------
@@ -84,6 +86,8 @@ def place_filters(filters: Tensor, patch: Pair, *, dilation: Pair = (1, 1)) -> T
     [[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
     """
     check_fit(filters, patch, dilation)
+    if not filters.isfinite().all():
+        raise DataError("filters are NaN or infinite, expected finite numbers; clean them")
     groups = []
     for group in by_size(filters.detach()):
         rows, columns = extent(group, dilation)
@@ -246,6 +250,11 @@ def check_fit(filters: Tensor, patch: tuple[int, ...], dilation: Pair) -> None:
     """Refuse filters that do not fit into a patch."""
     if filters.ndim != 4 or filters.numel() == 0:
         raise ShapeError(f"filters have shape {tuple(filters.shape)}, expected (n, c, kh, kw)")
+    if min(*patch, *dilation) < 1:
+        raise ShapeError(
+            f"got patch {tuple(patch)} and dilation {tuple(dilation)}, expected rows and columns "
+            "of at least 1"
+        )
     rows, columns = extent(filters, dilation)
     if rows > patch[0] or columns > patch[1]:
         raise ShapeError(

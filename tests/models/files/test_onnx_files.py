@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import os
+import sys
 import warnings
 
 import numpy as np
@@ -376,7 +377,7 @@ def test_an_architecture_is_refused(tmp_path):
 
 
 def test_a_missing_package_is_named_with_its_installation(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(RepsimError, match="pip install 'repsim-energy.onnx.'") as caught:
         taken(chain(), tmp_path)
     assert "\n" not in str(caught.value)

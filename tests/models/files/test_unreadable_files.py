@@ -6,6 +6,7 @@ import json
 import pickle
 import tarfile
 import zipfile
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ FILES = {
     "NumPy objects": pickle.dumps({"conv1.weight": ARRAY}),
     "pickled NumPy": pytorch({"conv1.weight": ARRAY.astype(object)}),
     "pickled NumPy objects": pytorch({"model": state(), "day": np.datetime64("2024-01-01")}),
-    "more than tensors \\(fractions.Fraction": pytorch({"a": __import__("fractions").Fraction(1)}),
+    "more than tensors \\(fractions.Fraction": pytorch({"a": Fraction(1)}),
     "web page": b"\n<!DOCTYPE html><html><title>404</title></html>",
     "file itself": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
     "JSON text": json.dumps({"error": "not found"}).encode(),

@@ -67,7 +67,7 @@ def test_arrays_files_and_loaders_give_the_same_moments(pictures, tmp_path, monk
     path = tmp_path / "images.npy"
     np.save(path, pictures.images.numpy())
     monkeypatch.setattr(module, "CHUNK_BYTES", 10_000)  # some images of the file at a time
-    mapped = np.load(path, mmap_mode="r")
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     loader = DataLoader(TensorDataset(pictures.images, pictures.labels), batch_size=13)
     for source in (pictures.images.numpy(), mapped, loader, [mapped[:40], mapped[40:]]):
         found = patch_moments(source, (3, 3))
