@@ -10,7 +10,7 @@ import torch
 from repsim_energy.doctor import facts, processor, report, requirements
 from repsim_energy.doctor.checks import Finding
 from repsim_energy.doctor.facts import machine_facts
-from repsim_energy.registry.plugins import Plugin
+from repsim_energy.registry import Plugin
 from repsim_energy.versions import NOT_INSTALLED, Origin
 
 ROOT = Path(__file__).parents[2]
