@@ -223,7 +223,7 @@ def check_every_step(writer, steps, folder, whole, monkeypatch):
 
 GROUP = {results: "two"}
 
-FEW_OR_ALL = [1, pytest.param(400, marks=pytest.mark.faults)]
+FEW_OR_ALL = [1, pytest.param(60, marks=pytest.mark.faults)]
 
 
 @pytest.mark.parametrize("count", FEW_OR_ALL)
@@ -281,9 +281,12 @@ def room(disk, blocks):
         filler.unlink()
 
 
+SOME_BLOCKS = [(name, 1) for name in ("result", "run", "sums", "plugin")]
+ALL_BLOCKS = [pytest.param(name, 10_000, marks=pytest.mark.faults) for name in WRITERS]
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("most", [1, pytest.param(10_000, marks=pytest.mark.faults)])
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(("name", "most"), SOME_BLOCKS + ALL_BLOCKS)
 def test_a_disk_with_any_number_of_free_blocks_keeps_what_it_has(
     name, most, tmp_path, disk, monkeypatch
 ):

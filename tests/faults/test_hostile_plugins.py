@@ -421,6 +421,7 @@ def test_ctrl_c_ends_a_plugin_that_hangs(install, tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.faults
 def test_other_processes_load_a_plugin_contained(install, pictures_npz, tmp_path, monkeypatch):
     """Networks have the numbers there that they have here, and the processes end."""
     here = textwrap.indent(CHANGES.replace("REPSIM_CACHE", "REPSIM_OTHER") + THREADS, "    ")
