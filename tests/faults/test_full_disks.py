@@ -322,11 +322,12 @@ def test_a_disk_that_is_mounted_for_reading_keeps_what_it_has(name, mounted, mon
 
 @pytest.mark.process
 @pytest.mark.parametrize("most", [2, pytest.param(10_000, marks=pytest.mark.faults)])
-def test_a_full_folder_of_temporary_files_is_named(most, tmp_path, disk, monkeypatch):
+def test_a_full_folder_of_temporary_files_is_named(most, tmp_path, mounted, monkeypatch):
     """A result is never cut short where netCDF does not notice.
 
-    HDF5 leaves a file open that it could not write, so that later ones may have less room.
+    HDF5 leaves a file open that it could not write, which keeps its blocks until the process ends.
     """
+    disk = mounted("size=16m")
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
     path = tmp_path / "out.nc"
     path.write_bytes(b"precious")
