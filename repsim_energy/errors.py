@@ -134,7 +134,7 @@ class UndescribedOptionWarning(RepsimWarning):
 
 
 class PluginWarning(RepsimWarning):
-    """Plugin that was left out, wholly or in part."""
+    """Plugin that was left out, wholly or in part, or that changed the process around it."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -145,10 +145,13 @@ def reason_of(error: BaseException) -> str:
     >>> reason_of(UsageError("got 3")), reason_of(KeyError("x")), reason_of(AssertionError())
     ('got 3', "KeyError: 'x'", 'AssertionError')
     """
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of a plugin
+        text = ""
     if isinstance(error, RepsimError) and text:
         return text
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    return visible(f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__)
 
 
 def not_installed(need: str, extra: str) -> UsageError:

@@ -10,12 +10,13 @@ import shutil
 import stat
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
-from repsim_energy.errors import RepsimError, UsageError
+from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.progress import working
 
 __all__ = [
@@ -44,6 +45,12 @@ PREFIX = ".repsim-tmp-"
 
 IN_CACHE = re.compile(r"\.(repsim-)?tmp-[0-9a-f]{32}-.+", re.DOTALL)
 """Temporary names in the cache, including those of version 0.1 (without ``repsim-``)."""
+
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
+"""Error numbers of file systems that cannot flush a folder."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full disk."""
 
 WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 """Write permissions. A file with none of them is not replaced."""
@@ -109,6 +116,8 @@ def check_writable(path: Path) -> None:
     ------
     UsageError
         If it could not be written.
+    RepsimError
+        If the disk has no room for another file.
     """
     try:
         target = _followed(path)
@@ -119,6 +128,8 @@ def check_writable(path: Path) -> None:
         temporary.unlink()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise _unwritten(path, error) from error
         raise UsageError(
             f"output '{path}' cannot be written ({reason}), expected a file in an existing folder"
         ) from error
@@ -161,9 +172,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path; on success flush it to disk and rename it to ``target``.
 
     The path may become a file or a folder. At any time, ``target`` is either the old one or the
-    complete new one. An existing folder is not replaced, because another process wrote it first.
-    If ``target`` is a symbolic link, its target is replaced and the link stays. A new file gets
-    the permissions of the file that it replaces.
+    complete new one, also after a power cut. On POSIX systems the new name is flushed too, so that
+    it is there once this returns. An existing folder is not replaced, because another process
+    wrote it first. If ``target`` is a symbolic link, its target is replaced and the link stays. A
+    new file gets the permissions of the file that it replaces.
 
     A killed process leaves its temporary file behind. After a day, the next process that writes
     the same ``target`` removes it. In the cache, any process removes all files that are so old.
@@ -172,6 +184,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
     ------
     RepsimError
         If the system refuses to write.
+
+    Warns
+    -----
+    RepsimWarning
+        If the file is written, and the system refuses to flush its name.
     """
     with _one_line_errors(target):
         target = _followed(target)
@@ -179,10 +196,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary = _temporary(target)
         try:
             yield temporary
-            for path in sorted(temporary.rglob("*")) if temporary.is_dir() else [temporary]:
+            for path in (temporary, *temporary.rglob("*")):
                 if path.is_file():
                     with path.open("rb+") as file:
                         os.fsync(file.fileno())
+                else:
+                    _flush_folder(path)
             if temporary.is_file() and target.is_file():
                 shutil.copymode(target, temporary)
             try:
@@ -190,8 +209,39 @@ def atomic_path(target: Path) -> Iterator[Path]:
             except OSError:
                 if not (temporary.is_dir() and target.is_dir()):
                     raise
+            else:
+                _flush_name(target)
         finally:
             _remove(temporary)
+
+
+def _flush_name(target: Path) -> None:
+    try:
+        _flush_folder(target.parent)
+    except OSError as error:
+        warnings.warn(
+            f"'{target}' is written, but the system does not confirm that it is on the disk "
+            f"({error.strerror or error}); look after the disk",
+            RepsimWarning,
+            stacklevel=5,
+        )
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, where the system can."""
+    if os.name != "posix":
+        return
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError:  # it may be written, and not be read
+        return
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(number)
 
 
 @contextlib.contextmanager
@@ -200,10 +250,14 @@ def _one_line_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RepsimError(
-            f"'{target}' could not be written ({error.strerror or error}); what was there before "
-            "is unchanged, free some space or choose another place"
-        ) from error
+        raise _unwritten(target, error) from error
+
+
+def _unwritten(target: Path, error: OSError) -> RepsimError:
+    return RepsimError(
+        f"'{target}' could not be written ({error.strerror or error}); what was there before "
+        "is unchanged, free some space or choose another place"
+    )
 
 
 def _sweep(target: Path) -> None:

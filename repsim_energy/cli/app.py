@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +24,16 @@ from repsim_energy.cli.completion import register_shells
 from repsim_energy.cli.first_screen import FIRST_SCREEN
 from repsim_energy.cli.usage_errors import usage_line
 from repsim_energy.errors import PluginWarning, RepsimError, RepsimWarning
-from repsim_energy.registry import Registry, load_registry
+from repsim_energy.registry import Registry, left_threads, load_registry
 from repsim_energy.versions import OWN, version_of
 
 __all__ = ["main", "registry_of", "repsim", "say"]
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Error numbers of output that is redirected to a file on a full disk."""
+
+THREAD_SECONDS = 1.0
+"""Time at the end of a command for threads of plugins to end by themselves."""
 
 COMMANDS = {
     "compare": "compare:compare",
@@ -183,7 +187,20 @@ def main(args: Sequence[str] | None = None) -> None:
         _mute(sys.stdout)
         say(f"error: the output could not be written ({error.strerror}); free some space")
         code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    _end(code if isinstance(code, int) else 0)
+
+
+def _end(code: int) -> None:
+    """End the command, also if threads of plugins would keep the process from ending."""
+    deadline = time.monotonic() + THREAD_SECONDS
+    for thread in left_threads():
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if left_threads():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 REPLACEMENTS = {"±": "+-", "–": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "*"}
@@ -297,7 +314,7 @@ def registry_of(
     """
     selected = ctx.find_object(Plugins)
     assert selected is not None
-    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():  # plugins may print
+    with warnings.catch_warnings():
         if not warn:
             warnings.simplefilter("ignore", PluginWarning)
         return load_registry([*selected.files, *files], installed=selected.installed, strict=strict)

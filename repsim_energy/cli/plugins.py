@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import rich_click as click
 
@@ -16,6 +19,9 @@ from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
 from repsim_energy.registry import Kind, Registry
 from repsim_energy.scaffold import write_plugin
+
+if TYPE_CHECKING:
+    from repsim_energy.testing.distribution import Report
 
 __all__ = ["moved", "plugins"]
 
@@ -39,7 +45,7 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_context
 def list_plugins(ctx: click.Context, as_json: bool) -> None:
-    """List plugins with distribution, version, status and problems."""
+    """List plugins with distribution, version, status, and problems or what they changed."""
     _print_plugins(ctx, as_json)
 
 
@@ -54,7 +60,7 @@ def _print_plugins(ctx: click.Context, as_json: bool) -> None:
             p.distribution,
             p.origin.short_version,
             p.status,
-            "; ".join(p.problems)
+            "; ".join([*p.problems, *p.notes])
             or ", ".join(_count(kind, names) for kind, names in p.provides.items()),
         ]
         for p in plugins
@@ -109,7 +115,7 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
     """
     reports = []
     registry, name = _with_plugin(ctx, name)
-    for report in lazy.distribution.check_plugin(registry, name, specs):
+    for report in _on_stderr(lazy.distribution.check_plugin(registry, name, specs)):
         reports.append(report)
         if as_json:
             continue
@@ -126,6 +132,16 @@ def check(ctx: click.Context, name: str, specs: tuple[str, ...], as_json: bool) 
     elif not reports:
         click.echo(f"{name} offers nothing")
     return 1 if any(report.broken for report in reports) else 0
+
+
+def _on_stderr(reports: Iterator[Report]) -> Iterator[Report]:
+    """Make reports while output of plugins goes to stderr."""
+    while True:
+        with redirect_stdout(sys.stderr):
+            report = next(reports, None)
+        if report is None:
+            return
+        yield report
 
 
 def _with_plugin(ctx: click.Context, name: str) -> tuple[Registry, str]:

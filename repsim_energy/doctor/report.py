@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from repsim_energy.doctor.checks import Finding
 from repsim_energy.doctor.facts import Facts
-from repsim_energy.registry.plugins import Plugin
+from repsim_energy.registry import Plugin
 
 __all__ = ["format_finding", "format_facts", "format_topic", "summarize"]
 
@@ -21,7 +21,7 @@ def format_facts(facts: Facts, plugins: Sequence[Plugin]) -> Iterator[str]:
         yield format_topic(topic, answers)
     for plugin in plugins:
         status = f"{plugin.name} of {plugin.origin}: {plugin.status}"
-        yield _filled("plugin", "; ".join([status, *plugin.problems]))
+        yield _filled("plugin", "; ".join([status, *plugin.problems, *plugin.notes]))
     yield ""
     yield _row("device", "threads", "check", "off by", "allowed", "seconds")
 

@@ -184,13 +184,12 @@ def _check(rows: Mapping[str, Row]) -> None:
 
 
 def write_rows(folder: Path, rows: Mapping[str, Row]) -> None:
-    """Write all rows as JSON and as the page."""
-    with atomic_path(folder / JSON) as temporary:
-        content = {"schema_version": 1, "experiments": rows}
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-    with atomic_path(folder / MARKDOWN) as temporary:
-        temporary.write_text(page(rows), encoding="utf-8")
+    """Write all rows as JSON and as the page. If one cannot be written, neither is changed."""
+    content = {"schema_version": 1, "experiments": rows}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    with atomic_path(folder / JSON) as data, atomic_path(folder / MARKDOWN) as markdown:
+        data.write_text(text + "\n", encoding="utf-8")
+        markdown.write_text(page(rows), encoding="utf-8")
 
 
 def page(rows: Mapping[str, Row]) -> str:

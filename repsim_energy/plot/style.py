@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +126,11 @@ def write_figure(figure: Figure, path: Path, **options: Any) -> None:
     from matplotlib import rc_context
 
     suffix = path.suffix.lower()
-    with rc_context({"svg.hashsalt": "repsim-energy"}), atomic_path(path) as temporary:
-        figure.savefig(temporary, format=suffix[1:], metadata=SUFFIXES[suffix], **options)
+    drawn = io.BytesIO()  # drawn first: on a full disk, the writer of pdf fails without a reason
+    with rc_context({"svg.hashsalt": "repsim-energy"}):
+        figure.savefig(drawn, format=suffix[1:], metadata=SUFFIXES[suffix], **options)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(drawn.getbuffer())
 
 
 def check_suffix(path: Path) -> None:

@@ -1,19 +1,22 @@
-"""Plugins, the components that they offer, and the registry of these components."""
+"""Components that plugins offer, and the registry of these components."""
 
 from __future__ import annotations
 
 import fnmatch
 import importlib
 import pickle
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeVar
 
-from repsim_energy.errors import PluginError, reason_of, unknown_name
-from repsim_energy.registry.plugin_file import PluginFile
-from repsim_energy.versions import Origin
+from repsim_energy.errors import PluginError, PluginWarning, reason_of, unknown_name, visible
+from repsim_energy.registry.plugin import Plugin
 
-__all__ = ["HOOKS", "Entry", "Kind", "Plugin", "Registry"]
+__all__ = ["HOOKS", "Entry", "Kind", "Registry"]
+
+_T = TypeVar("_T")
 
 Kind = Literal["metric", "model", "dataset", "variant"]
 
@@ -25,57 +28,8 @@ HOOKS: dict[str, Kind] = {
 }
 
 
-@dataclass
-class Plugin:
-    """A plugin that was loaded, or an attempt to load one.
-
-    Parameters
-    ----------
-    name : of its entry point; for a single file the name without ``.py``
-    origin : the distribution or file that it comes from
-    provides : kind -> names of the components that it offers
-    problems : reasons why a part of it, or all of it, is left out
-    file : the file, for a single-file plugin
-    """
-
-    name: str
-    origin: Origin
-    provides: dict[str, list[str]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    file: PluginFile | None = None
-
-    @property
-    def distribution(self) -> str:
-        """Name of the distribution, or of the file."""
-        return self.origin.distribution
-
-    @property
-    def version(self) -> str:
-        """Version of the distribution, or SHA-256 of the file."""
-        return self.origin.version
-
-    @property
-    def status(self) -> str:
-        """``ok``, ``partial`` (some of it works) or ``failed``."""
-        if not self.problems:
-            return "ok"
-        return "partial" if any(self.provides.values()) else "failed"
-
-    @property
-    def check_command(self) -> str:
-        """The command that checks this plugin."""
-        return f"repsim plugins check {self.file.path if self.file else self.distribution}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a description as plain values, for JSON."""
-        return {
-            "name": self.name,
-            "distribution": self.distribution,
-            "version": self.version,
-            "provides": self.provides,
-            "problems": self.problems,
-            "status": self.status,
-        }
+MAX_NAME = 100
+"""Maximum length of the name of a component."""
 
 
 @dataclass(frozen=True)
@@ -106,38 +60,76 @@ class Entry:
         return f"{self.kind} '{self.name}' of {self.plugin.distribution}"
 
     def load(self) -> Any:
-        """Return the component, importing it if it is a ``"module:attribute"`` string."""
+        """Return the component, importing it if it is a ``"module:attribute"`` string.
+
+        Raises
+        ------
+        PluginError
+            If it cannot be imported.
+        """
         if not isinstance(self.thing, str):
             return self.thing
-        module, _, attribute = self.thing.partition(":")
+        remedy = (
+            "give the object itself in a single-file plugin"
+            if self.plugin.origin.is_file
+            else "repair or remove that distribution"
+        )
+        what = f"cannot be loaded from '{visible(self.thing)}'"
+        return self._run(partial(_attribute, self.thing), what, remedy)
+
+    def members(self) -> list[str]:
+        """Return the names of a family, without its prefix.
+
+        Raises
+        ------
+        PluginError
+            If the family does not list them.
+        """
+        family = self.load()
+        return self._run(
+            lambda: [str(name) for name in family.names()],
+            "does not list its members, expected a method names()",
+            f"see {self.plugin.check_command}",
+        )
+
+    def _run(self, call: Callable[[], _T], what: str, remedy: str) -> _T:
+        """Call code of the plugin, and warn of what it does besides."""
+        known = len(self.plugin.notes)
         try:
-            target = importlib.import_module(module)
-            for part in attribute.split("."):
-                target = getattr(target, part)
+            value: _T = self.plugin.run(call)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            remedy = (
-                "give the object itself in a single-file plugin"
-                if self.plugin.origin.is_file
-                else "repair or remove that distribution"
-            )
-            raise PluginError(
-                f"{self.called} cannot be loaded from '{self.thing}': {reason_of(error)}; {remedy}"
-            ) from error
-        return target
+            raise PluginError(f"{self.called} {what}: {reason_of(error)}; {remedy}") from error
+        for note in self.plugin.notes[known:]:
+            warnings.warn(f"{self.plugin.called}: {note}", PluginWarning, stacklevel=3)
+        return value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle an entry of a single file with the file, whose module is loaded first."""
+        """Pickle an entry of a plugin so that its modules are imported contained elsewhere."""
         fields = (self.kind, self.name, self.thing, self.plugin)
-        if self.plugin.file is None:
+        if self.built_in:
             return Entry, fields
-        return _entry_of_file, (self.plugin.file, pickle.dumps(fields))
+        return _entry_of, (self.plugin, pickle.dumps(fields))
 
 
-def _entry_of_file(file: PluginFile, fields: bytes) -> Entry:
-    file.load()
-    return Entry(*pickle.loads(fields))  # noqa: S301 (of Entry.__reduce__)
+def _attribute(place: str) -> Any:
+    """Return ``module:attribute``."""
+    module, _, attribute = place.partition(":")
+    target: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        target = getattr(target, part)
+    return target
+
+
+def _entry_of(plugin: Plugin, fields: bytes) -> Entry:
+    def load() -> Entry:
+        if plugin.file is not None:
+            plugin.file.load()
+        return Entry(*pickle.loads(fields))  # noqa: S301 (of Entry.__reduce__)
+
+    entry: Entry = plugin.run(load)
+    return entry
 
 
 class Registry:
@@ -168,6 +160,12 @@ class Registry:
         """
         if not isinstance(name, str) or not name:
             plugin.problems.append(f"{kind} name {name!r} is not a string; use a non-empty one")
+        elif not name.isprintable() or len(name) > MAX_NAME:
+            shown = visible(name[:MAX_NAME])
+            plugin.problems.append(
+                f"{kind} name '{shown}' cannot be typed, expected at most {MAX_NAME} printable "
+                "characters; use another one"
+            )
         elif not (callable(thing) or kind == "metric" or _is_lazy(thing)):
             plugin.problems.append(
                 f"{kind} '{name}' is {type(thing).__name__}, expected a callable or a "
@@ -210,7 +208,7 @@ class Registry:
         for family in [name for name in names if name.endswith("/*")]:
             prefix = family[:-1]
             if pattern.startswith(prefix):
-                names += [prefix + member for member in self._entries[kind][family].load().names()]
+                names += [prefix + member for member in self._entries[kind][family].members()]
         return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
     def entry(self, kind: Kind, name: str) -> Entry:

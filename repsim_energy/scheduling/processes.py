@@ -42,17 +42,16 @@ def worker_pool(
 ) -> Iterator[ProcessPoolExecutor]:
     """Start worker processes that can run some trainings.
 
-    They end with the context, after their tasks, or at once when an exception leaves it.
+    They end with the context, which is to be left when all tasks are done. A thread that a plugin
+    has left in a worker keeps none of them.
     """
     with sent_by_file(trainings or {}) as path:
         get_context("spawn").Lock()  # starts Python's resource tracker, which unblocks SIGINT
         pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(path, os.getpid()))
         try:
             yield pool
-        except BaseException:  # an interruption does not wait for the tasks
+        finally:  # an interruption does not wait for the tasks
             pool.shutdown(kill_workers=True)
-            raise
-        pool.shutdown()
 
 
 def submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:

@@ -77,8 +77,11 @@ def check_plugin(registry: Registry, name: str, specs: Sequence[str] = ()) -> It
     entries = [entry for entry in registry.all_entries() if entry.plugin in plugins]
     chosen = {spec: _entry_of(spec, entries) for spec in specs}
     for plugin in plugins:
-        if plugin.problems:
-            findings = [Finding("can be loaded as a whole", problem) for problem in plugin.problems]
+        findings = [
+            *(Finding("can be loaded as a whole", problem) for problem in plugin.problems),
+            *(Finding("changes nothing else when it is loaded", note) for note in plugin.notes),
+        ]
+        if findings:
             yield Report(plugin.distribution, "entry point", plugin.name, tuple(findings))
     hooks = {kind: hook for hook, kind in HOOKS.items()}
     for entry in entries:
@@ -105,9 +108,9 @@ def _first(entry: Entry) -> str:
         return entry.name
     try:
         family = entry.load()
-        member = getattr(family, "example", None) or min(family.names())
+        member = getattr(family, "example", None) or min(entry.members())
         return f"{entry.name[:-1]}{member}"
-    except RepsimError:
+    except (RepsimError, ValueError):  # it has no member
         return entry.name  # the check then reports why it cannot be loaded
 
 

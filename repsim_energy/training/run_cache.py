@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, RepsimWarning, reason_of
+from repsim_energy.errors import FileError, RepsimError, RepsimWarning, reason_of
 from repsim_energy.interfaces import Normalization
 from repsim_energy.storage import mark_used
 from repsim_energy.training.history import History
@@ -172,7 +172,14 @@ def history_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Histo
 def _network(key: str, build: Build) -> nn.Module:
     """Return a trained network, its weights read from the cache."""
     module = build()
-    module.load_state_dict(read_tensors(key, FILES[1]))
+    try:
+        weights = read_tensors(key, FILES[1])
+    except FileNotFoundError as error:
+        raise RepsimError(
+            f"run {key[:16]} was removed from the cache while it was used; the same call trains it "
+            "again"
+        ) from error
+    module.load_state_dict(weights)
     return module
 
 

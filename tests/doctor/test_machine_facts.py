@@ -11,7 +11,7 @@ from repsim_energy.doctor import facts, report, requirements
 from repsim_energy.doctor.checks import Finding
 from repsim_energy.doctor.facts import machine_facts
 from repsim_energy.numerics import processor
-from repsim_energy.registry.plugins import Plugin
+from repsim_energy.registry import Plugin
 from repsim_energy.versions import NOT_INSTALLED, Origin
 
 ROOT = Path(__file__).parents[2]

@@ -79,7 +79,7 @@ def test_killed_trainings_go_on_as_if_nothing_had_happened(trainings, kills, tmp
         assert files_of(parts, key) == files_of(whole, key), arguments
         assert not list(Path(parts, "partial").glob("[0-9a-f]*")), "a state was left behind"
     print(f"{number} trainings, {killed} kills, of which {gone_on} left a state to go on from")
-    assert gone_on >= killed / 3, "too few of the kills fell into the training itself"
+    assert gone_on >= kills / 2, "too few of the kills fell into the training itself"
 
 
 @pytest.mark.parametrize("model", ["vgg", "counting"])

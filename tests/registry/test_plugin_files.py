@@ -180,8 +180,8 @@ def test_other_processes_train_a_network_of_a_file_as_this_one_does(
     file, monkeypatch, tmp_path, capfd
 ):
     file.write_text(FILE + "print('loaded ', end='')\n")
-    registry = load_registry(file)
-    assert capfd.readouterr().out == "loaded "
+    with pytest.warns(PluginWarning, match="wrote 7 bytes to stdout, beginning with 'loaded '"):
+        registry = load_registry(file)
     file.unlink()  # its content is what is sent
     found = {}
     for jobs in (1, 2):
@@ -198,8 +198,7 @@ def test_other_processes_train_a_network_of_a_file_as_this_one_does(
         assert len(heard.ended) == 4
         assert bool(heard.watched) == (jobs == 1)
     assert found[1].identical(found[2])
-    printed = capfd.readouterr()
-    assert (printed.out, set(printed.err.split())) == ("", {"loaded"})
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_changed_file_trains_anew_and_an_unchanged_one_does_not(file, fresh_cache):
