@@ -78,7 +78,7 @@ CASES = {
 }
 """Function -> what its arguments are drawn from, in the order of its signature."""
 
-QUIET = {rs.filter_quality, rs.describe_components, rs.pearson_null_interval, rs.filter_influence}
+QUIET = [rs.filter_quality, rs.describe_components, rs.pearson_null_interval, rs.filter_influence]
 """Functions whose numbers include, by their documentation, NaN for a part of valid input."""
 
 MANY = [5, pytest.param(250, marks=pytest.mark.faults)]
