@@ -19,7 +19,7 @@ from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import FilterBank, PatchBasis
 from repsim_energy.models.patch_size import patch_size
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.numerics.profiles.energy import energy_profile
+from repsim_energy.numerics.profiles.energy import unchecked_profile
 from repsim_energy.numerics.profiles.placements import LUMA, place_filters, placed_profile
 
 __all__ = ["Kernels", "as_patch", "check_patches", "kernel_words", "span"]
@@ -131,7 +131,7 @@ class Kernels:
         """Return the energy profile of filters of a network, which have been prepared."""
         basis = self.bases[key.dataset]
         if not self.are_placed(key):
-            return energy_profile(filters, basis)
+            return unchecked_profile(filters, basis)
         return placed_profile(filters, basis, self.dilation(key))
 
     def part_of(self, key: Key, filters: Tensor) -> Callable[[Tensor], FilterBank]:

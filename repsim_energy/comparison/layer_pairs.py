@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim_energy.comparison.layer_alignment import InputMoments, carry_filters
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
-from repsim_energy.numerics.profiles.energy import energy_profile
+from repsim_energy.numerics.profiles.energy import unchecked_profile
 
 __all__ = ["RankPairs", "SharedInputPairs", "bank_of"]
 
@@ -21,7 +21,7 @@ Numbers = NDArray[np.float64]
 
 def bank_of(filters: Tensor, basis: PatchBasis) -> FilterBank:
     """Return filters on a basis with their energy profile."""
-    return FilterBank(filters, basis, energy_profile(filters, basis))
+    return FilterBank(filters, basis, unchecked_profile(filters, basis))
 
 
 @dataclass(eq=False)

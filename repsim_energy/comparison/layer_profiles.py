@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from repsim_energy.errors import UndefinedSimilarityWarning
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.models.filters.any_layer import layer_filters
-from repsim_energy.numerics.profiles.energy import energy_profile
+from repsim_energy.numerics.profiles.energy import unchecked_profile
 from repsim_energy.numerics.profiles.fit import ProfileFit, fit_profile
 from repsim_energy.numerics.profiles.whitening import whitening_exponent
 
@@ -74,7 +74,7 @@ def layer_profiles(
 
 def profile_of(filters: Tensor, basis: PatchBasis) -> LayerProfile:
     """Return the energy profile of filters on a basis, with its best theoretical profile."""
-    energy, variance = energy_profile(filters, basis), basis.eigenvalues.numpy()
+    energy, variance = unchecked_profile(filters, basis), basis.eigenvalues.numpy()
     total = np.cumsum(variance)
     leading = 1 + int((total < LEADING_SHARE * total[-1]).sum())
     with warnings.catch_warnings():  # NaN for the few components of some layers of many

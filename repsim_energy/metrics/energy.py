@@ -11,9 +11,9 @@ from torch import Tensor
 from repsim_energy.interfaces import Direction, FilterBank, OperatesOn
 from repsim_energy.numerics.inference.distributions import PearsonNull, pearson_null
 from repsim_energy.numerics.profiles.energy import (
-    energy_profile,
     profile_similarities,
     profile_similarity,
+    unchecked_profile,
 )
 from repsim_energy.numerics.profiles.null import pearson_null_interval
 
@@ -71,7 +71,7 @@ class EnergyProfileCorrelation:
         """Return the (r,) energy profile of a filter bank, in weight units."""
         if subject.profile is not None:
             return subject.profile
-        return energy_profile(self.prepare(subject.filters), subject.basis)
+        return unchecked_profile(self.prepare(subject.filters), subject.basis)
 
     def compare(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         """Return the correlation of two profiles. It is NaN if one of them is constant."""

@@ -16,9 +16,6 @@ from repsim_energy.errors import DataError, UndefinedSimilarityWarning
 
 __all__ = ["array_of", "finite_or_nan", "takes_arrays", "tensor_of"]
 
-LARGEST = 1e150
-"""Largest number whose square, summed over an array, is surely finite."""
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -53,7 +50,7 @@ def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
     Raises
     ------
     DataError
-        For complex numbers, finite ones above 1e150, texts, and lists that differ in length.
+        For complex numbers, texts, and lists that differ in length.
 
     Examples
     --------
@@ -66,15 +63,9 @@ def array_of(values: ArrayLike | Tensor) -> NDArray[np.float64]:
     if np.iscomplexobj(values):
         raise DataError("got complex numbers, expected real ones; take the part that you mean")
     try:
-        array = np.asarray(values, dtype=np.float64)
+        return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"got no array of numbers ({error}), expected one; convert it") from error
-    if (largest := np.abs(array).max(initial=0.0, where=np.isfinite(array))) > LARGEST:
-        raise DataError(
-            f"got numbers up to {largest:.1e}, expected at most {LARGEST:.0e}, whose squares have "
-            "finite sums; scale them"
-        )
-    return array
 
 
 def finite_or_nan(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:

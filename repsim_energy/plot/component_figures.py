@@ -49,7 +49,7 @@ def components_table(result: xr.Dataset) -> pd.DataFrame:
     total = frame.groupby("dataset")["eigenvalue"].transform("sum")
     frame["variance_share"] = frame.eigenvalue / total
     frame["name"] = [name.partition(": ")[2] for name in component_names(frame)]
-    if "components" in result:
+    if "components" in result and result.components.size:
         weights = np.abs(result.components).max(("c", "kh", "kw")).rename("largest_weight")
         largest = to_dataframe(result.assign(largest_weight=weights), "largest_weight")
         keys = ["dataset", "component"]

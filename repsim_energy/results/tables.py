@@ -142,7 +142,8 @@ def pairs(result: xr.Dataset) -> pd.DataFrame:
     }
     size = int(np.prod(shape))
     for name in whole.data_vars:
-        columns[str(name)] = whole[name].transpose(*dims, *refs).values.reshape(size, size)[a, b]
+        values = numbers_of(whole, str(name), [*dims, *refs]).transpose(*dims, *refs).values
+        columns[str(name)] = values.reshape(size, size)[a, b]
     if "p_value" in columns:
         columns |= {f"p_{method}": adjusted(columns["p_value"], method) for method in METHODS}
     return pd.DataFrame(columns)

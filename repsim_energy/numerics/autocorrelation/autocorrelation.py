@@ -171,6 +171,10 @@ def patch_autocovariance(
     height, width = (s - k + 1 for s, k in zip(images.shape[2:], patch, strict=True))
     _check_shift(max_shift, height, width)
     small = images.shape[1:].numel() <= MAX_IMAGE_NUMBERS
+    if images.is_floating_point() and not images.double().square().sum().isfinite():
+        raise DataError(
+            "images hold NaN or infinite values, or such whose squares are, expected finite ones"
+        )
     sums = (lag_sums if small else _lag_sums_by_spectra)(images, patch, max_shift)
     variance = float(sums[max_shift, max_shift].trace()) / (height * width * len(images))
     mean_square = average_patches(images[:64], patch).mean(0).square().sum()  # roughly

@@ -187,7 +187,10 @@ def misalignment_or_nan(covariance: NDArray[np.float64]) -> float:
     """Return the misalignment as :func:`misalignment` does, without a warning."""
     if not np.isfinite(covariance).all():
         return float("nan")
-    values, vectors = np.linalg.eigh(covariance)
+    try:
+        values, vectors = np.linalg.eigh(covariance)
+    except np.linalg.LinAlgError:  # of numbers whose squares are infinite
+        return float("nan")
     if values[-1] < np.finfo(np.float64).tiny or values[0] <= SINGULAR * values[-1]:
         return float("nan")
     squares = np.square(vectors)

@@ -25,6 +25,7 @@ __all__ = [
     "profile_similarities",
     "profile_similarity",
     "responses",
+    "unchecked_profile",
     "varying_profiles",
     "with_value",
 ]
@@ -71,8 +72,12 @@ def energy_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     >>> energy_profile(basis.components[:1], basis).round(6)
     array([1., 0., 0., 0.])
     """
-    profile = profile_of_power(responses(filters, basis).square(), filters.dtype)
-    return finite_or_nan(profile, "energy profile")
+    return finite_or_nan(unchecked_profile(filters, basis), "energy profile")
+
+
+def unchecked_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
+    """Return the energy profile of filters of which somebody else says that they are not finite."""
+    return profile_of_power(responses(filters, basis).square(), filters.dtype)
 
 
 def responses(filters: Tensor, basis: PatchBasis) -> Tensor:
@@ -240,6 +245,7 @@ def varying_profiles(
     A profile is undefined where it is constant, rounding aside, or not finite.
     """
     finite = np.where(np.isfinite(profiles).all(1, keepdims=True), profiles, 0.0)
-    deviation = np.linalg.norm(finite - finite.mean(1, keepdims=True), axis=1)
-    varies = deviation > 8 * np.finfo(np.float64).eps * np.linalg.norm(finite, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # squares that are too large are undefined
+        deviation = np.linalg.norm(finite - finite.mean(1, keepdims=True), axis=1)
+        varies = deviation > 8 * np.finfo(np.float64).eps * np.linalg.norm(finite, axis=1)
     return np.where(varies[:, None], finite, 0.0), varies

@@ -14,7 +14,7 @@ from torch import Tensor
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.patches.basis import basis_from_moments
-from repsim_energy.numerics.profiles.energy import energy_profile
+from repsim_energy.numerics.profiles.energy import unchecked_profile
 from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def placed_profile(
     groups = list(by_size(filters.detach().cpu()))
     whole = len(groups) == 1 and tuple(groups[0].shape[1:]) == basis.patch
     if whole:
-        return energy_profile(groups[0], basis)
+        return unchecked_profile(groups[0], basis)
     total = torch.zeros(len(basis.components), dtype=torch.float64)
     for group in groups:
         flat = group.flatten(1).double()
