@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 import uuid
 import warnings
@@ -17,25 +18,18 @@ from pathlib import Path
 import platformdirs
 
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
-from repsim_energy.progress import working
 
 __all__ = [
     "atomic_path",
     "cache_folder",
     "cache_path",
     "check_writable",
-    "download",
     "is_stale",
     "make_folder",
     "mark_used",
     "remove_folder",
+    "temporary_folder",
 ]
-
-PART_BYTES = 2**18
-"""Bytes of a download that are written at once."""
-
-DOWNLOAD_SECONDS = 60.0
-"""Time without an answer after which a download fails."""
 
 STALE_SECONDS = 24 * 3600
 """Age from which a temporary file counts as left behind by a killed process."""
@@ -45,6 +39,9 @@ PREFIX = ".repsim-tmp-"
 
 IN_CACHE = re.compile(r"\.(repsim-)?tmp-[0-9a-f]{32}-.+", re.DOTALL)
 """Temporary names in the cache, including those of version 0.1 (without ``repsim-``)."""
+
+TEMPORARY_FOLDER = re.compile(r"repsim-(\d{1,9})-\w+")
+"""Names of temporary folders of the system, with the number of the process that made them."""
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
 """Error numbers of file systems that cannot flush a folder."""
@@ -301,38 +298,23 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def download(url: str, path: Path) -> None:
-    """Download a file and report the progress. A download that fails leaves no file.
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Create a folder among the temporary files of the system, and remove it at the end.
+
+    That of a killed process stays. After a day, the next process that needs one removes it.
 
     Raises
     ------
     OSError
-        If the server cannot be reached or refuses.
-    RepsimError
-        If the connection ends too early, or the file cannot be written.
+        If it cannot be created.
     """
-    from http.client import HTTPException
-    from urllib.request import Request, urlopen
+    import psutil
 
-    request = Request(url, headers={"User-Agent": "repsim-energy"})
-    with urlopen(request, timeout=DOWNLOAD_SECONDS) as response:
-        length = response.headers.get("Content-Length")
-        total = int(length) if length else None
-        with (
-            atomic_path(path) as temporary,
-            temporary.open("wb") as file,
-            working(f"downloading {path.name}", total, "bytes") as advance,
-        ):
-            while True:
-                try:
-                    part = response.read(PART_BYTES)
-                except (OSError, HTTPException) as error:
-                    raise RepsimError(f"the connection ended early: {error}") from error
-                if not part:
-                    break
-                file.write(part)
-                advance(len(part))
-            if total is not None and file.tell() != total:
-                raise RepsimError(
-                    f"the connection ended early: {file.tell()} of {total} bytes arrived"
-                )
+    for path in Path(tempfile.gettempdir()).glob("repsim-*-*"):
+        with contextlib.suppress(OSError):  # another process may remove it at the same time
+            made = TEMPORARY_FOLDER.fullmatch(path.name)
+            if made and not psutil.pid_exists(int(made[1])) and is_stale(path):
+                _remove(path)
+    with tempfile.TemporaryDirectory(prefix=f"repsim-{os.getpid()}-") as folder:
+        yield Path(folder)

@@ -16,7 +16,7 @@ from samples import LEAVES, RECIPE, TINY, EveryReport, noise_images
 from torchvision import datasets
 
 import repsim_energy as rs
-from repsim_energy import progress, storage
+from repsim_energy import downloads, progress
 from repsim_energy.comparison import layers
 from repsim_energy.data import class_folders, leaf_renderer
 from repsim_energy.data.arrays import image_set_of_items
@@ -267,7 +267,7 @@ def address(monkeypatch):
 @pytest.mark.parametrize("promised", [600_000, None])
 def test_a_download_counts_bytes(heard, monkeypatch, tmp_path, address, promised):
     monkeypatch.setattr(_Server, "promised", promised)
-    storage.download(address, tmp_path / "file.bin")
+    downloads.download(address, tmp_path / "file.bin")
     assert (tmp_path / "file.bin").read_bytes() == _Server.content
     assert heard.pieces[-1].done == 600_000
     assert {one.total for one in heard.pieces} == {promised}
@@ -277,9 +277,9 @@ def test_a_download_counts_bytes(heard, monkeypatch, tmp_path, address, promised
 def test_a_download_that_fails_leaves_nothing(monkeypatch, tmp_path, address):
     monkeypatch.setattr(_Server, "promised", 700_000)
     with pytest.raises(RepsimError, match="ended early"):
-        storage.download(address, tmp_path / "file.bin")
+        downloads.download(address, tmp_path / "file.bin")
     with pytest.raises(OSError, match="404"):
-        storage.download(address.replace("file", "none"), tmp_path / "file.bin")
+        downloads.download(address.replace("file", "none"), tmp_path / "file.bin")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -13,7 +14,13 @@ import pytest
 from commands import needs_signals
 
 from repsim_energy.errors import RepsimError, UsageError
-from repsim_energy.storage import atomic_path, cache_folder, check_writable
+from repsim_energy.storage import (
+    STALE_SECONDS,
+    atomic_path,
+    cache_folder,
+    check_writable,
+    temporary_folder,
+)
 
 KILLED = """
 import os, signal, sys
@@ -294,3 +301,28 @@ def test_places_that_cannot_be_written_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("REPSIM_CACHE", str(tmp_path / "file"))
     with pytest.raises(UsageError, match="REPSIM_CACHE"):
         cache_folder("runs")
+
+
+def test_temporary_folders_of_killed_processes_are_removed_after_a_day(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, alive = 2**30 - 1, os.getpid()  # no system has processes of such a number
+    old = time.time() - 2 * STALE_SECONDS
+    abandoned = f"repsim-{dead}-abc_1"
+    others = [
+        f"repsim-{alive}-abc",
+        f"repsim-{dead}",
+        f"repsim-{dead}-a.b",
+        "repsim-x-abc",
+        "other",
+    ]
+    for name in (abandoned, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.nc").write_bytes(b"part")
+        os.utime(tmp_path / name / "results.nc", (old, old))
+        os.utime(tmp_path / name, (old, old))
+    (tmp_path / f"repsim-{dead}-young").mkdir()
+    with temporary_folder() as folder:
+        assert folder.parent == tmp_path
+        kept = {path.name for path in tmp_path.iterdir()} - {folder.name}
+    assert kept == {*others, f"repsim-{dead}-young"}
+    assert not folder.exists()

@@ -10,9 +10,10 @@ from torchvision.datasets.utils import check_integrity
 
 from repsim_energy.data.idx import read_idx
 from repsim_energy.data.torchvision_sets import named_failure
+from repsim_energy.downloads import download
 from repsim_energy.errors import RepsimError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import cache_folder, download
+from repsim_energy.storage import cache_folder
 
 __all__ = ["fashion_mnist", "kmnist", "mnist"]
 

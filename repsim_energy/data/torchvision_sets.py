@@ -10,9 +10,10 @@ import torch
 from torchvision import datasets
 
 from repsim_energy.data.cifar_files import Cifar, read_archive, read_folder
+from repsim_energy.downloads import download
 from repsim_energy.errors import FileError, RepsimError
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import cache_folder, download
+from repsim_energy.storage import cache_folder
 
 __all__ = ["cifar10", "cifar100", "named_failure", "published_md5"]
 

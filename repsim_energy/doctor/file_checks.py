@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import torch
 import xarray as xr
@@ -12,6 +9,7 @@ import xarray as xr
 from repsim_energy.doctor.checks import Check, Deviations, max_difference
 from repsim_energy.doctor.inputs import noise
 from repsim_energy.results import SCHEMA_VERSION, open_result, save_result
+from repsim_energy.storage import temporary_folder
 
 __all__ = ["checks"]
 
@@ -31,8 +29,8 @@ def _round_trip() -> Deviations:
         coords={"model": names},
         attrs={"schema_version": SCHEMA_VERSION, "recipe": "sgd, η=0.01"},
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "result.nc")
+    with temporary_folder() as folder:
+        path = folder / "result.nc"
         save_result(written, path)
         read = open_result(path)
     yield "energy", max_difference(read.energy, energy)

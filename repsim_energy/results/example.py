@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import xarray as xr
 
 from repsim_energy.errors import FileError, reason_of
 from repsim_energy.results.files import open_result
+from repsim_energy.storage import temporary_folder
 
 __all__ = ["example_result"]
 
@@ -47,7 +47,7 @@ def example_result() -> xr.Dataset:
         raise FileError(
             f"'{STORED}' cannot be read ({reason_of(error)}); install repsim-energy again"
         ) from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "example.nc")
+    with temporary_folder() as folder:
+        path = folder / "example.nc"
         path.write_bytes(content)
         return open_result(path)

@@ -24,7 +24,7 @@ from repsim_energy.results.content import Stored, read_content
 from repsim_energy.results.schema import SCHEMA_VERSION
 from repsim_energy.results.version1 import from_version_1
 from repsim_energy.seals import sealed
-from repsim_energy.storage import atomic_path, check_writable
+from repsim_energy.storage import atomic_path, check_writable, temporary_folder
 
 __all__ = ["list_groups", "open_result", "plain", "save_result", "save_results", "to_json"]
 
@@ -104,8 +104,8 @@ def _as_bytes(results: Mapping[str, xr.Dataset]) -> bytes:
     netCDF writes it to a temporary file, because netCDF reports a full disk by no clear error and
     refuses file names that are not UTF-8.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "results.nc")
+    with temporary_folder() as folder:
+        path = folder / "results.nc"
         for number, (group, result) in enumerate(results.items()):
             encoding: dict[Hashable, dict[str, Any]] = {
                 name: {"zlib": True, "fletcher32": True}

@@ -7,8 +7,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -20,6 +18,7 @@ from repsim_energy.scheduling.batched import run_batched
 from repsim_energy.scheduling.processes import CPU, run_sent, submit, worker_pool
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
+from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_cache import Run
 from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training
@@ -136,8 +135,8 @@ def _in_pool(
         Names of the trainings that were under way when a worker ended unexpectedly, if one did
     """
     names = list(waiting)
-    with TemporaryDirectory(prefix="repsim-") as folder, worker_pool(processes, waiting) as pool:
-        marks = {name: Path(folder, str(number)) for number, name in enumerate(names)}
+    with temporary_folder() as folder, worker_pool(processes, waiting) as pool:
+        marks = {name: folder / str(number) for number, name in enumerate(names)}
         try:
             futures = {submit(pool, run_sent, name, marks[name]): name for name in names}
             for future in as_completed(futures):

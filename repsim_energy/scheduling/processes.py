@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -22,6 +22,7 @@ from loky import ProcessPoolExecutor
 
 from repsim_energy.errors import RepsimError
 from repsim_energy.scheduling.sending import write_pickle
+from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_files import UNKEPT, held_files
 from repsim_energy.training.training import Training
 
@@ -73,8 +74,8 @@ def submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: 
 @contextmanager
 def sent_by_file(trainings: Mapping[Any, Training]) -> Iterator[Path]:
     """Write trainings to a temporary file, which each worker process reads once."""
-    with tempfile.TemporaryDirectory(prefix="repsim-") as folder:
-        path = Path(folder, "trainings")
+    with temporary_folder() as folder:
+        path = folder / "trainings"
         try:
             with path.open("wb") as file:
                 write_pickle(trainings, file)
@@ -98,7 +99,8 @@ def run_sent(name: Any, mark: Path) -> Mapping[str, bytes] | None:
     -------
     The files of its run, if the worker could not write them to the run cache.
     """
-    mark.touch()
+    with contextlib.suppress(OSError):
+        mark.touch()
     training = _trainings[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", UNKEPT)  # the parent process warns

@@ -21,6 +21,7 @@ import repsim_energy as rs
 from repsim_energy.cli.visualize import _save as save_arrays
 from repsim_energy.data.deadleaves import deadleaves
 from repsim_energy.data.pixel_cache import cached_pixels
+from repsim_energy.downloads import download
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.experiments.report import write_rows
 from repsim_energy.models import crbm
@@ -29,7 +30,6 @@ from repsim_energy.plot.style import write_figure
 from repsim_energy.results.files import save_results
 from repsim_energy.scaffold import write_plugin
 from repsim_energy.scheduling.sums_file import UNCLEAR, Known, write_sums
-from repsim_energy.storage import download
 from repsim_energy.training import run_files
 
 BLOCK = 4096

@@ -15,12 +15,12 @@ from torch import nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
+from repsim_energy.downloads import download
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, ShapeError, unknown_name
 from repsim_energy.interfaces import Normalization, TrainedModel
 from repsim_energy.interfaces.hashing import bytes_digest
 from repsim_energy.models.files.reader import read_pytorch
 from repsim_energy.models.filters.layers import init_first_layer
-from repsim_energy.storage import download
 
 __all__ = ["zoo"]
 
