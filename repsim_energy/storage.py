@@ -40,7 +40,7 @@ PREFIX = ".repsim-tmp-"
 IN_CACHE = re.compile(r"\.(repsim-)?tmp-[0-9a-f]{32}-.+", re.DOTALL)
 """Temporary names in the cache, including those of version 0.1 (without ``repsim-``)."""
 
-TEMPORARY_FOLDER = re.compile(r"repsim-(\d{1,9})-\w+")
+TEMPORARY_FOLDER = re.compile(r"repsim-(\d{1,10})-\w+")
 """Names of temporary folders of the system, with the number of the process that made them."""
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
