@@ -21,6 +21,7 @@ from repsim_energy.plot.layout import (
 )
 from repsim_energy.plot.style import background, foreground, image_of, line_style
 from repsim_energy.results import to_dataframe
+from repsim_energy.results.whole import numbers_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,8 @@ def components_table(result: xr.Dataset) -> pd.DataFrame:
     frame["variance_share"] = frame.eigenvalue / total
     frame["name"] = [name.partition(": ")[2] for name in component_names(frame)]
     if "components" in result and result.components.size:
-        weights = np.abs(result.components).max(("c", "kh", "kw")).rename("largest_weight")
+        stored = numbers_of(result, "components", ["c", "kh", "kw"])
+        weights = np.abs(stored).max(("c", "kh", "kw")).rename("largest_weight")
         largest = to_dataframe(result.assign(largest_weight=weights), "largest_weight")
         keys = ["dataset", "component"]
         frame = frame.merge(largest[[*keys, "largest_weight"]], on=keys, how="left")
