@@ -21,6 +21,7 @@ from repsim_energy.plot.layout import (
 )
 from repsim_energy.plot.style import background, foreground, image_of, line_style
 from repsim_energy.results import to_dataframe
+from repsim_energy.results.whole import numbers_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,9 @@ MAX_COLUMNS = 9
 GAP_INCHES = (0.25, 0.38)
 """Inches between the columns and above the rows of images."""
 
+DESCRIPTION = ("frequency", "orientation", "coherence", "chromatic_share", "symmetry")
+"""Coordinates that describe a component."""
+
 
 def components_table(result: xr.Dataset) -> pd.DataFrame:
     """Return a row for each component of each data set: eigenvalue, share and description.
@@ -45,12 +49,22 @@ def components_table(result: xr.Dataset) -> pd.DataFrame:
     ``name`` is the text above its image, and ``largest_weight`` the absolute weight that is drawn
     as black or white. ``rs.to_dataframe(result, "components")`` has the weights.
     """
+    for name in (
+        "component",
+        "frequency",
+        "orientation",
+        "coherence",
+        "chromatic_share",
+        "symmetry",
+    ):
+        numbers_of(result, name, ["component"])
     frame = frame_of(result, "eigenvalue")
     total = frame.groupby("dataset")["eigenvalue"].transform("sum")
     frame["variance_share"] = frame.eigenvalue / total
     frame["name"] = [name.partition(": ")[2] for name in component_names(frame)]
     if "components" in result and result.components.size:
-        weights = np.abs(result.components).max(("c", "kh", "kw")).rename("largest_weight")
+        stored = numbers_of(result, "components", ["c", "kh", "kw"])
+        weights = abs(stored).max(("c", "kh", "kw")).rename("largest_weight")
         largest = to_dataframe(result.assign(largest_weight=weights), "largest_weight")
         keys = ["dataset", "component"]
         frame = frame.merge(largest[[*keys, "largest_weight"]], on=keys, how="left")

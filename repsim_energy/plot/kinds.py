@@ -85,9 +85,20 @@ def table(result: xr.Dataset, kind: str, *, stage: str | None = None) -> pd.Data
         raise unknown_name("kind of figure", kind, KINDS)
     check_whole(result)
     if stage is None:
-        return KINDS[kind].table(result)
+        return _made(KINDS[kind].table, result)
     if "stage" not in inspect.signature(KINDS[kind].table).parameters:
         raise UsageError(
             f"got stage='{stage}', which the table of {kind} does not select by; leave it out"
         )
-    return KINDS[kind].table(result, stage)
+    return _made(KINDS[kind].table, result, stage)
+
+
+def _made(make: Callable[..., pd.DataFrame], result: xr.Dataset, *stage: str) -> pd.DataFrame:
+    """Return a table, or the name of what the result lacks for it."""
+    try:
+        return make(result, *stage)
+    except KeyError as error:
+        raise UsageError(
+            f"got a result without what this table needs ({error}), expected a whole one; compare "
+            "again"
+        ) from error

@@ -64,7 +64,7 @@ def _networks(result: xr.Dataset) -> xr.DataArray | None:
     if not found:
         return None
     if "steps" in result:
-        found.append(result.steps >= 0)
+        found.append(numbers_of(result, "steps") >= 0)
     known = found[0]
     for other in found[1:]:
         known = known | other
