@@ -20,6 +20,12 @@ from repsim_timm.first_layer import expect_size, first_layer, fold_standardizati
 
 __all__ = ["load_pretrained"]
 
+HUB_FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")
+"""Names of files of weights on the Hub, in timm's order."""
+
+WHOLE_HASH = re.compile("[0-9a-f]{64}")
+"""Name under which the Hub's cache stores a file of weights: its SHA-256."""
+
 HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+\Z")
 """Where the name of a published file has the first digits of its SHA-256."""
 
@@ -64,16 +70,47 @@ def _download(name: str, img_size: int | None) -> nn.Module:
     try:
         if not hub:
             return _read(name, _fetched(config.url), img_size)
+        _check_cached(config)
         with _refusing(hub, name, OSError):
             # without the url, which timm would unpickle from an old cache
-            return timm.create_model(
+            net = timm.create_model(
                 name, pretrained=True, img_size=img_size, pretrained_cfg_overlay={"url": ""}
             )
+        _check_cached(config)  # what was downloaded just now
+        return net
     except OSError as error:
         raise rs.RepsimError(
             f"weights of timm/{name} cannot be downloaded ({type(error).__name__}), expected them "
             f"at {hub or config.url}; fetch the file on another machine and give weights=PATH"
         ) from error
+
+
+def _check_cached(config: Any) -> None:
+    """Compare the files of weights in the Hub's cache with the SHA-256 that they are stored under.
+
+    Raises
+    ------
+    FileError
+        If one has another SHA-256.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = config.hf_hub_id.partition("@")
+    for name in dict.fromkeys([*filter(None, [config.hf_hub_filename]), *HUB_FILES]):
+        found = try_to_load_from_cache(repository, name, revision=revision or None)
+        if isinstance(found, str) and WHOLE_HASH.fullmatch(stored := Path(found).resolve().name):
+            _compare(Path(found), stored)
+
+
+def _compare(path: Path, expected: str) -> None:
+    """Refuse a file whose SHA-256 does not begin with the expected digits."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(expected):
+        raise rs.FileError(
+            f"'{path}' is not the published file, expected a SHA-256 that begins with "
+            f"{expected}; delete it, to download it again"
+        )
 
 
 def _fetched(url: str) -> Path:
@@ -102,13 +139,7 @@ def _fetched(url: str) -> Path:
             stacklevel=2,
         )
         return path
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(expected[1]):
-        raise rs.FileError(
-            f"'{path}' is not the published file, expected a SHA-256 that begins with "
-            f"{expected[1]}; delete it, to download it again"
-        )
+    _compare(path, expected[1])
     return path
 
 

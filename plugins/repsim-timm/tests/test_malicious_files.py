@@ -10,6 +10,7 @@ import pytest
 import repsim_energy as rs
 import timm
 import torch
+from safetensors.torch import save
 
 from repsim_timm import pretrained
 from repsim_timm.family import family
@@ -64,8 +65,8 @@ def test_a_local_file_runs_nothing(contents, ending, tmp_path):
         refused(tmp_path, "vit_tiny_patch16_224.augreg_in21k", weights=path)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_a_poisoned_cache_of_the_hub_runs_nothing(contents, name, tmp_path, monkeypatch):
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
     """The cache as the client of the Hub lays it out, without a network."""
     from huggingface_hub import constants
 
@@ -73,10 +74,30 @@ def test_a_poisoned_cache_of_the_hub_runs_nothing(contents, name, tmp_path, monk
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     hub_id = timm.get_pretrained_cfg("test_resnet.r160_in1k").hf_hub_id
     repository = tmp_path / "hub" / f"models--{hub_id.replace('/', '--')}"
-    snapshot = repository / "snapshots" / ("a" * 40)
-    snapshot.mkdir(parents=True)
+    (repository / "snapshots" / ("a" * 40)).mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("a" * 40)
+    return repository
+
+
+def test_a_file_of_the_hub_has_the_hash_that_it_is_stored_under(repository, tmp_path):
+    """One bit of a weight is another network, which no format shows."""
+    content = bytearray(save(timm.create_model("test_resnet").state_dict()))
+    digest = hashlib.sha256(content).hexdigest()
+    (repository / "blobs").mkdir()
+    blob = repository / "blobs" / digest
+    blob.write_bytes(content)
+    link = repository / "snapshots" / ("a" * 40) / "model.safetensors"
+    link.symlink_to(blob)
+    assert family("test_resnet.r160_in1k", 10, 3, pretrained=True).layer
+    content[-1] ^= 1
+    blob.write_bytes(content)
+    refused(tmp_path, "test_resnet.r160_in1k", pretrained=True)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_poisoned_cache_of_the_hub_runs_nothing(contents, name, repository, tmp_path):
+    snapshot = repository / "snapshots" / ("a" * 40)
     if name == "pytorch_model.bin":  # and the Hub is known to have no other
         missing = repository / ".no_exist" / ("a" * 40)
         missing.mkdir(parents=True)
