@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import locale
 import os
-import pickle
 import random
 import re
 import signal
@@ -123,6 +122,18 @@ def _module(name: str) -> Any:
     return sys.modules[name]
 
 
+def _numpy_state() -> tuple[Any, ...]:
+    """Return the state of NumPy's global generator, which can be compared."""
+    kind, words, *rest = _module("numpy").random.get_state()
+    return (kind, words.tobytes(), *rest)
+
+
+def _restore_numpy_state(before: tuple[Any, ...]) -> None:
+    kind, words, *rest = before
+    numpy = _module("numpy")
+    numpy.random.set_state((kind, numpy.frombuffer(words, numpy.uint32), *rest))
+
+
 def _torch_states() -> list[bytes]:
     torch = _module("torch")
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
@@ -169,8 +180,8 @@ SETTINGS = (
     ),
     Setting(
         "NumPy's random numbers",
-        lambda: pickle.dumps(_module("numpy").random.get_state(legacy=False)),
-        lambda before: _module("numpy").random.set_state(pickle.loads(before)),  # noqa: S301 (of the line above)
+        _numpy_state,
+        _restore_numpy_state,
         "numpy.random",
     ),
     Setting("torch's random numbers", _torch_states, _restore_torch_states, "torch"),

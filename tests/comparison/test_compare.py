@@ -20,7 +20,7 @@ from repsim_energy.errors import (
 )
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
-from repsim_energy.numerics.profiles.energy import energy_profile
+from repsim_energy.numerics.profiles.energy import unchecked_profile
 from repsim_energy.registry import load_registry, resolve_model
 from repsim_energy.results import summarize, to_json
 from repsim_energy.training.inputs import as_input
@@ -319,10 +319,10 @@ def test_a_profile_is_measured_once_per_network_and_stage(monkeypatch):
 
     def measured(filters, basis):
         seen.append(filters.numpy().tobytes())
-        return energy_profile(filters, basis)
+        return unchecked_profile(filters, basis)
 
     for module in ("comparison.common_patch", "metrics.energy"):
-        monkeypatch.setattr(f"repsim_energy.{module}.energy_profile", measured)
+        monkeypatch.setattr(f"repsim_energy.{module}.unchecked_profile", measured)
     generator = torch.Generator().manual_seed(0)
     banks = [torch.randn(4, 3, 3, 3, generator=generator) for _ in range(3)]
     rs.compare(banks, noise_images(20, (3, 8, 8)), resamples=0, null="metric")

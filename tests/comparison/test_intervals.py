@@ -113,8 +113,8 @@ def test_results_without_half_samples_have_intervals_over_seeds(trained):
 def test_failed_seeds_are_counted(trained, monkeypatch):
     train = pipeline.train_networks
 
-    def with_a_failure(plan, scheduler, reporter):
-        networks, failures = train(plan, scheduler, reporter)
+    def with_a_failure(plan, scheduler, reporter, **options):
+        networks, failures = train(plan, scheduler, reporter, **options)
         lost = next(iter(networks))
         del networks[lost]
         return networks, [*failures, f"{plan.label(lost)}: {TrainingError('lost')}"]

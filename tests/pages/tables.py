@@ -63,6 +63,7 @@ TEXTS = {
     "12 runs to train, about": "is compared in test_numbers.py",
     "versions      python": "is compared in test_numbers.py",
     "mtcnn_rnet: 28 filters": "is compared in tests/cli/test_profile_command.py",
+    "warning: plugin 'theirs'": "is compared in tests/faults/test_hostile_plugins.py",
     "[build-system]": "is a file that a command of the page writes",
     "@software{repsim_energy,": "is compared in tests/test_site.py",
     ":hidden:": "is a table of contents, which tests/test_site.py reads",

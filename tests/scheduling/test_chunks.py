@@ -67,9 +67,9 @@ def begun(monkeypatch):
     names = []
 
     def counting(load):
-        def counted(path):
+        def counted(path, **options):
             names.append(Path(path).name)
-            return load(path)
+            return load(path, **options)
 
         return counted
 
@@ -84,7 +84,7 @@ def summed(chunks, kept, **options):
 
 @pytest.fixture
 def kept(tmp_path):
-    return tmp_path / "sums.safetensors"
+    return tmp_path / "photos.sums"
 
 
 @pytest.mark.parametrize("as_functions", [False, True])

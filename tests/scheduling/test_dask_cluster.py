@@ -18,7 +18,6 @@ import samples
 import torch
 from commands import interrupt, needs_signals, started, wait_until
 from PIL import Image
-from safetensors.torch import load_file
 from samples import MARKING, MARKS, RECIPE, TINY, WATCHED, Heard, marks_in, write_distribution
 
 import repsim_energy as rs
@@ -29,6 +28,7 @@ from repsim_energy.registry import load_registry
 from repsim_energy.scheduling import chunks, dask_client
 from repsim_energy.scheduling.dask_cluster import Cluster
 from repsim_energy.scheduling.dask_worker import call
+from repsim_energy.scheduling.sums_file import read_sums
 from repsim_energy.training.run_files import files_of, keep_received
 from repsim_energy.training.training import Training
 from repsim_energy.versions import Origin
@@ -346,7 +346,7 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
 
     def run(folder):
         return subprocess.run(
-            [sys.executable, "patch_statistics.py", folder, cluster, "sums.safetensors"],
+            [sys.executable, "patch_statistics.py", folder, cluster, "photos.sums"],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -357,7 +357,8 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
     done = run("photos")
     here = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7))
     assert f"{here.count} patches" in done.stdout, done.stderr
-    assert torch.equal(load_file(tmp_path / "sums.safetensors")["second"], here.second)
+    _, sums = read_sums(tmp_path / "photos.sums", (7, 7))
+    assert torch.equal(sums.second, here.second)
     (tmp_path / "photos").rename(tmp_path / "moved")  # read again, and known by its pixels
     assert run("moved").stdout == done.stdout
     Image.new("RGB", (256, 256)).save(tmp_path / "moved/0.png")

@@ -158,6 +158,8 @@ def misalignment(covariance: ArrayLike) -> float:
     ------
     ShapeError
         For an array that is not square.
+    DataError
+        For complex numbers, and what is no array of numbers.
 
     Warns
     -----

@@ -86,6 +86,8 @@ def describe_components(components: ArrayLike) -> dict[str, NDArray[np.float64]]
     ------
     ShapeError
         For an array of fewer than three dimensions, or without pixels.
+    DataError
+        For complex numbers, and what is no array of numbers.
 
     Examples
     --------

@@ -54,6 +54,8 @@ def average_patches(images: Tensor, patch: tuple[int, int]) -> Tensor:
     ------
     ShapeError
         For images that are not (n, c, h, w), or smaller than the patch.
+    DataError
+        For complex numbers, and what is no array of numbers.
 
     Examples
     --------
@@ -126,6 +128,8 @@ def component_energies(images: Tensor, basis: PatchBasis) -> Tensor:
     ------
     ShapeError
         For images that do not have the patches of the basis.
+    DataError
+        For complex numbers, and what is no array of numbers.
 
     Examples
     --------

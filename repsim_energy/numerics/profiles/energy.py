@@ -149,6 +149,8 @@ def profile_similarity(a: ArrayLike, b: ArrayLike) -> float:
     ------
     ShapeError
         For profiles of different lengths. They are never padded.
+    DataError
+        For complex numbers, and what is no array of numbers.
 
     Warns
     -----
@@ -187,6 +189,8 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     ------
     ShapeError
         For profiles that are not (m, d).
+    DataError
+        For complex numbers, and what is no array of numbers.
 
     Warns
     -----

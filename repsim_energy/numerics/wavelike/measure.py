@@ -84,6 +84,8 @@ def wavelike(filters: ArrayLike) -> dict[str, NDArray[np.float64]]:
     ShapeError
         For an array of fewer than three dimensions, or without channels, or with a side of fewer
         than 2 pixels.
+    DataError
+        For complex numbers, and what is no array of numbers.
 
     Warns
     -----
