@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from repsim_energy.archives import check_members
 from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
 from repsim_energy.numerics.memory import available_memory
 
-__all__ = ["check_memory", "read_npy", "read_npz"]
+__all__ = ["check_memory", "read_npy", "read_npz", "write_npz"]
 
 Array = NDArray[Any]
 
@@ -70,6 +72,22 @@ def read_npy(path: Path) -> Array:
     """
     with path.open("rb") as file:
         return _read_array(file, os.fstat(file.fileno()).st_size)
+
+
+def write_npz(path: Path, arrays: Mapping[str, Array], *, compressed: bool = False) -> None:
+    """Write arrays as a ``.npz`` file.
+
+    NumPy gets memory to write to: on a full disk, its archive would write again when it is deleted.
+
+    Raises
+    ------
+    OSError
+        If the system refuses to write.
+    """
+    content = io.BytesIO()
+    save: Any = np.savez_compressed if compressed else np.savez
+    save(content, **arrays)
+    path.write_bytes(content.getbuffer())
 
 
 def check_memory(path: Path, size: float) -> None:

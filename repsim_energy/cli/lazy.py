@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from repsim_energy import array_files as array_files
     from repsim_energy import cache as cache
     from repsim_energy import comparison as comparison
     from repsim_energy import doctor as doctor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from repsim_energy.visualization import sheet as sheet
 
 __all__ = [
+    "array_files",
     "cache",
     "comparison",
     "distribution",

@@ -168,11 +168,9 @@ def _save(result: xr.Dataset, path: Path) -> None:
     if path.suffix.lower() == ".nc":
         rs.save_result(result, path)
         return
-    import numpy as np
-
     arrays = {name: result[name].values for name in (*result.data_vars, "unit", "pixel_range")}
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    with atomic_path(path) as temporary:
+        lazy.array_files.write_npz(temporary, arrays, compressed=True)
 
 
 def _number(value: xr.DataArray) -> str:

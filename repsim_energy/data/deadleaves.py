@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repsim_energy.array_files import read_npz
+from repsim_energy.array_files import read_npz, write_npz
 from repsim_energy.data import leaf_renderer as leaves
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import ImageSet
@@ -35,8 +35,8 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
     if rendered is None:
         rendered = leaves.render(split, count, seed)
         try:
-            with atomic_path(cache_folder("data") / name) as path, path.open("wb") as file:
-                np.savez(file, images=rendered[0], labels=rendered[1])
+            with atomic_path(cache_folder("data") / name) as path:
+                write_npz(path, {"images": rendered[0], "labels": rendered[1]})
         except RepsimError as error:
             warnings.warn(
                 f"the images of deadleaves are rendered again each time, because they cannot be "
