@@ -5,7 +5,6 @@ import re
 
 import pytest
 import torch
-from commands import repsim_process
 from samples import RECIPE, TINY, small_cnn
 from torch import nn
 
@@ -120,16 +119,15 @@ def test_trainings_that_nobody_can_name_leave_no_record(data, fresh_cache):
     assert not list(fresh_cache.glob("failed/*"))
 
 
-@pytest.mark.process
-def test_the_command_says_what_failed_and_how_to_repeat_it(pictures_npz, fresh_cache):
+def test_the_command_says_what_failed_and_how_to_repeat_it(repsim, pictures_npz, fresh_cache):
     wild = "quick:steps=4:batch=16:lr=1e30:loss=mse:precision=float32"
-    command = ["compare", "--dataset", f"npz:path={pictures_npz}", "--seeds", "1"]
+    command = ["compare", "--dataset", f"npz:path={pictures_npz}", "--seeds", "1", "--jobs", "1"]
     command += ["--models", f"{TINY},a={TINY}", "--recipe", wild]
-    first, second = repsim_process(*command), repsim_process(*command)
+    first, second = repsim(*command), repsim(*command)
     assert first.returncode == second.returncode == 1  # no network is left
     assert "--retry-failed" in second.stderr
     assert "retry_failed" not in second.stderr
-    third = repsim_process(*command, "--retry-failed")
+    third = repsim(*command, "--retry-failed")
     assert "it failed on" not in third.stderr
     assert "Traceback" not in first.stderr + second.stderr + third.stderr
 

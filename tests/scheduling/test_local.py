@@ -307,7 +307,7 @@ def runs(number):
 @pytest.mark.process
 def test_the_others_finish_when_a_process_is_ended(data, fresh_cache):
     """Their processes end with it; they are named by nobody and trained again."""
-    seeds = 5
+    seeds = 2
     found = rs.compare([NAMED, DIES], data, recipe=RECIPE, jobs=2, seeds=seeds)
     failures = found.attrs["failures"].splitlines()
     assert [f.partition(":")[0] for f in failures] == [f"dies seed {s}" for s in range(seeds)]
