@@ -10,6 +10,7 @@ import torch
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.build import NETWORK_ERRORS
+from repsim_energy.training.partial_run import interrupted_batch
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.together import run_together
 from repsim_energy.training.training import Training
@@ -42,7 +43,7 @@ def run_batched(
         step = at_once or len(names)
         for start in range(0, len(names), step):
             together = names[start : start + step]
-            if len(together) < 2:
+            if len(together) < 2 and not interrupted_batch(trainings[together[0]].key):
                 continue
             try:
                 outcomes = run_together([trainings[name] for name in together], device)

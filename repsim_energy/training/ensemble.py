@@ -95,6 +95,8 @@ def train_together(
             if outcome := _outcome(records[i]):
                 outcomes[i] = outcome
         for chosen in islice(orders, done, None):
+            if len(outcomes) == len(seeds):
+                break
             batch = torch.stack(chosen).to(device)
             inputs = as_input(pixels[batch.flatten()], normalization, modules[0], layout)
             size = recipe.step_size(done, records[0].total)
@@ -106,9 +108,8 @@ def train_together(
                 if outcome := _outcome(records[i]):
                     outcomes[i] = outcome
                     stack.network(i).cpu()
-            if len(outcomes) == len(seeds):
-                break
-            if partial_run is not None and partial_run.is_due():
+            ended = len(outcomes) == len(seeds)  # stored too: the runs are, one after the other
+            if partial_run is not None and (ended or partial_run.is_due()):
                 longest = max(records, key=lambda record: record.steps)
                 partial_run.write(stack.state(records, outcomes), longest, layout)
     return [outcomes[i] for i in range(len(seeds))]

@@ -29,6 +29,7 @@ from repsim_energy.training.history import Record
 __all__ = [
     "PartialRun",
     "attributes_of",
+    "interrupted_batch",
     "partial_path",
     "restore_attributes",
     "restore_network",
@@ -41,6 +42,9 @@ SECONDS = 60.0
 MAX_SHARE = 0.02
 """Largest share of the time that storing may take. If it takes longer, it is done less often."""
 
+MAX_FACTS = 2**20
+"""Maximum length of the line of JSON that is read to find a batch."""
+
 State = dict[str, Any]
 
 OF_ALL_MODULES = frozenset(vars(nn.Module()))
@@ -50,6 +54,19 @@ OF_ALL_MODULES = frozenset(vars(nn.Module()))
 def partial_path(key: str) -> Path:
     """Return the file of a training under way, which may not exist."""
     return cache_path("partial", key)
+
+
+def interrupted_batch(key: str) -> list[int]:
+    """Return the seeds of the interrupted batch that a training belongs to, none without one."""
+    for path in sorted(cache_path("partial").glob("[0-9a-f]*")):
+        try:
+            with path.open("rb") as file:
+                facts = json.loads(file.readline(MAX_FACTS))
+        except (OSError, ValueError):  # removed meanwhile, or damaged, which read() says
+            continue
+        if key in facts.get("keys", ()):
+            return list(facts["seed"])
+    return []
 
 
 class PartialRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -14,7 +15,7 @@ from repsim_energy.training.begun import begin
 from repsim_energy.training.ensemble import train_together
 from repsim_energy.training.inputs import layouts_of
 from repsim_energy.training.isolation import training_settings
-from repsim_energy.training.partial_run import PartialRun
+from repsim_energy.training.partial_run import PartialRun, interrupted_batch
 from repsim_energy.training.run_cache import Run
 from repsim_energy.training.run_files import locked
 from repsim_energy.training.training import Training, removed_at_the_end
@@ -35,10 +36,20 @@ def run_together(trainings: Sequence[Training], device: torch.device) -> list[Ru
         found: dict[int, Run | TrainingError | None] = {
             training.seed: training.stored() for training in trainings
         }
-        missing = [training for training in trainings if found[training.seed] is None]
-        if missing:
-            found |= _train_together(missing, device)
-    return [outcome for outcome in found.values() if outcome is not None]
+        while missing := [one for one in trainings if found[one.seed] is None]:
+            found |= _train_together(_batch_of(missing), device)
+    outcomes = (found[training.seed] for training in trainings)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _batch_of(missing: Sequence[Training]) -> Sequence[Training]:
+    """Return the interrupted batch of the first training, else all that are missing.
+
+    Networks that draw random numbers depend on the seeds beside theirs. A batch therefore goes on
+    whole, although some of its runs may be stored.
+    """
+    seeds = interrupted_batch(missing[0].key)
+    return [replace(missing[0], seed=seed) for seed in seeds] or missing
 
 
 def _train_together(
@@ -50,10 +61,16 @@ def _train_together(
     seeds = [training.seed for training in trainings]
     label = f"{first.model.label} seeds {', '.join(map(str, seeds))}"
     key = hashlib.sha256("".join(training.key for training in trainings).encode()).hexdigest()
-    partial_run = PartialRun(key, {**first.facts, "label": label, "seed": seeds}, device)
+    keys = [training.key for training in trainings]
+    facts = {**first.facts, "label": label, "seed": seeds, "keys": keys}
+    partial_run = PartialRun(key, facts, device)
     steps = first.recipe.total_steps(len(first.data.train))
     outcomes: dict[int, Run | TrainingError] = {}
-    with removed_at_the_end(partial_run, trainings), working(label, steps, "steps") as advance:
+    with (
+        locked([key]),
+        removed_at_the_end(partial_run, trainings),
+        working(label, steps, "steps") as advance,
+    ):
         histories = train_together(
             [one.module for one in new],
             new[0].layer,

@@ -9,8 +9,11 @@ from torch import nn
 
 import repsim_energy as rs
 from repsim_energy.interfaces import ModelSpec
+from repsim_energy.scheduling.batched import run_batched
+from repsim_energy.scheduling.tally import Tally
 from repsim_energy.training import partial_run
 from repsim_energy.training.inputs import layouts_of
+from repsim_energy.training.together import run_together
 from repsim_energy.training.training import Training
 
 CPU = torch.device("cpu")
@@ -194,3 +197,46 @@ def test_a_comparison_says_how_many_trainings_go_on(data, capsys):
 def test_code_without_a_name_stores_nothing(data, fresh_cache):
     Training(ModelSpec("own", small_cnn, None), data, 0, RECIPE).run(CPU)
     assert not os.path.exists(fresh_cache / "partial")
+
+
+class Dropping(nn.Module):
+    """Draws random numbers, so that it depends on the networks beside it in a batch."""
+
+    def __init__(self, classes, channels):
+        super().__init__()
+        self.network = small_cnn(classes, channels)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, images):
+        return self.network(self.drop(images))
+
+
+def test_a_batch_goes_on_whole_although_some_of_its_runs_are_stored(data, tmp_path, monkeypatch):
+    """As after a death between the storing of two of its runs."""
+    spec = ModelSpec("dropping", Dropping, {"name": "dropping"})
+    trainings = [Training(spec, data, seed, RECIPE) for seed in range(3)]
+
+    class Death(BaseException):
+        pass
+
+    def dies(training, run, seconds):
+        if training.seed == 1:
+            raise Death
+        keep(training, run, seconds)
+
+    keep = Training.keep
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("REPSIM_CACHE", str(tmp_path / "elsewhere"))
+        expected = [tensors_of(run) for run in run_together(trainings, CPU)]
+    with monkeypatch.context() as deadly:
+        deadly.setattr(Training, "keep", dies)
+        with pytest.raises(Death):
+            run_together(trainings, CPU)
+    assert [training.is_cached for training in trainings] == [True, False, False]
+    named = {training.seed: training for training in trainings[1:]}
+    runs = dict(run_batched(named, CPU, Tally(rs.Reporter(), 2)))
+    assert sorted(runs) == [1, 2]
+    for seed, run in runs.items():
+        found = tensors_of(run)
+        assert all(torch.equal(found[name], expected[seed][name]) for name in expected[seed]), seed
+    assert not list((tmp_path / "cache" / "partial").iterdir())
