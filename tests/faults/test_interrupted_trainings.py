@@ -69,7 +69,7 @@ def undisturbed(function, arguments, cache):
 
 
 @pytest.mark.parametrize(
-    ("trainings", "kills"), [(1, 2), pytest.param(60, 500, marks=pytest.mark.faults)]
+    ("trainings", "kills"), [(1, 1), pytest.param(60, 500, marks=pytest.mark.faults)]
 )
 def test_killed_trainings_go_on_as_if_nothing_had_happened(trainings, kills, tmp_path):
     """The figure of the guarantees: the kills are spread over whole trainings of every kind."""
@@ -94,7 +94,6 @@ def test_killed_trainings_go_on_as_if_nothing_had_happened(trainings, kills, tmp
 @pytest.mark.parametrize(
     ("model", "seeds", "most"),
     [
-        ("counting", (0, 1), 2),
         pytest.param("counting", (0, 1, 2, 3), 40, marks=pytest.mark.faults),
         pytest.param("vgg", (0, 1, 2, 3), 40, marks=pytest.mark.faults),
     ],
