@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from copy import copy
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,6 +161,8 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-cache.add_command(list_runs, "ls")
+ls = copy(list_runs)
+ls.name = "ls"  # pages call a command by its own name
+cache.add_command(ls)
 cache.add_command(verify)
 cache.add_command(gc)
