@@ -81,7 +81,7 @@ def test_killed_trainings_go_on_as_if_nothing_had_happened(trainings, kills, tmp
         arguments = (model, recipe, number)
         whole, parts = tmp_path / f"whole-{number}", tmp_path / f"parts-{number}"
         seconds = undisturbed(run, arguments, whole)
-        most = min(kills + 2, 40)
+        most = min(kills + 2, 10)
         kills_here, gone_on_here = killed_until_done(run, arguments, parts, number, seconds, most)
         killed, gone_on = killed + kills_here, gone_on + gone_on_here
         key = training_of(*arguments).key
@@ -94,8 +94,8 @@ def test_killed_trainings_go_on_as_if_nothing_had_happened(trainings, kills, tmp
 @pytest.mark.parametrize(
     ("model", "seeds", "most"),
     [
-        pytest.param("counting", (0, 1, 2, 3), 40, marks=pytest.mark.faults),
-        pytest.param("vgg", (0, 1, 2, 3), 40, marks=pytest.mark.faults),
+        pytest.param("counting", (0, 1, 2, 3), 10, marks=pytest.mark.faults),
+        pytest.param("vgg", (0, 1, 2, 3), 10, marks=pytest.mark.faults),
     ],
 )
 def test_batched_trainings_go_on_too(model, seeds, most, tmp_path):
