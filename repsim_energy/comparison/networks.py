@@ -19,6 +19,7 @@ from repsim_energy.training.failures import (
     record_failure,
     recorded_failure,
 )
+from repsim_energy.training.partial_run import remove_finished_batches
 from repsim_energy.training.training import Training
 
 __all__ = ["train_networks"]
@@ -45,6 +46,7 @@ def train_networks(
         If no network could be trained.
     """
     say_what_recipes_have_no_use_for(plan)
+    remove_finished_batches()
     networks = {
         Key(d, m, 0): network_of_trained(trained, plan.datasets[d], plan.folds.get((d, m)))
         for (d, m), trained in plan.trained.items()

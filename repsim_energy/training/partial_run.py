@@ -6,12 +6,13 @@ torch stores it, then the seal of both (:mod:`repsim_energy.seals`).
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ from repsim_energy.numerics.processor import processor_name
 from repsim_energy.seals import seal, unsealed
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.history import Record
+from repsim_energy.training.run_files import is_kept
 
 __all__ = [
     "PartialRun",
     "attributes_of",
     "interrupted_batch",
     "partial_path",
+    "remove_finished_batches",
     "restore_attributes",
     "restore_network",
     "state_of_network",
@@ -58,15 +61,30 @@ def partial_path(key: str) -> Path:
 
 def interrupted_batch(key: str) -> list[int]:
     """Return the seeds of the interrupted batch that a training belongs to, none without one."""
+    for _, facts in _batches():
+        if key in facts["keys"]:
+            return list(facts["seed"])
+    return []
+
+
+def remove_finished_batches() -> None:
+    """Remove files of batches whose runs are all stored, as a death at that moment leaves them."""
+    for path, facts in _batches():
+        if all(map(is_kept, facts["keys"])):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _batches() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the files of batches of seeds, and what they say of themselves."""
     for path in sorted(cache_path("partial").glob("[0-9a-f]*")):
         try:
             with path.open("rb") as file:
                 facts = json.loads(file.readline(MAX_FACTS))
         except (OSError, ValueError):  # removed meanwhile, or damaged, which read() says
             continue
-        if key in facts.get("keys", ()):
-            return list(facts["seed"])
-    return []
+        if isinstance(facts, dict) and "keys" in facts:
+            yield path, facts
 
 
 class PartialRun:
@@ -192,7 +210,8 @@ class PartialRun:
     def remove(self) -> None:
         """Remove the file, once the run is stored or has failed."""
         if self._key:
-            partial_path(self._key).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # in a cache that is shared for reading alone
+                partial_path(self._key).unlink(missing_ok=True)
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], bytes]:

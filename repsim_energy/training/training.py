@@ -124,6 +124,8 @@ class Training:
                     run = self._train(device, on_step, partial_run)
                     self.keep(run, partial_run.seconds)
                 run = self.stored() or run
+            else:
+                partial_run.remove()  # of a process that died when it had stored the run
         return run
 
     def keep(self, run: Run, seconds: float) -> None:

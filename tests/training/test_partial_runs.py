@@ -240,3 +240,16 @@ def test_a_batch_goes_on_whole_although_some_of_its_runs_are_stored(data, tmp_pa
         found = tensors_of(run)
         assert all(torch.equal(found[name], expected[seed][name]) for name in expected[seed]), seed
     assert not list((tmp_path / "cache" / "partial").iterdir())
+
+
+def test_a_death_after_a_run_was_stored_leaves_nothing_for_long(data, fresh_cache, monkeypatch):
+    training, other = (Training(SPEC, data, seed, RECIPE) for seed in (0, 1))
+    with monkeypatch.context() as deadly:
+        deadly.setattr(partial_run.PartialRun, "remove", lambda _: None)
+        training.run(CPU)
+        run_together([other, Training(SPEC, data, 2, RECIPE)], CPU)
+    assert len(list((fresh_cache / "partial").iterdir())) == 2
+    training.run(CPU)
+    assert not training.is_partial
+    rs.compare([SPEC], data, recipe=RECIPE, seeds=3)
+    assert not list((fresh_cache / "partial").iterdir())
