@@ -80,8 +80,12 @@ def unsealed(data: bytes, name: object, remedy: str) -> bytes:
     """
     content, _, digest = data.rpartition(SEAL)
     if hashlib.sha256(content).hexdigest().encode() != digest:
-        raise FileError(f"'{name}' is damaged: its bytes are not those that were written; {remedy}")
+        raise _damaged(name, remedy)
     return content
+
+
+def _damaged(name: object, remedy: str) -> FileError:
+    return FileError(f"'{name}' is damaged: its bytes are not those that were written; {remedy}")
 
 
 def sealed_json(facts: Mapping[str, Any]) -> bytes:
@@ -121,7 +125,7 @@ def unsealed_json(data: bytes, name: object, remedy: str) -> dict[str, Any]:
     """
     text, _, rest = data.rpartition(JSON_SEAL)
     if hashlib.sha256(text).hexdigest().encode() + JSON_END != rest:
-        raise FileError(f"'{name}' is damaged: its bytes are not those that were written; {remedy}")
+        raise _damaged(name, remedy)
     facts: dict[str, Any] = json.loads(text + b"}")
     return facts
 

@@ -12,6 +12,7 @@ from typing import Any
 from repsim_energy.errors import FileError
 from repsim_energy.seals import unsealed
 from repsim_energy.storage import IN_CACHE, cache_path
+from repsim_energy.training.partial_run import facts_of
 from repsim_energy.training.run_files import FILES
 from repsim_energy.training.stored_runs import KEY, StoredRun, stored_runs, total_size
 
@@ -39,10 +40,6 @@ MADE = OF_A_RUN | {"images", "rendered", "crbm"}
 
 MARKED = frozenset(("run", "images", "rendered", "crbm"))
 """Kinds of which the time of access is set when they are used."""
-
-
-LINE_BYTES = 2**16
-"""Maximum length of the first line of an interrupted training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,18 +117,13 @@ def _entry(kind: str, path: Path, run: StoredRun | None) -> Entry:
 
 
 def _facts(kind: str, path: Path) -> dict[str, Any]:
-    """Return what the file of an unfinished training says of it, nothing if it cannot be read.
-
-    The record of a failed one is JSON, and the first line of an interrupted one.
-    """
+    """Return the facts in the file of an unfinished training, nothing if it cannot be read."""
+    if kind == "partial":
+        return facts_of(path)
+    if kind != "failed":
+        return {}
     try:
-        if kind == "failed":
-            facts = json.loads(unsealed(path.read_bytes(), path, ""))
-        elif kind == "partial":
-            with path.open("rb") as file:
-                facts = json.loads(file.readline(LINE_BYTES))
-        else:
-            return {}
+        facts = json.loads(unsealed(path.read_bytes(), path, ""))
     except (OSError, ValueError, FileError):
         return {}
     return facts if isinstance(facts, dict) else {}

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from repsim_energy.errors import FileError
+from repsim_energy.hdf5 import HDF5
 from repsim_energy.results.opening import check_opening
 from repsim_energy.seals import is_sealed, unsealed
 
 __all__ = ["Stored", "read_content"]
 
 REMEDY = "restore a copy, or make it anew"
-
-HDF5 = b"\x89HDF\r\n\x1a\n"
-"""First bytes of an HDF5 file."""
 
 CLASSIC = b"CDF"
 """First bytes of a netCDF file of version 3."""

@@ -31,6 +31,7 @@ from repsim_energy.training.run_files import is_kept
 __all__ = [
     "PartialRun",
     "attributes_of",
+    "facts_of",
     "interrupted_batch",
     "partial_path",
     "remove_finished_batches",
@@ -46,7 +47,7 @@ MAX_SHARE = 0.02
 """Largest share of the time that storing may take. If it takes longer, it is done less often."""
 
 MAX_FACTS = 2**20
-"""Maximum length of the line of JSON that is read to find a batch."""
+"""Maximum length of the line of JSON that is read alone."""
 
 State = dict[str, Any]
 
@@ -78,13 +79,21 @@ def remove_finished_batches() -> None:
 def _batches() -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the files of batches of seeds, and what they say of themselves."""
     for path in sorted(cache_path("partial").glob("[0-9a-f]*")):
-        try:
-            with path.open("rb") as file:
-                facts = json.loads(file.readline(MAX_FACTS))
-        except (OSError, ValueError):  # removed meanwhile, or damaged, which read() says
-            continue
-        if isinstance(facts, dict) and "keys" in facts:
+        if "keys" in (facts := facts_of(path)):
             yield path, facts
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """Return what the file of a training says of it, nothing if that cannot be read.
+
+    The seal is not compared, for which the whole file would have to be read.
+    """
+    try:
+        with path.open("rb") as file:
+            facts = json.loads(file.readline(MAX_FACTS))
+    except (OSError, ValueError):  # removed meanwhile, or damaged, which PartialRun.read reports
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 class PartialRun:
