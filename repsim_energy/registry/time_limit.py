@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -116,7 +117,8 @@ def _alarm(seconds: float, busy: Callable[[], bool]) -> Iterator[list[bool]]:
     started = time.monotonic()
     remaining, interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
-        yield fired
+        with _lost_quietly():
+            yield fired
     finally:
         inside = False
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -124,6 +126,26 @@ def _alarm(seconds: float, busy: Callable[[], bool]) -> Iterator[list[bool]]:
         if remaining:
             left = remaining - (time.monotonic() - started)
             signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3), interval)
+
+
+@contextmanager
+def _lost_quietly() -> Iterator[None]:
+    """Report nothing where the exception is raised in a finalizer, which Python goes on behind.
+
+    The next alarm then interrupts the code.
+    """
+    hook = sys.unraisablehook
+
+    def report(lost: Any) -> None:
+        if lost.exc_type is not _TooLong:
+            hook(lost)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        if sys.unraisablehook is report:
+            sys.unraisablehook = hook
 
 
 def _can_alarm(seconds: float) -> bool:
