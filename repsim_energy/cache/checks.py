@@ -13,7 +13,7 @@ from repsim_energy.cache.entries import Entry
 from repsim_energy.data.pixel_cache import checked_images
 from repsim_energy.data.torchvision_sets import published_md5
 from repsim_energy.errors import FileError, RepsimError, reason_of
-from repsim_energy.seals import unsealed
+from repsim_energy.seals import unsealed, unsealed_json
 from repsim_energy.storage import cache_path
 from repsim_energy.training.run_files import FILES, checked_tensors, is_sealed_run
 
@@ -56,6 +56,11 @@ def _check_seal(entry: Entry) -> Verdict:
     if entry.path.suffix == ".safetensors":
         return Verdict("unknown", "of an earlier version, and not read any more")
     unsealed(entry.path.read_bytes(), entry.path, "remove it")
+    return Verdict("whole")
+
+
+def _check_failed(entry: Entry) -> Verdict:
+    unsealed_json(entry.path.read_bytes(), entry.path, "remove it")
     return Verdict("whole")
 
 
@@ -107,7 +112,7 @@ def _same_times(path: Path) -> Iterator[None]:
 CHECKERS: dict[str, Callable[[Entry], Verdict]] = {
     "run": _check_run,
     "partial": _check_seal,
-    "failed": _check_seal,
+    "failed": _check_failed,
     "images": _check_images,
     "rendered": _check_rendered,
     "crbm": _check_seal,

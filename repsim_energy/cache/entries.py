@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repsim_energy.errors import FileError
-from repsim_energy.seals import unsealed
+from repsim_energy.seals import unsealed_json
 from repsim_energy.storage import IN_CACHE, cache_path
 from repsim_energy.training.partial_run import facts_of
 from repsim_energy.training.run_files import FILES
@@ -36,7 +35,6 @@ OF_A_RUN = frozenset(("run", "partial", "failed"))
 
 MADE = OF_A_RUN | {"images", "rendered", "crbm"}
 """Kinds that this package made, and makes again."""
-
 
 MARKED = frozenset(("run", "images", "rendered", "crbm"))
 """Kinds of which the time of access is set when they are used."""
@@ -117,16 +115,15 @@ def _entry(kind: str, path: Path, run: StoredRun | None) -> Entry:
 
 
 def _facts(kind: str, path: Path) -> dict[str, Any]:
-    """Return the facts in the file of an unfinished training, nothing if it cannot be read."""
+    """Return the facts of an unfinished or failed training, nothing if they cannot be read."""
     if kind == "partial":
         return facts_of(path)
     if kind != "failed":
         return {}
     try:
-        facts = json.loads(unsealed(path.read_bytes(), path, ""))
+        return unsealed_json(path.read_bytes(), path, "")
     except (OSError, ValueError, FileError):
         return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def _children(folder: Path) -> list[Path]:

@@ -1,18 +1,18 @@
 """Records of failed trainings, so that a later sweep does not repeat them without being asked.
 
-The file ``failed/KEY.json`` of the cache is JSON, then its seal (:mod:`repsim_energy.seals`).
+The file ``failed/KEY.json`` of the cache is JSON whose last entry is its seal
+(:mod:`repsim_energy.seals`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
 from datetime import datetime
 from pathlib import Path
 
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, TrainingError
-from repsim_energy.seals import sealed, unsealed
+from repsim_energy.seals import sealed_json, unsealed_json
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.training import Training
 
@@ -36,7 +36,7 @@ def record_failure(training: Training, error: TrainingError) -> None:
         contextlib.suppress(RepsimError),  # it is then trained again
         atomic_path(cache_folder("failed") / f"{training.key}.json") as temporary,
     ):
-        temporary.write_bytes(sealed(json.dumps(facts, indent=1, default=str).encode()))
+        temporary.write_bytes(sealed_json(facts))
 
 
 def recorded_failure(training: Training) -> TrainingError | None:
@@ -51,7 +51,7 @@ def recorded_failure(training: Training) -> TrainingError | None:
     if training.is_cached or not (training.key and path.is_file()):
         return None
     try:
-        facts = json.loads(unsealed(path.read_bytes(), path, "it is trained again"))
+        facts = unsealed_json(path.read_bytes(), path, "it is trained again")
         day = facts["failed"].partition("T")[0]
         return TrainingError(f"{facts['reason']} (it failed on {day})", facts["step"])
     except (FileError, OSError, ValueError, KeyError) as error:

@@ -14,7 +14,7 @@ import repsim_energy as rs
 from repsim_energy.cli.cache_limits import bytes_of
 from repsim_energy.data.pixel_cache import cached_pixels
 from repsim_energy.models.crbm import _store
-from repsim_energy.seals import sealed
+from repsim_energy.seals import sealed, sealed_json
 from repsim_energy.training.stored_runs import stored_runs
 
 KEY = "e" * 64
@@ -37,7 +37,7 @@ def filled(tmp_path_factory):
     facts = {"model": "vgg11", "dataset": "photos", "seed": 3}
     for place, content in {
         f"partial/{KEY}": sealed(json.dumps(facts).encode() + b"\n" + b"checkpoint"),
-        f"failed/{KEY}.json": sealed(json.dumps(facts).encode()),
+        f"failed/{KEY}.json": sealed_json(facts),
         "data/photos.zip": b"a download",
         "runs/notes.txt": b"mine",
         f"runs/{STALE}": b"left behind",

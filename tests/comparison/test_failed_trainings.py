@@ -1,6 +1,5 @@
 """A sweep survives a bad run, says why and where it failed, and does not repeat it unasked."""
 
-import json
 import re
 
 import pytest
@@ -10,7 +9,7 @@ from torch import nn
 
 import repsim_energy as rs
 from repsim_energy.interfaces import ModelSpec
-from repsim_energy.seals import unsealed
+from repsim_energy.seals import unsealed_json
 
 
 class Failing(nn.Module):
@@ -65,7 +64,7 @@ def test_whatever_a_network_raises_the_others_finish(name, data, fresh_cache):
     assert result.similarity.sel(model=label, model_ref=label).notnull().all()
     assert result.similarity.sel(model=name).isnull().all()
     for path in fresh_cache.glob("failed/*"):
-        facts = json.loads(unsealed(path.read_bytes(), path, ""))
+        facts = unsealed_json(path.read_bytes(), path, "")
         assert facts["step"] == 3
         assert facts["model"] == name
     assert len(list(fresh_cache.glob("failed/*"))) == 2
