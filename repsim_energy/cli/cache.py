@@ -14,9 +14,9 @@ import rich_click as click
 from rich.filesize import decimal
 
 from repsim_energy.cli import lazy
-from repsim_energy.cli.app import say
 from repsim_energy.cli.cache_care import gc, verify
 from repsim_energy.cli.cache_limits import agreed, seconds_of
+from repsim_energy.cli.messages import say
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.storage import cache_path
 

@@ -12,8 +12,8 @@ import rich_click as click
 from rich.filesize import decimal
 
 from repsim_energy.cli import lazy
-from repsim_energy.cli.app import say
 from repsim_energy.cli.cache_limits import agreed, bytes_of, seconds_of
+from repsim_energy.cli.messages import say
 from repsim_energy.cli.tables import print_line, print_rows
 from repsim_energy.errors import UsageError
 from repsim_energy.progress import working

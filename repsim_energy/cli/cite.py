@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from repsim_energy.cli.app import say
+from repsim_energy.cli.messages import say
 from repsim_energy.versions import NOT_INSTALLED, OWN, version_of
 
 __all__ = ["PAPER", "SOFTWARE", "cite"]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 import repsim_energy as rs
-from repsim_energy.cli.app import in_options, registry_of, say
+from repsim_energy.cli.app import registry_of
 from repsim_energy.cli.completion import alternatives, names_of
+from repsim_energy.cli.messages import in_options, say
 from repsim_energy.cli.options import refuse_inputs, training_options
 from repsim_energy.cli.parameters import LIST, WORDS
 from repsim_energy.cli.progress import reporter_on_stderr

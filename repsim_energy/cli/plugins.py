@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, get_args
 import rich_click as click
 
 from repsim_energy.cli import lazy
-from repsim_energy.cli.app import in_options, registry_of
+from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.messages import in_options
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
 from repsim_energy.registry import Kind, Registry

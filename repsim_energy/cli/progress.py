@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from repsim_energy.cli.app import say
+from repsim_energy.cli.messages import say
 from repsim_energy.errors import visible
 from repsim_energy.progress import Progress, Reporter, reporting, showing, working
 from repsim_energy.progress.bars import Bars, bars_on

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from repsim_energy.cli import lazy
-from repsim_energy.cli.app import in_options, registry_of, say
+from repsim_energy.cli.app import registry_of
+from repsim_energy.cli.messages import in_options, say
 from repsim_energy.cli.options import DEVICE, QUIET, RETRY_FAILED, scheduler_options
 from repsim_energy.cli.parameters import NUMBERS, SEEDS
 from repsim_energy.cli.progress import reporter_on_stderr

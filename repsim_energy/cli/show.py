@@ -12,8 +12,8 @@ import rich_click as click
 
 import repsim_energy as rs
 from repsim_energy.cli import lazy
-from repsim_energy.cli.app import say
 from repsim_energy.cli.compare import report_failures
+from repsim_energy.cli.messages import say
 from repsim_energy.cli.result_text import print_result
 from repsim_energy.cli.tables import print_json, print_rows
 from repsim_energy.errors import UsageError, unknown_name

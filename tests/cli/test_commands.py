@@ -18,8 +18,9 @@ from commands import interrupt, needs_signals, repsim_process, started, wait_unt
 from samples import MARKING, MARKS, TINY, marks_in
 
 import repsim_energy as rs
-from repsim_energy.cli import app
+from repsim_energy.cli import messages
 from repsim_energy.cli.app import COMMANDS
+from repsim_energy.cli.app import repsim as group
 from repsim_energy.registry import describe, load_registry
 
 FAST = ["--recipe", "quick:steps=4:batch=20", "--jobs", "1"]
@@ -749,7 +750,7 @@ def test_no_message_of_the_library_names_an_option():
 
 
 def test_specs_and_quoted_text_are_no_options():
-    ctx = click.Context(app.repsim)
+    ctx = click.Context(group)
     ctx.invoked_subcommand = "compare"
     for text in (
         "give checkpoint:path=FILE:fold=bn:normalize=none",
@@ -757,12 +758,12 @@ def test_specs_and_quoted_text_are_no_options():
         "use evaluations=3 or layer=conv1",
         "x.images=3 and a/images=3",
     ):
-        assert app.in_options(text, ctx) == text
+        assert messages.in_options(text, ctx) == text
     given = "got layers=conv1,conv2; leave out (images=), or jobs=."
-    assert app.in_options(given, ctx) == (
+    assert messages.in_options(given, ctx) == (
         "got --layer conv1,conv2; leave out (--images), or --jobs."
     )
-    assert app.in_options(given, None) == given
+    assert messages.in_options(given, None) == given
 
 
 @pytest.mark.parametrize(
