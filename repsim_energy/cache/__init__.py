@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from repsim_energy.cache.checks import Verdict, check
+from repsim_energy.cache.choice import Limits, choose
 from repsim_energy.cache.entries import Entry, list_entries
-from repsim_energy.cache.removal import Limits, choose, remove
 
-__all__ = ["Entry", "Limits", "Verdict", "check", "choose", "list_entries", "remove"]
+__all__ = ["Entry", "Limits", "Verdict", "check", "choose", "list_entries"]

@@ -101,7 +101,11 @@ def clear(older_than: str | None, yes: bool) -> int:
     if not yes and not agreed(amount):
         say("nothing was removed")
         return 0
-    failures = {run.run_id: why for run in runs if (why := lazy.stored_runs.remove_run(run))}
+    failures = {
+        run.run_id: why
+        for run in runs
+        if (why := lazy.stored_runs.remove_stored(run.folder, run.key))
+    }
     for run_id, why in failures.items():
         say(f"failed: run {run_id} {why}")
     say(f"removed {len(runs) - len(failures)} of {amount}" if failures else f"removed {amount}")
@@ -136,7 +140,7 @@ def _record(run: StoredRun) -> dict[str, object]:
 
 
 def _unfinished(entry: Entry) -> dict[str, object]:
-    """Return what is known of a training that was interrupted or failed, or goes on."""
+    """Return the facts of a training that was interrupted, has failed, or goes on."""
     going_on = entry.kind == "partial" and entry.key in lazy.stored_runs.locked_keys()
     return {
         "run_id": entry.key[:16],

@@ -105,7 +105,11 @@ def gc(older_than: str | None, max_size: str | None, dry_run: bool, yes: bool) -
 
 def _remove(entries: Sequence[Entry]) -> dict[str, str]:
     """Remove entries, say how much, and return the reasons of those that stay."""
-    failures = {entry: why for entry in entries if (why := lazy.cache.remove(entry))}
+    failures = {
+        entry: why
+        for entry in entries
+        if (why := lazy.stored_runs.remove_stored(entry.path, entry.key))
+    }
     for entry, why in failures.items():
         say(f"failed: {entry.name} {why}")
     removed = [entry for entry in entries if entry not in failures]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ __all__ = [
     "StoredRun",
     "locked_keys",
     "refuse_if_training",
-    "remove_run",
+    "remove_stored",
     "stored_runs",
     "total_size",
 ]
@@ -139,8 +140,15 @@ def _is_locked(path: Path) -> bool:
         ) from error
 
 
-def remove_run(run: StoredRun) -> str:
-    """Remove a run: its folder is renamed at once, and then deleted.
+def remove_stored(path: Path, key: str = "") -> str:
+    """Remove a file or folder of the cache, under the lock of the training that it belongs to.
+
+    A folder is renamed at once, and then deleted.
+
+    Parameters
+    ----------
+    path : of the file or folder
+    key : of the training, empty if it belongs to none
 
     Returns
     -------
@@ -148,8 +156,13 @@ def remove_run(run: StoredRun) -> str:
         Why it could not be removed, empty if it was.
     """
     try:
-        with filelock.FileLock(cache_folder("locks") / run.key, timeout=0):
-            remove_folder(run.folder)
+        with ExitStack() as locks:
+            if key:
+                locks.enter_context(filelock.FileLock(cache_folder("locks") / key, timeout=0))
+            if path.is_dir() and not path.is_symlink():
+                remove_folder(path)
+            else:
+                path.unlink(missing_ok=True)
     except filelock.Timeout:
         return "is being trained"
     except OSError as error:

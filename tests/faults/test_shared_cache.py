@@ -20,7 +20,7 @@ from repsim_energy.errors import RepsimError, UsageError
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.run_files import locked
-from repsim_energy.training.stored_runs import remove_run, stored_runs
+from repsim_energy.training.stored_runs import remove_stored, stored_runs
 from repsim_energy.training.training import Training
 
 pytestmark = [pytest.mark.process, needs_signals]
@@ -187,7 +187,7 @@ def test_runs_that_another_process_removes_meanwhile_are_trained_again(
     removed = 0
     while any(child.is_alive() and not ours.poll() for ours, child in ends):
         for run in stored_runs():
-            removed += remove_run(run) == ""
+            removed += remove_stored(run.folder, run.key) == ""
     got = [ours.recv() for ours, _ in ends]
     check_equal(got, [set(numbers)] * 2)
     assert removed > 0
@@ -223,7 +223,7 @@ def test_a_cache_that_can_only_be_read_is_read(read_only, tmp_path, fresh_cache,
         obtain(1)
     (run,) = stored_runs()
     try:
-        why = remove_run(run)
+        why = remove_stored(run.folder, run.key)
     except RepsimError as error:
         why = str(error)
     assert "Read-only" in why or "cannot be written" in why

@@ -1,24 +1,21 @@
-"""Which entries of the cache to remove, and their removal."""
+"""Which entries of the cache to remove."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 
-import filelock
-
 from repsim_energy.cache.entries import MADE, Entry
-from repsim_energy.storage import cache_folder, is_stale, remove_folder
+from repsim_energy.storage import is_stale
 from repsim_energy.training.stored_runs import locked_keys
 
-__all__ = ["Limits", "choose", "remove"]
+__all__ = ["Limits", "choose"]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the cache may keep.
+    """How old and how large the cache may become.
 
     Parameters
     ----------
@@ -48,27 +45,3 @@ def choose(entries: Iterable[Entry], limits: Limits) -> list[Entry]:
             chosen.append(entry)
             left -= entry.size
     return chosen
-
-
-def remove(entry: Entry) -> str:
-    """Remove an entry, under the lock of its training if it has one.
-
-    Returns
-    -------
-    str
-        Why it could not be removed, empty if it was.
-    """
-    try:
-        with ExitStack() as locks:
-            if entry.key:
-                lock = filelock.FileLock(cache_folder("locks") / entry.key, timeout=0)
-                locks.enter_context(lock)
-            if entry.path.is_dir() and not entry.path.is_symlink():
-                remove_folder(entry.path)
-            else:
-                entry.path.unlink(missing_ok=True)
-    except filelock.Timeout:
-        return "is being trained"
-    except OSError as error:
-        return f"cannot be removed ({error.strerror or error})"
-    return ""
