@@ -49,9 +49,7 @@ def row(name, results):
     change = results["change"]
     similarity = change.similarity.values
     pairs = [similarity[m, 0, m, 1] for m in range(len(MODELS))]
-    theory = {
-        stage: one.fit_correlation.sel(stage=stage).values for stage, one in results.items()
-    }
+    theory = {stage: one.fit_correlation.sel(stage=stage).values for stage, one in results.items()}
     return [
         name,
         listed(change.train_accuracy.values),

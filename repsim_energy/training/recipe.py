@@ -30,6 +30,12 @@ class Recipe:
     Source: Smith and Topin (2019), "Super-Convergence: Very Fast Training of Neural Networks Using
     Large Learning Rates", for ``one_cycle``; arXiv:1708.07120.
 
+    Source: Loshchilov and Hutter (2017), "SGDR: Stochastic Gradient Descent with Warm Restarts",
+    for ``cosine``; arXiv:1608.03983.
+
+    Source: Szegedy et al. (2016), "Rethinking the Inception Architecture for Computer Vision",
+    section 7, for label smoothing; arXiv:1512.00567.
+
     Parameters
     ----------
     lr : step size; the largest one with ``one_cycle``
@@ -109,6 +115,10 @@ class Recipe:
 
     def check_images(self, height: int, width: int) -> None:
         """Refuse to move images by as many pixels as they have.
+
+        Parameters
+        ----------
+        height, width : of the images, in pixels
 
         Raises
         ------
