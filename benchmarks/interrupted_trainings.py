@@ -19,6 +19,7 @@ from torchvision import models
 from repsim_energy.models.architectures.resnet import resnet18
 from repsim_energy.models.architectures.vgg import vgg11
 from repsim_energy.training import partial_run
+from repsim_energy.training.average import Average, tensors_of
 from repsim_energy.training.history import Record
 from repsim_energy.training.loop import loss_of, optimizer_of
 from repsim_energy.training.partial_run import PartialRun, restore_network, state_of_network
@@ -34,9 +35,10 @@ NETWORKS = {
 
 
 def trained(build):
-    """Return a network after one step, with its optimizer and record, and a function for more."""
+    """Return a network after one step, with all that trains it, and a function for more."""
     module = build().train()
-    optimizer, record = optimizer_of(module.parameters(), RECIPE), Record(RECIPE, 50_000, 0)
+    optimizer, record = optimizer_of(module, RECIPE), Record(RECIPE, 50_000, 0)
+    average = Average(lambda: tensors_of(module), RECIPE.ema)
     record.keep(torch.zeros(64, 3, 3, 3), None)
     images, labels = torch.rand(32, 3, 32, 32), torch.arange(32) % 10
 
@@ -48,7 +50,7 @@ def trained(build):
         record.add(loss.detach(), torch.tensor(0.1), lambda: (torch.zeros(64, 3, 3, 3), None), None)
 
     step()
-    return module, optimizer, record, step
+    return (module, optimizer, average, record), step
 
 
 def seconds_of(function):
@@ -58,23 +60,23 @@ def seconds_of(function):
 
 
 def measured(name, build, rounds):
-    module, optimizer, record, step = trained(build)
+    training, step = trained(build)
     file = PartialRun(KEY, {"label": name}, CPU)
 
     def write():
-        file.write(state_of_network(module, optimizer, record, CPU), record)
+        file.write(state_of_network(*training, CPU), training[-1])
 
     rows = [(seconds_of(write), seconds_of(step)) for _ in range(rounds)]
     cost, of_step = (statistics.median(column) for column in zip(*rows, strict=True))
     write()
-    fresh, other, restored, _ = trained(build)
+    fresh, _ = trained(build)
 
     def read():
-        state = PartialRun(KEY, {"label": name}, CPU).read(fresh.state_dict())
-        restore_network(state, fresh, other, restored, CPU)
+        state = PartialRun(KEY, {"label": name}, CPU).read(fresh[0].state_dict())
+        restore_network(state, *fresh, CPU)
 
     reading = seconds_of(read)
-    pairs = zip(module.parameters(), fresh.parameters(), strict=True)
+    pairs = zip(training[0].parameters(), fresh[0].parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     wait = max(partial_run.SECONDS, cost * (1 / partial_run.MAX_SHARE - 1))
     asking = seconds_of(lambda: [file.is_due() for _ in range(1000)]) / 1000

@@ -94,7 +94,7 @@ def training_options(command: Command) -> Command:
             default="quick",
             show_default=True,
             metavar="SPEC",
-            help="Training recipe: quick or paper, with changes such as quick:epochs=20:lr=0.05.",
+            help="Training recipe: quick, paper or cifar, with changes such as quick:epochs=20.",
         ),
         DEVICE,
         *SCHEDULER,

@@ -62,7 +62,7 @@ NUMBERS = (".npz", ".nc")
     default="quick",
     show_default=True,
     metavar="SPEC",
-    help="Training recipe: quick or paper, with changes such as quick:epochs=20:lr=0.05.",
+    help="Training recipe: quick, paper or cifar, with changes such as quick:epochs=20.",
 )
 @click.option(
     "--position",

@@ -74,6 +74,8 @@ def make_plan(
     )
     if not plan.trains:
         plan = replace(plan, seeds=seeds[:1])
+    for data in loaded if plan.trains else []:
+        recipe.check_images(*data.image_shape[1:])
     return with_inputs(plan, normalize, shown=shown or not filters)
 
 

@@ -22,6 +22,8 @@ from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.layers import applies_its_weight
 from repsim_energy.models.filters.norm_folding import Norm
 from repsim_energy.numerics.generators import generator_states, restore_generators, seeded
+from repsim_energy.training.augmentation import images_of_step
+from repsim_energy.training.average import Average
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.inputs import as_input, layouts_of
 from repsim_energy.training.loop import (
@@ -98,7 +100,8 @@ def train_together(
             if len(outcomes) == len(seeds):
                 break
             batch = torch.stack(chosen).to(device)
-            inputs = as_input(pixels[batch.flatten()], normalization, modules[0], layout)
+            seen = images_of_step(pixels, batch.flatten(), recipe, seeds, done)
+            inputs = as_input(seen, normalization, modules[0], layout)
             size = recipe.step_size(done, records[0].total)
             losses, shares = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
             done += 1
@@ -130,7 +133,8 @@ class _Stack:
         self._modules = [module.to(device).train() for module in modules]
         self._base = copy.deepcopy(self._modules[0])
         self._weights, self._buffers = stack_module_state(list(self._modules))
-        self._optimizer = optimizer_of(self._weights.values(), recipe)
+        self._optimizer = optimizer_of(self._base, recipe, self._weights)
+        self._average = Average(self.tensors, recipe.ema)
         self._recipe, self._device = recipe, device
 
     def step(self, inputs: Tensor, target: Tensor, size: float) -> tuple[Tensor, Tensor]:
@@ -146,6 +150,7 @@ class _Stack:
             pairs = list(zip(outputs, target, strict=True))
             losses = torch.stack([loss_of(o, t, self._recipe) for o, t in pairs])
         descend(self._optimizer, losses.sum(), size)
+        self._average.add()
         return losses.detach(), torch.stack([accuracy(o.detach(), t) for o, t in pairs])
 
     def measure(
@@ -156,7 +161,7 @@ class _Stack:
         if not applies_its_weight(first) or first.in_channels != image[0]:
             filters = applied_filters(self.network(index), layer, image)
         else:
-            weights: Tensor = self._weights[f"{layer}.weight"][index]
+            weights: Tensor = self._measured()[f"{layer}.weight"][index]
             filters = weights.detach().float().cpu().clone()
         if norm is None:
             return filters, None
@@ -166,6 +171,10 @@ class _Stack:
     def tensors(self) -> State:
         """Return the weights and buffers of all networks."""
         return {**self._weights, **self._buffers}
+
+    def _measured(self) -> State:
+        """Return those of the networks that are measured and stored: the average, if any."""
+        return {**self.tensors(), **self._average.tensors()}
 
     def state(self, records: Sequence[Record], ended: Collection[int]) -> dict[str, Any]:
         """Return the state of the training between two steps.
@@ -178,6 +187,7 @@ class _Stack:
             "module": self.tensors(),
             "attributes": attributes_of(self._base),
             "optimizer": self._optimizer.state_dict(),
+            "average": self._average.state(),
             "records": [record.state() for record in records],
             "ended": {i: self._modules[i].state_dict() for i in ended},
             "generators": generator_states(self._device),
@@ -190,6 +200,7 @@ class _Stack:
                 tensor.copy_(state["module"][name])
         restore_attributes(self._base, state["attributes"], self._device)
         self._optimizer.load_state_dict(state["optimizer"])
+        self._average.restore(state.get("average"))
         for record, known in zip(records, state["records"], strict=True):
             record.restore(known, self._device)
         for i, weights in state["ended"].items():
@@ -199,7 +210,7 @@ class _Stack:
         return max(record.steps for record in records)
 
     def network(self, index: int) -> nn.Module:
-        """Return one of the networks with its weights as they are now."""
-        state = {name: tensor[index] for name, tensor in self.tensors().items()}
+        """Return one of the networks as it is measured now."""
+        state = {name: tensor[index] for name, tensor in self._measured().items()}
         self._modules[index].load_state_dict(state, strict=False)
         return self._modules[index]

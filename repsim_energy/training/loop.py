@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,8 @@ from repsim_energy.models.filters.applied_filters import applied_filters
 from repsim_energy.models.filters.norm_folding import Norm
 from repsim_energy.numerics.generators import seeded
 from repsim_energy.training.answers import answered
+from repsim_energy.training.augmentation import images_of_step
+from repsim_energy.training.average import Average, tensors_of
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.inputs import CHANNELS_LAST, as_input
 from repsim_energy.training.partial_run import PartialRun, restore_network, state_of_network
@@ -27,6 +31,7 @@ __all__ = [
     "descend",
     "evaluate",
     "loss_of",
+    "names_without_decay",
     "optimizer_of",
     "precision_of",
     "scores_of",
@@ -66,15 +71,19 @@ def train(
     """
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
-    optimizer = optimizer_of(module.parameters(), recipe)
+    optimizer = optimizer_of(module, recipe)
+    average = Average(lambda: tensors_of(module), recipe.ema)
     record = Record(recipe, len(images), len(test))
     _, *image = images.images.shape
 
     def measure() -> tuple[Tensor, Tensor | None]:
-        return applied_filters(module, layer, image), None if norm is None else norm.scale_or_nan()
+        with average.in_place():
+            scale = None if norm is None else norm.scale_or_nan()
+            return applied_filters(module, layer, image), scale
 
     def evaluated() -> tuple[float, float]:
-        found = evaluate(module, test, normalization, device, recipe, layout)
+        with average.in_place():
+            found = evaluate(module, test, normalization, device, recipe, layout)
         module.train()
         return found
 
@@ -82,20 +91,23 @@ def train(
     with seeded(seed, device):
         state = None if partial is None else partial.read(module.state_dict(), layout)
         if state is not None:
-            restore_network(state, module, optimizer, record, device)
+            restore_network(state, module, optimizer, average, record, device)
         for chosen in islice(batches(len(images), recipe, seed), record.steps, None):
             batch = chosen.to(device)
-            inputs = as_input(pixels[batch], normalization, module, layout)
+            seen = images_of_step(pixels, batch, recipe, [seed], record.steps)
+            inputs = as_input(seen, normalization, module, layout)
             size = recipe.step_size(record.steps, record.total)
             step = take_step(module, optimizer, inputs, labels[batch], recipe, size)
+            average.add()
             record.add(*step, measure, evaluated)
             if on_step is not None:
                 on_step(record.steps, record.total)
             if record.finished():
                 break
             if partial is not None and partial.is_due():
-                state = state_of_network(module, optimizer, record, device)
+                state = state_of_network(module, optimizer, average, record, device)
                 partial.write(state, record, layout)
+    average.put()
     return record.history()
 
 
@@ -139,22 +151,51 @@ def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
             yield order[start : start + size]
 
 
-def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer for the parameters that are not frozen."""
-    weights = [p for p in parameters if p.requires_grad]
-    if not weights:
+def optimizer_of(
+    module: nn.Module, recipe: Recipe, weights: Mapping[str, Tensor] | None = None
+) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer for the parameters that are not frozen.
+
+    Parameters
+    ----------
+    weights : in place of the parameters of the network, by their names
+    """
+    named = dict(module.named_parameters()) if weights is None else weights
+    trained = {name: weight for name, weight in named.items() if weight.requires_grad}
+    if not trained:
         raise UsageError("every layer of the network is frozen, expected one to train")
+    spared = set() if recipe.decay_norms else names_without_decay(module)
+    decaying = [weight for name, weight in trained.items() if name not in spared]
+    others = [weight for name, weight in trained.items() if name in spared]
+    groups: list[dict[str, Any]] = [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(weights, recipe.lr, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(groups, recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
-        weights, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        groups,
+        recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
     )
+
+
+def names_without_decay(module: nn.Module) -> set[str]:
+    """Return the names of biases and of the parameters of norms, which are no weights of patterns.
+
+    They are the parameters with one axis at most, and those of layer norms over several axes.
+    """
+    names = {name for name, parameter in module.named_parameters() if parameter.ndim < 2}
+    for place, part in module.named_modules():
+        if isinstance(part, nn.LayerNorm | nn.RMSNorm):
+            names |= {f"{place}.{name}".lstrip(".") for name, _ in part.named_parameters()}
+    return names
 
 
 def loss_of(output: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     """Return the recipe's loss of (n, classes) scores for images of (n,) classes."""
     if recipe.loss == "cross_entropy":
-        return F.cross_entropy(output, target)
+        return F.cross_entropy(output, target, label_smoothing=recipe.label_smoothing)
     return F.mse_loss(output.float(), F.one_hot(target, output.shape[1]).float())
 
 
@@ -185,7 +226,8 @@ def evaluate(
 ) -> tuple[float, float]:
     """Return mean loss and accuracy on the recipe's number of images, NaN for none.
 
-    The images are spread over the classes. The network is left in evaluation mode.
+    The images are spread over the classes, and neither moved nor their labels smoothed. The network
+    is left in evaluation mode.
     """
     if len(images) == 0:
         return float("nan"), float("nan")
@@ -195,4 +237,5 @@ def evaluate(
     parts = (images.images[part].to(device) for part in chosen.split(EVALUATION_BATCH))
     inputs = (as_input(part, normalization, module, layout) for part in parts)
     outputs = torch.cat([scores_of(module(images), len(images)) for images in inputs])
-    return float(loss_of(outputs, labels, recipe)), float(accuracy(outputs, labels))
+    loss = loss_of(outputs, labels, replace(recipe, label_smoothing=0.0))
+    return float(loss), float(accuracy(outputs, labels))

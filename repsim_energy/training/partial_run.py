@@ -25,6 +25,7 @@ from repsim_energy.numerics.generators import generator_states, restore_generato
 from repsim_energy.numerics.processor import processor_name
 from repsim_energy.seals import seal, unsealed
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.training.average import Average
 from repsim_energy.training.history import Record
 from repsim_energy.training.run_files import is_kept
 
@@ -248,7 +249,11 @@ def _machine(device: torch.device) -> dict[str, str]:
 
 
 def state_of_network(
-    module: nn.Module, optimizer: torch.optim.Optimizer, record: Record, device: torch.device
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average,
+    record: Record,
+    device: torch.device,
 ) -> State:
     """Return the state of a training between two steps."""
     return {
@@ -256,6 +261,7 @@ def state_of_network(
         "buffers": dict(module.named_buffers()),  # also those that state_dict leaves out
         "attributes": attributes_of(module),
         "optimizer": optimizer.state_dict(),
+        "average": average.state(),
         "record": record.state(),
         "generators": generator_states(device),
     }
@@ -265,6 +271,7 @@ def restore_network(
     state: State,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: Average,
     record: Record,
     device: torch.device,
 ) -> None:
@@ -275,6 +282,7 @@ def restore_network(
             buffer.copy_(state["buffers"][name])
     restore_attributes(module, state["attributes"], device)
     optimizer.load_state_dict(state["optimizer"])
+    average.restore(state.get("average"))
     record.restore(state["record"], device)
     restore_generators(state["generators"], device)
 

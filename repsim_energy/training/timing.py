@@ -75,7 +75,7 @@ def _step_of(
     layout: torch.memory_format,
 ) -> Callable[[], None]:
     module.to(device, memory_format=layout).train()  # type: ignore[call-overload]
-    optimizer = optimizer_of(module.parameters(), recipe)
+    optimizer = optimizer_of(module, recipe)
     pixels = data.train.images[: recipe.batch].to(device)
     labels = data.train.labels[: recipe.batch].to(device)
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import click
@@ -56,7 +55,7 @@ def test_runs_are_listed_with_what_made_them(result, repsim, fresh_cache):
     for one in found["runs"]:
         run = rs.open_run(one["run_id"])
         assert one["folder"] == str(run.folder)
-        assert one["made_by"]["recipe"] == asdict(run.recipe)
+        assert one["made_by"]["recipe"] == run.recipe.as_options()
         made_by = [one["made_by"][name] for name in ("model", "dataset", "seed", "steps")]
         assert made_by == [run.model, run.dataset, run.seed, run.history.steps]
         assert one["bytes"] == sum(path.stat().st_size for path in run.folder.iterdir())

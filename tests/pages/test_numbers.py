@@ -129,6 +129,13 @@ def test_the_recipes_of_the_page_are_those_of_the_code():
         f"test accuracy on {quick.test_images} images"
     ) in text
     assert f"| `paper` | batch {paper.batch}, {paper.epochs} epochs, lr {paper.lr} without" in text
+    cifar = RECIPES["cifar"]
+    assert (
+        f"| `cifar` | batch {cifar.batch}, {cifar.epochs} epochs, SGD with lr {cifar.lr} and "
+        f"Nesterov momentum {cifar.momentum}, `schedule={cifar.schedule}`, weight decay "
+        f"{cifar.weight_decay} without norms and biases, label smoothing {cifar.label_smoothing}, "
+        f"crops of {cifar.crop} pixels and flips, an average of the weights (`ema={cifar.ema}`)"
+    ) in text
 
 
 def test_defaults_in_the_text_are_those_of_the_code():

@@ -92,6 +92,35 @@ def test_each_network_is_the_one_trained_alone(name, optimizer, steps, schedule,
         )
 
 
+@pytest.mark.parametrize("name", ["vgg11:width=0.125:frozen=true", "lenet5:style=modern"])
+def test_each_network_is_the_one_trained_alone_as_people_train(name, images):
+    """Its own crops, its own average, and weight decay of the same weights."""
+    recipe = Recipe(
+        lr=0.02,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=0.1,
+        decay_norms=False,
+        batch=32,
+        steps=2 if "vgg" in name else 5,  # rounding grows tenfold a step
+        snapshots=3,
+        evaluations=1,
+        schedule="cosine",
+        warmup=0.2,
+        label_smoothing=0.1,
+        crop=2,
+        flip=True,
+        ema=0.7,
+    )
+    for module, other, history, expected in both_ways(networks(name), images, recipe):
+        for field in ("loss", "accuracy", "evaluations", "snapshots", "snapshot_scales"):
+            found = getattr(history, field)
+            torch.testing.assert_close(found, getattr(expected, field), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            dict(module.state_dict()), dict(other.state_dict()), rtol=1e-4, atol=1e-4
+        )
+
+
 def test_each_network_ends_when_it_has_reached_its_accuracy(images):
     recipe = Recipe(lr=0.05, momentum=0.9, batch=30, epochs=8, until_accuracy=0.45)
     found = list(both_ways(networks("lenet5:style=modern"), images, recipe))

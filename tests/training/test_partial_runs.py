@@ -85,6 +85,48 @@ def test_a_training_goes_on_from_its_last_state(after, training, undisturbed):
     assert not training.is_partial
 
 
+AS_PEOPLE_TRAIN = rs.Recipe(
+    **{**RECIPE.as_options(), "momentum": 0.9, "weight_decay": 0.01, "evaluations": 2},
+    nesterov=True,
+    decay_norms=False,
+    label_smoothing=0.1,
+    crop=2,
+    flip=True,
+    ema=0.8,
+)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_crops_and_the_average_go_on_too(together, data, tmp_path, monkeypatch):
+    """Killed in the middle: at the storing of a state."""
+
+    def network(classes, channels):
+        return small_cnn(classes, channels, norm=True)
+
+    spec = ModelSpec("normed", network, {"name": "normed"})
+    trainings = [Training(spec, data, seed, AS_PEOPLE_TRAIN) for seed in range(1 + together)]
+
+    def runs():
+        return run_together(trainings, CPU) if together else [trainings[0].run(CPU)]
+
+    def dies(file, state, record, layout):
+        write(file, state, record, layout)
+        if record.steps == 3:
+            raise KeyboardInterrupt
+
+    write = partial_run.PartialRun.write
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("REPSIM_CACHE", str(tmp_path / "elsewhere"))
+        expected = [tensors_of(run) for run in runs()]
+    with monkeypatch.context() as deadly:
+        deadly.setattr(partial_run.PartialRun, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            runs()
+    assert len(list((tmp_path / "cache" / "partial").iterdir())) == 1
+    for run, known in zip(runs(), expected, strict=True):
+        assert_as_undisturbed(run, known)
+
+
 def test_nothing_is_stored_in_the_first_minute(training, monkeypatch):
     monkeypatch.setattr(partial_run, "SECONDS", 60.0)
     with pytest.raises(KeyboardInterrupt):

@@ -355,14 +355,14 @@ def test_recipes_are_read_from_text():
     assert parse_recipe("quick").momentum == 0.9
     assert parse_recipe("quick:optimizer=adam").momentum == 0  # one of sgd
     for text, words in {
-        "fast": "unknown recipe 'fast'; known: paper, quick",
+        "fast": "unknown recipe 'fast'; known: cifar, paper, quick",
         "quick:lrr=1": "did you mean 'lr'",
         "quick:lr=x": "expected float",
         "quick:lr=-1": "lr > 0",
         "quick:batch=0": "at least 1",
         "quick:until_accuracy=2": "accuracy in (0, 1]",
         "quick:loss=l1": "cross_entropy or mse",
-        "quick:schedule=cosine": "constant or one_cycle",
+        "quick:schedule=linear": "constant or one_cycle or cosine or step",
     }.items():
         with pytest.raises(UsageError, match=words.replace("(", r"\(")):
             parse_recipe(text)
