@@ -37,6 +37,7 @@ THREAD_SECONDS = 1.0
 
 COMMANDS = {
     "compare": "compare:compare",
+    "sweep": "sweep:sweep",
     "show": "show:show",
     "profile": "profile:profile",
     "train": "train:train",
