@@ -3,6 +3,7 @@
 from . import plot as plot
 from . import testing as testing
 from .comparison import compare as compare
+from .comparison import sweep as sweep
 from .comparison.atlas import AtlasEntry as AtlasEntry
 from .comparison.atlas import open_atlas as open_atlas
 from .comparison.layer_patches import layer_bases as layer_bases

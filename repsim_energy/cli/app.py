@@ -38,6 +38,7 @@ THREAD_SECONDS = 1.0
 
 COMMANDS = {
     "compare": "compare:compare",
+    "sweep": "sweep:sweep",
     "show": "show:show",
     "profile": "profile:profile",
     "train": "train:train",

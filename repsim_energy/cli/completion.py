@@ -12,6 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from typing import TypeAlias
 
 import rich_click as click
@@ -32,6 +33,7 @@ __all__ = [
     "datasets_or_paths",
     "models_or_files",
     "names_of",
+    "options_to_vary",
     "register_shells",
 ]
 
@@ -229,6 +231,22 @@ def datasets_or_paths(ctx: click.Context, _: click.Parameter, incomplete: str) -
         return _paths(incomplete) + _starting(_names(ctx, "dataset"), before, part)
     chain, part = _last(part, "+")
     return _starting(_names(ctx, "variant"), before + chain, part)
+
+
+@_silently
+def options_to_vary(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
+    """Complete the part of an option to vary, and the options of recipes.
+
+    Those of models, data sets and metrics are in code that would import torch.
+    """
+    part, dot, option = incomplete.partition(".")
+    if not dot:
+        return _starting(["model.", "dataset.", "recipe.", "metric."], "", part)
+    if part != "recipe":
+        return []
+    from repsim_energy.training.recipe import Recipe
+
+    return _starting([f"{field.name}=" for field in fields(Recipe)], "recipe.", option)
 
 
 @_silently

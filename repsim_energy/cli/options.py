@@ -19,12 +19,14 @@ from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.specs import parse_chain, parse_spec
 
 __all__ = [
+    "Command",
     "DEVICE",
     "QUIET",
     "RETRY_FAILED",
     "refuse_inputs",
     "scheduler_options",
     "training_options",
+    "with_options",
 ]
 
 Command = Callable[..., Any]
@@ -101,15 +103,16 @@ def training_options(command: Command) -> Command:
         RETRY_FAILED,
         QUIET,
     ]
-    return _with(options, command)
+    return with_options(options, command)
 
 
 def scheduler_options(command: Command) -> Command:
     """Add the options that decide where networks are trained."""
-    return _with(SCHEDULER, command)
+    return with_options(SCHEDULER, command)
 
 
-def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+def with_options(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    """Add options in their order."""
     for option in reversed(options):
         command = option(command)
     return command

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import repsim_energy as rs
 from repsim_energy.cli.pair_tables import print_list, print_matrix
 from repsim_energy.cli.run_table import has_energy, is_given, print_runs
+from repsim_energy.cli.sweep_text import axes_in, print_sweep
 from repsim_energy.cli.tables import format_number, print_line, width
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ MAX_LINE = 78
 def print_result(result: xr.Dataset) -> None:
     """Print the similarities between models (of one model across seeds on the diagonal), and runs.
 
-    For a single model the energy profile is printed too.
+    For a single model the energy profile is printed too. A sweep has a row for each point instead.
     """
+    if axes_in(result):
+        print_sweep(result)
+        return
     summary = _summary(result, "similarity")
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
     stage += f", align {result.attrs['align']}" if result.attrs.get("align") else ""

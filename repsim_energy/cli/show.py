@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from repsim_energy.cli import lazy
 from repsim_energy.cli.compare import report_failures
 from repsim_energy.cli.messages import say
 from repsim_energy.cli.result_text import print_result
+from repsim_energy.cli.sweep_text import point_of
 from repsim_energy.cli.tables import print_json, print_rows
 from repsim_energy.errors import UsageError, unknown_name
 
@@ -42,6 +44,13 @@ IN_TITLE = ("dataset", "dataset_ref", "stage")
     help="One table in full: similarity (all pairs), profiles (at the compared stage), runs, or "
     "the name of a variable. [default: the table of repsim compare; with --csv: similarity]",
 )
+@click.option(
+    "--at",
+    "at",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help="Point of a sweep, such as recipe.lr=0.1, repeatable. [default: a row for each point]",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print as CSV, with all digits.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, with all digits.")
 @click.pass_context
@@ -51,6 +60,7 @@ def show(
     file: Path,
     group: str | None,
     what: str | None,
+    at: Sequence[str],
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -67,7 +77,7 @@ def show(
             )
         _print_groups(file, groups)
         return
-    result = rs.open_result(file, group)
+    result = point_of(rs.open_result(file, group), at)
     if as_csv:
         _print_csv(_frame(result, what or "similarity"))
     elif as_json and what is None:

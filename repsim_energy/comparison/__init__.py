@@ -11,11 +11,13 @@ from repsim_energy.comparison.patch_bases import basis_of_images
 from repsim_energy.comparison.pipeline import compare
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.planning import make_plan
+from repsim_energy.comparison.sweep import sweep
 
 __all__ = [
     "Plan",
     "basis_of_images",
     "compare",
     "make_plan",
+    "sweep",
     "train_networks",
 ]

@@ -90,7 +90,7 @@ def say_what_is_shown(plan: Plan, wanted: int | None) -> list[str]:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=6)
+    warnings.warn(text, RepsimWarning, stacklevel=7)
 
 
 def represent_layers(

@@ -13,7 +13,14 @@ from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.memory import available_memory
 
-__all__ = ["NUMBERS_PER_PAIR", "check_draws", "check_memory", "check_pairs", "needed_memory"]
+__all__ = [
+    "NUMBERS_PER_PAIR",
+    "check_draws",
+    "check_memory",
+    "check_pairs",
+    "needed_memory",
+    "refuse_too_large",
+]
 
 MIN_ANNOUNCED_BYTES = 2 * 2**30
 """A comparison that needs more memory than this warns of it beforehand."""
@@ -42,11 +49,22 @@ def check_pairs(plan: Plan, layers: int = 1, *, numbers: int = NUMBERS_PER_PAIR)
     UsageError
         If they do not fit.
     """
-    count, free = math.prod(plan.shape) * layers, available_memory()
-    needed = 8 * numbers * count**2
+    count = math.prod(plan.shape) * layers
+    refuse_too_large(count**2, numbers, f"{count} networks and layers")
+
+
+def refuse_too_large(pairs: int, numbers: int, what: str) -> None:
+    """Refuse more pairs than fit into memory.
+
+    Parameters
+    ----------
+    numbers : of each pair
+    what : makes the pairs, in words
+    """
+    needed, free = 8 * numbers * pairs, available_memory()
     if needed > free:
         raise UsageError(
-            f"{count} networks and layers make {count**2} pairs, which take {_gigabytes(needed)} "
+            f"{what} make {pairs} pairs, which take {_gigabytes(needed)} "
             f"of memory, expected at most the {_gigabytes(free)} that are free; compare fewer "
             "models, seeds, data sets or layers at a time"
         )
@@ -112,7 +130,7 @@ def check_memory(
             f"{what}, name fewer layers{remedy}{positions}"
         )
     if needed > MIN_ANNOUNCED_BYTES:
-        warnings.warn(f"{size} of memory", RepsimWarning, stacklevel=3)
+        warnings.warn(f"{size} of memory", RepsimWarning, stacklevel=6)
 
 
 def needed_memory(

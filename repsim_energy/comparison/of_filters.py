@@ -36,7 +36,7 @@ from repsim_energy.comparison.nulls.of_filters import comparisons_of, drawable, 
 from repsim_energy.comparison.nulls.words import Null, choose_null
 from repsim_energy.comparison.own_theory import OwnTheory, own_theories
 from repsim_energy.comparison.pairs import Pairs, compare_pairs, pair_variables, warn_undefined
-from repsim_energy.comparison.patch_bases import patch_bases
+from repsim_energy.comparison.patch_bases import KnownBases, patch_bases
 from repsim_energy.comparison.placed_nulls import with_placed_nulls
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.profiles import (
@@ -94,12 +94,14 @@ class FilterComparison:
         patch: str | Sequence[int] = "auto",
         resamples: int | None = None,
         null: str = "auto",
+        known: KnownBases | None = None,
     ) -> FilterComparison:
         """Choose the stage, compute the patch bases, and check that the comparison is possible.
 
         Parameters
         ----------
         resamples : number of groups of images, of which half-samples are compared
+        known : patch bases that are not computed again; new ones are added
         """
         size = as_patch(patch)
         channels, *own = next(iter(plan.patches.values()))[:3]
@@ -109,7 +111,7 @@ class FilterComparison:
         check_pairs(plan, numbers=3 * NUMBERS_PER_PAIR + groups)  # the same beyond the theory
         chosen = choose_null(null, metric, comparisons_of(plan))
         stage = choose_stage(stage, plan)
-        bases = patch_bases(plan, scheduler, groups, size)
+        bases = patch_bases(plan, scheduler, groups, size, known)
         kernels = Kernels(
             [b.whole for b in bases], plan.patches, size, partial(prepared_filters, metric)
         )

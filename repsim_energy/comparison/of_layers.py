@@ -134,7 +134,7 @@ class LayerComparison:
                     f"got images={images}, but '{data.label}' has {len(data.train)} training "
                     "images; all are shown",
                     RepsimWarning,
-                    stacklevel=4,
+                    stacklevel=6,
                 )
         return comparison
 

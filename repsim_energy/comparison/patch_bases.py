@@ -20,7 +20,7 @@ from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
 from repsim_energy.scheduling.chunks import moments_of_groups, moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler
 
-__all__ = ["Bases", "basis_of_images", "patch_bases"]
+__all__ = ["Bases", "KnownBases", "basis_of_images", "patch_bases"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,16 @@ class Bases:
     halves: Sequence[PatchBasis] = ()
 
 
+KnownBases = dict[tuple[object, ...], Bases]
+"""Bases by fingerprint of the images, size of the patches and number of groups."""
+
+
 def patch_bases(
-    plan: Plan, scheduler: Scheduler, groups: int = 0, patch: tuple[int, int] | None = None
+    plan: Plan,
+    scheduler: Scheduler,
+    groups: int = 0,
+    patch: tuple[int, int] | None = None,
+    known: KnownBases | None = None,
 ) -> list[Bases]:
     """Return the patch bases of each data set. Data sets with the same images share them.
 
@@ -46,6 +54,7 @@ def patch_bases(
     ----------
     groups : number of groups of images that half-samples are made of, 0 for none
     patch : rows and columns of the patches; by default those of the filters
+    known : bases that are not computed again; new ones are added
 
     Raises
     ------
@@ -54,12 +63,13 @@ def patch_bases(
     """
     check_patches(plan, patch)
     size = next(iter(plan.patches.values()))[1:] if patch is None else (*patch, 1, 1)
-    bases: dict[str, Bases] = {}
-    for data in plan.datasets:
-        images = data.train
-        if images.image_fingerprint not in bases:
-            bases[images.image_fingerprint] = _bases(images, size, scheduler, groups)
-    found = [bases[data.train.image_fingerprint] for data in plan.datasets]
+    bases: KnownBases = {} if known is None else known
+    found = []
+    for images in (data.train for data in plan.datasets):
+        key = (images.image_fingerprint, size, groups)
+        if key not in bases:
+            bases[key] = _bases(images, size, scheduler, groups)
+        found.append(bases[key])
     return found if all(one.halves for one in found) else [Bases(one.whole) for one in found]
 
 

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from repsim_energy.comparison.activations import FIRST
+from repsim_energy.comparison.comparisons import comparison_of
 from repsim_energy.comparison.given import DatasetLike, ModelLike, as_models
 from repsim_energy.comparison.given_metric import as_metric, record_of
 from repsim_energy.comparison.layer_roles import LayersLike
 from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.model_options import option_coords
 from repsim_energy.comparison.networks import train_networks
-from repsim_energy.comparison.of_activations import ActivationComparison
 from repsim_energy.comparison.of_features import FeatureComparison, are_features
-from repsim_energy.comparison.of_filters import FilterComparison
-from repsim_energy.comparison.of_layers import LayerComparison, are_deeper
+from repsim_energy.comparison.of_layers import are_deeper
 from repsim_energy.comparison.options import (
     asked_for,
     refuse_options_of_other_metrics,
@@ -36,7 +35,7 @@ from repsim_energy.training.recipe import Recipe
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["compare"]
+__all__ = ["compare", "result_of"]
 
 
 @own_settings(grad=True)
@@ -223,19 +222,24 @@ def compare(
             shown=deeper or not on_filters,
             **words,
         )
-        judged: dict[str, Any] = {"null": null, "resamples": resamples}
-        comparison: FilterComparison | LayerComparison | ActivationComparison
-        if deeper:
-            how: dict[str, Any] = {"images": images, "stage": stage, "align": align, "asked": asked}
-            comparison = LayerComparison.prepare(plan, metric, layers, **how, **judged)
-        elif on_filters:
-            comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch, **judged)
-        else:
-            how = {"images": images, "asked": asked, "pool": pool, "tokens": tokens}
-            comparison = ActivationComparison.prepare(plan, metric, layers, **how, **judged)
+        comparison = comparison_of(
+            plan,
+            metric,
+            scheduler,
+            asked,
+            stage=stage,
+            patch=patch,
+            null=null,
+            layers=layers,
+            align=align,
+            images=images,
+            pool=pool,
+            tokens=tokens,
+            resamples=resamples,
+        )
         networks, failures = train_networks(plan, scheduler, reporter, retry_failed=retry_failed)
         say_what_had_no_use(plan, metric, asked, deeper)
-        return _result(plan, resolved, comparison.finish(networks), failures, call)
+        return result_of(plan, resolved, comparison.finish(networks), failures, call)
 
 
 def _compare_features(
@@ -249,12 +253,13 @@ def _compare_features(
 ) -> xr.Dataset:
     comparison = FeatureComparison.prepare(specs, resolved.metric, layers, asked, null, resamples)
     say_what_had_no_use(comparison.plan, resolved.metric, asked)
-    return _result(comparison.plan, resolved, comparison.finish(comparison.networks), [], call)
+    return result_of(comparison.plan, resolved, comparison.finish(comparison.networks), [], call)
 
 
-def _result(
+def result_of(
     plan: Plan, resolved: ResolvedMetric, measured: Measured, failures: list[str], call: str
 ) -> xr.Dataset:
+    """Return the result of a comparison, with what it was asked for."""
     metric = resolved.metric
     configuration = {
         "metric": record_of(resolved),

@@ -44,6 +44,7 @@ class Plan:
     built : (model, data set) -> the untrained network of the first seed, where it was kept
     inputs : for each model, how its images are normalized, in words
     folds : (data set, model) -> what is folded into the filters, where that is asked for
+    at : end of the labels of networks: the point of a sweep
     """
 
     datasets: list[Dataset]
@@ -57,6 +58,7 @@ class Plan:
     built: Mapping[tuple[ModelSpec, Dataset], nn.Module]
     folds: Mapping[Place, Folding]
     inputs: Sequence[str] = ()
+    at: str = ""
 
     @property
     def shape(self) -> Key:
@@ -103,4 +105,4 @@ class Plan:
         d, m, s = key
         prefix = f"{self.datasets[d].label} " if len(self.datasets) > 1 else ""
         seed = "" if (d, m) in self.trained else f" seed {self.seeds[s]}"
-        return f"{prefix}{self.models[m].label}{seed}"
+        return f"{prefix}{self.models[m].label}{seed}{self.at}"

@@ -158,7 +158,7 @@ def say_what_was_not_chosen(
                 f"{option}={getattr(words[asked[0]], option)} changed nothing: no layer that is "
                 f"compared of {names} {what}",
                 RepsimWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
 
@@ -180,5 +180,5 @@ def warn_different_samples(views: Sequence[Mapping[str, View]], labels: Sequence
         f"pool=none makes every position a sample, and layers have different ones: "
         f"{'; '.join(parts)}. Pairs of layers with different samples are NaN",
         UndefinedSimilarityWarning,
-        stacklevel=5,
+        stacklevel=6,
     )

@@ -15,7 +15,7 @@ from repsim_energy.plot.profile_curves import profiles, profiles_table
 from repsim_energy.plot.residual_curves import residuals, residuals_table
 from repsim_energy.plot.similarity_map import similarity, similarity_table
 from repsim_energy.plot.training_course import trajectory, trajectory_table
-from repsim_energy.results.whole import check_whole
+from repsim_energy.results.whole import check_whole, refuse_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +84,7 @@ def table(result: xr.Dataset, kind: str, *, stage: str | None = None) -> pd.Data
     if kind not in KINDS:
         raise unknown_name("kind of figure", kind, KINDS)
     check_whole(result)
+    refuse_grid(result)
     if stage is None:
         return _made(KINDS[kind].table, result)
     if "stage" not in inspect.signature(KINDS[kind].table).parameters:

@@ -16,7 +16,7 @@ from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.results.intervals import counted_pairs, intervals_of_groups
 from repsim_energy.results.present import existing
 from repsim_energy.results.schema import Variable
-from repsim_energy.results.whole import check_whole, numbers_of
+from repsim_energy.results.whole import check_whole, numbers_of, refuse_grid
 
 __all__ = [
     "HALVES",
@@ -154,6 +154,7 @@ def check_pairs(result: xr.Dataset, of: str = "similarity") -> list[str]:
             f"got a {type(result).__name__} without 'similarity', expected a result of compare"
         )
     check_whole(result)
+    refuse_grid(result)
     numbers_of(result, "similarity")
     if of not in result:
         raise UsageError(

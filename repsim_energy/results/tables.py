@@ -13,7 +13,7 @@ from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.numerics.inference.multiplicity import METHODS, adjusted
 from repsim_energy.results.present import existing
 from repsim_energy.results.summary import OF_PAIRS, check_pairs, naming_dims, summarize
-from repsim_energy.results.whole import check_whole, numbers_of
+from repsim_energy.results.whole import check_whole, numbers_of, refuse_grid
 
 __all__ = ["pairs", "profiles", "runs", "table", "to_dataframe"]
 
@@ -190,6 +190,7 @@ def profiles(
             "metric=energy"
         )
     check_whole(result)
+    refuse_grid(result)
     energy = numbers_of(result, "energy", ["component"])
     if "stage" not in result or not energy.size:
         raise UsageError("got a result without stages or networks, expected a whole one")
@@ -216,6 +217,7 @@ def runs(result: xr.Dataset) -> pd.DataFrame:
 
     Numbers that belong to a stage are those of the stage that was compared.
     """
+    refuse_grid(result)
     names = [name for name in RUN_VARIABLES if name in result]
     if not names:
         raise UsageError("got a result without 'steps', expected a result of compare")

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from repsim_energy.errors import UsageError
+from repsim_energy.results.grid import axes_in
 
-__all__ = ["check_whole", "numbers_of"]
+__all__ = ["check_whole", "numbers_of", "refuse_grid"]
 
 NOT_EMPTY = ("dataset", "model", "component")
 """Dimensions along which every result has something."""
@@ -48,6 +49,22 @@ def check_whole(result: xr.Dataset) -> None:
                 f"'{name}' in the result holds {variable.dtype}, expected real numbers or texts; "
                 "compare again"
             )
+
+
+def refuse_grid(result: xr.Dataset) -> None:
+    """Refuse a sweep, of which only one point is a comparison.
+
+    Raises
+    ------
+    UsageError
+        If so, with the selection of its first point.
+    """
+    if dims := axes_in(result):
+        first = ", ".join(f"{dim}={result[dim].values[:1].tolist()[0]!r}" for dim in dims)
+        raise UsageError(
+            f"got a sweep over {', '.join(dims)}, expected one point of it; select it, such as "
+            f"result.sel({first})"
+        )
 
 
 def numbers_of(result: xr.Dataset, name: str, dims: Collection[str] = ()) -> xr.DataArray:

@@ -85,7 +85,7 @@ def choose_null(
                 f"the null interval is that of '{metric.name}' itself, because smooth filters take "
                 f"{comparisons} comparisons; ask for them with null=smooth",
                 RepsimWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
             return Null("metric")
         return Null("smooth", drawn=True)

@@ -93,7 +93,8 @@ def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
         return rows.sub_(offset[:, None])
     aligned = images.storage_offset() % 8 == images.data_ptr() % 8 == images.shape[3] % 8 == 0
     if images.is_contiguous() and aligned:  # eight bytes at once
-        words = images.view(torch.int64).permute(order).clone(memory_format=contiguous)
+        words = images.flatten().view(torch.int64).view(*images.shape[:3], -1)
+        words = words.permute(order).clone(memory_format=contiguous)
         return words.view(torch.uint8).bitwise_xor_(128).view(torch.int8)
     rows = images.permute(order).clone(memory_format=contiguous)
     return rows.bitwise_xor_(128).view(torch.int8)

@@ -26,6 +26,15 @@ def slow_moments(images, kh, kw):
     return len(found), stack.sum(0), stack.T @ stack
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_with_channels_last_are_summed_as_their_copy(channels):
+    """The strides of a single channel are not those of a new tensor, which has the same order."""
+    last = torch.arange(5 * 8 * 8 * channels).remainder(251).to(torch.uint8)
+    images = last.reshape(5, 8, 8, channels).permute(0, 3, 1, 2)
+    copy = torch.empty(images.shape, dtype=torch.uint8).copy_(images)
+    assert torch.equal(patch_moments(images, (3, 3)).second, patch_moments(copy, (3, 3)).second)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 3),

@@ -1,0 +1,56 @@
+"""Choice of the comparison that a metric and its layers need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repsim_energy.comparison.layer_roles import LayersLike
+from repsim_energy.comparison.of_activations import ActivationComparison
+from repsim_energy.comparison.of_features import FeatureComparison
+from repsim_energy.comparison.of_filters import FilterComparison
+from repsim_energy.comparison.of_layers import LayerComparison, are_deeper
+from repsim_energy.comparison.patch_bases import KnownBases
+from repsim_energy.comparison.plan import Plan
+from repsim_energy.interfaces import Metric
+from repsim_energy.scheduling.schedulers import Scheduler
+
+__all__ = ["Comparison", "comparison_of"]
+
+Comparison = FilterComparison | LayerComparison | ActivationComparison | FeatureComparison
+
+
+def comparison_of(
+    plan: Plan,
+    metric: Metric,
+    scheduler: Scheduler,
+    asked: Mapping[str, Any],
+    known: KnownBases | None = None,
+    *,
+    stage: str,
+    patch: str | Sequence[int],
+    null: str,
+    layers: LayersLike,
+    align: str,
+    images: int,
+    pool: str | Mapping[str, str],
+    tokens: str | Mapping[str, str],
+    resamples: int | None,
+) -> FilterComparison | LayerComparison | ActivationComparison:
+    """Return the comparison of a plan, prepared before any network is trained.
+
+    Parameters
+    ----------
+    asked : arguments that the user gave, by name
+    known : patch bases that are not computed again; new ones are added
+    stage, patch, null, layers, align, images, pool, tokens, resamples : as in
+        :func:`~repsim_energy.compare`
+    """
+    judged: dict[str, Any] = {"null": null, "resamples": resamples}
+    if metric.operates_on != "filters":
+        how: dict[str, Any] = {"images": images, "asked": asked, "pool": pool, "tokens": tokens}
+        return ActivationComparison.prepare(plan, metric, layers, **how, **judged)
+    if are_deeper(layers):
+        how = {"images": images, "stage": stage, "align": align, "asked": asked}
+        return LayerComparison.prepare(plan, metric, layers, **how, **judged)
+    return FilterComparison.prepare(plan, metric, scheduler, stage, patch, known=known, **judged)
