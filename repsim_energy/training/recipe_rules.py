@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from repsim_energy.options import as_typed
@@ -47,10 +49,10 @@ def _outside_of_their_range(recipe: Recipe) -> Iterator[str]:
     for name in FRACTIONS:
         if not 0 <= getattr(recipe, name) < 1:
             yield f"recipe got {name}={getattr(recipe, name)}, expected at least 0 and below 1"
-    if not recipe.gamma > 0:
+    if not 0 < recipe.gamma < math.inf:
         yield f"recipe got gamma={recipe.gamma}, expected a factor above 0"
     bounded = [0.0, *recipe.milestones, 1.0]
-    if bounded != sorted(set(bounded)):
+    if not all(before < after for before, after in pairwise(bounded)):
         yield (
             f"recipe got milestones={as_typed(recipe.milestones)}, expected rising parts of the "
             "training between 0 and 1, such as 0.5/0.75"

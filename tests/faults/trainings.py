@@ -76,6 +76,9 @@ RECIPES = {
                     schedule="one_cycle", until_accuracy=0.9),
     "bfloat16": Recipe(lr=0.02, momentum=0.9, batch=16, steps=30, precision="bfloat16"),
     "mse": Recipe(lr=0.02, batch=16, steps=30, loss="mse", evaluations=2),
+    "people": Recipe(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01, decay_norms=False,
+                     schedule="cosine", warmup=0.2, batch=16, steps=30, label_smoothing=0.1,
+                     crop=3, flip=True, ema=0.9, evaluations=3),
 }  # fmt: skip
 
 

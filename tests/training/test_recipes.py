@@ -77,6 +77,8 @@ def test_every_option_has_a_text():
         "quick:schedule=step:gamma=0": "gamma=0.0, expected a factor above 0",
         "quick:schedule=step:milestones=0.7/0.5": "milestones=0.7/0.5, expected rising parts",
         "quick:schedule=step:milestones=1": "milestones=1.0, expected rising parts",
+        "quick:schedule=step:milestones=nan": "milestones=nan, expected rising parts",
+        "quick:schedule=step:gamma=inf": "gamma=inf, expected a factor above 0",
         "quick:crop=-1": "crop=-1, expected at least 0",
         "quick:crop=1.5": "expected int",
         "quick:momentum=-1": "momentum=-1.0, expected at least 0",
