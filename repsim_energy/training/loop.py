@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 EVALUATION_BATCH = 250
+CPU = torch.device("cpu")
 
 OnStep = Callable[[int, int], None]
 """Called with the number of steps done and of steps planned."""
@@ -83,8 +84,7 @@ def train(
         state = None if partial is None else partial.read(module.state_dict(), layout)
         if state is not None:
             restore_network(state, module, optimizer, record, device)
-        for chosen in islice(batches(len(images), recipe, seed), record.steps, None):
-            batch = chosen.to(device)
+        for batch in islice(batches(len(images), recipe, seed, device), record.steps, None):
             inputs = as_input(pixels[batch], normalization, module, layout)
             size = recipe.step_size(record.steps, record.total)
             step = take_step(module, optimizer, inputs, labels[batch], recipe, size)
@@ -129,12 +129,15 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, size: float) -> None
     optimizer.step()
 
 
-def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
-    """Yield the (b,) indices of the images of each step endlessly, each epoch in a new order."""
+def batches(images: int, recipe: Recipe, seed: int, device: torch.device = CPU) -> Iterator[Tensor]:
+    """Yield the (b,) indices of the images of each step endlessly, each epoch in a new order.
+
+    They are drawn on the CPU, and copied to the device once for each epoch.
+    """
     generator = torch.Generator().manual_seed(seed)
     size = min(recipe.batch, images)
     while True:
-        order = torch.randperm(images, generator=generator)
+        order = torch.randperm(images, generator=generator).to(device)
         for start in range(0, images - size + 1, size):
             yield order[start : start + size]
 
