@@ -1,7 +1,11 @@
 """Runs and comparisons on a GPU: `pytest -m gpu`."""
 
 import copy
+import json
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from repsim_energy.training.loop import train
 
 pytestmark = pytest.mark.gpu
 
+ROOT = Path(__file__).parent.parent
 IMAGES = noise_images(60, (3, 12, 12))
 WITH_NORM = torch.nn.Sequential(
     torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Dropout(), torch.nn.ReLU()
@@ -89,3 +94,13 @@ def waits(steps):
 def test_nothing_waits_inside_an_epoch():
     waits(2)  # the constants of the images are copied to the GPU once
     assert 0 < waits(3) == waits(12)
+
+
+@pytest.mark.process
+def test_the_benchmark_runs_and_its_agreements_hold(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--scale", "smoke"]
+    subprocess.run([*command, "--json", str(tmp_path / "gpu.json")], check=True)
+    parts = json.loads((tmp_path / "gpu.json").read_text("utf-8"))["parts"]
+    assert not [part["left_out"] for part in parts.values() if part["left_out"]]
+    assert not [row for part in parts.values() for row in part["rows"] if "error" in row]
+    assert all(row["holds"] for row in parts["agreement"]["rows"])
