@@ -52,16 +52,23 @@ class SingleImages(Dataset):
         return self.transform(self.images[index]), self.labels[index]
 
 
-def usual(module, data):
-    loader = DataLoader(data, BATCH, shuffle=True, num_workers=3, drop_last=True)
+def usual(module, data, batch=BATCH, workers=3, on_step=lambda: None):
+    """Train for an epoch as tutorials do, on the device of the network."""
+    device = next(module.parameters()).device
+    pinned = device.type == "cuda"
+    loader = DataLoader(
+        data, batch, shuffle=True, num_workers=workers, drop_last=True, pin_memory=pinned
+    )
     optimizer = torch.optim.SGD(module.parameters(), 0.01)
     module.train()
     for inputs, target in loader:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(module(inputs), target)
+        output = module(inputs.to(device, non_blocking=pinned))
+        loss = nn.functional.cross_entropy(output, target.to(device, non_blocking=pinned))
         loss.backward()
         optimizer.step()
         loss.item()
+        on_step()
 
 
 def rows(model, rounds):
@@ -75,7 +82,7 @@ def rows(model, rounds):
     def ours(precision):
         module = build(10, 3)
         recipe = Recipe(batch=BATCH, steps=STEPS, snapshots=0, precision=precision)
-        layer = find_first_conv(module).module
+        layer = find_first_conv(module).name
         train(module, layer, data, data, normalization, recipe, 0, torch.device("cpu"))
 
     taken = alternate(

@@ -1,6 +1,11 @@
 """Runs and comparisons on a GPU: `pytest -m gpu`."""
 
 import copy
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +13,13 @@ import torch
 from samples import RECIPE, noise_images, small_cnn
 
 import repsim_energy as rs
+from repsim_energy.models.filters.layers import find_first_conv
+from repsim_energy.training.inputs import normalization_of
+from repsim_energy.training.loop import train
 
 pytestmark = pytest.mark.gpu
 
+ROOT = Path(__file__).parent.parent
 IMAGES = noise_images(60, (3, 12, 12))
 WITH_NORM = torch.nn.Sequential(
     torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Dropout(), torch.nn.ReLU()
@@ -66,3 +75,32 @@ def test_a_network_is_left_where_it_was():
     now = [*net.parameters(), *net.buffers(), net[0].weight.grad]
     assert all(one is other for one, other in zip(now, state, strict=True))
     assert [tensor.data_ptr() for tensor in now] == places
+
+
+def waits(steps):
+    """The number of times that a training of so many steps, all in one epoch, waits for a GPU."""
+    module, recipe = small_cnn(3, 4), rs.Recipe(batch=4, steps=steps, snapshots=0)
+    setting = (IMAGES, IMAGES, normalization_of(IMAGES), recipe)
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            train(module, find_first_conv(module).name, *setting, 0, torch.device("cuda"))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(one.message) for one in found)
+
+
+def test_nothing_waits_inside_an_epoch():
+    waits(2)  # the constants of the images are copied to the GPU once
+    assert 0 < waits(3) == waits(12)
+
+
+@pytest.mark.process
+def test_the_benchmark_runs_and_its_agreements_hold(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--scale", "smoke"]
+    subprocess.run([*command, "--json", str(tmp_path / "gpu.json")], check=True)
+    parts = json.loads((tmp_path / "gpu.json").read_text("utf-8"))["parts"]
+    assert not [part["left_out"] for part in parts.values() if part["left_out"]]
+    assert not [row for part in parts.values() for row in part["rows"] if "error" in row]
+    assert all(row["holds"] for row in parts["agreement"]["rows"])

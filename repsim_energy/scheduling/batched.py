@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
 
+from repsim_energy.errors import TrainingError
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.build import NETWORK_ERRORS
 from repsim_energy.training.partial_run import interrupted_batch
 from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.run_cache import Run
 from repsim_energy.training.together import run_together
 from repsim_energy.training.training import Training
 
@@ -29,7 +32,7 @@ def run_batched(
     """Run trainings that differ only in their seed together; yield the run or error of each.
 
     Skipped are trainings that cannot be cached, single ones, and architectures that cannot be
-    batched or do not fit into memory together.
+    batched. If a batch does not fit into memory, it is tried again with half as many networks.
 
     Parameters
     ----------
@@ -40,15 +43,21 @@ def run_batched(
         if one.key:
             groups.setdefault((one.model, one.data, one.recipe), []).append(name)
     for names in groups.values():
-        step = at_once or len(names)
-        for start in range(0, len(names), step):
-            together = names[start : start + step]
-            if len(together) < 2 and not interrupted_batch(trainings[together[0]].key):
+        most = at_once or len(names)
+        while names:
+            together = [trainings[name] for name in names[:most]]
+            outcomes: Sequence[Run | TrainingError] = []
+            if len(together) > 1 or interrupted_batch(together[0].key):
+                try:
+                    outcomes = run_together(together, device)
+                except torch.OutOfMemoryError:
+                    most = len(together) // 2
+                except NETWORK_ERRORS:
+                    pass
+            if 0 < most < len(together):
+                gc.collect()  # the memory of the batch that did not fit
                 continue
-            try:
-                outcomes = run_together([trainings[name] for name in together], device)
-            except NETWORK_ERRORS:
-                continue
-            for name, outcome in zip(together, outcomes, strict=True):
-                tally.end(trainings[name], outcome)
+            for name, training, outcome in zip(names, together, outcomes, strict=False):
+                tally.end(training, outcome)
                 yield name, outcome
+            names, most = names[len(together) :], max(1, most)

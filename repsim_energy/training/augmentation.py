@@ -34,7 +34,10 @@ def images_of_step(
     recipe.check_images(*pixels.shape[2:])
     count = len(chosen) // len(seeds)
     drawn = [draw_moves(seed, step, count, recipe.crop, recipe.flip) for seed in seeds]
-    return moved(pixels, chosen, torch.cat(drawn).to(pixels.device))
+    moves = torch.cat(drawn)
+    if pixels.is_cuda:  # from pinned memory the copy does not wait for the step before
+        moves = moves.pin_memory().to(pixels.device, non_blocking=True)
+    return moved(pixels, chosen, moves)
 
 
 def draw_moves(seed: int, step: int, count: int, crop: int, flip: bool) -> Tensor:

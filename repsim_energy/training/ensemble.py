@@ -89,7 +89,7 @@ def train_together(
     for record, measure in zip(records, measures, strict=True):
         record.keep(*measure())
     outcomes: dict[int, History | TrainingError] = {}
-    orders = zip(*(batches(len(images), recipe, seed) for seed in seeds), strict=True)
+    orders = zip(*(batches(len(images), recipe, seed, device) for seed in seeds), strict=True)
     with seeded(seeds[0], device):
         state = None if partial_run is None else partial_run.read(stack.tensors(), layout)
         done = 0 if state is None else stack.restore(state, records)
@@ -99,11 +99,12 @@ def train_together(
         for chosen in islice(orders, done, None):
             if len(outcomes) == len(seeds):
                 break
-            batch = torch.stack(chosen).to(device)
+            batch = torch.stack(chosen)
             seen = images_of_step(pixels, batch.flatten(), recipe, seeds, done)
             inputs = as_input(seen, normalization, modules[0], layout)
             size = recipe.step_size(done, records[0].total)
-            losses, shares = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
+            found = stack.step(inputs.unflatten(0, batch.shape), labels[batch], size)
+            losses, shares = (values.unbind() for values in found)
             done += 1
             on_step()
             for i in (i for i in range(len(seeds)) if i not in outcomes):
@@ -132,26 +133,30 @@ class _Stack:
     def __init__(self, modules: Sequence[nn.Module], recipe: Recipe, device: torch.device) -> None:
         self._modules = [module.to(device).train() for module in modules]
         self._base = copy.deepcopy(self._modules[0])
-        self._weights, self._buffers = stack_module_state(list(self._modules))
+        weights, buffers = stack_module_state(list(self._modules))
+        self._weights, self._buffers = weights, buffers
         self._optimizer = optimizer_of(self._base, recipe, self._weights)
-        self._average = Average(self.tensors, recipe.ema)
+        self._average = Average(
+            lambda: {**weights, **buffers}, recipe.ema
+        )  # no circle of references
         self._recipe, self._device = recipe, device
 
     def step(self, inputs: Tensor, target: Tensor, size: float) -> tuple[Tensor, Tensor]:
         """Take a step on (s, b, c, h, w) images; return (s,) losses and accuracies before it."""
 
-        def answer(weights: State, buffers: State, images: Tensor) -> Any:
+        def answer(
+            weights: State, buffers: State, images: Tensor, labels: Tensor
+        ) -> tuple[Tensor, Tensor]:
             found = functional_call(self._base, (weights, buffers), (images,))
-            return scores_of(found, len(images))
+            output = scores_of(found, len(images))
+            return loss_of(output, labels, self._recipe), accuracy(output.detach(), labels)
 
         with precision_of(self._recipe, inputs.device):
             batched = torch.vmap(answer, randomness="different")
-            outputs = batched(self._weights, self._buffers, inputs)
-            pairs = list(zip(outputs, target, strict=True))
-            losses = torch.stack([loss_of(o, t, self._recipe) for o, t in pairs])
+            losses, shares = batched(self._weights, self._buffers, inputs, target)
         descend(self._optimizer, losses.sum(), size)
         self._average.add()
-        return losses.detach(), torch.stack([accuracy(o.detach(), t) for o, t in pairs])
+        return losses.detach(), shares
 
     def measure(
         self, index: int, layer: str, image: Sequence[int], norm: Norm | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -146,7 +147,7 @@ def normalize_pixels(
     pixels : (n, c, h, w), those of uint8 images divided by 255
     """
     mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+        _of_channels(tuple(values), pixels.device)
         for values in (normalization.mean, normalization.std)
     )
     scaled = (pixels - mean) / std
@@ -155,3 +156,13 @@ def normalize_pixels(
     weights = () if module is None else (p for p in module.parameters() if p.is_floating_point())
     dtype = next((p.dtype for p in weights), torch.float32)
     return scaled.to(dtype).contiguous(memory_format=layout)
+
+
+@lru_cache(maxsize=64)
+def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return float32 numbers of channels as (c, 1, 1) on a device, the same tensor each time.
+
+    To copy them to a GPU for every batch would wait for the batch before.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)

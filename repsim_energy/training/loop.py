@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 EVALUATION_BATCH = 250
+CPU = torch.device("cpu")
 
 OnStep = Callable[[int, int], None]
 """Called with the number of steps done and of steps planned."""
@@ -92,8 +93,7 @@ def train(
         state = None if partial is None else partial.read(module.state_dict(), layout)
         if state is not None:
             restore_network(state, module, optimizer, average, record, device)
-        for chosen in islice(batches(len(images), recipe, seed), record.steps, None):
-            batch = chosen.to(device)
+        for batch in islice(batches(len(images), recipe, seed, device), record.steps, None):
             seen = images_of_step(pixels, batch, recipe, [seed], record.steps)
             inputs = as_input(seen, normalization, module, layout)
             size = recipe.step_size(record.steps, record.total)
@@ -141,12 +141,15 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, size: float) -> None
     optimizer.step()
 
 
-def batches(images: int, recipe: Recipe, seed: int) -> Iterator[Tensor]:
-    """Yield the (b,) indices of the images of each step endlessly, each epoch in a new order."""
+def batches(images: int, recipe: Recipe, seed: int, device: torch.device = CPU) -> Iterator[Tensor]:
+    """Yield the (b,) indices of the images of each step endlessly, each epoch in a new order.
+
+    They are drawn on the CPU, and copied to the device once for each epoch.
+    """
     generator = torch.Generator().manual_seed(seed)
     size = min(recipe.batch, images)
     while True:
-        order = torch.randperm(images, generator=generator)
+        order = torch.randperm(images, generator=generator).to(device)
         for start in range(0, images - size + 1, size):
             yield order[start : start + size]
 

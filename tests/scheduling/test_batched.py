@@ -1,5 +1,7 @@
 """Runs that differ in their seed alone are made together; the others are left."""
 
+from weakref import WeakSet
+
 import pytest
 import torch
 from torch import nn
@@ -40,6 +42,27 @@ def asks_for_a_missing_axis(num_classes, in_channels):
     return Network()
 
 
+class Hungry(nn.Module):
+    """A network that has no memory while more than three of its kind are there."""
+
+    there = WeakSet()
+
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, num_classes, 3)
+        self.there.add(self)
+
+    def forward(self, images):
+        if self.training and len(self.there) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.conv(images).mean((2, 3))
+
+
+def planned(models, pictures, seeds):
+    data = Dataset("pictures", pictures, pictures)
+    return make_plan(load_registry(plugins=False), models, [data], seeds, RECIPE, "cpu").trainings
+
+
 @pytest.fixture
 def trainings(pictures):
     models = [
@@ -48,9 +71,7 @@ def trainings(pictures):
         ModelSpec("broken", asks_for_a_missing_axis, {"name": "broken"}),
         ModelSpec("unnamed", depends_on_its_values, None),
     ]
-    data = Dataset("pictures", pictures, pictures)
-    plan = make_plan(load_registry(plugins=False), models, [data], 3, RECIPE, "cpu")
-    return plan.trainings
+    return planned(models, pictures, 3)
 
 
 @pytest.mark.parametrize(("at_once", "made"), [(None, 3), (2, 2), (1, 0)])
@@ -59,3 +80,10 @@ def test_what_can_be_batched_is_made_and_the_rest_left(trainings, at_once, made,
     assert list(found) == [(0, 0, seed) for seed in range(made)]
     assert [run.key for run in found.values()] == [trainings[key].key for key in found]
     assert len(list(fresh_cache.glob("runs/*/run.json"))) == made
+
+
+def test_a_batch_that_does_not_fit_is_made_in_parts(pictures, fresh_cache):
+    trainings = planned([ModelSpec("hungry", Hungry, {"name": "hungry"})], pictures, 5)
+    found = dict(run_batched(trainings, CPU, Tally(rs.Reporter(), len(trainings))))
+    assert list(found) == [(0, 0, seed) for seed in range(4)]  # five do not fit, two and two do
+    assert [run.key for run in found.values()] == [trainings[key].key for key in found]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from commands import needs_signals, wait_until
 from samples import (
     MARKS,
@@ -107,7 +108,9 @@ def test_what_two_processes_made_is_kept(ways, monkeypatch, no_processes):
     assert named.all((0, 2)).tolist() == [True, True, False, False]
     monkeypatch.setenv("REPSIM_CACHE", str(cache))
     again = rs.compare(MODELS[:2], told, recipe=RECIPE, jobs=2)
-    assert again.similarity.identical(two.similarity[:, :2, :, :, :2])
+    assert again.energy.identical(two.energy[:, :2])
+    both = again.similarity, two.similarity[:, :2, :, :, :2]
+    xr.testing.assert_allclose(*both, rtol=0, atol=1e-14)  # sums depend on the number of networks
 
 
 def told(tasks):
