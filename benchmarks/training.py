@@ -4,7 +4,7 @@ Against: the usual loop, with a DataLoader of three workers that normalizes each
 and the loss read after every step; for seeds, one after the other. All ways alternate.
 Sizes: VGG11 and ResNet18, 3 steps of 128 images of 32x32; sweeps of 4 seeds and 60 to 600 steps.
 
-Run: python benchmarks/training.py [--json] [--threads 2] [--rounds 5]
+Run: python benchmarks/training.py [--json] [--threads 2] [--rounds 5] [--loop 1] [--sweeps 3]
 """
 
 import os
@@ -139,9 +139,10 @@ def seeds(model, steps, rounds):
 
 
 def main():
-    chosen = options(__doc__)
-    found = [row for model in MODELS for row in rows(model, chosen.rounds)]
-    found += [row for model, steps in SWEEPS for row in seeds(model, steps, chosen.rounds)]
+    chosen = options(__doc__, loop=1, sweeps=len(SWEEPS))
+    found = [row for model in MODELS[: 2 * chosen.loop] for row in rows(model, chosen.rounds)]
+    sweeps = SWEEPS[: chosen.sweeps]
+    found += [row for model, steps in sweeps for row in seeds(model, steps, chosen.rounds)]
     report(found, chosen.json)
 
 
