@@ -32,7 +32,7 @@ RECIPES = {
     **{f"+ {name}": PLAIN + part for name, part in PARTS.items()},
     "+ all": PLAIN + "".join(PARTS.values()) + ":nesterov=true",
 }
-OF_RESNET = ("plain", "+ all")
+OF_RESNET = ("plain", "+ weight decay", "+ all")
 """Recipes with which ResNet18 is trained, which takes twice as long."""
 
 HEAD = (
