@@ -1,6 +1,7 @@
 """Numbers in the text are those that commands and functions give."""
 
 import re
+import runpy
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ from repsim_energy.doctor.examination import all_checks
 from repsim_energy.doctor.report import format_finding
 from repsim_energy.scheduling import estimate
 from repsim_energy.scheduling.local import Local
-from repsim_energy.training.recipe import RECIPES
+from repsim_energy.training.recipe import RECIPES, parse_recipe
 
 
 def page(name):
@@ -136,6 +137,18 @@ def test_the_recipes_of_the_page_are_those_of_the_code():
         f"{cifar.weight_decay} without norms and biases, label smoothing {cifar.label_smoothing}, "
         f"crops of {cifar.crop} pixels and flips, an average of the weights (`ema={cifar.ema}`)"
     ) in text
+
+
+def test_the_rows_of_usual_trainings_are_recipes_of_the_script():
+    text = (ROOT / "docs/explanation/as-people-train.md").read_text("utf-8")
+    script = runpy.run_path(str(ROOT / "benchmarks/as_people_train.py"))
+    first, second = text.partition("## VGG11")[2].split("## ResNet18")
+    rows = [re.findall(r"^\| ([^|]*\w) \| \d", part, re.MULTILINE) for part in (first, second)]
+    assert rows == [list(script["RECIPES"]), list(script["OF_RESNET"])]
+    for recipe in script["RECIPES"].values():
+        assert parse_recipe(recipe).precision == "bfloat16"
+    options = re.findall(r"^\| ([a-z ]*) \| `(\w+=.*)` \|$", text, re.MULTILINE)
+    assert [(name, f":{option}") for name, option in options] == [*script["PARTS"].items()]
 
 
 def test_defaults_in_the_text_are_those_of_the_code():
