@@ -11,9 +11,9 @@ from .comparison.load_images import load_images as load_images
 from .comparison.profile_network import profile_network as profile_network
 from .comparison.reliability import filter_influence as filter_influence
 from .comparison.reliability import split_half_reliability as split_half_reliability
+from .data.decoding import load_rgb as load_rgb
+from .data.picture_files import iter_image_batches as iter_image_batches
 from .data.pictures import image_set_from_files as image_set_from_files
-from .data.pictures import iter_image_batches as iter_image_batches
-from .data.pictures import load_rgb as load_rgb
 from .errors import DataError as DataError
 from .errors import FileError as FileError
 from .errors import FlatProfileWarning as FlatProfileWarning

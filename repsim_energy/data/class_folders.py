@@ -59,15 +59,16 @@ class Listing:
 
     Parameters
     ----------
-    files, labels : one per image; labels are indices into ``classes``
+    files, labels : one per image; labels are indices into ``classes``. Files are texts, because
+        making paths of many takes longer than finding them
     classes : names of the training classes; empty for images without class folders
     example : a training image, which gives the shape of an empty split
     """
 
-    files: list[Path]
+    files: list[str]
     labels: list[int]
     classes: tuple[str, ...]
-    example: Path
+    example: str
 
 
 def list_pictures(path: Path, split: str) -> Listing:
@@ -91,7 +92,7 @@ def list_pictures(path: Path, split: str) -> Listing:
     if not os.path.isdir(path):
         raise UsageError(f"no folder at '{path}', expected one with a subfolder per class")
     with working(f"listing {path.name}, {split}", None, "files") as advance:
-        token = _walk.set(_Walk({}, advance))
+        token = _walk.set(_Walk({}, {}, advance))
         try:
             return _listed(path, split)
         finally:
@@ -124,7 +125,7 @@ def _listed(path: Path, split: str) -> Listing:
 
 def _labeled(
     root: Path, training: tuple[str, ...] | None = None
-) -> tuple[list[Path], list[int], tuple[str, ...]]:
+) -> tuple[list[str], list[int], tuple[str, ...]]:
     """Return images, labels and classes of a folder, with its own or the training classes."""
     folders = {folder.name: _pictures(folder) for folder in _folders(root)}
     classes = tuple(sorted(name for name, files in folders.items() if files))
@@ -204,12 +205,12 @@ def _warn_of_splits(
         )
 
 
-def _warn_of_left_out(root: Path, files: Sequence[Path], classes: Sequence[str]) -> None:
+def _warn_of_left_out(root: Path, files: Sequence[str], classes: Sequence[str]) -> None:
     """Count the files that are not read, by suffix and folder."""
     read = set(files)
     left = [file for file in _below(root) if file not in read]
     if classes:  # texts and tables beside class folders are usual
-        left = [file for file in left if file.parent != root or _is_read(file)]
+        left = [file for file in left if Path(file).parent != root or _is_read(file)]
     empty = [f.name for f in _folders(root) if not _pictures(f)] if classes else []
     if empty:
         warnings.warn(
@@ -228,21 +229,25 @@ def _warn_of_left_out(root: Path, files: Sequence[Path], classes: Sequence[str])
         )
 
 
-def _kind(file: Path, root: Path, classes: Sequence[str]) -> str:
+def _kind(file: str, root: Path, classes: Sequence[str]) -> str:
     if not _is_read(file):
-        return file.suffix.lower() or "without ending"
-    parts = file.relative_to(root).parts
+        return Path(file).suffix.lower() or "without ending"
+    parts = Path(file).relative_to(root).parts
     if len(parts) == 1:
         return "beside the class folders"
     return f"in '{parts[0]}', " + ("no training class" if classes else "a folder")
 
 
-def _is_read(file: Path) -> bool:
-    return file.suffix.lower() in ENDINGS
+def _is_read(file: str) -> bool:
+    return os.path.splitext(file)[1].lower() in ENDINGS
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return [file for file in _below(folder) if _is_read(file)]
+def _pictures(folder: Path) -> list[str]:
+    """Return the images at any depth, in the order of their paths."""
+    known = _walk.get().pictures
+    if folder not in known:
+        known[folder] = [file for file in _below(folder) if _is_read(file)]
+    return known[folder]
 
 
 @dataclass(frozen=True)
@@ -252,17 +257,19 @@ class _Walk:
     Parameters
     ----------
     files : folder -> its files
+    pictures : folder -> the images at any depth
     advance : counts files for the report of the progress
     """
 
-    files: dict[str, list[Path]]
+    files: dict[str, list[str]]
+    pictures: dict[Path, list[str]]
     advance: Advance
 
 
 _walk: ContextVar[_Walk] = ContextVar("walk")
 
 
-def _below(folder: Path) -> list[Path]:
+def _below(folder: Path) -> list[str]:
     """Return all files at any depth, in the order of their paths, following links."""
     walk, seen = _walk.get(), []
     for root, inside, names in os.walk(folder, followlinks=True):
@@ -270,20 +277,31 @@ def _below(folder: Path) -> list[Path]:
         seen.append(root)
         if root not in walk.files:
             walk.files[root] = []
+            start = _start_of(Path(root))
             listed = sorted(name for name in names if not _is_skipped(name))
-            for start in range(0, len(listed), FILES_PER_REPORT):
-                part = listed[start : start + FILES_PER_REPORT]
-                walk.files[root] += [Path(root, name) for name in part]
+            for first in range(0, len(listed), FILES_PER_REPORT):
+                part = listed[first : first + FILES_PER_REPORT]
+                walk.files[root] += [start + name for name in part]
                 walk.advance(len(part))
     return [file for root in sorted(seen) for file in walk.files[root]]
 
 
+def _start_of(folder: Path) -> str:
+    """Return what the path of a file in a folder begins with, as ``str(folder / name)`` does."""
+    return str(folder / "x")[:-1]
+
+
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not _is_skipped(p.name))
+    with os.scandir(folder) as found:
+        names = [one.name for one in found if one.is_dir() and not _is_skipped(one.name)]
+    return [folder / name for name in sorted(names)]
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.is_dir() and not _is_skipped(p.name))
+def _files(folder: Path) -> list[str]:
+    with os.scandir(folder) as found:
+        names = [one.name for one in found if not one.is_dir() and not _is_skipped(one.name)]
+    start = _start_of(folder)
+    return [start + name for name in sorted(names)]
 
 
 def _is_skipped(name: str) -> bool:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from repsim_energy.data.class_folders import list_pictures
-from repsim_energy.data.pictures import DECODER, load_rgb, mapped_images
+from repsim_energy.data.decoding import DECODER, ReadAlike, read_rgb
+from repsim_energy.data.pictures import mapped_images
 from repsim_energy.data.selection import select
-from repsim_energy.errors import DataError
 from repsim_energy.interfaces import ImageSet
 
 __all__ = ["folder"]
@@ -48,27 +44,8 @@ def folder(
     )
     files = [listing.files[i] for i in selected.images.flatten().tolist()]
     first = files[0] if files else listing.example
-    c, h, w = _read(first, size).shape
-    shape = (c, h, w)
-    read = partial(_read_alike, size=size, first=first, shape=shape)
-    images = mapped_images(files, read, shape, f"folder 1: size {size}\n{DECODER}", path.name)
+    c, h, w = read_rgb(first, size).shape
+    read = ReadAlike(size, first, (c, h, w))
+    version = f"folder 1: size {size}\n{DECODER}"
+    images = mapped_images(files, read, read.shape, version, path.name)
     return ImageSet(images, selected.labels, selected.classes, path.name)
-
-
-def _read(path: Path, size: int | None) -> NDArray[np.uint8]:
-    rgb = load_rgb(path)
-    if size is not None:
-        rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
-    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
-
-
-def _read_alike(
-    path: Path, size: int | None, first: Path, shape: tuple[int, ...]
-) -> NDArray[np.uint8]:
-    pixels = _read(path, size)
-    if pixels.shape != shape:
-        raise DataError(
-            f"images differ in size: '{first}' is {shape[1:]}, '{path}' {pixels.shape[1:]}; bring "
-            "them to one with size=, as in FOLDER:size=64"
-        )
-    return pixels

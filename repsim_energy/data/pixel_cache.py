@@ -7,7 +7,8 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from repsim_energy.data.mapped import map_images
+from repsim_energy.data.picture_files import File, PictureFiles
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces.hashing import bytes_digest
 from repsim_energy.numerics.memory import available_memory
@@ -22,14 +24,12 @@ from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_us
 
 __all__ = ["cached_pixels", "checked_images"]
 
-Shape = tuple[int, int, int]
-Batches = Callable[[], Iterator[Tensor]]
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 """Length of the SHA-256 after the pixels."""
 
 
-def cached_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version: str) -> Tensor:
+def cached_pixels(pictures: PictureFiles, version: str) -> Tensor:
     """Map the (n, c, h, w) images of files from the cache; decode and store them first if needed.
 
     The pixels are checked against their SHA-256. If the cache cannot be written, the images are
@@ -37,16 +37,14 @@ def cached_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version
 
     Parameters
     ----------
-    files : image files. Their paths, sizes and modification times, ``shape`` and ``version``
-        identify the entry of the cache
-    batches : decodes all images, in order
-    shape : (c, h, w)
+    pictures : the image files. Their paths, sizes and modification times, their shape and
+        ``version`` identify the entry of the cache
     version : identifies the decoder and its options
 
     Raises
     ------
     FileError
-        If a file is missing.
+        If a file is missing, or has changed when all have been read.
     UsageError
         If the cache cannot be written and memory does not suffice.
 
@@ -55,27 +53,27 @@ def cached_pixels(files: Sequence[Path], batches: Batches, shape: Shape, version
     RepsimWarning
         If the cache cannot be written, or the stored images are damaged and made again.
     """
-    whole = (len(files), *shape)
+    whole = (len(pictures.files), *pictures.shape)
     if 0 in whole:
         return torch.empty(whole, dtype=torch.uint8)
-    name = f"{_key(files, shape, version)}.npy"
+    key, states = _key(pictures, version)
     try:
-        path = cache_path("images", name)
+        path = cache_path("images", f"{key}.npy")
         cached = _cached(path, whole)
         if cached is None:
             cache_folder("images")
             _check_room(path.parent, whole)
     except UsageError as error:
-        return _in_memory(batches, whole, error)
+        return _in_memory(pictures, states, whole, error)
     if cached is not None:
         return cached
     try:
-        _store(path, batches, whole)
+        _store(path, pictures, states, whole)
     except RepsimError as error:
         if type(error) is not RepsimError:  # an error of an image, not of writing
             raise
         cached = _cached(path, whole)  # from another process
-        return _in_memory(batches, whole, error) if cached is None else cached
+        return _in_memory(pictures, states, whole, error) if cached is None else cached
     return map_images(path)
 
 
@@ -116,19 +114,25 @@ def checked_images(path: Path) -> Tensor:
     return images
 
 
-def _store(path: Path, batches: Batches, whole: tuple[int, ...]) -> None:
+def _store(path: Path, pictures: PictureFiles, states: array[int], whole: tuple[int, ...]) -> None:
     digest = hashlib.sha256()
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": whole}
-        npy.write_array_header_1_0(file, header)
-        for batch in batches():
-            pixels = batch.numpy().data
-            digest.update(pixels)
-            file.write(pixels)
-        file.write(digest.digest())
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": whole}
+            npy.write_array_header_1_0(file, header)
+            start = file.tell()
+        with temporary.open("rb", buffering=0) as written:  # what is behind is not written yet
+            written.seek(start)
+            for size in pictures.write(temporary, start):
+                digest.update(written.read(size))
+        _check_unchanged(pictures, states)
+        with temporary.open("ab") as file:
+            file.write(digest.digest())
 
 
-def _in_memory(batches: Batches, whole: tuple[int, ...], reason: RepsimError) -> Tensor:
+def _in_memory(
+    pictures: PictureFiles, states: array[int], whole: tuple[int, ...], reason: RepsimError
+) -> Tensor:
     if math.prod(whole) > available_memory():
         raise reason
     warnings.warn(
@@ -137,24 +141,44 @@ def _in_memory(batches: Batches, whole: tuple[int, ...], reason: RepsimError) ->
         stacklevel=4,
     )
     images, filled = torch.empty(whole, dtype=torch.uint8), 0
-    for batch in batches():
+    for batch in pictures.batches():
         images[filled : filled + len(batch)] = batch
         filled += len(batch)
+    _check_unchanged(pictures, states)
     return images
 
 
-def _key(files: Sequence[Path], shape: Shape, version: str) -> str:
-    digest = hashlib.sha256(f"2\n{shape}\n{version}\n".encode())
-    for file in files:
-        try:
-            state = file.stat()
-        except OSError as error:
+def _key(pictures: PictureFiles, version: str) -> tuple[str, array[int]]:
+    """Return the name of the entry, and a number for each file that changes with its state."""
+    digest = hashlib.sha256(f"2\n{pictures.shape}\n{version}\n".encode())
+    states, absolute = array("q"), cache(os.path.abspath)
+    for file in pictures.files:
+        state = _state(file)
+        folder, name = os.path.split(file)
+        place = os.path.join(absolute(folder), name)
+        digest.update(b"%b\n%d %d %d\n" % (os.fsencode(place), *state))
+        states.append(hash(state))
+    return digest.hexdigest()[:32], states
+
+
+def _state(file: File) -> tuple[int, int, int]:
+    """Return the size of a file and the times of its last changes."""
+    try:
+        state = os.stat(file)
+    except OSError as error:
+        raise FileError(
+            f"'{file}' cannot be read ({error.strerror}), expected an image; put it there"
+        ) from error
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _check_unchanged(pictures: PictureFiles, states: array[int]) -> None:
+    for file, before in zip(pictures.files, states, strict=True):
+        if hash(_state(file)) != before:
             raise FileError(
-                f"'{file}' cannot be read ({error.strerror}), expected an image; put it there"
-            ) from error
-        times = f"{state.st_mtime_ns} {state.st_ctime_ns}"
-        digest.update(os.fsencode(os.path.abspath(file)) + f"\n{state.st_size} {times}\n".encode())
-    return digest.hexdigest()[:32]
+                f"'{file}' changed while the images were read, expected files that stay as they "
+                "are; wait until they are complete, and repeat"
+            )
 
 
 def _check_room(folder: Path, whole: tuple[int, ...]) -> None:

@@ -16,12 +16,12 @@ from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.dask_client import Connection, connected
 from repsim_energy.scheduling.dask_worker import call, run_on_worker
-from repsim_energy.scheduling.local import in_order
 from repsim_energy.scheduling.sending import pickled
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training
+from repsim_energy.workers import in_order
 
 if TYPE_CHECKING:
     import torch

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -15,15 +13,16 @@ from loky import BrokenProcessPool, cpu_count
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.batched import run_batched
-from repsim_energy.scheduling.processes import CPU, run_sent, submit, worker_pool
+from repsim_energy.scheduling.processes import CPU, run_sent, training_pool
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
 from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_cache import Run
 from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training
+from repsim_energy.workers import in_order, submit
 
-__all__ = ["Local", "in_order", "usable_cores"]
+__all__ = ["Local", "usable_cores"]
 
 Name = TypeVar("Name")
 
@@ -110,7 +109,7 @@ class Local:
         if processes < 2:
             yield from map(function, items)
             return
-        with worker_pool(processes) as pool:
+        with training_pool(processes) as pool:
 
             def submitted(item: Any) -> Callable[[], Any]:
                 return submit(pool, function, item).result
@@ -135,7 +134,7 @@ def _in_pool(
         Names of the trainings that were under way when a worker ended unexpectedly, if one did
     """
     names = list(waiting)
-    with temporary_folder() as folder, worker_pool(processes, waiting) as pool:
+    with temporary_folder() as folder, training_pool(processes, waiting) as pool:
         marks = {name: folder / str(number) for number, name in enumerate(names)}
         try:
             futures = {submit(pool, run_sent, name, marks[name]): name for name in names}
@@ -156,17 +155,3 @@ def _in_pool(
         except BrokenProcessPool:
             return [name for name in waiting if marks[name].exists()] or list(waiting)
     return []
-
-
-def in_order(
-    submit: Callable[[Any], Callable[[], Any]], items: Iterable[Any], ahead: int
-) -> Iterator[Any]:
-    """Yield the results of items in their order, with at most ``ahead`` submitted at a time.
-
-    ``submit`` submits an item and returns a function that waits for its result.
-    """
-    remaining = iter(items)
-    under_way = deque(submit(item) for item in islice(remaining, ahead))
-    while under_way:
-        yield under_way.popleft()()
-        under_way.extend(submit(item) for item in islice(remaining, 1))

@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from repsim_energy.data import pictures as module
+from repsim_energy.data import picture_files as module
+from repsim_energy.data.decoding import load_rgb
 from repsim_energy.data.mapped import unchanged_file
-from repsim_energy.data.pictures import image_set_from_files, iter_image_batches, load_rgb
+from repsim_energy.data.picture_files import iter_image_batches
+from repsim_energy.data.pictures import image_set_from_files
 from repsim_energy.errors import DataError, FileError, RepsimError, RepsimWarning, UsageError
 
 SHAPE = (3, 6, 8)

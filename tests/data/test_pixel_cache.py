@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from samples import EveryReport
 
+from repsim_energy.data import decoding, picture_files, pictures, pixel_cache
 from repsim_energy.data import folder as module
-from repsim_energy.data import pictures, pixel_cache
 from repsim_energy.data.folder import folder
 from repsim_energy.data.mapped import unchanged_file
 from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
@@ -26,13 +26,13 @@ from repsim_energy.progress import reporting
 @pytest.fixture
 def decoded(monkeypatch):
     """Return a list that records the names of decoded images."""
-    names, read = [], module.load_rgb
+    names, read = [], decoding.load_rgb
 
     def counted(path):
-        names.append(path.name)
+        names.append(Path(path).name)
         return read(path)
 
-    monkeypatch.setattr(module, "load_rgb", counted)
+    monkeypatch.setattr(decoding, "load_rgb", counted)
     return names
 
 
@@ -214,7 +214,7 @@ def test_what_a_link_points_to_decides(photos, fresh_cache, decoded):
 
 
 def test_reading_is_reported_and_mapping_is_not(photos, fresh_cache, monkeypatch):
-    monkeypatch.setattr(pictures, "MAX_BATCH_IMAGES", 5)
+    monkeypatch.setattr(picture_files, "MAX_BATCH_IMAGES", 5)
     heard = EveryReport(monkeypatch)
     for _ in range(2):
         with reporting(heard):
@@ -236,7 +236,7 @@ def test_a_reader_may_return_a_transposed_view(photos, fresh_cache):
         [0] * len(files),
         ["any"],
         "views",
-        lambda path: np.asarray(pictures.load_rgb(path)).transpose(2, 0, 1),
+        lambda path: np.asarray(decoding.load_rgb(path)).transpose(2, 0, 1),
         shape=(3, 10, 12),
         version="1",
     )

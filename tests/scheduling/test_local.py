@@ -227,7 +227,7 @@ def test_a_script_needs_no_guard_to_work_in_processes(tmp_path):
 
 INTERRUPTED = """
 import os, signal, time
-from repsim_energy.scheduling.processes import submit, worker_pool
+from repsim_energy.workers import submit, worker_pool
 
 with worker_pool(2) as pool:
     for item in range(2):
@@ -269,7 +269,7 @@ def endless(_):
         pass
 
 if __name__ == "__main__":
-    from repsim_energy.scheduling.processes import submit, worker_pool
+    from repsim_energy.workers import submit, worker_pool
     with worker_pool(2) as pool:
         for item in range(2):
             submit(pool, endless, item)

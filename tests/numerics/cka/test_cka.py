@@ -281,3 +281,15 @@ def test_bad_input_is_refused():
         cka(x[:3], x[:3])
     with pytest.raises(UsageError, match="unknown estimator"):
         cka(x, x, estimator="unbiased")
+
+
+def test_features_that_vary_in_late_rows_alone_count():
+    """Few rows decide about most features, all rows about the others."""
+    x = features(60, 512).float()
+    x[:50, ::2] = 3.0  # varies afterwards
+    x[:, 5::8] = torch.where(features(60, 64, seed=1) > 0, 1.0, 1.0 + 2**-23)  # rounding alone
+    varying = torch.ones(512, dtype=torch.bool)
+    varying[5::8] = False
+    centered = x[:, varying].double() - x[:, varying].double().mean(0)
+    expected = centered @ centered.T
+    torch.testing.assert_close(centered_gram(x), expected, rtol=1e-5, atol=1e-4)

@@ -1,0 +1,92 @@
+"""Worker processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from typing import Any
+
+from loky import ProcessPoolExecutor
+
+__all__ = ["in_order", "submit", "worker_pool"]
+
+CHECK_SECONDS = 1.0
+"""Time between two checks of a worker whether its parent process is alive."""
+
+
+@contextmanager
+def worker_pool(
+    processes: int, begin: Callable[..., None] | None = None, *arguments: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """Start worker processes. They end with the context, which is to be left when tasks are done.
+
+    A thread that a plugin has left in a worker keeps none of them.
+
+    Parameters
+    ----------
+    processes : maximum number of processes
+    begin : called once in each process, with the arguments
+    """
+    get_context("spawn").Lock()  # starts Python's resource tracker, which unblocks SIGINT
+    initial = (os.getpid(), begin, arguments)
+    pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=initial)
+    try:
+        yield pool
+    finally:  # an interruption does not wait for the tasks
+        pool.shutdown(kill_workers=True)
+
+
+def submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Have a function called in a worker process.
+
+    SIGINT is blocked while workers start, so that Ctrl-C cannot interrupt a half-started process;
+    they inherit that and unblock it themselves.
+    """
+    masks = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
+    try:
+        future: Future[Any] = pool.submit(function, *arguments)
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return future
+
+
+def in_order(
+    submit: Callable[[Any], Callable[[], Any]], items: Iterable[Any], ahead: int
+) -> Iterator[Any]:
+    """Yield the results of items in their order, with at most ``ahead`` submitted at a time.
+
+    ``submit`` submits an item and returns a function that waits for its result.
+    """
+    remaining = iter(items)
+    under_way = deque(submit(item) for item in islice(remaining, ahead))
+    while under_way:
+        yield under_way.popleft()()
+        under_way.extend(submit(item) for item in islice(remaining, 1))
+
+
+def _begin(parent: int, begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    """Prepare a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interruption ends it without a traceback
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    if begin is not None:
+        begin(*arguments)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this worker soon after its parent process, which may have been killed."""
+    handle = parent_process()
+    while os.getppid() == parent if os.name == "posix" else handle and handle.is_alive():
+        time.sleep(CHECK_SECONDS)
+    os._exit(1)
