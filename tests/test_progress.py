@@ -24,7 +24,7 @@ from repsim_energy.data.torchvision_sets import cifar10
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning
 from repsim_energy.interfaces import hashing
 from repsim_energy.models.architectures import torchvision_zoo
-from repsim_energy.numerics.patches import sums
+from repsim_energy.numerics.patches import layout
 from repsim_energy.progress import reporting, working
 from repsim_energy.registry import resolve_model
 from repsim_energy.training.together import run_together
@@ -109,7 +109,7 @@ def test_patch_sums_count_images_and_stay_the_same(heard, monkeypatch, dtype, wi
     images = noise_images(23, (3, 8, width)).images.to(dtype)
     expected = rs.patch_moments(images, (3, 3))
     heard.pieces.clear()
-    monkeypatch.setattr(sums, "CHUNK_BYTES", 1024)
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 1024)
     moments = rs.patch_moments(images, (3, 3))
     counts = check_whole(heard, "summing 3x3 patches", 23, "images")
     assert len(set(counts)) > 4

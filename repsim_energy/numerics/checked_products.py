@@ -1,21 +1,11 @@
-r"""Sums of products of image rows, checked against projections of the rows.
+"""Sums of products of image rows, checked, so that a faulty kernel changes no number.
 
-A product :math:`X = A^\top B` satisfies :math:`u^\top X v = (Au)^\top (Bv)` for all vectors u, v.
-The right side needs two numbers per row, which are used for all products of that row, so that the
-check takes little time beside the products. For whole numbers both sides are exact. With fixed
-vectors of odd numbers an error in one entry is always found, and other errors unless they are
-orthogonal to :math:`u v^\top`. A method of multiplying that fails is not used again.
-
-Source: Freivalds (1977), "Probabilistic machines can use less running time", IFIP Congress 77,
-pages 839 to 842.
-
-Source: Huang and Abraham (1984), "Algorithm-based fault tolerance for matrix operations";
-doi:10.1109/TC.1984.1676475.
+A method of multiplying that fails the check of :mod:`repsim_energy.numerics.projections` is not
+used again.
 """
 
 from __future__ import annotations
 
-import math
 import platform
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -26,20 +16,15 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import RepsimError, RepsimWarning
+from repsim_energy.numerics.projections import Multiply, Projections
 
-__all__ = ["MAX_TERMS", "row_products", "wide_type"]
+__all__ = ["MAX_TERMS", "first_way", "reject", "row_products", "wide_type"]
 
 EXACT_TERMS = 1024
 """Products of int8 whose sum is exact in float32: 1024 * 2**14 = 2**24."""
 
 MAX_TERMS = 2**17 - 1
 """Products of int8 whose sum fits into int32."""
-
-SAMPLE_ROWS = 128
-"""Rows of a part whose projections are checked by multiplying entry by entry."""
-
-Multiply = Callable[[Tensor, Tensor, Tensor], None]
-"""Writes the (m, n) product of (k, m) and (k, n) columns into its third argument."""
 
 _rejected: set[tuple[str, str, torch.dtype]] = set()
 """Methods that failed a check in this process, with the device type and the number type."""
@@ -83,12 +68,12 @@ def row_products(
     stream = iter(parts())
     first = next(stream)
     for way, multiply in _ways(first):
-        check = _Projections(first, columns, depth, multiply)
+        check = Projections(first, _factors(first, columns), depth, len(first))
         sums, products = _sum_up(first, stream, columns, groups, depth, multiply, check)
-        if check.holds(sums, products, groups):
+        if check.holds([(sums, products)], _rows_of(groups, depth, len(first))):
             return sums, products, way
         if check.fits_float32:
-            _reject(way, first)
+            reject(way, first)
         stream = islice(parts(), 1, None)
     raise RepsimError(
         f"{_machine()} multiplies matrices of {first.dtype} wrongly with every available method; "
@@ -108,7 +93,7 @@ def _sum_up(
     groups: Sequence[tuple[int, int]],
     depth: int,
     multiply: Multiply,
-    check: _Projections,
+    check: Projections,
 ) -> tuple[Tensor, Tensor]:
     kind, wide = _type_of_products(first, multiply), wide_type(first)
     m, n = first[0, 0, :, columns].numel(), first[0, 0].numel()
@@ -117,7 +102,7 @@ def _sum_up(
     pair, product = first.new_zeros(2, m, dtype=kind), first.new_zeros(m, n, dtype=kind)
     for part in chain([first], rest):
         left, right = part[..., columns].contiguous().flatten(2), part.flatten(2)
-        check.add(right)
+        check.add(check.measure(right, 0, len(right), multiply, kind), 0)
         for group, (top, bottom) in enumerate(groups):
             upper = left[top:bottom].flatten(0, 1)
             # Two equal rows, because products with one row are wrong in torch 2.10 to 2.14.1.
@@ -129,81 +114,31 @@ def _sum_up(
     return sums, products
 
 
-class _Projections:
-    """Sums of products of two projections of every row."""
+def _factors(part: Tensor, columns: slice) -> Tensor:
+    """Return the columns (1, 2, c * w) of the left and of the right factor."""
+    factors = torch.ones(1, 2, *part.shape[2:], dtype=torch.bool)
+    factors[:, 0] = False
+    factors[:, 0, :, columns] = True
+    return factors.flatten(2)
 
-    def __init__(self, part: Tensor, columns: slice, depth: int, multiply: Multiply) -> None:
-        height, _, channels, width = part.shape
-        self._wide, self._multiply = wide_type(part), multiply
-        generator = torch.Generator().manual_seed(0)
-        vectors = torch.randint(0, 128, (2, channels, width), generator=generator) * 2 - 127
-        self._u, self._v = (
-            t.flatten().to(part.device, self._wide) for t in (vectors[0][:, columns], vectors[1])
-        )
-        outside = torch.ones(width, dtype=torch.bool)
-        outside[columns] = False
-        vectors[0][:, outside] = 0  # so that both projections are of whole rows
-        self._vectors = vectors.flatten(1).to(part.device, part.dtype)
-        self._sums = part.new_zeros(height, dtype=self._wide)
-        self._products = part.new_zeros(depth, height, dtype=self._wide)
-        self._rounding = torch.finfo(part.dtype).eps if part.is_floating_point() else 0.0
-        self._sizes, self._terms = [0.0, 0.0], 1
-        self._right = True
-        self.fits_float32 = True
 
-    def add(self, rows: Tensor) -> None:
-        """Add the projections of a part (h, k, n)."""
-        height, count, n = rows.shape
-        flat = rows.flatten(0, 1)
-        self._terms = max(self._terms, len(flat))
-        found = rows.new_zeros(2, len(flat), dtype=_type_of_products(rows, self._multiply))
-        self._multiply(self._vectors.T, flat.T, found)
-        u, v = found.view(2, height, count).to(self._wide)
-        self._sums += u.sum(1)
-        for dy in range(min(len(self._products), height)):
-            self._products[dy, : height - dy] += (u[: height - dy] * v[dy:]).sum(1)
-        largest = 127 * n * float(torch.stack(rows.aminmax()).abs().max()) if self._rounding else 0
-        if self._rounding and not 1e-12 < largest < 1e15:
-            self.fits_float32 = False  # squares vanish, or are infinite
-        self._sizes[0] += len(flat) * largest
-        self._sizes[1] += len(flat) * largest**2
-        sample = slice(None, None, max(1, len(flat) // SAMPLE_ROWS))
-        trusted = (flat[sample].to(self._wide) * self._vectors[:, None].to(self._wide)).sum(2)
-        off = (found[:, sample].to(self._wide) - trusted).abs().max().item()
-        self._right &= self._equal(off, 0, largest)
-
-    def holds(self, sums: Tensor, products: Tensor, groups: Sequence[tuple[int, int]]) -> bool:
-        """Return True if the sums and products agree with the projections.
-
-        It is also True for NaN and infinite values, which the caller refuses.
-        """
-        if not math.isfinite(self._sizes[0]):
-            return True
-        of_sums = (sums * self._u).sum(1).tolist()
-        of_products = ((products * self._v).sum(3) * self._u).sum(2).tolist()
-        row_sums, row_products = self._sums.tolist(), self._products.tolist()
-        for group, (top, bottom) in enumerate(groups):
-            expected = sum(row_sums[top:bottom])
-            self._right &= self._equal(of_sums[group], expected, self._sizes[0])
-            for dy in range(min(len(row_products), len(row_sums) - bottom + 1)):
-                expected = sum(row_products[dy][top:bottom])
-                self._right &= self._equal(of_products[group][dy], expected, self._sizes[1])
-        return self._right
-
-    def _equal(self, found: float, expected: float, size: float) -> bool:
-        """Compare whole numbers exactly, and others up to the rounding of sums of that size.
-
-        The sum of many equal numbers is rounded in the same direction each time.
-        """
-        if not self._rounding:
-            return (found - expected) % 2**64 == 0  # int64 wraps
-        return bool(abs(found - expected) <= 8 * (1 + self._terms**0.5) * self._rounding * size)
+def _rows_of(groups: Sequence[tuple[int, int]], depth: int, height: int) -> Tensor:
+    """Return (g, depth, h): 1 for the rows of each group, if all have rows that far below."""
+    rows = torch.zeros(len(groups), depth, height, dtype=torch.int64)
+    for group, (top, bottom) in enumerate(groups):
+        rows[group, : height - bottom + 1, top:bottom] = 1
+    return rows
 
 
 def _type_of_products(part: Tensor, multiply: Multiply) -> torch.dtype:
     if not part.is_floating_point():
         return torch.int32
     return torch.float64 if multiply is _with_numpy else part.dtype
+
+
+def first_way(part: Tensor) -> tuple[str, Multiply]:
+    """Return the fastest usable method of multiplying such parts, and its number type."""
+    return _ways(part)[0]
 
 
 def _ways(part: Tensor) -> list[tuple[str, Multiply]]:
@@ -267,7 +202,8 @@ def _with_numpy(left: Tensor, right: Tensor, out: Tensor) -> None:
     out.copy_(torch.from_numpy(a.T @ b))
 
 
-def _reject(way: str, part: Tensor) -> None:
+def reject(way: str, part: Tensor) -> None:
+    """Use a method that failed its check no more for such parts, and warn."""
     _rejected.add((way, part.device.type, part.dtype))
     warnings.warn(
         f"{_machine()} computed a wrong product of {part.dtype} matrices in {way}; a slower method "

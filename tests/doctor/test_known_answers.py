@@ -93,12 +93,12 @@ def in_place(kernel):
 
 
 def off_by_one(kernel):
-    """Return row products with an error of 1 in one entry."""
+    """Return sums of products with an error of 1 in the square of the first pixel."""
 
     def wrong(*args):
-        sums, products, way = kernel(*args)
-        products[0, 0, 0, 0] += 1
-        return sums, products, way
+        columns, bands, ways = kernel(*args)
+        bands[0, bands.shape[1] // 2, 0, 0, 0, 0] += 1
+        return columns, bands, ways
 
     return wrong
 
@@ -132,8 +132,8 @@ def backwards(kernel):
 
 
 SABOTAGE = {
-    "products of rows": (sums, "row_products", off_by_one, "patch moments of bytes"),
-    "products of float rows": (sums, "row_products", off_by_one, "patch moments of float32"),
+    "products of rows": (sums, "chunk_sums", off_by_one, "patch moments of bytes"),
+    "products of float rows": (sums, "chunk_sums", off_by_one, "patch moments of float32"),
     "whole numbers": (torch.Tensor, "cumsum", slightly, "patch moments of bytes, odd"),
     "sums of matrix products": (torch, "addmm", in_place, "CKA of"),
     "few digits": (torch, "addmm", in_fewer_digits, "CKA of float32, whole"),
@@ -234,7 +234,7 @@ def test_every_way_wrong_is_a_failure(monkeypatch, alone):
     def refuse(*args):
         raise UsageError("multiplies wrongly in every way")
 
-    monkeypatch.setattr(sums, "row_products", refuse)
+    monkeypatch.setattr(sums, "chunk_sums", refuse)
     assert set(problems("patch moments")) == {"multiplies wrongly in every way"}
 
 

@@ -1,6 +1,7 @@
 """Numbers do not depend on how many threads compute them: the other tests take one."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -24,7 +25,7 @@ from repsim_energy.numerics.patches.per_image import (
 )
 from repsim_energy.numerics.profiles.energy import energy_profile
 from repsim_energy.numerics.profiles.theory import whitening_filters
-from repsim_energy.numerics.threads import one_thread
+from repsim_energy.numerics.threads import one_thread, share_tasks
 
 BYTES = noise_images(60, (3, 32, 32)).images
 FLOATS = BYTES.float() / 255
@@ -118,3 +119,63 @@ def test_threads_that_work_in_one_meanwhile_get_back_what_they_had(two_threads):
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [(1, 2)] * 4
+
+
+class Noted:
+    """Worker that notes its thread, and the order in which its tasks are added."""
+
+    def __init__(self, added, fails=None):
+        self.added, self.fails = added, fails
+
+    def compute(self, task):
+        assert torch.get_num_threads() == 1
+        if self.fails is not None and task == self.fails[0]:
+            raise self.fails[1]
+        time.sleep(0.002 * (task % 3))
+
+    def add(self, task):
+        self.added.append((task, threading.current_thread()))
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_shared_tasks_are_each_added_once_and_threads_of_torch_come_back(ordered, two_threads):
+    added, reports = [], []
+    share_tasks(20, lambda: Noted(added), lambda: reports.append(len(added)), ordered=ordered)
+    tasks = [task for task, _ in added]
+    assert sorted(tasks) == list(range(20))
+    assert tasks == sorted(tasks) or not ordered
+    assert len({thread for _, thread in added}) == 2
+    assert reports[-1] == 20
+    assert torch.get_num_threads() == number_in_new_thread() == 2
+
+
+def test_one_thread_of_torch_starts_no_other():
+    added, before = [], torch.get_num_threads()
+    with one_thread():
+        share_tasks(5, lambda: Noted(added), lambda: None, ordered=True)
+    assert {thread for _, thread in added} == {threading.current_thread()}
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("error", [ValueError("7"), KeyboardInterrupt()])
+def test_an_error_in_any_thread_ends_all_and_is_raised_here(error, two_threads):
+    added, running = [], threading.active_count()
+    with pytest.raises(type(error)) as raised:
+        share_tasks(50, lambda: Noted(added, (7, error)), lambda: None, ordered=True)
+    assert raised.value is error
+    assert 7 not in [task for task, _ in added]
+    assert len(added) < 20
+    assert threading.active_count() == running
+    assert torch.get_num_threads() == number_in_new_thread() == 2
+
+
+def test_an_error_of_the_report_ends_all_threads(two_threads):
+    running = threading.active_count()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        share_tasks(50, lambda: Noted([]), interrupt, ordered=False)
+    assert threading.active_count() == running
+    assert torch.get_num_threads() == 2

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from repsim_energy.numerics.checked_products import MAX_TERMS, row_products, wide_type
+from repsim_energy.numerics.patches.chunks import chunk_sums
+from repsim_energy.numerics.patches.layout import row_groups
 from repsim_energy.progress import working
 
 __all__ = ["cumulative", "patch_sums"]
@@ -50,6 +52,23 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor, 
     """
     (kh, kw), (count, channels, height, width) = patch, images.shape
     offset = _offset(images)
+    with working(f"summing {kh}x{kw} patches", count, "images") as advance:
+        found = chunk_sums(images, offset, patch, advance)
+    columns, bands, ways = _tile_sums(images, offset, patch) if found is None else found
+    total = _over_windows(columns, kw).permute(2, 1, 0).flatten()
+    second = _window_products(bands, patch)
+    places = count * (height - kh + 1) * (width - kw + 1)
+    shift = offset.to(total.dtype)[:, None].expand(channels, kh * kw).flatten()
+    cross = torch.outer(total, shift)
+    second = second + cross + cross.T + places * torch.outer(shift, shift)
+    return total + places * shift, second, ways
+
+
+def _tile_sums(
+    images: Tensor, offset: Tensor, patch: tuple[int, int]
+) -> tuple[Tensor, Tensor, set[str]]:
+    """Return what :func:`chunk_sums` returns, on any device and with any usable products."""
+    (kh, kw), (count, _, _, width) = patch, images.shape
     step = width if width <= 1.5 * TILE_COLUMNS else TILE_COLUMNS
     starts = range(0, width, step)
     with working(f"summing {kh}x{kw} patches", count, "images") as advance:
@@ -59,13 +78,7 @@ def patch_sums(images: Tensor, patch: tuple[int, int]) -> tuple[Tensor, Tensor, 
 
         tiles = [_tile(images, offset, x, min(x + step, width), patch, summed) for x in starts]
     columns, bands = (torch.cat(parts) for parts in zip(*(tile[:2] for tile in tiles), strict=True))
-    total = _over_windows(columns, kw).permute(2, 1, 0).flatten()
-    second = _window_products(bands, patch)
-    places = count * (height - kh + 1) * (width - kw + 1)
-    shift = offset.to(total.dtype)[:, None].expand(channels, kh * kw).flatten()
-    cross = torch.outer(total, shift)
-    second = second + cross + cross.T + places * torch.outer(shift, shift)
-    return total + places * shift, second, {way for _, _, way in tiles}
+    return columns, bands, {way for _, _, way in tiles}
 
 
 def _offset(images: Tensor) -> Tensor:
@@ -98,19 +111,6 @@ def _rows_first(images: Tensor, offset: Tensor) -> Tensor:
         return words.view(torch.uint8).bitwise_xor_(128).view(torch.int8)
     rows = images.permute(order).clone(memory_format=contiguous)
     return rows.bitwise_xor_(128).view(torch.int8)
-
-
-def _groups(height: int, kh: int) -> list[tuple[int, int]]:
-    """Return the first row of each group of rows that are summed together, and the row after it.
-
-    Row a of a patch takes rows a to height - kh + a of the image. The rows in the middle, which
-    all rows of a patch take, form one group; at both ends each row is a group.
-    """
-    last_start, first_end = kh - 1, height - kh + 1
-    edges = [*range(last_start + 1), *range(first_end, height + 1)]
-    if first_end <= last_start:
-        edges = list(range(height + 1))
-    return list(zip(edges, edges[1:], strict=False))
 
 
 def _tile(
@@ -151,7 +151,7 @@ def _row_products(
     way : the number type that was multiplied
     """
     channels, height, width = images.shape[1:]
-    groups = _groups(height, kh)
+    groups = row_groups(height, kh)
     max_rows = max(last - first for first, last in groups)
     image_bytes = channels * height * width * images.element_size()
     chunk = max(1, min(CHUNK_BYTES // image_bytes, MAX_TERMS // max_rows))

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError
 from repsim_energy.numerics import checked_products
+from repsim_energy.numerics.patches import layout
 from repsim_energy.numerics.patches import moments as module
-from repsim_energy.numerics.patches import sums
 from repsim_energy.numerics.patches.moments import patch_moments
 
 
@@ -64,7 +64,7 @@ def test_moments_of_bytes_do_not_depend_on_the_split_by_a_single_bit(pictures, m
     backwards = parts[-1]
     for part in reversed(parts[:-1]):
         backwards = backwards + part
-    monkeypatch.setattr(sums, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 1)
     for other in (backwards, patch_moments(iter(pictures.images.split(11)), (3, 3))):
         assert other.count == whole.count
         assert torch.equal(other.second, whole.second)
@@ -211,3 +211,71 @@ def test_a_basis_has_the_same_bits_whatever_the_threads(threads, rng):
     finally:
         torch.set_num_threads(before)
     assert ids[0] == ids[1]
+
+
+@pytest.fixture
+def torch_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def plain_moments(images, patch):
+    """Sum and second moment of all patches in int64: one patch beside the other, no matrices."""
+    windows = images.long().unfold(2, patch[0], 1).unfold(3, patch[1], 1)
+    patches = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+    rows = [(patches * column[:, None]).sum(0) for column in patches.T]
+    return patches.sum(0), torch.stack(rows)
+
+
+LARGE = [
+    ((1, 1, 1, 1), (1, 1)),
+    ((3, 5, 12, 13), (11, 11)),
+    ((2, 1, 224, 224), (3, 3)),
+    ((1, 3, 100, 98), (5, 4)),
+    ((301, 2, 20, 20), (3, 2)),
+    ((1, 4, 200, 9), (3, 8)),
+]
+
+
+@pytest.mark.parametrize(("shape", "patch"), LARGE)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_chunks_and_passes_of_bytes_are_exact_in_every_memory_layout(
+    shape, patch, threads, rng, monkeypatch, torch_threads
+):
+    torch_threads(threads)
+    images = torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
+    total, second = plain_moments(images, patch)
+    odd = torch.zeros(images.numel() + 1, dtype=torch.uint8)[1:].view(shape).copy_(images)
+    wide = torch.zeros(*shape[:3], shape[3] + 3, dtype=torch.uint8)
+    wide[..., 3:] = images
+    last = images.contiguous(memory_format=torch.channels_last)
+    for size in (layout.CHUNK_BYTES, 3000):
+        monkeypatch.setattr(layout, "CHUNK_BYTES", size)
+        for laid_out in (images, odd, wide[..., 3:], last, last.repeat_interleave(2, 0)[::2]):
+            found = patch_moments(laid_out, patch)
+            assert torch.equal(found.total, total.double())
+            assert torch.equal(found.second, second.double())
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_threads_change_no_bit_of_sums_of_many_chunks(kind, rng, monkeypatch, torch_threads):
+    images = torch.randint(0, 256, (90, 3, 40, 24), generator=rng, dtype=torch.uint8).to(kind)
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 100_000)
+    found = []
+    for threads in (1, 2, 5):
+        torch_threads(threads)
+        found.append(patch_moments(images, (5, 5)))
+    for other in found[1:]:
+        assert torch.equal(other.total, found[0].total)
+        assert torch.equal(other.second, found[0].second)
+
+
+def test_int32_sums_of_many_chunks_do_not_overflow(monkeypatch):
+    """White images beside black ones, more of them than int32 holds the products of."""
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 64 * 8 * 1000)
+    count = 3 * checked_products.MAX_TERMS // 8
+    for value in (0, 255):
+        images = torch.full((1, 1, 8, 8), value, dtype=torch.uint8).expand(count, -1, -1, -1)
+        moments = patch_moments(images, (1, 1))
+        assert moments.second.item() == count * 64 * value**2
