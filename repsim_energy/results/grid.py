@@ -19,8 +19,8 @@ __all__ = ["GRID", "axes_in", "join_grid"]
 GRID = "sweep"
 """Attribute of a result with dimensions of its own: a JSON object, dimension -> option."""
 
-OF_NETWORKS = "model"
-"""Dimension of the variables that have every axis."""
+OF_NETWORKS = {"model", "group"}
+"""Dimensions of the variables that have every axis."""
 
 MISSING = {"given": 0}
 """Integers where a point has no result, if not -1."""
@@ -64,7 +64,7 @@ def join_grid(
         elif name in first.coords and name not in there[0].data_vars:
             variables[name] = grid.reduced(name)
         else:
-            whole = OF_NETWORKS in first.dims
+            whole = bool(OF_NETWORKS & {*first.dims})
             variables[name] = grid.whole(name) if whole else grid.reduced(name)
         if name in first.coords and name in there[0].coords:
             coords.add(name)
