@@ -92,6 +92,18 @@ def test_values_of_the_metric_share_their_trainings(fresh_cache, trained):
 
 
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
+def test_the_command_of_a_sweep_makes_it_again(fresh_cache, file):
+    vary = {"recipe.lr": [0.01, 0.1]}
+    swept = rs.sweep("linear_cnn:filters=4", file, vary=vary, recipe=FAST, null="white", jobs=1)
+    made = {}
+    exec(swept.attrs["command"], made)  # noqa: S102
+    assert "null=" in swept.attrs["command"]
+    assert "jobs" not in swept.attrs["command"]
+    again = made["result"].drop_attrs(deep=False)
+    xr.testing.assert_identical(again, swept.drop_attrs(deep=False))
+
+
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
 def test_a_sweep_goes_on_with_what_is_in_the_cache(fresh_cache, trained):
     first = rs.sweep("linear_cnn", DATA, vary={"model.filters": [4]}, recipe=FAST)
     more = rs.sweep("linear_cnn", DATA, vary={"model.filters": [6, 4]}, recipe=FAST)
