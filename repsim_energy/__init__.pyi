@@ -99,6 +99,7 @@ from .results import Variable as Variable
 from .results import adjust_p_values as adjust_p_values
 from .results import equivalence as equivalence
 from .results import example_result as example_result
+from .results import join_results as join_results
 from .results import open_result as open_result
 from .results import pairs as pairs
 from .results import profiles as profiles

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from repsim_energy.errors import FileError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
 __all__ = [
     "SEAL",
     "SEAL_BYTES",
+    "check_seal",
+    "copy_sealed",
     "is_sealed",
     "seal",
     "sealed",
@@ -30,6 +34,9 @@ SEAL = b"\nrepsim-energy sha256 "
 
 SEAL_BYTES = len(SEAL) + 2 * hashlib.sha256().digest_size
 """Length of a seal."""
+
+PART_BYTES = 2**20
+"""Size of the parts in which a file is hashed."""
 
 JSON_SEAL = b',\n "seal": "'
 """Begins the last entry of a sealed JSON object. Its value is the SHA-256 of all bytes before."""
@@ -82,6 +89,52 @@ def unsealed(data: bytes, name: object, remedy: str) -> bytes:
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise _damaged(name, remedy)
     return content
+
+
+def copy_sealed(source: IO[bytes], target: Path) -> None:
+    """Write a content to another file part by part, with its seal behind it."""
+    digest = hashlib.sha256()
+    with target.open("wb") as file:
+        while part := source.read(PART_BYTES):
+            digest.update(part)
+            file.write(part)
+        file.write(SEAL + digest.hexdigest().encode())
+
+
+def check_seal(file: IO[bytes], name: object, remedy: str) -> bool:
+    """Compare a file with its seal part by part, and return whether it has one.
+
+    Parameters
+    ----------
+    file : open for reading
+    name : of the file, for the error
+    remedy : advice at the end of the error
+
+    Raises
+    ------
+    FileError
+        If it has other content than when it was sealed.
+
+    Examples
+    --------
+    >>> from io import BytesIO
+    >>> check_seal(BytesIO(sealed(b"content")), "f", ""), check_seal(BytesIO(b"content"), "f", "")
+    (True, False)
+    """
+    left = file.seek(0, 2) - SEAL_BYTES
+    if left < 0:
+        return False
+    file.seek(left)
+    if not is_sealed(last := file.read()):
+        return False
+    file.seek(0)
+    digest = hashlib.sha256()
+    while left and (part := file.read(min(left, PART_BYTES))):
+        digest.update(part)
+        left -= len(part)
+    if left or digest.hexdigest().encode() != last[len(SEAL) :]:
+        raise _damaged(name, remedy)
+    return True
 
 
 def _damaged(name: object, remedy: str) -> FileError:

@@ -103,6 +103,16 @@ COMPARED = (
         "[default: 20 for metrics on filters, else 0]",
     ),
     click.option(
+        "--pairs",
+        default="all",
+        show_default=True,
+        type=WORDS,
+        metavar="all|summary|MODEL=GROUP,...",
+        help="Similarities of all pairs, or for thousands of networks a summary: number, mean, "
+        "standard deviation and extremes between models, or between groups of models. For metrics "
+        "on filters.",
+    ),
+    click.option(
         "--normalize",
         default="auto",
         type=WORDS,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import repsim_energy as rs
 from repsim_energy.cli.pair_tables import print_list, print_matrix
 from repsim_energy.cli.run_table import has_energy, is_given, print_runs
+from repsim_energy.cli.summary_text import print_summary
 from repsim_energy.cli.sweep_text import axes_in, print_sweep
 from repsim_energy.cli.tables import format_number, print_line, width
 
@@ -31,6 +32,9 @@ def print_result(result: xr.Dataset) -> None:
     """
     if axes_in(result):
         print_sweep(result)
+        return
+    if "mean_similarity" in result:
+        print_summary(result)
         return
     summary = _summary(result, "similarity")
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""

@@ -87,7 +87,7 @@ def show(
         click.echo(json.dumps(lazy.results.plain(records), indent=1))
     elif what is not None:
         _print_frame(_frame(result, what), what)
-    elif "similarity" in result:
+    elif {"similarity", "mean_similarity"} & {*result.data_vars}:
         print_result(result)
     else:
         _print_variables(result)

@@ -34,6 +34,8 @@ def beyond_variables(
     kernels: Kernels,
     theories: Mapping[Key, OwnTheory],
     stage: str,
+    *,
+    pairs: bool = True,
 ) -> Variables:
     """Return the residuals of the theory, and their correlations.
 
@@ -43,6 +45,7 @@ def beyond_variables(
     kernels : with the patch basis of each data set; pairs of different bases are NaN
     theories : network -> its theory, for those whose filters are smaller than the patches
     stage : that is compared
+    pairs : whether correlations are wanted
     """
     at = STAGES.index(stage)
     energy, curves = (variables[name].values[..., at, :] for name in ("energy", "fit_profile"))
@@ -51,23 +54,25 @@ def beyond_variables(
     for key, theory in theories.items():
         components[key] = len(theory.basis.components)
     residuals = theory_residuals(energy, curves, fitted, components)
+    residual = "log of the energy profile relative to the best theoretical profile"
+    found: Variables = {
+        "theory_residual": Variable((*NETWORK_DIMS, "component"), residuals, residual)
+    }
+    if not pairs:
+        return found
     bases = [basis.basis_id for basis in kernels.bases]
     size = math.prod(plan.shape)
-    pairs = np.full((3, size, size), np.nan)
+    correlated = np.full((3, size, size), np.nan)
     of_network = np.repeat(bases, size // len(bases))
     for basis in set(bases):
         same = np.flatnonzero(of_network == basis)
-        pairs[:, same[:, None], same] = _pairs(residuals.reshape(size, -1)[same])
-    pairs[1:, range(size), range(size)] = np.nan
-    pairs = pairs.reshape(3, *plan.shape, *plan.shape)
-    beyond_null((pairs[1], pairs[2]), residuals, theories, kernels, stage)
-    residual = "log of the energy profile relative to the best theoretical profile"
-    return {
-        "theory_residual": Variable((*NETWORK_DIMS, "component"), residuals, residual),
-        **{
-            name: Variable(paired(NETWORK_DIMS), values, meaning)
-            for (name, meaning), values in zip(MEANINGS.items(), pairs, strict=True)
-        },
+        correlated[:, same[:, None], same] = _pairs(residuals.reshape(size, -1)[same])
+    correlated[1:, range(size), range(size)] = np.nan
+    correlated = correlated.reshape(3, *plan.shape, *plan.shape)
+    beyond_null((correlated[1], correlated[2]), residuals, theories, kernels, stage)
+    return found | {
+        name: Variable(paired(NETWORK_DIMS), values, meaning)
+        for (name, meaning), values in zip(MEANINGS.items(), correlated, strict=True)
     }
 
 

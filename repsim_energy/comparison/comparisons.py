@@ -10,6 +10,7 @@ from repsim_energy.comparison.of_activations import ActivationComparison
 from repsim_energy.comparison.of_features import FeatureComparison
 from repsim_energy.comparison.of_filters import FilterComparison
 from repsim_energy.comparison.of_layers import LayerComparison, are_deeper
+from repsim_energy.comparison.pair_summary import ALL, PairsLike
 from repsim_energy.comparison.patch_bases import KnownBases
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.interfaces import Metric
@@ -36,6 +37,7 @@ def comparison_of(
     pool: str | Mapping[str, str],
     tokens: str | Mapping[str, str],
     resamples: int | None,
+    pairs: PairsLike = ALL,
 ) -> FilterComparison | LayerComparison | ActivationComparison:
     """Return the comparison of a plan, prepared before any network is trained.
 
@@ -43,7 +45,7 @@ def comparison_of(
     ----------
     asked : arguments that the user gave, by name
     known : patch bases that are not computed again; new ones are added
-    stage, patch, null, layers, align, images, pool, tokens, resamples : as in
+    stage, patch, null, layers, align, images, pool, tokens, resamples, pairs : as in
         :func:`~repsim_energy.compare`
     """
     judged: dict[str, Any] = {"null": null, "resamples": resamples}
@@ -53,4 +55,6 @@ def comparison_of(
     if are_deeper(layers):
         how = {"images": images, "stage": stage, "align": align, "asked": asked}
         return LayerComparison.prepare(plan, metric, layers, **how, **judged)
-    return FilterComparison.prepare(plan, metric, scheduler, stage, patch, known=known, **judged)
+    return FilterComparison.prepare(
+        plan, metric, scheduler, stage, patch, known=known, pairs=pairs, **judged
+    )

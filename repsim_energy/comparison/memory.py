@@ -66,7 +66,7 @@ def refuse_too_large(pairs: int, numbers: int, what: str) -> None:
         raise UsageError(
             f"{what} make {pairs} pairs, which take {_gigabytes(needed)} "
             f"of memory, expected at most the {_gigabytes(free)} that are free; compare fewer "
-            "models, seeds, data sets or layers at a time"
+            "models, seeds, data sets or layers at a time, or filters with pairs=summary"
         )
 
 

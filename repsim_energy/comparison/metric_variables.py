@@ -42,7 +42,8 @@ def with_metric_variables(
     """
     if not callable(getattr(metric, "variables", None)):
         return measured
-    shape = np.shape(measured.variables["similarity"].values)[: len(dims)]
+    of_networks = measured.variables.get("similarity", measured.variables["steps"])
+    shape = np.shape(of_networks.values)[: len(dims)]
     added: Variables = {}
     for index, representation in representations.items():
         described = metric.variables(representation)  # type: ignore[attr-defined]

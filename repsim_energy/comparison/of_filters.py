@@ -35,6 +35,14 @@ from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.nulls.of_filters import comparisons_of, drawable, filter_numbers
 from repsim_energy.comparison.nulls.words import Null, choose_null
 from repsim_energy.comparison.own_theory import OwnTheory, own_theories
+from repsim_energy.comparison.pair_summary import (
+    ALL,
+    Groups,
+    PairsLike,
+    group_coords,
+    groups_of_pairs,
+    summary_variables,
+)
 from repsim_energy.comparison.pairs import Pairs, compare_pairs, pair_variables, warn_undefined
 from repsim_energy.comparison.patch_bases import KnownBases, patch_bases
 from repsim_energy.comparison.placed_nulls import with_placed_nulls
@@ -55,7 +63,7 @@ from repsim_energy.comparison.reliability import (
     reliability,
 )
 from repsim_energy.comparison.runs import run_variables
-from repsim_energy.errors import RepsimWarning
+from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric, PatchBasis
 from repsim_energy.results import Variable, component_coords
 from repsim_energy.scheduling.schedulers import Scheduler
@@ -74,6 +82,7 @@ class FilterComparison:
     bases : patch basis of each data set
     kernels : sizes of the filters, and how those of each size are measured on the bases
     halves : the same on the bases of half-samples of the images
+    groups : of models, between which similarities are summarized; ``None`` for all pairs
     """
 
     plan: Plan
@@ -83,6 +92,7 @@ class FilterComparison:
     bases: list[PatchBasis]
     kernels: Kernels
     halves: Sequence[Kernels]
+    groups: Groups | None = None
 
     @classmethod
     def prepare(
@@ -95,6 +105,7 @@ class FilterComparison:
         resamples: int | None = None,
         null: str = "auto",
         known: KnownBases | None = None,
+        pairs: PairsLike = ALL,
     ) -> FilterComparison:
         """Choose the stage, compute the patch bases, and check that the comparison is possible.
 
@@ -102,14 +113,24 @@ class FilterComparison:
         ----------
         resamples : number of groups of images, of which half-samples are compared
         known : patch bases that are not computed again; new ones are added
+        pairs : as in :func:`~repsim_energy.compare`
         """
         size = as_patch(patch)
         channels, *own = next(iter(plan.patches.values()))[:3]
         components = channels * math.prod(size or own)
         smallest = min(len(data.train) for data in plan.datasets)
         groups = choose_groups(resamples, smallest, components, len(plan.keys))
-        check_pairs(plan, numbers=3 * NUMBERS_PER_PAIR + groups)  # the same beyond the theory
-        chosen = choose_null(null, metric, comparisons_of(plan))
+        summarized = groups_of_pairs(pairs, plan)
+        if summarized is None:
+            check_pairs(plan, numbers=3 * NUMBERS_PER_PAIR + groups)  # the same beyond the theory
+            chosen = choose_null(null, metric, comparisons_of(plan))
+        elif null != "auto":
+            raise UsageError(
+                f"got null={null}, which describes single pairs, and pairs= for a summary without "
+                "them; leave one of them out"
+            )
+        else:
+            chosen = Null("metric")
         stage = choose_stage(stage, plan)
         bases = patch_bases(plan, scheduler, groups, size, known)
         kernels = Kernels(
@@ -118,7 +139,7 @@ class FilterComparison:
         halves = [kernels.on(half) for half in zip(*(b.halves for b in bases), strict=True)]
         chosen = drawable(chosen, plan, kernels)
         check_draws(comparisons_of(plan) if chosen.drawn else 0)
-        return cls(plan, metric, stage, chosen, list(kernels.bases), kernels, halves)
+        return cls(plan, metric, stage, chosen, list(kernels.bases), kernels, halves, summarized)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks."""
@@ -131,23 +152,22 @@ class FilterComparison:
             key: self.metric.represent(kernels.bank(key, bank, profiles[key][self.stage]))
             for key, bank in banks.items()
         }
-        pairs = self._pairs(banks, representations, theories)
-        intervals, described = self._intervals(banks, pairs["similarity"])
+        pairs, described = self._of_pairs(banks, representations, theories)
         variables: Variables = {
-            **pair_variables(pairs, paired(NETWORK_DIMS), self.null.word),
-            **intervals,
+            **pairs,
             **profile_variables(plan, profiles, bases, self.stage, theories),
             **snapshot_variables(plan, networks, kernels, self.stage),
             **basis_variables(bases),
             **run_variables(plan, networks),
             **self._bank_variables(finite, banks),
         }
-        variables |= beyond_variables(plan, variables, kernels, theories, self.stage)
+        variables |= beyond_variables(
+            plan, variables, kernels, theories, self.stage, pairs=self.groups is None
+        )
         warn_equal_starts(plan, networks)
         warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
         attributes = {
             "stage": self.stage,
-            "null": self.null.word,
             "centered": str(bases[0].centered).lower(),
             **described,
         }
@@ -156,6 +176,23 @@ class FilterComparison:
         coords = self._coords(networks) | component_coords(variables["components"].values)
         measured = Measured(variables, coords, attributes, failures)
         return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
+
+    def _of_pairs(
+        self,
+        banks: Mapping[Key, Tensor],
+        representations: Mapping[tuple[int, ...], NDArray[np.float64]],
+        theories: Mapping[Key, OwnTheory],
+    ) -> tuple[Variables, dict[str, str]]:
+        """Return the similarities of all pairs with null and confidence intervals, or a summary."""
+        if self.groups is not None:
+            ids = [basis.basis_id for basis in self.bases]
+            bounds = ",".join(map(str, map(float, self.metric.bounds)))
+            found = summary_variables(self.plan, self.metric, self.groups, representations, ids)
+            return found, {"bounds": bounds}
+        pairs = self._pairs(banks, representations, theories)
+        intervals, described = self._intervals(banks, pairs["similarity"])
+        variables = pair_variables(pairs, paired(NETWORK_DIMS), self.null.word)
+        return {**variables, **intervals}, {"null": self.null.word, **described}
 
     def _pairs(
         self,
@@ -253,6 +290,7 @@ class FilterComparison:
         return {
             **network_coords(plan, networks),
             **sizes,
+            **group_coords(self.groups),
             "stage": list(STAGES),
             "component": list(range(math.prod(bases[0].patch))),
             "basis_id": dataset_coord((b.basis_id for b in bases), "identifier of the patch basis"),

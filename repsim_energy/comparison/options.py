@@ -62,6 +62,7 @@ USES = {
     "answer": Use(training=True, besides="activations"),
     "fold": Use("filters", deeper=False),
     "patch": Use("filters", deeper=False),
+    "pairs": Use("filters", deeper=False, asks_nothing=("all",)),
     "seeds": Use(training=True),
     "recipe": Use(training=True),
     "device": Use(training=True, besides="activations", asks_nothing=("cpu",)),

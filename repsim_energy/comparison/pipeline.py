@@ -20,6 +20,7 @@ from repsim_energy.comparison.options import (
     refuse_options_of_other_metrics,
     say_what_had_no_use,
 )
+from repsim_energy.comparison.pair_summary import ALL, PairsLike
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.planning import make_plan
 from repsim_energy.comparison.python_call import python_call
@@ -55,6 +56,7 @@ def compare(
     pool: str | Mapping[str, str] = "flatten",
     tokens: str | Mapping[str, str] = "all",
     resamples: int | None = None,
+    pairs: PairsLike = ALL,
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
     fold: str | Mapping[str, str] = "",
@@ -127,6 +129,10 @@ def compare(
         confidence intervals: 0 for none, else 4, 8, 12, 20, 24, 32, ... (another number is rounded
         down to one of these). By default 20 for metrics on filters, and 0 for metrics on
         activations, whose intervals are then over seeds alone
+    pairs : for metrics on filters: ``all`` similarities, with null and confidence intervals, or for
+        thousands of networks their ``summary`` between all models: number, mean, standard deviation
+        and extremes, in memory that does not grow with the number of pairs. A mapping from the
+        labels of all models to names of groups summarizes between these groups
     normalize : for metrics on activations: normalization of the images that are shown to given
         networks, one word for all or a mapping from labels: ``none`` (pixels from 0 to 1),
         ``imagenet``, ``cifar``, ``dataset`` (mean and standard deviation of the training images),
@@ -168,7 +174,9 @@ def compare(
         filters
         ``energy(dataset, model, seed, stage, component)`` in weight units. Metrics on activations
         have ``layer`` and ``layer_ref`` too. The attribute ``failures`` has a line for each
-        training that failed; its values are NaN. All variables are described in the
+        training that failed; its values are NaN. A summary of pairs has ``mean_similarity``,
+        ``spread_similarity``, ``lowest_similarity``, ``highest_similarity``, ``n`` and
+        ``n_missing`` in place of the numbers of pairs. All variables are described in the
         documentation of the result schema.
 
     Raises
@@ -236,6 +244,7 @@ def compare(
             pool=pool,
             tokens=tokens,
             resamples=resamples,
+            pairs=pairs,
         )
         networks, failures = train_networks(plan, scheduler, reporter, retry_failed=retry_failed)
         say_what_had_no_use(plan, metric, asked, deeper)

@@ -16,6 +16,8 @@ __all__ = ["python_call"]
 NO_NUMBERS = frozenset({"jobs", "scheduler", "reporter", "progress"})
 """Arguments that change no number of a result."""
 
+BY_NAME = inspect.Parameter.KEYWORD_ONLY
+
 MAX_LINE = 88
 """Characters of a call from which each argument has a line."""
 
@@ -44,10 +46,14 @@ def python_call(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
     for name, parameter in inspect.signature(function).parameters.items():
         if name not in given or name in NO_NUMBERS or given[name] is parameter.default:
             continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            further = given[name].items()
+            arguments += [f"{key}={code.write(value, key)}" for key, value in further]
+            continue
         text = code.write(given[name], name)
         if text == _Code().write(parameter.default, name):
             continue
-        leading = parameter.default is parameter.empty
+        leading = parameter.default is parameter.empty and parameter.kind is not BY_NAME
         arguments.append(text if leading else f"{name}={text}")
     call = f"result = rs.{function.__name__}({', '.join(arguments)})"
     if len(call) > MAX_LINE:

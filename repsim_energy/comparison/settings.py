@@ -41,7 +41,7 @@ OF_TRAININGS = ("model", "dataset", "recipe")
 
 OF_PLANS = ("normalize", "answer", "fold", "channels")
 OF_COMPARISONS = (
-    "stage", "patch", "null", "layers", "align", "images", "pool", "tokens", "resamples"
+    "stage", "patch", "null", "layers", "align", "images", "pool", "tokens", "resamples", "pairs"
 )  # fmt: skip
 """Arguments of ``compare`` that go to the plan, and to the comparison."""
 

@@ -111,7 +111,7 @@ def sweep(
     >>> result.energy.sel(model_filters=8, recipe_lr=0.1, stage="change").shape
     (1, 1, 2, 4)
     """
-    call = python_call(sweep, {**locals(), **options})
+    call = python_call(sweep, locals())
     axes, arguments = axes_of(vary), _arguments(locals(), options)
     points = list(points_of(axes))
     said = _Said(len(points))

@@ -26,6 +26,7 @@ from repsim_energy.report.tables import (
 )
 from repsim_energy.report.words import describe, title_of
 from repsim_energy.results import summarize
+from repsim_energy.results.summary import check_pairs
 
 __all__ = ["Section", "section_of"]
 
@@ -126,6 +127,7 @@ def section_of(
     UsageError
         If the result has no similarities, or not the same networks on both sides of its pairs.
     """
+    check_pairs(result)  # refuses a summary, which has no intervals
     summary = summarize(result)
     charts = charts_of(result)
     networks = runs_of(result)

@@ -19,6 +19,7 @@ from repsim_energy.results.files import (
     save_results,
     to_json,
 )
+from repsim_energy.results.grid import join_results
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable, assemble
 from repsim_energy.results.summary import summarize
 from repsim_energy.results.tables import pairs, profiles, runs, table, to_dataframe
@@ -34,6 +35,7 @@ __all__ = [
     "component_coords",
     "equivalence",
     "example_result",
+    "join_results",
     "list_groups",
     "open_result",
     "pairs",

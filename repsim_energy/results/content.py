@@ -8,9 +8,9 @@ from typing import NamedTuple
 from repsim_energy.errors import FileError
 from repsim_energy.hdf5 import HDF5
 from repsim_energy.results.opening import check_opening
-from repsim_energy.seals import is_sealed, unsealed
+from repsim_energy.seals import check_seal, is_sealed, unsealed
 
-__all__ = ["Stored", "read_content"]
+__all__ = ["Stored", "check_content", "read_content"]
 
 REMEDY = "restore a copy, or make it anew"
 
@@ -20,6 +20,10 @@ CLASSIC = b"CDF"
 END_ADDRESS = {0: 40, 1: 44, 2: 28, 3: 28}
 """Version of the superblock -> position of the address at which the file ends, if addresses have
 eight bytes ("HDF5 File Format Specification Version 3.0", section II.A)."""
+
+
+HEAD_BYTES = 64
+"""First bytes of a file, with the address at which it ends."""
 
 
 class Stored(NamedTuple):
@@ -51,17 +55,44 @@ def read_content(path: Path) -> Stored:
     data = path.read_bytes()
     if is_sealed(data):
         return Stored(unsealed(data, path, REMEDY), True)
-    if data.startswith(CLASSIC):
-        return Stored(data, False)
-    if not data.startswith(HDF5):
+    _check_unsealed(path, data[:HEAD_BYTES], len(data))
+    return Stored(data, False)
+
+
+def check_content(path: Path) -> bool:
+    """Check a file as :func:`read_content`, part by part, and return whether it is sealed.
+
+    Raises
+    ------
+    FileError
+        As :func:`read_content`.
+    """
+    with path.open("rb") as file:
+        if check_seal(file, path, REMEDY):
+            return True
+        size = file.seek(0, 2)
+        file.seek(0)
+        _check_unsealed(path, file.read(HEAD_BYTES), size)
+    return False
+
+
+def _check_unsealed(path: Path, head: bytes, size: int) -> None:
+    """Refuse a file without a seal that is damaged or no netCDF.
+
+    Parameters
+    ----------
+    head, size : first bytes of the file, and the number of all
+    """
+    if head.startswith(CLASSIC):
+        return
+    if not head.startswith(HDF5):
         raise FileError(f"'{path}' cannot be read: it is no netCDF4 file; name a result, {REMEDY}")
-    if (end := _end_of(data)) != len(data):
+    if (end := _end_of(head)) != size:
         raise FileError(
-            f"'{path}' cannot be read: it is damaged, has {len(data)} bytes, expected {end} "
+            f"'{path}' cannot be read: it is damaged, has {size} bytes, expected {end} "
             f"and its checksum; {REMEDY}"
         )
     check_opening(path)
-    return Stored(data, False)
 
 
 def _end_of(data: bytes) -> int:

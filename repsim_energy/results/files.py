@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import tempfile
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
@@ -21,9 +20,16 @@ from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageErr
 from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.results.content import Stored, read_content
-from repsim_energy.results.schema import SCHEMA_VERSION
-from repsim_energy.results.version1 import from_version_1
-from repsim_energy.seals import sealed
+from repsim_energy.results.lazy import (
+    holds_groups,
+    in_present_form,
+    one_line_errors,
+    open_lazily,
+    place_of,
+    readable,
+    refuse_missing,
+)
+from repsim_energy.seals import copy_sealed
 from repsim_energy.storage import atomic_path, check_writable, temporary_folder
 
 __all__ = ["list_groups", "open_result", "plain", "save_result", "save_results", "to_json"]
@@ -83,7 +89,11 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
     path = Path(path)
     check_writable(path)
     try:
-        content = _as_bytes(results)
+        with temporary_folder() as folder:
+            content = folder / "results.nc"
+            _write_netcdf(results, content)
+            with content.open("rb") as source, atomic_path(path) as temporary:
+                copy_sealed(source, temporary)
     except (OSError, RuntimeError) as error:  # netCDF has no word for a full disk
         raise RepsimError(
             f"'{path}' could not be written ({reason_of(error)}), perhaps because the folder for "
@@ -94,37 +104,32 @@ def save_results(results: Mapping[str, xr.Dataset], path: str | Path) -> None:
             f"the result cannot be stored ({reason_of(error)}), expected numbers and texts, as "
             "compare returns them"
         ) from error
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(sealed(content))
 
 
-def _as_bytes(results: Mapping[str, xr.Dataset]) -> bytes:
-    """Return the netCDF4 content of a file of results.
+def _write_netcdf(results: Mapping[str, xr.Dataset], path: Path) -> None:
+    """Write the netCDF4 content of a file of results, one variable after the other.
 
-    netCDF writes it to a temporary file, because netCDF reports a full disk by no clear error and
-    refuses file names that are not UTF-8.
+    The file is a temporary one, because netCDF reports a full disk by no clear error and refuses
+    file names that are not UTF-8.
     """
-    with temporary_folder() as folder:
-        path = folder / "results.nc"
-        for number, (group, result) in enumerate(results.items()):
-            encoding: dict[Hashable, dict[str, Any]] = {
-                name: {"zlib": True, "fletcher32": True}
-                for name, variable in result.variables.items()
-                if variable.dtype.kind in "fiu" and variable.ndim
-            }
-            result.to_netcdf(
-                path,
-                mode="a" if number else "w",
-                group=group or None,
-                engine="netcdf4",
-                format="NETCDF4",
-                encoding=encoding,
-            )
-        return path.read_bytes()
+    for number, (group, result) in enumerate(results.items()):
+        encoding: dict[Hashable, dict[str, Any]] = {
+            name: {"zlib": True, "fletcher32": True}
+            for name, variable in result.variables.items()
+            if variable.dtype.kind in "fiu" and variable.ndim
+        }
+        result.to_netcdf(
+            path,
+            mode="a" if number else "w",
+            group=group or None,
+            engine="netcdf4",
+            format="NETCDF4",
+            encoding=encoding,
+        )
 
 
-def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
-    """Read a result file into memory.
+def open_result(path: str | Path, group: str | None = None, *, lazy: bool = False) -> xr.Dataset:
+    """Read a result file.
 
     A file that :func:`save_result` wrote is compared with its SHA-256 before anything else of it is
     read. Files of earlier schema versions are returned in the form of the present one.
@@ -134,6 +139,10 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     path : of a file that :func:`save_result`, ``repsim compare -o`` or ``repsim reproduce`` wrote
     group : name of one of several results in the file, such as ``cifar10`` in ``table1.nc``;
         ``None`` for a file of one result
+    lazy : whether each variable is read when it is first used, for files larger than the memory.
+        The whole file is compared with its SHA-256 first, part by part, and stays open: close the
+        result, or use it in a ``with`` statement. Changes of the file after that are found by the
+        checksums that HDF5 has of numbers alone, as an error of netCDF
 
     Returns
     -------
@@ -165,20 +174,15 @@ def open_result(path: str | Path, group: str | None = None) -> xr.Dataset:
     [('dataset', 1), ('model', 1), ('seed', 1), ('stage', 3), ('component', 4)]
     """
     path = Path(path)
-    stored = _stored(path)
-    with _opened(path, stored) as file:
-        store = NetCDF4DataStore(_place(file, path, group))  # type: ignore[no-untyped-call]
-        result = _loaded(xr.open_dataset(store), path)
-        version = result.attrs.get("schema_version")
-        known = isinstance(version, int | np.integer) and version <= SCHEMA_VERSION
-        if known and version == 1:
-            result = from_version_1(result)
-    if not known:
-        raise FileError(
-            f"'{path}' has schema version {version}, expected up to {SCHEMA_VERSION} of a "
-            "repsim-energy result; update repsim-energy or choose another file"
-        )
-    if not stored.sealed:
+    if lazy:
+        result, sealed = open_lazily(path, group)
+    else:
+        stored = _stored(path)
+        sealed = stored.sealed
+        with _opened(path, stored) as file:
+            store = NetCDF4DataStore(place_of(file, path, group))  # type: ignore[no-untyped-call]
+            result = in_present_form(_loaded(xr.open_dataset(store), path), path)
+    if not sealed:
         warnings.warn(
             f"'{path}' has no checksum, because other software wrote it, so damage would go "
             "unnoticed; write it with repsim_energy.save_result to add one",
@@ -208,53 +212,22 @@ def list_groups(path: str | Path) -> list[str]:
     """
     path = Path(path)
     with _opened(path, _stored(path)) as file:
-        return list(file.groups) if _holds_groups(file) else []
+        return list(file.groups) if holds_groups(file) else []
 
 
 def _stored(path: Path) -> Stored:
-    if not os.path.isfile(path):
-        raise UsageError(f"no result at '{path}', expected a .nc file of repsim compare -o")
-    try:
+    refuse_missing(path)
+    with readable(path):
         return read_content(path)
-    except OSError as error:
-        raise FileError(
-            f"'{path}' cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
 
 
 @contextlib.contextmanager
 def _opened(path: Path, stored: Stored) -> Iterator[netCDF4.Dataset]:
     """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
-    try:
+    with one_line_errors(path):
         refuse_parts_elsewhere(io.BytesIO(stored.content), path)
         with netCDF4.Dataset("results.nc", memory=stored.content) as file:
             yield file
-    except RepsimError:
-        raise
-    except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy
-        raise FileError(
-            f"'{path}' cannot be read as netCDF4 ({reason_of(error)}); make it anew"
-        ) from error
-
-
-def _holds_groups(file: netCDF4.Dataset) -> bool:
-    groups = list(file.groups)
-    return bool(groups) and "schema_version" in file.groups[groups[0]].ncattrs()
-
-
-def _place(file: netCDF4.Dataset, path: Path, group: str | None) -> netCDF4.Dataset:
-    """Return the root or the group that holds a result."""
-    groups = list(file.groups)
-    if _holds_groups(file) and group not in groups:
-        raise UsageError(
-            f"'{path}' holds several results, got group {group!r}, expected one of "
-            f"{', '.join(groups)}"
-        )
-    if group is not None and not groups:
-        raise UsageError(
-            f"'{path}' holds one result without groups, got group {group!r}; leave it out"
-        )
-    return file if group is None else file.groups[group]
 
 
 def to_json(result: xr.Dataset) -> str:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from repsim_energy.errors import UsageError
 from repsim_energy.results.schema import Variable
 
-__all__ = ["GRID", "axes_in", "join_grid"]
+__all__ = ["GRID", "axes_in", "join_grid", "join_results"]
 
 GRID = "sweep"
 """Attribute of a result with dimensions of its own: a JSON object, dimension -> option."""
 
-OF_NETWORKS = "model"
-"""Dimension of the variables that have every axis."""
+OF_NETWORKS = {"model", "group"}
+"""Dimensions of the variables that have every axis."""
 
 MISSING = {"given": 0}
 """Integers where a point has no result, if not -1."""
 
-OWN = ("command", "configuration", "created", "failures")
+OWN = ("command", "configuration", "created", "failures", GRID)
 """Attributes that are joined in a way of their own."""
 
 
@@ -64,7 +65,7 @@ def join_grid(
         elif name in first.coords and name not in there[0].data_vars:
             variables[name] = grid.reduced(name)
         else:
-            whole = OF_NETWORKS in first.dims
+            whole = bool(OF_NETWORKS & {*first.dims})
             variables[name] = grid.whole(name) if whole else grid.reduced(name)
         if name in first.coords and name in there[0].coords:
             coords.add(name)
@@ -74,8 +75,70 @@ def join_grid(
         coords.add(name)
     joined = xr.Dataset({n: v for n, v in variables.items() if n not in coords})
     joined = joined.assign_coords({n: v for n, v in variables.items() if n in coords})
-    joined.attrs = {**attributes, GRID: json.dumps(dict(options))}
+    inner: dict[str, str] = {}
+    for result in there:
+        inner |= json.loads(result.attrs.get(GRID, "{}"))
+    joined.attrs = {**attributes, GRID: json.dumps({**options, **inner})}
     return joined
+
+
+def join_results(results: Mapping[Any, xr.Dataset], dim: str) -> xr.Dataset:
+    """Return results joined along a new dimension, such as those of several recipes or files.
+
+    Variables of networks and pairs have the new dimension; other variables and coordinates have it
+    if they differ, and so have attributes that differ, as coordinates. Networks of different
+    results are not compared. The part of one label, ``joined.sel({dim: label})``, is a result.
+
+    Parameters
+    ----------
+    results : label along the new dimension, a number or a text, -> result of :func:`compare`,
+        :func:`sweep` or :func:`open_result`
+    dim : name of the new dimension
+
+    Returns
+    -------
+    xarray.Dataset
+        In memory, NaN where results have other labels along a dimension, such as fewer components.
+
+    Raises
+    ------
+    UsageError
+        For no result, for what is none, for a name that they use already, and for labels that are
+        neither all numbers nor all texts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import repsim_energy as rs
+    >>> images = torch.rand(20, 1, 6, 6)
+    >>> results = {k: rs.compare({"a": torch.rand(k, 1, 2, 2)}, images) for k in (4, 8)}
+    >>> joined = rs.join_results(results, "filters")
+    >>> joined.energy.dims[0], joined.filters.values.tolist()
+    ('filters', [4, 8])
+    """
+    if not isinstance(results, Mapping) or not results:
+        raise UsageError("got no results, expected a mapping from labels to results of compare")
+    for label, result in results.items():
+        if "configuration" not in getattr(result, "attrs", {}):
+            raise UsageError(
+                f"got {type(result).__name__} for '{label}', expected a result of compare; open "
+                "files with rs.open_result"
+            )
+        if dim in result.variables or dim in result.dims or dim == GRID:
+            raise UsageError(f"got dim='{dim}', which the results have already; name another one")
+    labels = np.array(list(results))
+    if labels.ndim != 1 or labels.dtype.kind not in "iufU" or _mixed(results):
+        raise UsageError(
+            f"got the labels {list(results)}, expected numbers, or texts, as values along '{dim}'"
+        )
+    axis = Variable((dim,), labels, f"which of the joined results, by {dim}")
+    if labels.dtype.kind == "U":
+        axis = axis._replace(units="")
+    return join_grid(list(results.values()), {dim: axis}, {dim: dim})
+
+
+def _mixed(labels: Iterable[Any]) -> bool:
+    return len({isinstance(label, str) for label in labels}) > 1
 
 
 def axes_in(result: xr.Dataset) -> list[str]:

@@ -21,11 +21,13 @@ from repsim_energy.results.whole import check_whole, numbers_of, refuse_grid
 __all__ = [
     "HALVES",
     "OF_PAIRS",
+    "SUMMARY",
     "bounds_of",
     "check_pairs",
     "group_labels",
     "groups_of",
     "interval_over",
+    "is_summarized",
     "naming_dims",
     "summarize",
     "tables_of",
@@ -47,6 +49,17 @@ OF_PAIRS = {
     "beyond_theory": ("beyond_null_low", "beyond_null_high"),
 }
 """Variable of pairs -> the ends of its null interval."""
+
+
+SUMMARY = {
+    "mean_similarity": ("mean", "mean similarity over pairs of networks"),
+    "spread_similarity": ("spread", "standard deviation of the similarity over pairs of networks"),
+    "lowest_similarity": ("lowest", "lowest similarity of a pair of networks"),
+    "highest_similarity": ("highest", "highest similarity of a pair of networks"),
+    "n": ("n", "number of pairs of networks in the mean similarity"),
+    "n_missing": ("n_missing", "number of pairs of failed or undefined networks"),
+}
+"""Variable of a result that has a summary of its pairs alone -> what it is, and its meaning."""
 
 
 def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
@@ -80,7 +93,8 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
         ``ci_low`` and ``ci_high`` are the ends of the 95% confidence interval of the mean, NaN
         where nothing varies; the attribute ``interval_over`` says over what: ``seeds``,
         ``images``, both or nothing. What networks share beyond the theory has intervals over seeds
-        alone.
+        alone. Of a result that was compared with ``pairs="summary"``: ``mean``, ``spread``,
+        ``lowest``, ``highest``, ``n`` and ``n_missing``.
 
     Raises
     ------
@@ -97,6 +111,8 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
     array([[nan,  1.],
            [ 1., nan]])
     """
+    if of == "similarity" and is_summarized(result):
+        return _stored(result)
     groups = groups_of(result, check_pairs(result, of))
     names = dict(zip(("similarity", *ENDS), (of, *OF_PAIRS[of]), strict=True))
     tables = {name: tables_of(result, stored, groups.outer) for name, stored in names.items()}
@@ -133,6 +149,32 @@ def summarize(result: xr.Dataset, of: str = "similarity") -> xr.Dataset:
     )
 
 
+def is_summarized(result: xr.Dataset) -> bool:
+    """Return whether a result has a summary of its pairs in place of the pairs."""
+    return "mean_similarity" in getattr(result, "data_vars", ())
+
+
+def _stored(result: xr.Dataset) -> xr.Dataset:
+    """Return the summary that a result has, in the form of :func:`summarize`."""
+    check_whole(result)
+    refuse_grid(result)
+    dims = [str(dim) for dim in result.mean_similarity.dims if not str(dim).endswith("_ref")]
+    named = [dim for dim in dims if result.sizes[dim] > 1 or dim != "dataset"]
+    labels = [
+        " ".join(map(str, one)) for one in itertools.product(*(result[d].values for d in named))
+    ]
+    order = [*dims, *(f"{dim}_ref" for dim in dims)]
+    variables = {
+        of: xr.Variable(
+            ("group", "group_ref"),
+            numbers_of(result, name, order).transpose(*order).values.reshape((len(labels),) * 2),
+            result[name].attrs,
+        )
+        for name, (of, _) in SUMMARY.items()
+    }
+    return xr.Dataset(variables, coords={"group": labels, "group_ref": labels})
+
+
 def interval_over(exists: NDArray[np.bool_], halved: bool) -> str:
     """Return what varies in the confidence intervals, in words.
 
@@ -150,6 +192,11 @@ def check_pairs(result: xr.Dataset, of: str = "similarity") -> list[str]:
     if of not in OF_PAIRS:
         raise unknown_name("variable of pairs", str(of), OF_PAIRS)
     if "similarity" not in getattr(result, "data_vars", ()):
+        if is_summarized(result):
+            raise UsageError(
+                "got a summary of pairs, expected the similarities of all pairs; compare again "
+                "without pairs=summary, or read rs.summarize"
+            )
         raise UsageError(
             f"got a {type(result).__name__} without 'similarity', expected a result of compare"
         )

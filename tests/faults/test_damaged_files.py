@@ -51,6 +51,13 @@ class Result:
         return open_result(folder / "r.nc")
 
 
+class ResultReadLazily(Result):
+    @staticmethod
+    def read(folder):
+        with open_result(folder / "r.nc", lazy=True) as result:
+            return result.load()
+
+
 class ResultOfXarray(Result):
     """Without a checksum: read with a warning that it has none."""
 
@@ -221,7 +228,7 @@ class FeaturesOfNetcdf:
 
 
 CHECKED = [
-    *(Result, CachedRun, PatchSums, CrbmFilters, Pixels, Leaves),
+    *(Result, ResultReadLazily, CachedRun, PatchSums, CrbmFilters, Pixels, Leaves),
     *(DataSetOfArrays, CompressedDataSet, CompressedMnist, Features),
 ]
 
