@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from repsim_energy.comparison.activations import FIRST
-from repsim_energy.comparison.given import DatasetLike, ModelLike, as_models
+from repsim_energy.comparison.given import DatasetLike, ModelLike, are_features, as_models
 from repsim_energy.comparison.given_metric import as_metric, record_of
-from repsim_energy.comparison.layer_roles import LayersLike
+from repsim_energy.comparison.layer_roles import LayersLike, are_deeper
 from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.model_options import option_coords
 from repsim_energy.comparison.networks import train_networks
-from repsim_energy.comparison.of_activations import ActivationComparison
-from repsim_energy.comparison.of_features import FeatureComparison, are_features
-from repsim_energy.comparison.of_filters import FilterComparison
-from repsim_energy.comparison.of_layers import LayerComparison, are_deeper
 from repsim_energy.comparison.options import (
     asked_for,
     refuse_options_of_other_metrics,
@@ -35,6 +31,10 @@ from repsim_energy.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from repsim_energy.comparison.of_activations import ActivationComparison
+    from repsim_energy.comparison.of_filters import FilterComparison
+    from repsim_energy.comparison.of_layers import LayerComparison
 
 __all__ = ["compare"]
 
@@ -225,12 +225,19 @@ def compare(
         )
         judged: dict[str, Any] = {"null": null, "resamples": resamples}
         comparison: FilterComparison | LayerComparison | ActivationComparison
+        # Each kind of comparison is imported by those who ask for it: it takes a while.
         if deeper:
+            from repsim_energy.comparison.of_layers import LayerComparison
+
             how: dict[str, Any] = {"images": images, "stage": stage, "align": align, "asked": asked}
             comparison = LayerComparison.prepare(plan, metric, layers, **how, **judged)
         elif on_filters:
+            from repsim_energy.comparison.of_filters import FilterComparison
+
             comparison = FilterComparison.prepare(plan, metric, scheduler, stage, patch, **judged)
         else:
+            from repsim_energy.comparison.of_activations import ActivationComparison
+
             how = {"images": images, "asked": asked, "pool": pool, "tokens": tokens}
             comparison = ActivationComparison.prepare(plan, metric, layers, **how, **judged)
         networks, failures = train_networks(plan, scheduler, reporter, retry_failed=retry_failed)
@@ -247,6 +254,8 @@ def _compare_features(
     resamples: int | None,
     call: str,
 ) -> xr.Dataset:
+    from repsim_energy.comparison.of_features import FeatureComparison
+
     comparison = FeatureComparison.prepare(specs, resolved.metric, layers, asked, null, resamples)
     say_what_had_no_use(comparison.plan, resolved.metric, asked)
     return _result(comparison.plan, resolved, comparison.finish(comparison.networks), [], call)

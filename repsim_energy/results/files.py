@@ -10,9 +10,8 @@ import tempfile
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import netCDF4
 import numpy as np
 import xarray as xr
 from xarray.backends import NetCDF4DataStore
@@ -25,6 +24,9 @@ from repsim_energy.results.schema import SCHEMA_VERSION
 from repsim_energy.results.version1 import from_version_1
 from repsim_energy.seals import sealed
 from repsim_energy.storage import atomic_path, check_writable, temporary_folder
+
+if TYPE_CHECKING:
+    import netCDF4
 
 __all__ = ["list_groups", "open_result", "plain", "save_result", "save_results", "to_json"]
 
@@ -225,6 +227,8 @@ def _stored(path: Path) -> Stored:
 @contextlib.contextmanager
 def _opened(path: Path, stored: Stored) -> Iterator[netCDF4.Dataset]:
     """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
+    import netCDF4  # here, because most comparisons read no file
+
     try:
         refuse_parts_elsewhere(io.BytesIO(stored.content), path)
         with netCDF4.Dataset("results.nc", memory=stored.content) as file:

@@ -15,16 +15,18 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from loky import ProcessPoolExecutor
 
 from repsim_energy.errors import RepsimError
 from repsim_energy.scheduling.sending import write_pickle
 from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_files import UNKEPT, held_files
 from repsim_energy.training.training import Training
+
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
 
 __all__ = ["CPU", "run_sent", "sent_by_file", "submit", "worker_pool"]
 
@@ -46,6 +48,8 @@ def worker_pool(
     They end with the context, which is to be left when all tasks are done. A thread that a plugin
     has left in a worker keeps none of them.
     """
+    from loky import ProcessPoolExecutor  # here, because a comparison from the cache starts none
+
     with sent_by_file(trainings or {}) as path:
         get_context("spawn").Lock()  # starts Python's resource tracker, which unblocks SIGINT
         pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(path, os.getpid()))
