@@ -111,6 +111,7 @@ CHECKERS: dict[str, Callable[[Entry], Verdict]] = {
     "images": _check_images,
     "rendered": _check_rendered,
     "crbm": _check_seal,
+    "bases": _check_seal,
     "download": _check_download,
     "lock": _check_lock,
 }
