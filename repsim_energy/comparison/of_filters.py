@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,6 +58,7 @@ from repsim_energy.comparison.reliability import (
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import Metric, PatchBasis
+from repsim_energy.numerics.threads import one_thread
 from repsim_energy.results import Variable, component_coords
 from repsim_energy.scheduling.schedulers import Scheduler
 
@@ -119,41 +121,48 @@ class FilterComparison:
         return cls(plan, metric, stage, chosen, list(kernels.bases), kernels, halves)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
-        """Compare the networks."""
-        plan, bases, kernels = self.plan, self.bases, self.kernels
-        finite, failures = self._finite_filters(networks)
-        banks = {key: kernels.prepare(bank) for key, bank in finite.items()}
-        profiles = measure_profiles(networks, kernels)
-        theories = own_theories(networks, kernels)
-        representations: dict[tuple[int, ...], NDArray[np.float64]] = {
-            key: self.metric.represent(kernels.bank(key, bank, profiles[key][self.stage]))
-            for key, bank in banks.items()
-        }
-        pairs = self._pairs(banks, representations, theories)
-        intervals, described = self._intervals(banks, pairs["similarity"])
-        variables: Variables = {
-            **pair_variables(pairs, paired(NETWORK_DIMS), self.null.word),
-            **intervals,
-            **profile_variables(plan, profiles, bases, self.stage, theories),
-            **snapshot_variables(plan, networks, kernels, self.stage),
-            **basis_variables(bases),
-            **run_variables(plan, networks),
-            **self._bank_variables(finite, banks),
-        }
-        variables |= beyond_variables(plan, variables, kernels, theories, self.stage)
-        warn_equal_starts(plan, networks)
-        warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
-        attributes = {
-            "stage": self.stage,
-            "null": self.null.word,
-            "centered": str(bases[0].centered).lower(),
-            **described,
-        }
-        if kernels.patch is not None:
-            attributes["patch"] = "x".join(map(str, kernels.patch))
-        coords = self._coords(networks) | component_coords(variables["components"].values)
-        measured = Measured(variables, coords, attributes, failures)
-        return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
+        """Compare the networks.
+
+        Products of filters are small unless these are placed in larger patches: threads would wait
+        for each other for longer than they compute, for seconds where other programs run.
+        """
+        with one_thread() if self.kernels.patch is None else nullcontext():
+            plan, bases, kernels = self.plan, self.bases, self.kernels
+            finite, failures = self._finite_filters(networks)
+            banks = {key: kernels.prepare(bank) for key, bank in finite.items()}
+            profiles = measure_profiles(networks, kernels)
+            theories = own_theories(networks, kernels)
+            representations: dict[tuple[int, ...], NDArray[np.float64]] = {
+                key: self.metric.represent(kernels.bank(key, bank, profiles[key][self.stage]))
+                for key, bank in banks.items()
+            }
+            pairs = self._pairs(banks, representations, theories)
+            intervals, described = self._intervals(banks, pairs["similarity"])
+            variables: Variables = {
+                **pair_variables(pairs, paired(NETWORK_DIMS), self.null.word),
+                **intervals,
+                **profile_variables(plan, profiles, bases, self.stage, theories),
+                **snapshot_variables(plan, networks, kernels, self.stage),
+                **basis_variables(bases),
+                **run_variables(plan, networks),
+                **self._bank_variables(finite, banks),
+            }
+            variables |= beyond_variables(plan, variables, kernels, theories, self.stage)
+            warn_equal_starts(plan, networks)
+            warn_near_initialization(
+                plan, networks, variables["init_similarity"].values, self.stage
+            )
+            attributes = {
+                "stage": self.stage,
+                "null": self.null.word,
+                "centered": str(bases[0].centered).lower(),
+                **described,
+            }
+            if kernels.patch is not None:
+                attributes["patch"] = "x".join(map(str, kernels.patch))
+            coords = self._coords(networks) | component_coords(variables["components"].values)
+            measured = Measured(variables, coords, attributes, failures)
+            return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
 
     def _pairs(
         self,
