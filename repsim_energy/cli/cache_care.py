@@ -73,7 +73,8 @@ def gc(older_than: str | None, max_size: str | None, dry_run: bool, yes: bool) -
 
     Runs, interrupted and failed trainings, decoded pictures, rendered images and patch bases are
     removed, all of which are made again when they are needed, and temporary files of killed
-    processes. Downloads, files of others and trainings that go on stay. Exit code 3: some could not be removed.
+    processes. Downloads, files of others and trainings that go on stay. Exit code 3: some could not
+    be removed.
 
     Example: repsim cache gc --older-than 30d --max-size 20GB
     """
