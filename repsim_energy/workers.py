@@ -12,9 +12,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from loky import ProcessPoolExecutor
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
 
 __all__ = ["in_order", "submit", "worker_pool"]
 
@@ -35,6 +36,8 @@ def worker_pool(
     processes : maximum number of processes
     begin : called once in each process, with the arguments
     """
+    from loky import ProcessPoolExecutor  # here, because a comparison from the cache starts none
+
     get_context("spawn").Lock()  # starts Python's resource tracker, which unblocks SIGINT
     initial = (os.getpid(), begin, arguments)
     pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=initial)

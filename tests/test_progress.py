@@ -18,7 +18,7 @@ from torchvision import datasets
 import repsim_energy as rs
 from repsim_energy import downloads, progress
 from repsim_energy.comparison import layers
-from repsim_energy.data import class_folders, leaf_renderer
+from repsim_energy.data import class_folders, leaf_renderer, published
 from repsim_energy.data.arrays import image_set_of_items
 from repsim_energy.data.torchvision_sets import cifar10
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning
@@ -303,7 +303,7 @@ def test_a_data_set_is_downloaded_once_with_progress_of_ours(
     monkeypatch.setattr(_Server, "promised", len(content))
     root = tmp_path / "root"
     root.mkdir()
-    monkeypatch.setattr(datasets, "CIFAR10", tiny)
+    monkeypatch.setattr(published, "CIFAR10", tiny)
     for _ in range(2):
         assert len(cifar10("train", root=root)) == 20
     check_whole(heard, "downloading cifar-tiny.tar.gz", len(content), "bytes")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from repsim_energy.array_files import read_npz
 from repsim_energy.cache.entries import Entry
 from repsim_energy.data.pixel_cache import checked_images
+from repsim_energy.data.published import has_md5
 from repsim_energy.data.torchvision_sets import published_md5
 from repsim_energy.errors import FileError, RepsimError, reason_of
 from repsim_energy.seals import unsealed, unsealed_json
@@ -79,14 +80,12 @@ def _check_lock(_: Entry) -> Verdict:
 
 
 def _check_download(entry: Entry) -> Verdict:
-    """Compare the files that torchvision downloads with the sums that it knows."""
-    from torchvision.datasets.utils import check_integrity
-
+    """Compare downloaded files with their published sums."""
     files = [path for path in _files(entry.path) if path.is_file()]
     folder, sums = cache_path("data"), published_md5()
     known = {p: sums[n] for p in files if (n := p.relative_to(folder).as_posix()) in sums}
     for path, md5 in known.items():
-        if not check_integrity(str(path), md5):
+        if not has_md5(path, md5):
             raise FileError(f"'{path}' has another MD5 sum than the published one, {md5}")
     return Verdict("whole") if known else Verdict("unknown", "no sum of it is known")
 
@@ -116,6 +115,7 @@ CHECKERS: dict[str, Callable[[Entry], Verdict]] = {
     "images": _check_images,
     "rendered": _check_rendered,
     "crbm": _check_seal,
+    "bases": _check_seal,
     "download": _check_download,
     "lock": _check_lock,
 }

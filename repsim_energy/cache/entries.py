@@ -26,6 +26,7 @@ PLACES = (
     ("data", RENDERED, "rendered"),
     ("data", ".+", "download"),
     ("crbm", KEY.pattern + r"\.(sealed|safetensors)", "crbm"),
+    ("bases", KEY.pattern + r"\.sealed", "bases"),
     ("locks", KEY.pattern, "lock"),
 )
 """Folder, pattern of names in it, and kind of what is there."""
@@ -33,10 +34,10 @@ PLACES = (
 OF_A_RUN = frozenset(("run", "partial", "failed"))
 """Kinds that belong to the training whose key is in their name."""
 
-MADE = OF_A_RUN | {"images", "rendered", "crbm"}
+MADE = OF_A_RUN | {"images", "rendered", "crbm", "bases"}
 """Kinds that this package made, and makes again."""
 
-MARKED = frozenset(("run", "images", "rendered", "crbm"))
+MARKED = frozenset(("run", "images", "rendered", "crbm", "bases"))
 """Kinds of which the time of access is set when they are used."""
 
 
@@ -48,7 +49,8 @@ class Entry:
     ----------
     kind : ``run``, ``partial`` (a training that goes on from there), ``failed`` (record of a
         training that failed), ``images`` (pixels of pictures), ``rendered``, ``crbm``,
-        ``download`` (what is in ``data`` besides), ``lock``, ``temporary``, or ``unknown``
+        ``bases`` (of patches), ``download`` (what is in ``data`` besides), ``lock``, ``temporary``,
+        or ``unknown``
     path : of the file or folder
     size : in bytes
     used : when it was last written or read, in seconds since 1970

@@ -71,9 +71,10 @@ def verify(removing: bool, as_json: bool) -> int:
 def gc(older_than: str | None, max_size: str | None, dry_run: bool, yes: bool) -> int:
     """Remove what was not used for long, or the least recently used beyond a size.
 
-    Runs, interrupted and failed trainings, decoded pictures and rendered images are removed, all of
-    which are made again when they are needed, and temporary files of killed processes. Downloads,
-    files of others and trainings that go on stay. Exit code 3: some could not be removed.
+    Runs, interrupted and failed trainings, decoded pictures, rendered images and patch bases are
+    removed, all of which are made again when they are needed, and temporary files of killed
+    processes. Downloads, files of others and trainings that go on stay. Exit code 3: some could not
+    be removed.
 
     Example: repsim cache gc --older-than 30d --max-size 20GB
     """

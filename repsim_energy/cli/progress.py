@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -29,19 +30,37 @@ def reporter_on_stderr(quiet: bool) -> Iterator[Reporter]:
     quiet : shows nothing
     """
     if quiet:
+        _load_libraries()
         with showing(progress=False) as nothing:
             yield nothing
         return
     console = Console(stderr=True)
     if not (console.is_terminal and sys.stderr.isatty()):  # FORCE_COLOR makes no terminal of a pipe
+        _load_libraries()
         yield _Lines()
         return
     with bars_on(console) as screen:
         shown = _LinesAndBars(screen)
         with reporting(shown):
             with working("loading libraries", None, ""):
-                importlib.import_module("repsim_energy.comparison")  # with torch, for seconds
+                _load_libraries()
             yield shown
+
+
+def _load_libraries() -> None:
+    """Import the comparison of networks, with torch and xarray, for seconds.
+
+    Modules are no garbage, and Python takes a seventh of the time to look for some among them.
+    """
+    begins = "torch" not in sys.modules and gc.isenabled()  # not in a process that has other work
+    if begins:
+        gc.disable()
+    try:
+        importlib.import_module("repsim_energy.comparison")
+    finally:
+        if begins:
+            gc.freeze()  # it is not looked at later either
+            gc.enable()
 
 
 class _Lines(Reporter):

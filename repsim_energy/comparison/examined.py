@@ -14,21 +14,20 @@ from repsim_energy.comparison.network_options import refuse_order, with_options
 from repsim_energy.data.selection import is_gray, select
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
-from repsim_energy.models.filters.applied_filters import applied_filters, filter_dilation
+from repsim_energy.models.filters.applied_filters import Patch, applied_filters, filter_patch
 from repsim_energy.models.filters.first_layer import first_layer, named_layer
 from repsim_energy.models.filters.norm_folding import Folding
 from repsim_energy.progress import working
 from repsim_energy.training.build import build
 from repsim_energy.training.inputs import normalization_of
+from repsim_energy.training.recipe import Recipe
+from repsim_energy.training.run_cache import first_layer_of
+from repsim_energy.training.training import Training
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Examined", "Patch", "Place"]
-
-Patch = tuple[int, int, int, int, int]
-"""Channels, rows and columns of the pixels that a first layer sees at once, and the step from one
-to the next, which is more than 1 in the filters of a dilated convolution."""
 
 Place = tuple[int, int]
 """Indices of a data set and a model."""
@@ -41,9 +40,12 @@ MAX_KEPT_BYTES = 2**30
 class Examined:
     """Networks of a comparison, each built once and examined before any is trained.
 
+    Of networks whose runs are in the cache, the runs are read instead.
+
     Parameters
     ----------
-    seed : of the networks that are built
+    seeds : of the networks; those of the first one are built
+    recipe : of their training
     fold, channels : label -> the option of that model
     filters : whether filters are compared
     trained : (data set, model) -> the network, for those that were trained elsewhere
@@ -54,7 +56,8 @@ class Examined:
     folds : (data set, model) -> what is folded into the filters, where that is asked for
     """
 
-    seed: int
+    seeds: Sequence[int]
+    recipe: Recipe
     fold: Mapping[str, str]
     channels: Mapping[str, str]
     filters: bool
@@ -74,10 +77,15 @@ class Examined:
             For images that cannot be normalized, and networks that cannot be built, have no first
             layer, or see another number of channels.
         """
-        normalization_of(data.train)  # refuses empty, constant and infinite images
-        with working("building models", len(models), "models") as advance:
-            for m, model in enumerate(models):
-                self._examine((d, m), model, data)
+        new = []
+        for m, model in enumerate(models):
+            if not self._read_from_cache((d, m), model, data):
+                new.append(m)
+        if new:
+            normalization_of(data.train)  # refuses empty, constant and infinite images
+        with working("building models", len(new), "models") as advance:
+            for m in new:
+                self._examine((d, m), models[m], data)
                 advance(1)
         luma = {m for (e, m), model in self.trained.items() if e == d and model.channels == "luma"}
         needed = {
@@ -91,9 +99,28 @@ class Examined:
                 refuse_order(self.trained[d, m], model, seen)
         return seen
 
+    def _read_from_cache(self, place: Place, model: ModelSpec, data: Dataset) -> bool:
+        """Read what is examined from the runs of a model, if all are in the cache and say so.
+
+        Networks whose activations or deeper layers are compared are built when they are needed.
+        """
+        options = self.fold[model.label] or self.channels[model.label]
+        if options or not self.filters or model.identity is None:
+            return False
+        trainings = [Training(model, data, seed, self.recipe) for seed in self.seeds]
+        if not all(training.is_cached for training in trainings):
+            return False
+        known = first_layer_of(trainings[0].key)
+        if known is None:
+            return False
+        self.layers[place], self.patches[place], several = known
+        if several:
+            _warn(_said_of_several(model, several, known[0]), stacklevel=7)
+        return True
+
     def _examine(self, place: Place, model: ModelSpec, data: Dataset) -> None:
         fold, channels = self.fold[model.label], self.channels[model.label]
-        built = with_options(build(model, data, self.seed), model, data, fold, channels)
+        built = with_options(build(model, data, self.seeds[0]), model, data, fold, channels)
         if isinstance(built, TrainedModel):
             if built.channels == "luma" and not self.filters:
                 raise UsageError(
@@ -149,20 +176,22 @@ def _first_layer(
             "layer="
         )
     if several:
-        _warn(f"several layers of '{spec.label}' get the image: {several}; '{name}' is compared")
+        _warn(_said_of_several(spec, several, name))
     bank = applied_filters(module, name, image)
-    rows, columns = filter_dilation(layer, bank)
-    c, kh, kw = bank[:, :, ::rows, ::columns].shape[1:]
     if problem and filters and isinstance(built, TrainedModel):  # of others their training says so
         _warn(
             f"'{spec.label}' cannot be run on the images ({problem}), so its first layer is taken "
             f"to be the first that it registers, '{name}'; name it with layer="
         )
-    return name, (int(c), int(kh), int(kw), rows, columns)
+    return name, filter_patch(layer, bank)
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=9)
+def _said_of_several(spec: ModelSpec, several: str, name: str) -> str:
+    return f"several layers of '{spec.label}' get the image: {several}; '{name}' is compared"
+
+
+def _warn(text: str, stacklevel: int = 9) -> None:
+    warnings.warn(text, RepsimWarning, stacklevel=stacklevel)
 
 
 def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Dataset) -> Dataset:

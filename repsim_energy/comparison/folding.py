@@ -6,7 +6,6 @@ from torch import nn
 
 from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import TrainedModel
-from repsim_energy.models.checkpoint import FileFilters
 from repsim_energy.models.filters.following_norm import following_norm
 from repsim_energy.models.filters.norm_folding import Folding
 
@@ -35,6 +34,8 @@ def folding_of(
     UsageError
         If no batch norm follows, or something else does.
     """
+    from repsim_energy.models.checkpoint import FileFilters  # here, as few comparisons fold
+
     if isinstance(built, FileFilters):
         return built.scales(word)
     if word != "bn":

@@ -16,14 +16,14 @@ from repsim_energy.comparison.labels import is_checkpoint, short_labels
 from repsim_energy.comparison.listed import one_by_one
 from repsim_energy.data.arrays import image_set_of, image_set_of_items
 from repsim_energy.errors import DataError, ShapeError, UsageError
-from repsim_energy.interfaces import Dataset, ImageSet, ModelSpec, TrainedModel
+from repsim_energy.interfaces import Dataset, ImageSet, Metric, ModelSpec, TrainedModel
 from repsim_energy.models.filters.layers import real_filters
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.registry import Registry, load_dataset, resolve_model
 from repsim_energy.registry.dataset_paths import kind_of
 from repsim_energy.specs import write_spec
 
-__all__ = ["DatasetLike", "ModelLike", "as_datasets", "as_models"]
+__all__ = ["DatasetLike", "ModelLike", "are_features", "as_datasets", "as_models"]
 
 Array = Tensor | NDArray[Any]
 ModelLike = str | Path | ModelSpec | nn.Module | TrainedModel | Array | Callable[..., nn.Module]
@@ -140,6 +140,30 @@ def _bank(weights: Tensor) -> TrainedModel:
     with torch.no_grad():
         conv.weight.copy_(weights)
     return TrainedModel(nn.Sequential(conv), network=False)
+
+
+def are_features(specs: Sequence[ModelSpec], metric: Metric) -> bool:
+    """Return whether the models are features from files.
+
+    Raises
+    ------
+    UsageError
+        For features beside networks, and for a metric on filters.
+    """
+    files = [spec for spec in specs if (spec.identity or {}).get("name") == "features"]
+    others = [spec for spec in specs if spec not in files]
+    if files and others:
+        raise UsageError(
+            f"got features from a file, '{files[0].label}', beside '{others[0].label}', expected "
+            "features alone: the images that a network is shown here have no ids; save the "
+            "features of that network for the same samples"
+        )
+    if files and metric.operates_on == "filters":
+        raise UsageError(
+            f"got features from a file, '{files[0].label}', which have no filters, expected a "
+            f"metric on activations; '{metric.name}' compares filters, take metric=cka"
+        )
+    return bool(files)
 
 
 def as_datasets(registry: Registry, data: DatasetLike | Sequence[DatasetLike]) -> list[Dataset]:

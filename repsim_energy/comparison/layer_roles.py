@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from repsim_energy.comparison.activations import CONVS, SPECIAL, entry_of
+from repsim_energy.comparison.activations import CONVS, FIRST, SPECIAL, entry_of
 from repsim_energy.comparison.listed import items_of
 from repsim_energy.errors import UsageError, unknown_name
 
-__all__ = ["LayersLike", "Role", "layers_of_model", "roles_of"]
+__all__ = ["LayersLike", "Role", "are_deeper", "layers_of_model", "roles_of"]
 
 LayersLike = str | Sequence[str] | Mapping[str, str | Mapping[str, str]]
 """Names of layers, or label -> the name in all models, or label -> (model -> name)."""
@@ -36,6 +36,12 @@ class Role:
     names: tuple[str, ...] = ()
     of_models: Mapping[str, str] = field(default_factory=dict)
     plain: bool = False
+
+
+def are_deeper(layers: object) -> bool:
+    """Return whether other layers than the first one are named."""
+    names = items_of(layers) if isinstance(layers, str) else layers
+    return not (isinstance(names, Iterable) and list(names) == [FIRST])
 
 
 def roles_of(layers: LayersLike, models: Sequence[str]) -> list[Role]:

@@ -53,37 +53,13 @@ from repsim_energy.interfaces import (
 from repsim_energy.models.feature_files import FeatureFile, read_features
 from repsim_energy.training.recipe import as_recipe
 
-__all__ = ["FeatureComparison", "are_features"]
+__all__ = ["FeatureComparison"]
 
 ONE_LAYER = "features"
 """Label of the layer if every file has one array."""
 
 OF_IMAGES = ("dataset", "images", "pool", "tokens", "normalize", "answer", "channels")
 """Options of networks that are shown images."""
-
-
-def are_features(specs: Sequence[ModelSpec], metric: Metric) -> bool:
-    """Return whether the models are features from files.
-
-    Raises
-    ------
-    UsageError
-        For features beside networks, and for a metric on filters.
-    """
-    files = [spec for spec in specs if (spec.identity or {}).get("name") == "features"]
-    others = [spec for spec in specs if spec not in files]
-    if files and others:
-        raise UsageError(
-            f"got features from a file, '{files[0].label}', beside '{others[0].label}', expected "
-            "features alone: the images that a network is shown here have no ids; save the "
-            "features of that network for the same samples"
-        )
-    if files and metric.operates_on == "filters":
-        raise UsageError(
-            f"got features from a file, '{files[0].label}', which have no filters, expected a "
-            f"metric on activations; '{metric.name}' compares filters, take metric=cka"
-        )
-    return bool(files)
 
 
 @dataclass(frozen=True, eq=False)

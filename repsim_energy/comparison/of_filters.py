@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -65,6 +66,7 @@ from repsim_energy.comparison.reliability import (
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric, PatchBasis
+from repsim_energy.numerics.threads import one_thread
 from repsim_energy.results import Variable, component_coords
 from repsim_energy.scheduling.schedulers import Scheduler
 
@@ -142,7 +144,15 @@ class FilterComparison:
         return cls(plan, metric, stage, chosen, list(kernels.bases), kernels, halves, summarized)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
-        """Compare the networks."""
+        """Compare the networks.
+
+        Products of filters are small unless these are placed in larger patches: threads would wait
+        for each other for longer than they compute, for seconds where other programs run.
+        """
+        with one_thread() if self.kernels.patch is None else nullcontext():
+            return self._compared(networks)
+
+    def _compared(self, networks: Mapping[Key, Network]) -> Measured:
         plan, bases, kernels = self.plan, self.bases, self.kernels
         finite, failures = self._finite_filters(networks)
         banks = {key: kernels.prepare(bank) for key, bank in finite.items()}

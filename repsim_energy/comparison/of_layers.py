@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from repsim_energy.comparison.activations import FIRST
 from repsim_energy.comparison.layer_alignment import InputMoments, Shown, input_moments
 from repsim_energy.comparison.layer_pairs import RankPairs, SharedInputPairs, bank_of
 from repsim_energy.comparison.layer_patches import filter_layers, measure_bases
 from repsim_energy.comparison.layer_roles import LayersLike, Role, layers_of_model, roles_of
 from repsim_energy.comparison.layer_variables import layer_variables, pairs_of
 from repsim_energy.comparison.layers import naming
-from repsim_energy.comparison.listed import items_of
 from repsim_energy.comparison.measured import (
     NETWORK_DIMS,
     Coords,
@@ -40,7 +38,7 @@ from repsim_energy.progress import working
 from repsim_energy.results import Variable
 from repsim_energy.training.build import NETWORK_ERRORS
 
-__all__ = ["LayerComparison", "are_deeper"]
+__all__ = ["LayerComparison"]
 
 STAGES = ("init", "trained", "change")
 
@@ -57,12 +55,6 @@ FURTHER = {
 """Value of ``align`` -> a further variable of each pair, and its meaning."""
 
 Index = tuple[int, ...]
-
-
-def are_deeper(layers: object) -> bool:
-    """Return whether other layers than the first one are named."""
-    names = items_of(layers) if isinstance(layers, str) else layers
-    return not (isinstance(names, Iterable) and list(names) == [FIRST])
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,13 @@ import torch
 
 from repsim_energy.comparison.common_patch import check_patches
 from repsim_energy.comparison.plan import Plan
+from repsim_energy.data.basis_cache import bases_key, keep_bases, stored_bases
 from repsim_energy.errors import DataError, RepsimWarning
 from repsim_energy.interfaces import ImageSet, PatchBasis
 from repsim_energy.numerics.inference.half_samples import half_samples, random_groups
 from repsim_energy.numerics.patches.basis import transform_basis
 from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
+from repsim_energy.numerics.threads import one_thread
 from repsim_energy.scheduling.chunks import moments_of_groups, moments_of_images
 from repsim_energy.scheduling.schedulers import Scheduler
 
@@ -76,6 +78,19 @@ def patch_bases(
 def _bases(
     images: ImageSet, patch: tuple[int, int, int, int], scheduler: Scheduler, groups: int
 ) -> Bases:
+    """Return the basis of all images and those of half-samples, stored or measured."""
+    key = bases_key(images, patch, groups)
+    if key and (stored := stored_bases(key)):
+        return Bases(stored[0], stored[1:])
+    bases = _measured(images, patch, scheduler, groups)
+    if key:
+        keep_bases(key, [bases.whole, *bases.halves])
+    return bases
+
+
+def _measured(
+    images: ImageSet, patch: tuple[int, int, int, int], scheduler: Scheduler, groups: int
+) -> Bases:
     """Return the basis of all images, and those of half-samples if they have enough patches."""
     moments_of = partial(moments_of_images, scheduler)
     if not groups:
@@ -88,7 +103,7 @@ def _bases(
     moments = reduce(add, parts) if exact else moments_of(images.images, window)
     whole = _basis(moments, images, patch)
     halves = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_thread():
         warnings.simplefilter("ignore", RepsimWarning)  # which the whole has given
         try:
             for half in half_samples(groups):

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from repsim_energy.comparison.activations import FIRST
 from repsim_energy.comparison.comparisons import comparison_of
-from repsim_energy.comparison.given import DatasetLike, ModelLike, as_models
+from repsim_energy.comparison.given import DatasetLike, ModelLike, are_features, as_models
 from repsim_energy.comparison.given_metric import as_metric, record_of
-from repsim_energy.comparison.layer_roles import LayersLike
+from repsim_energy.comparison.layer_roles import LayersLike, are_deeper
 from repsim_energy.comparison.measured import Measured
 from repsim_energy.comparison.model_options import option_coords
 from repsim_energy.comparison.networks import train_networks
-from repsim_energy.comparison.of_features import FeatureComparison, are_features
-from repsim_energy.comparison.of_layers import are_deeper
 from repsim_energy.comparison.options import (
     asked_for,
     refuse_options_of_other_metrics,
@@ -260,6 +258,8 @@ def _compare_features(
     resamples: int | None,
     call: str,
 ) -> xr.Dataset:
+    from repsim_energy.comparison.of_features import FeatureComparison
+
     comparison = FeatureComparison.prepare(specs, resolved.metric, layers, asked, null, resamples)
     say_what_had_no_use(comparison.plan, resolved.metric, asked)
     return result_of(comparison.plan, resolved, comparison.finish(comparison.networks), [], call)

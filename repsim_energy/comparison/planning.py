@@ -57,7 +57,7 @@ def make_plan(
     labels = [model.label for model in models]
     fold = for_each("fold", fold, labels, "")
     channels = for_each("channels", channels, labels, "")
-    networks = Examined(seeds[0], fold, channels, filters)
+    networks = Examined(seeds, recipe, fold, channels, filters)
     for d, data in enumerate(loaded):
         loaded[d] = networks.add(d, data, models)
     plan = Plan(

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from repsim_energy.comparison.axes import Point
 from repsim_energy.comparison.comparisons import Comparison, comparison_of
-from repsim_energy.comparison.given import as_datasets, as_models
+from repsim_energy.comparison.given import are_features, as_datasets, as_models
 from repsim_energy.comparison.given_metric import as_metric
+from repsim_energy.comparison.layer_roles import are_deeper
 from repsim_energy.comparison.listed import one_by_one
 from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, refuse_too_large
-from repsim_energy.comparison.of_features import are_features
-from repsim_energy.comparison.of_layers import are_deeper
 from repsim_energy.comparison.options import (
     refuse_options_of_other_metrics,
     say_what_had_no_use,

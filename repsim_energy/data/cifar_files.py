@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torchvision import datasets
 
+from repsim_energy.data.published import CifarFiles
 from repsim_energy.errors import FileError, RepsimError, reason_of
 from repsim_energy.storage import atomic_path
 
@@ -34,7 +34,7 @@ class Cifar(NamedTuple):
     classes: tuple[str, ...]
 
 
-def read_folder(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> Cifar | None:
+def read_folder(known: CifarFiles, folder: Path, train: bool) -> Cifar | None:
     """Return a split from the files that torchvision or :func:`read_archive` stored in a folder.
 
     Returns
@@ -48,18 +48,18 @@ def read_folder(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> Cifar
         If a file is a pickle of something else than images, labels and names.
     """
     contents = {}
-    for name, md5 in _sums(cls, train).items():
-        path = folder / cls.base_folder / name
+    for name, md5 in _sums(known, train).items():
+        path = folder / known.base_folder / name
         contents[name] = path.read_bytes() if os.path.isfile(path) else b""
         if not _is_published(contents[name], md5):
             return None
-    return _split(cls, contents)
+    return _split(known, contents)
 
 
-def read_archive(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> Cifar | None:
+def read_archive(known: CifarFiles, folder: Path, train: bool) -> Cifar | None:
     """Return a split from the archive in a folder, and store its files for the next time.
 
-    The archive is read in memory. Of its members only those with published names and MD5 sums are
+    The archive is read in memory. Of its members only those with known names and MD5 sums are
     used, and stored under these names.
 
     Returns
@@ -72,39 +72,43 @@ def read_archive(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> Cifa
     FileError
         If a file is missing in the archive, or as for :func:`read_folder`.
     """
-    path = folder / cls.filename
+    path = folder / known.filename
     archive = path.read_bytes() if os.path.isfile(path) else b""
-    if not _is_published(archive, cls.tgz_md5):
+    if not _is_published(archive, known.tgz_md5):
         return None
-    sums = _sums(cls, True) | _sums(cls, False)
-    contents = {n: c for n, c in _members(archive, cls, path).items() if _is_published(c, sums[n])}
+    sums = _sums(known, True) | _sums(known, False)
+    contents = {
+        n: c for n, c in _members(archive, known, path).items() if _is_published(c, sums[n])
+    }
     if missing := sums.keys() - contents.keys():
         raise FileError(
             f"'{path}' has no '{min(missing)}' as it was published, expected all files of the data "
             "set; delete it, to download it again"
         )
-    found = _split(cls, {name: contents[name] for name in _sums(cls, train)})
+    found = _split(known, {name: contents[name] for name in _sums(known, train)})
     with contextlib.suppress(OSError, RepsimError):  # a folder that cannot be written: unpack again
-        (folder / cls.base_folder).mkdir(exist_ok=True)
+        (folder / known.base_folder).mkdir(exist_ok=True)
         for name, content in contents.items():
-            with atomic_path(folder / cls.base_folder / name) as temporary:
+            with atomic_path(folder / known.base_folder / name) as temporary:
                 temporary.write_bytes(content)
     return found
 
 
-def _sums(cls: type[datasets.CIFAR10], train: bool) -> dict[str, str]:
+def _sums(known: CifarFiles, train: bool) -> dict[str, str]:
     """Return the names of the files of a split, and their MD5 sums."""
-    batches = dict(cls.train_list if train else cls.test_list)
-    return batches | {cls.meta["filename"]: cls.meta["md5"]}
+    batches = dict(known.train_list if train else known.test_list)
+    return batches | {known.meta["filename"]: known.meta["md5"]}
 
 
 def _is_published(content: bytes, md5: str) -> bool:
     return hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
 
 
-def _members(archive: bytes, cls: type[datasets.CIFAR10], path: Path) -> dict[str, bytes]:
+def _members(archive: bytes, known: CifarFiles, path: Path) -> dict[str, bytes]:
     """Return the files of an archive that have names of the data set, without its links."""
-    names = {f"{cls.base_folder}/{name}": name for name in _sums(cls, True) | _sums(cls, False)}
+    names = {
+        f"{known.base_folder}/{name}": name for name in _sums(known, True) | _sums(known, False)
+    }
     contents = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
@@ -120,12 +124,12 @@ def _members(archive: bytes, cls: type[datasets.CIFAR10], path: Path) -> dict[st
     return contents
 
 
-def _split(cls: type[datasets.CIFAR10], contents: Mapping[str, bytes]) -> Cifar:
+def _split(known: CifarFiles, contents: Mapping[str, bytes]) -> Cifar:
     """Return the images of all batches, and the names of the classes."""
     values = {name: _unpickled(content, name) for name, content in contents.items()}
-    classes = values.pop(cls.meta["filename"]).get(cls.meta["key"])
+    classes = values.pop(known.meta["filename"]).get(known.meta["key"])
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise FileError(f"'{cls.meta['filename']}' names no classes, expected a list of texts")
+        raise FileError(f"'{known.meta['filename']}' names no classes, expected a list of texts")
     batches = [_batch(name, value, len(classes)) for name, value in values.items()]
     images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return Cifar(images, labels, tuple(classes))

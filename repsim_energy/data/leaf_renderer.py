@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 from repsim_energy.data.leaf_shapes import DISC, FIGURES, Figure, Mask
 from repsim_energy.errors import UsageError, unknown_name
@@ -103,6 +102,8 @@ def render_canvas(shapes: Sequence[str], generator: np.random.Generator) -> NDAr
     """
     for name in set(shapes) - set(FIGURES):
         raise unknown_name("leaf shape", name, SHAPES)
+    from scipy import ndimage  # here, because images are rendered once
+
     size = TILE_PIXELS * round(len(shapes) ** 0.5)
     owners = _pile(generator, size)
     pile = int(owners.max()) + 1
@@ -200,6 +201,8 @@ def _stamps(
 
 def _pink(generator: np.random.Generator, size: int) -> NDArray[np.float64]:
     """Return three (size, size) noise fields of amplitude spectrum 1/f and unit variance."""
+    from scipy import fft  # here, because images are rendered once
+
     frequency = np.hypot(fft.fftfreq(size)[:, None], fft.rfftfreq(size))
     frequency[0, 0] = np.inf
     white = fft.rfft2(generator.standard_normal((3, size, size)))

@@ -1,14 +1,14 @@
-"""MNIST and the data sets of its format, from the addresses that torchvision knows."""
+"""MNIST and the data sets of its format, from their published addresses."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from torchvision import datasets
-from torchvision.datasets.utils import check_integrity
 
+from repsim_energy.data import published
 from repsim_energy.data.idx import read_idx
+from repsim_energy.data.published import IdxFiles, has_md5
 from repsim_energy.data.torchvision_sets import named_failure
 from repsim_energy.downloads import download
 from repsim_energy.errors import RepsimError
@@ -25,7 +25,7 @@ def mnist(split: str, *, root: Path | None = None) -> ImageSet:
     ----------
     root : folder of the files, or for the download; by default the cache
     """
-    return _load(datasets.MNIST, "mnist", split, root, tuple("0123456789"))
+    return _load(published.MNIST, "mnist", split, root)
 
 
 def fashion_mnist(split: str, *, root: Path | None = None) -> ImageSet:
@@ -35,8 +35,7 @@ def fashion_mnist(split: str, *, root: Path | None = None) -> ImageSet:
     ----------
     root : folder of the files, or for the download; by default the cache
     """
-    classes = tuple(name.replace("/", " or ") for name in datasets.FashionMNIST.classes)
-    return _load(datasets.FashionMNIST, "fashion_mnist", split, root, classes)
+    return _load(published.FashionMNIST, "fashion_mnist", split, root)
 
 
 def kmnist(split: str, *, root: Path | None = None) -> ImageSet:
@@ -46,41 +45,39 @@ def kmnist(split: str, *, root: Path | None = None) -> ImageSet:
     ----------
     root : folder of the files, or for the download; by default the cache
     """
-    return _load(datasets.KMNIST, "kmnist", split, root, tuple(datasets.KMNIST.classes))
+    return _load(published.KMNIST, "kmnist", split, root)
 
 
-def _load(
-    cls: type[datasets.MNIST], name: str, split: str, root: Path | None, classes: tuple[str, ...]
-) -> ImageSet:
+def _load(files: IdxFiles, name: str, split: str, root: Path | None) -> ImageSet:
     """Read the files of a split from the place where torchvision stores them."""
     folder = cache_folder("data") if root is None else root
     stem = "train" if split == "train" else "t10k"
     with named_failure(name, folder, "idx:path=..."):
-        sums = dict(cls.resources)
+        sums = dict(files.resources)
         images, labels = (
-            read_idx(_fetched(cls, folder, file, sums[file]), axes)
+            read_idx(_fetched(files, folder, file, sums[file]), axes)
             for file, axes in (
                 (f"{stem}-images-idx3-ubyte.gz", 3),
                 (f"{stem}-labels-idx1-ubyte.gz", 1),
             )
         )
-    return ImageSet(images[:, None], labels.to(torch.int64), classes, name)
+    return ImageSet(images[:, None], labels.to(torch.int64), files.classes, name)
 
 
-def _fetched(cls: type[datasets.MNIST], folder: Path, file: str, md5: str) -> Path:
+def _fetched(files: IdxFiles, folder: Path, file: str, md5: str) -> Path:
     """Return the path of a file, downloaded if it is missing or has another MD5 sum."""
-    path = folder / cls.__name__ / "raw" / file
-    if check_integrity(str(path), md5):
+    path = folder / files.folder / "raw" / file
+    if has_md5(path, md5):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
-    for mirror in cls.mirrors:
+    for mirror in files.mirrors:
         try:
             download(f"{mirror}{file}", path)
         except (OSError, RepsimError) as error:
             reasons.append(str(error))
             continue
-        if check_integrity(str(path), md5):
+        if has_md5(path, md5):
             return path
         reasons.append(f"{mirror}{file} has another MD5 sum than {md5}")
     raise RepsimError(reasons[0])

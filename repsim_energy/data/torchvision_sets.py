@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, from the addresses that torchvision knows."""
+"""CIFAR-10 and CIFAR-100, from their published addresses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torchvision import datasets
 
+from repsim_energy.data import published
 from repsim_energy.data.cifar_files import Cifar, read_archive, read_folder
+from repsim_energy.data.published import CifarFiles
 from repsim_energy.downloads import download
 from repsim_energy.errors import FileError, RepsimError
 from repsim_energy.interfaces import ImageSet
@@ -25,7 +26,7 @@ def cifar10(split: str, *, root: Path | None = None) -> ImageSet:
     ----------
     root : folder of the files, or for the download; by default the cache
     """
-    return _cifar(datasets.CIFAR10, "cifar10", split, root)
+    return _cifar(published.CIFAR10, "cifar10", split, root)
 
 
 def cifar100(split: str, *, root: Path | None = None) -> ImageSet:
@@ -35,13 +36,13 @@ def cifar100(split: str, *, root: Path | None = None) -> ImageSet:
     ----------
     root : folder of the files, or for the download; by default the cache
     """
-    return _cifar(datasets.CIFAR100, "cifar100", split, root)
+    return _cifar(published.CIFAR100, "cifar100", split, root)
 
 
-def _cifar(cls: type[datasets.CIFAR10], name: str, split: str, root: Path | None) -> ImageSet:
+def _cifar(files: CifarFiles, name: str, split: str, root: Path | None) -> ImageSet:
     folder = cache_folder("data") if root is None else root
     with named_failure(name, folder, "folder:path=... or npz:path=..."):
-        found = _load(cls, folder, split == "train")
+        found = _load(files, folder, split == "train")
     return ImageSet(
         torch.from_numpy(found.images), torch.from_numpy(found.labels), found.classes, name
     )
@@ -63,24 +64,24 @@ def named_failure(name: str, folder: Path, own: str) -> Iterator[None]:
 
 
 def published_md5() -> dict[str, str]:
-    """Return the path of each file that torchvision downloads here -> its MD5 sum."""
+    """Return the path of each published file in the cache -> its MD5 sum."""
     sums = {}
-    for cifar in (datasets.CIFAR10, datasets.CIFAR100):
+    for cifar in (published.CIFAR10, published.CIFAR100):
         sums[cifar.filename] = cifar.tgz_md5
         listed = [*cifar.train_list, *cifar.test_list]
         sums |= {f"{cifar.base_folder}/{name}": md5 for name, md5 in listed}
-    for mnist in (datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST):
-        sums |= {f"{mnist.__name__}/raw/{name}": md5 for name, md5 in mnist.resources}
+    for mnist in (published.MNIST, published.FashionMNIST, published.KMNIST):
+        sums |= {f"{mnist.folder}/raw/{name}": md5 for name, md5 in mnist.resources}
     return sums
 
 
-def _load(cls: type[datasets.CIFAR10], folder: Path, train: bool) -> Cifar:
+def _load(files: CifarFiles, folder: Path, train: bool) -> Cifar:
     """Read the files, after a download with progress if they are missing or damaged."""
-    found = read_folder(cls, folder, train) or read_archive(cls, folder, train)
+    found = read_folder(files, folder, train) or read_archive(files, folder, train)
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        download(cls.url, folder / cls.filename)
-        found = read_archive(cls, folder, train)
+        download(files.url, folder / files.filename)
+        found = read_archive(files, folder, train)
     if found is None:
-        raise RepsimError(f"{cls.url} has another MD5 sum than {cls.tgz_md5}")
+        raise RepsimError(f"{files.url} has another MD5 sum than {files.tgz_md5}")
     return found

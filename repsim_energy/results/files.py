@@ -9,9 +9,8 @@ import tempfile
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import netCDF4
 import numpy as np
 import xarray as xr
 from xarray.backends import NetCDF4DataStore
@@ -31,6 +30,9 @@ from repsim_energy.results.lazy import (
 )
 from repsim_energy.seals import copy_sealed
 from repsim_energy.storage import atomic_path, check_writable, temporary_folder
+
+if TYPE_CHECKING:
+    import netCDF4
 
 __all__ = ["list_groups", "open_result", "plain", "save_result", "save_results", "to_json"]
 
@@ -224,6 +226,8 @@ def _stored(path: Path) -> Stored:
 @contextlib.contextmanager
 def _opened(path: Path, stored: Stored) -> Iterator[netCDF4.Dataset]:
     """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
+    import netCDF4  # here, because most comparisons read no file
+
     with one_line_errors(path):
         refuse_parts_elsewhere(io.BytesIO(stored.content), path)
         with netCDF4.Dataset("results.nc", memory=stored.content) as file:

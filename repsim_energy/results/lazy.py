@@ -6,17 +6,19 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import netCDF4
 import numpy as np
-import xarray as xr
-from xarray.backends import NetCDF4DataStore
 
 from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
 from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.results.content import check_content
 from repsim_energy.results.schema import SCHEMA_VERSION
 from repsim_energy.results.version1 import from_version_1
+
+if TYPE_CHECKING:
+    import netCDF4
+    import xarray as xr
 
 __all__ = [
     "holds_groups",
@@ -37,6 +39,10 @@ def open_lazily(path: Path, group: str | None) -> tuple[xr.Dataset, bool]:
     UsageError, FileError
         As :func:`repsim_energy.open_result`; also if the file changes meanwhile.
     """
+    import netCDF4  # here, because most comparisons read no file
+    import xarray as xr
+    from xarray.backends import NetCDF4DataStore
+
     refuse_missing(path)
     with contextlib.ExitStack() as opened, one_line_errors(path):
         before = _state(path)

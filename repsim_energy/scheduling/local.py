@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
-from loky import BrokenProcessPool, cpu_count
 
 from repsim_energy.errors import RepsimError, TrainingError
 from repsim_energy.progress import Reporter
@@ -33,6 +33,8 @@ def usable_cores() -> int:
     Its affinity and the quota of its container limit them, and the environment variable
     ``LOKY_MAX_CPU_COUNT``.
     """
+    from loky import cpu_count  # here, because a comparison from the cache starts no process
+
     cores: int = cpu_count()
     return cores
 
@@ -55,7 +57,7 @@ class Local:
 
     def at_once(self, tasks: int) -> int:
         """Return the number of processes for so many tasks, where 1 means this process."""
-        return max(1, min(self.jobs or usable_cores(), tasks))
+        return min(self.jobs or usable_cores(), tasks) if tasks > 1 else 1
 
     def __enter__(self) -> Self:
         """Do nothing: each call starts processes of its own."""

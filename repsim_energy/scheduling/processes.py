@@ -9,10 +9,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from loky import ProcessPoolExecutor
 
 from repsim_energy.errors import RepsimError
 from repsim_energy.scheduling.sending import write_pickle
@@ -20,6 +19,9 @@ from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_files import UNKEPT, held_files
 from repsim_energy.training.training import Training
 from repsim_energy.workers import worker_pool
+
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
 
 __all__ = ["CPU", "run_sent", "sent_by_file", "training_pool"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import TrainingError, UsageError
 from repsim_energy.interfaces import Normalization
-from repsim_energy.models.filters.applied_filters import applied_filters
+from repsim_energy.models.filters.applied_filters import Patch, applied_filters, filter_patch
 from repsim_energy.models.filters.first_layer import first_layer
 from repsim_energy.models.filters.following_norm import following_norm
 from repsim_energy.models.filters.norm_folding import Norm
@@ -36,6 +36,8 @@ class Begun:
     initial: Tensor
     normalization: Normalization
     norm: Norm | None
+    patch: Patch
+    several: str
 
     def ended(self, history: History, device: torch.device, layout: torch.memory_format) -> Run:
         """Return its run after the network has been trained."""
@@ -61,15 +63,18 @@ class Begun:
             normalization=self.normalization,
             test_accuracy=test,
             network=lambda: module,
+            patch=self.patch,
+            several=self.several,
         )
 
 
 def begin(training: Training) -> Begun:
     """Build the network of a training, and read its filters."""
     module, image = training.new_network(), training.data.image_shape
-    layer = first_layer(module, image).name
-    initial = applied_filters(module, layer, image)
+    first = first_layer(module, image)
+    layer, initial = first.name, applied_filters(module, first.name, image)
     norm = None
     with contextlib.suppress(UsageError):  # something else follows, which is said where it matters
         norm = following_norm(module, layer, image)
-    return Begun(training, module, layer, initial, normalization_of(training.data.train), norm)
+    normalization, patch = normalization_of(training.data.train), filter_patch(first.layer, initial)
+    return Begun(training, module, layer, initial, normalization, norm, patch, first.several)

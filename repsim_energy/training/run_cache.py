@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, reason_of
 from repsim_energy.interfaces import Normalization
+from repsim_energy.models.filters.applied_filters import Patch
 from repsim_energy.storage import mark_used
 from repsim_energy.training.history import History
 from repsim_energy.training.run_files import (
@@ -25,12 +26,13 @@ from repsim_energy.training.run_files import (
     held_files,
     manifest_bytes,
     manifest_of,
+    read_manifest,
     read_tensors,
     run_folder,
     write_files,
 )
 
-__all__ = ["Run", "history_of", "keep_run", "read_run", "read_stored"]
+__all__ = ["Run", "first_layer_of", "history_of", "keep_run", "read_run", "read_stored"]
 
 Build = Callable[[], nn.Module]
 """Returns a new network."""
@@ -50,6 +52,9 @@ class Run:
     normalization : of the images that the network saw
     test_accuracy : of the trained network
     network : returns the trained network, which may be read from the run cache
+    patch : channels, rows and columns of the pixels that a filter sees, and the step from one to
+        the next; ``None`` in runs of earlier versions
+    several : all layers that receive the image, if the first layer is one of several; else empty
     """
 
     key: str
@@ -61,6 +66,8 @@ class Run:
     normalization: Normalization
     test_accuracy: float
     network: Callable[[], nn.Module]
+    patch: Patch | None = None
+    several: str = ""
 
     @property
     def run_id(self) -> str:
@@ -151,7 +158,29 @@ def _run(key: str, manifest: bytes, tensors: Mapping[str, Tensor], build: Build)
         normalization=Normalization(tuple(mean), tuple(std)),
         test_accuracy=_number(facts["test_accuracy"]),
         network=partial(_network, key, build),
+        patch=_patch(facts),
+        several=str(facts.get("several", "")),
     )
+
+
+def first_layer_of(key: str) -> tuple[str, Patch, str] | None:
+    """Return the first layer, its patch and all layers that receive the image, as a run has them.
+
+    ``None`` if there is no such run, or it does not say so, as those of earlier versions.
+    """
+    try:
+        facts = read_manifest(run_folder(key))
+        patch = _patch(facts)
+        return None if patch is None else (facts["layer"], patch, str(facts["several"]))
+    except (OSError, ValueError, KeyError, TypeError, FileError):
+        return None  # whoever reads the run says so
+
+
+def _patch(facts: Mapping[str, Any]) -> Patch | None:
+    if "patch" not in facts:
+        return None
+    c, kh, kw, rows, columns = map(int, facts["patch"])
+    return c, kh, kw, rows, columns
 
 
 def history_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> History:
@@ -198,6 +227,7 @@ def keep_run(run: Run, key: str, facts: Mapping[str, Any]) -> None:
     manifest = {
         **facts,
         "layer": run.layer,
+        **({} if run.patch is None else {"patch": run.patch, "several": run.several}),
         "normalisation": [run.normalization.mean, run.normalization.std],
         "train_accuracy": _nullable(run.history.train_accuracy),
         "test_accuracy": _nullable(run.test_accuracy),

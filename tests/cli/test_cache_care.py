@@ -8,10 +8,11 @@ import time
 import filelock
 import pytest
 import torch
-from samples import LEAVES, RECIPE, TINY
+from samples import LEAVES, RECIPE, TINY, noise_images
 
 import repsim_energy as rs
 from repsim_energy.cli.cache_limits import bytes_of
+from repsim_energy.data.basis_cache import keep_bases
 from repsim_energy.data.pixel_cache import cached_pixels
 from repsim_energy.models.crbm import _store
 from repsim_energy.seals import sealed, sealed_json
@@ -30,6 +31,8 @@ def filled(tmp_path_factory):
         environment.setenv("REPSIM_CACHE", str(folder))
         rs.compare(TINY, LEAVES, seeds=2, recipe=RECIPE)
         _store("c" * 64, torch.ones(4, 1, 3, 3))
+        pictures = noise_images(20, (1, 6, 6)).images
+        keep_bases("b" * 64, [rs.patch_moments(pictures, (3, 3)).basis()])
         picture = folder.parent / "picture"
         picture.write_bytes(b"")
         pixels = torch.ones(1, 3, 4, 4, dtype=torch.uint8)
@@ -70,7 +73,7 @@ def test_what_is_whole_is_found_so(cache, repsim):
     done, found = verified(repsim)
     assert done.returncode == 0
     states = {(entry["kind"], entry["state"]) for entry in found.values()}
-    whole = ("run", "images", "rendered", "crbm", "partial", "failed", "lock")
+    whole = ("run", "images", "rendered", "crbm", "bases", "partial", "failed", "lock")
     unknown = ("download", "temporary", "unknown")
     expected = {(kind, "whole") for kind in whole} | {(kind, "unknown") for kind in unknown}
     assert states == expected
@@ -89,7 +92,7 @@ def test_what_is_whole_is_found_so(cache, repsim):
 
 PLACES = [
     *("runs/*/run.json", "runs/*/filters.safetensors", "runs/*/model.safetensors"),
-    *("images/*.npy", "data/deadleaves*.npz", "crbm/*", "partial/*", "failed/*"),
+    *("images/*.npy", "data/deadleaves*.npz", "crbm/*", "bases/*", "partial/*", "failed/*"),
 ]
 
 
@@ -152,6 +155,7 @@ def aged(cache):
         *(f"failed/{KEY}.json", *runs, f"partial/{KEY}"),
         *(path.relative_to(cache).as_posix() for path in cache.glob("images/*")),
         *(path.relative_to(cache).as_posix() for path in cache.glob("crbm/*")),
+        *(path.relative_to(cache).as_posix() for path in cache.glob("bases/*")),
         *sorted(path.relative_to(cache).as_posix() for path in cache.glob("data/deadleaves*")),
     ]
     for number, name in enumerate(order):

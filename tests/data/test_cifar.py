@@ -11,6 +11,7 @@ import pytest
 import torch
 from torchvision import datasets
 
+from repsim_energy.data import torchvision_sets
 from repsim_energy.data.torchvision_sets import cifar10, cifar100
 from repsim_energy.errors import FileError
 
@@ -55,7 +56,7 @@ def published(monkeypatch):
             test_list = [[n, sums[n]] for n in tests]  # noqa: RUF012
 
         Tiny.meta = {"filename": meta, "key": key, "md5": sums[meta]}
-        monkeypatch.setattr(datasets, name, Tiny)
+        monkeypatch.setattr(torchvision_sets.published, name, Tiny)
         return Tiny
 
     return publish

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchvision import datasets
 
 import repsim_energy as rs
+from repsim_energy.data import published
 from repsim_energy.data.idx import idx, read_idx
 from repsim_energy.data.mnist import fashion_mnist, kmnist, mnist
 from repsim_energy.errors import DataError, FileError, RepsimError, UsageError
@@ -213,16 +213,14 @@ NAMES = {"MNIST": mnist, "FashionMNIST": fashion_mnist, "KMNIST": kmnist}
 
 @pytest.fixture(params=NAMES)
 def server(request, tmp_path, monkeypatch):
-    """A mirror of tiny files, whose MD5 sums torchvision's class knows."""
+    """A mirror of tiny files, whose MD5 sums are known."""
     name, folder = request.param, tmp_path / "server"
     write_pair(folder, "train", 12, ending=".gz")
     write_pair(folder, "t10k", 7, seed=1, ending=".gz")
     sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}  # noqa: S324
     mirrors = [(tmp_path / "gone").as_uri() + "/", folder.as_uri() + "/"]
-    tiny = type(
-        name, (getattr(datasets, name),), {"mirrors": mirrors, "resources": [*sums.items()]}
-    )
-    monkeypatch.setattr(datasets, name, tiny)
+    tiny = getattr(published, name)._replace(mirrors=mirrors, resources=[*sums.items()])
+    monkeypatch.setattr(published, name, tiny)
     return NAMES[name], folder, tmp_path / "root" / name / "raw"
 
 

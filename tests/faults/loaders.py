@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torchvision import datasets
 
 import repsim_energy as rs
+from repsim_energy.data import published
 from repsim_energy.data.torchvision_sets import cifar10
 from repsim_energy.models.architectures.torchvision_zoo import _published_state, zoo
 from repsim_energy.models.checkpoint import checkpoint
@@ -109,7 +110,7 @@ def archive_of(files, others=()):
 
 
 def _cifar(files, folder, monkeypatch, archive=b""):
-    monkeypatch.setattr(datasets, "CIFAR10", cifar_class(files, archive))
+    monkeypatch.setattr(published, "CIFAR10", cifar_class(files, archive))
     cifar10("train", root=folder)
 
 

@@ -12,6 +12,7 @@ from damaged import BAD, SECONDS, read_mutants
 from mutants import FAULTS
 from samples import both_splits, noise_images, small_cnn
 
+from repsim_energy.data.basis_cache import keep_bases, stored_bases
 from repsim_energy.data.deadleaves import _cached, deadleaves
 from repsim_energy.data.idx import read_idx
 from repsim_energy.data.npz import npz
@@ -123,6 +124,23 @@ class CrbmFilters:
         return _stored("0" * 64)
 
 
+class Bases:
+    """Patch bases, which are measured again."""
+
+    @staticmethod
+    def make(folder):
+        os.environ["REPSIM_CACHE"] = str(folder)
+        images = noise_images(20, (1, 6, 6)).images
+        keep_bases("0" * 64, [patch_moments(n, (3, 3)).basis() for n in (images, images[:9])])
+        return [*(folder / "bases").iterdir()]
+
+    @staticmethod
+    def read(folder):
+        os.environ["REPSIM_CACHE"] = str(folder)
+        bases = stored_bases("0" * 64)
+        return bases and [[*vars(basis).values()] for basis in bases]
+
+
 class Pixels:
     """Decoded pixels of pictures, which are decoded again."""
 
@@ -228,7 +246,7 @@ class FeaturesOfNetcdf:
 
 
 CHECKED = [
-    *(Result, ResultReadLazily, CachedRun, PatchSums, CrbmFilters, Pixels, Leaves),
+    *(Result, ResultReadLazily, CachedRun, PatchSums, CrbmFilters, Bases, Pixels, Leaves),
     *(DataSetOfArrays, CompressedDataSet, CompressedMnist, Features),
 ]
 

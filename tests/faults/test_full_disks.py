@@ -19,6 +19,7 @@ from samples import noise_images
 
 import repsim_energy as rs
 from repsim_energy.cli.visualize import _save as save_arrays
+from repsim_energy.data.basis_cache import keep_bases
 from repsim_energy.data.deadleaves import deadleaves
 from repsim_energy.data.pixel_cache import cached_pixels
 from repsim_energy.downloads import download
@@ -75,6 +76,11 @@ def leaves(folder):
 
 def filters(folder):
     crbm._store("k" * 64, torch.ones(16, 1, 9, 9))
+
+
+def bases(folder):
+    images = noise_images(20, (3, 9, 9)).images
+    keep_bases("k" * 64, [patch_moments(images, (3, 3)).basis()])
 
 
 def sums(folder):
@@ -134,6 +140,7 @@ WRITERS = {
     "cached images": Writer(images, "cache/images", is_cache=True),
     "rendered images": Writer(leaves, "cache/data", is_cache=True),
     "filters of crbm": Writer(filters, "cache/crbm", is_cache=True),
+    "patch bases": Writer(bases, "cache/bases", is_cache=True),
     "sums": Writer(sums, "out.sums"),
     "checkpoint": Writer(checkpoint, "out.sums", is_cache=True),
     "report": Writer(page, "out.html"),

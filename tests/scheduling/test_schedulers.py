@@ -52,6 +52,7 @@ def test_dask_is_imported_for_a_cluster_alone_and_its_absence_is_said():
     code = (
         "import sys\nfrom repsim_energy.scheduling import scheduler_of\n"
         "from repsim_energy.models.architectures import lenet, linear_cnn, resnet, vgg\n"
+        "from repsim_energy.data import mnist, torchvision_sets\nfrom repsim_energy import cache\n"
         "scheduler_of('local')\n"
         "assert not {'dask', 'distributed', 'torchvision'} & set(sys.modules)\n"
         "sys.modules['distributed'] = None\n"

@@ -59,6 +59,8 @@ def read_keras(file: IO[bytes], path: Path) -> Content:
     FileError
         If the file is damaged, holds no filters, or has parts in other files.
     """
+    import netCDF4  # noqa: F401 (first: old versions of h5py keep it from writing)
+
     try:
         import h5py
     except ImportError as error:

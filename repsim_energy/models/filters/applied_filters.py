@@ -21,11 +21,17 @@ from repsim_energy.models.filters.partial_forward import layer_inputs, run_eager
 from repsim_energy.numerics.settings import own_settings
 
 __all__ = [
+    "Patch",
     "applied_filters",
     "filter_dilation",
+    "filter_patch",
     "filters_from_weights",
     "mixes_channels",
 ]
+
+Patch = tuple[int, int, int, int, int]
+"""Channels, rows and columns of the pixels that a first layer sees at once, and the step from one
+to the next, which is more than 1 in the filters of a dilated convolution."""
 
 CONV_ARGUMENTS = (
     "in_channels",
@@ -180,6 +186,13 @@ def filter_dilation(layer: nn.Module, filters: Tensor) -> tuple[int, int]:
         _spacing(filters.any(1).any(0).any(axis).nonzero().flatten()) for axis in (1, 0)
     )
     return rows, columns
+
+
+def filter_patch(layer: nn.Module, filters: Tensor) -> Patch:
+    """Return the patch that the (k, c, kh, kw) filters of a layer see."""
+    rows, columns = filter_dilation(layer, filters)
+    c, kh, kw = filters[:, :, ::rows, ::columns].shape[1:]
+    return int(c), int(kh), int(kw), rows, columns
 
 
 def _spacing(indices: Tensor) -> int:

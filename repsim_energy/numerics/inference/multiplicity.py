@@ -59,7 +59,8 @@ def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.stats import false_discovery_control  # here, as it is slow to import
-
-    out: NDArray[np.float64] = false_discovery_control(p, method="bh")
+    order = np.argsort(-p, kind="stable")
+    raised = np.minimum(1.0, p[order] * (len(p) / np.arange(len(p), 0, -1)))
+    out = np.empty_like(p)
+    out[order] = np.minimum.accumulate(raised)
     return out
