@@ -35,7 +35,7 @@ SEAL = b"\nrepsim-energy sha256 "
 SEAL_BYTES = len(SEAL) + 2 * hashlib.sha256().digest_size
 """Length of a seal."""
 
-PART_BYTES = 2**22
+PART_BYTES = 2**20
 """Size of the parts in which a file is hashed."""
 
 JSON_SEAL = b',\n "seal": "'

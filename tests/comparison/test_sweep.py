@@ -18,6 +18,9 @@ from repsim_energy.training.training import Training
 
 DATA = both_splits(noise_images(60, (3, 8, 8)))
 FAST = "quick:steps=3:batch=20:precision=float32"
+CHEAP = {"null": "metric", "resamples": 0}
+"""Without the draws that take most of the time of a point."""
+
 OWN = {"command", "configuration", "created", "failures", "sweep"}
 
 
@@ -60,18 +63,19 @@ def assert_is(point, alone, axes):
 
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
 def test_each_point_is_the_comparison_with_its_values(fresh_cache, file):
-    vary = {"model.filters": [4, 6], "dataset.limit": "40,60", "recipe.lr": [0.01, 0.1]}
+    vary = {"model.filters": [4, 6], "dataset.limit": "40,60", "recipe.lr": [0.1]}
     models = ["linear_cnn", "two=linear_cnn:width=2"]
-    swept = rs.sweep(models, file, vary=vary, recipe=FAST)
+    how = {"null": "white", "resamples": 4}
+    swept = rs.sweep(models, file, vary=vary, recipe=FAST, **how)
     assert list(swept.sizes)[:3] == ["model_filters", "dataset_limit", "recipe_lr"]
     assert swept.dataset_limit.dtype == np.int64
     assert swept.recipe_lr.dtype == np.float64
-    for filters, limit, lr in ((4, 60, 0.1), (6, 40, 0.01)):
+    for filters, limit, lr in ((4, 60, 0.1), (6, 40, 0.1)):
         models = [f"linear_cnn=linear_cnn:filters={filters}"]
         models += [f"two=linear_cnn:width=2:filters={filters}"]
         data = rs.load_images(f"{file}:limit={limit}")
         data = rs.Dataset(file, data.train, data.test, data.origins)
-        alone = rs.compare(models, data, recipe=f"{FAST}:lr={lr}")
+        alone = rs.compare(models, data, recipe=f"{FAST}:lr={lr}", **how)
         point = swept.sel(model_filters=filters, dataset_limit=limit, recipe_lr=lr)
         assert_is(point, alone, ["model_filters", "dataset_limit", "recipe_lr"])
 
@@ -105,8 +109,8 @@ def test_the_command_of_a_sweep_makes_it_again(fresh_cache, file):
 
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
 def test_a_sweep_goes_on_with_what_is_in_the_cache(fresh_cache, trained):
-    first = rs.sweep("linear_cnn", DATA, vary={"model.filters": [4]}, recipe=FAST)
-    more = rs.sweep("linear_cnn", DATA, vary={"model.filters": [6, 4]}, recipe=FAST)
+    first = rs.sweep("linear_cnn", DATA, vary={"model.filters": [4]}, recipe=FAST, **CHEAP)
+    more = rs.sweep("linear_cnn", DATA, vary={"model.filters": [6, 4]}, recipe=FAST, **CHEAP)
     assert len(trained) == 4
     xr.testing.assert_equal(first.energy.isel(model_filters=0), more.energy.sel(model_filters=4))
 
@@ -115,7 +119,7 @@ def test_a_sweep_goes_on_with_what_is_in_the_cache(fresh_cache, trained):
 def test_a_point_whose_trainings_fail_is_nan_and_named(fresh_cache, trained):
     vary = {"recipe.lr": [0.01, 1e38]}
     with pytest.warns(RepsimWarning, match=r"no network was trained at 1 of 2 .*recipe_lr=1e\+38"):
-        swept = rs.sweep("two_layer_cnn", DATA, vary=vary, recipe=FAST)
+        swept = rs.sweep("two_layer_cnn", DATA, vary=vary, recipe=FAST, **CHEAP)
     lines = swept.attrs["failures"].splitlines()
     assert [line.partition(":")[0] for line in lines] == [
         f"two_layer_cnn seed {seed} at recipe_lr=1e+38" for seed in (0, 1)
@@ -125,20 +129,22 @@ def test_a_point_whose_trainings_fail_is_nan_and_named(fresh_cache, trained):
     assert (swept.steps.sel(recipe_lr=1e38) == -1).all()
     assert swept.eigenvalue.dims == ("dataset", "component")  # of the other point
     with pytest.warns(RepsimWarning, match="no network was trained"):
-        again = rs.sweep("two_layer_cnn", DATA, vary=vary, recipe=FAST)
+        again = rs.sweep("two_layer_cnn", DATA, vary=vary, recipe=FAST, **CHEAP)
     assert "not trained again" in again.attrs["failures"]
     assert len(trained) == 4
     with pytest.warns(RepsimWarning, match="no network was trained"):
-        rs.sweep("two_layer_cnn", DATA, vary=vary, recipe=FAST, retry_failed=True)
+        rs.sweep("two_layer_cnn", DATA, vary=vary, recipe=FAST, retry_failed=True, **CHEAP)
     assert len(trained) == 6
     with pytest.raises(TrainingError, match="seed 0 at recipe_lr"):
-        rs.sweep("two_layer_cnn", DATA, vary={"recipe.lr": [1e38]}, recipe=FAST)
+        rs.sweep("two_layer_cnn", DATA, vary={"recipe.lr": [1e38]}, recipe=FAST, **CHEAP)
 
 
 @pytest.mark.filterwarnings("ignore:.*(recipe|initial)")
 def test_points_with_other_components_are_padded_and_counted(fresh_cache):
     with pytest.warns(RepsimWarning, match="12, 27 components"):
-        swept = rs.sweep("linear_cnn:filters=4", DATA, vary={"model.kernel": [2, 3]}, recipe=FAST)
+        swept = rs.sweep(
+            "linear_cnn:filters=4", DATA, vary={"model.kernel": [2, 3]}, recipe=FAST, **CHEAP
+        )
     known = swept.energy.sel(stage="trained").notnull().sum("component")
     assert (known.sel(model_kernel=2) == 12).all()
     assert (known.sel(model_kernel=3) == 27).all()
@@ -181,7 +187,7 @@ def test_a_warning_names_the_points_that_it_is_about(fresh_cache):
 )
 def test_what_cannot_be_varied_is_refused_before_training(vary, message, trained):
     with pytest.raises(UsageError, match=message):
-        rs.sweep("linear_cnn", DATA, vary=vary, recipe=FAST)
+        rs.sweep("linear_cnn", DATA, vary=vary, recipe=FAST, **CHEAP)
     assert not trained
 
 
@@ -218,7 +224,7 @@ def test_a_sweep_is_written_and_read_as_it_is(fresh_cache, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RepsimWarning)
         vary = {"model.filters": [4, 6], "model.first": ["none", "frame/dct"]}
-        swept = rs.sweep("linear_cnn", DATA, vary=vary, recipe=FAST)
+        swept = rs.sweep("linear_cnn", DATA, vary=vary, recipe=FAST, **CHEAP)
     rs.save_result(swept, tmp_path / "sweep.nc")
     xr.testing.assert_identical(rs.open_result(tmp_path / "sweep.nc"), swept)
     options = {"model_filters": "model.filters", "model_first": "model.first"}
@@ -227,7 +233,7 @@ def test_a_sweep_is_written_and_read_as_it_is(fresh_cache, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
 def test_readers_of_a_comparison_ask_for_a_point(fresh_cache):
-    swept = rs.sweep("linear_cnn", DATA, vary={"model.filters": [4, 6]}, recipe=FAST)
+    swept = rs.sweep("linear_cnn", DATA, vary={"model.filters": [4, 6]}, recipe=FAST, **CHEAP)
     for read in (rs.summarize, rs.table, rs.pairs, rs.profiles, rs.adjust_p_values):
         with pytest.raises(UsageError, match=r"result.sel\(model_filters=4\)"):
             read(swept)

@@ -13,8 +13,8 @@ from repsim_energy.errors import FileError, RepsimWarning, UsageError
 from repsim_energy.results import save_results
 from repsim_energy.seals import SEAL_BYTES
 
-SIZE = 4_000_000
-"""Numbers of the large variable, 32 MB of noise that is not compressed."""
+SIZE = 2_000_000
+"""Numbers of the large variable, 16 MB of noise that is not compressed."""
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,8 @@ IMAGES = torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def test_a_selection_of_joined_results_is_the_result(tmp_path):
-    results = {count: rs.compare(banks(count), IMAGES) for count in (4, 6, 8)}
+    how = {"null": "white", "resamples": 0}
+    results = {count: rs.compare(banks(count), IMAGES, **how) for count in (4, 6, 8)}
     joined = rs.join_results(results, "count")
     assert joined.similarity.dims[0] == "count"
     assert joined.eigenvalue.dims == ("dataset", "component")  # equal in all
@@ -138,8 +139,8 @@ def test_a_selection_of_joined_results_is_the_result(tmp_path):
 
 def test_joined_results_of_other_sizes_and_nulls_are_padded_and_described():
     parts = {
-        "small": rs.compare(banks(4, 2), IMAGES, null="white"),
-        "large": rs.compare(banks(4, 3), IMAGES, null="smooth"),
+        "small": rs.compare(banks(4, 2), IMAGES, null="white", resamples=0),
+        "large": rs.compare(banks(4, 3), IMAGES, null="metric", resamples=0),
     }
     joined = rs.join_results(parts, "kernel")
     assert joined.energy.sel(kernel="small").notnull().sum("component").max() == 4
