@@ -28,7 +28,7 @@ from samples import (
 import repsim_energy as rs
 from repsim_energy.data.mapped import map_images, unchanged_file
 from repsim_energy.interfaces import Dataset, ModelSpec
-from repsim_energy.scheduling import local, processes
+from repsim_energy.scheduling import local
 from repsim_energy.scheduling.processes import sent_by_file
 from repsim_energy.training.training import Training
 
@@ -39,7 +39,7 @@ def refuse_processes(*_):
 
 @pytest.fixture
 def no_processes(monkeypatch):
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse_processes)
+    monkeypatch.setattr("loky.ProcessPoolExecutor", refuse_processes)
 
 
 NAMED = ModelSpec("small", small_cnn, {"name": "small"})
