@@ -111,4 +111,4 @@ def test_folders_of_the_cache_are_on_its_page(repsim, tmp_path):
     described = re.findall(r"^\| `(\w+)/` ", PAGES["how-to/cache"], re.M)
     made = sorted(path.name for path in tmp_path.iterdir())
     assert made == ["data", "locks", "runs"]
-    assert sorted([*made, "crbm", "failed", "images", "partial"]) == sorted(described)
+    assert sorted([*made, "bases", "crbm", "failed", "images", "partial"]) == sorted(described)

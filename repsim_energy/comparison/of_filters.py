@@ -150,42 +150,41 @@ class FilterComparison:
         for each other for longer than they compute, for seconds where other programs run.
         """
         with one_thread() if self.kernels.patch is None else nullcontext():
-            return self._compared(networks)
-
-    def _compared(self, networks: Mapping[Key, Network]) -> Measured:
-        plan, bases, kernels = self.plan, self.bases, self.kernels
-        finite, failures = self._finite_filters(networks)
-        banks = {key: kernels.prepare(bank) for key, bank in finite.items()}
-        profiles = measure_profiles(networks, kernels)
-        theories = own_theories(networks, kernels)
-        representations: dict[tuple[int, ...], NDArray[np.float64]] = {
-            key: self.metric.represent(kernels.bank(key, bank, profiles[key][self.stage]))
-            for key, bank in banks.items()
-        }
-        pairs, described = self._of_pairs(banks, representations, theories)
-        variables: Variables = {
-            **pairs,
-            **profile_variables(plan, profiles, bases, self.stage, theories),
-            **snapshot_variables(plan, networks, kernels, self.stage),
-            **basis_variables(bases),
-            **run_variables(plan, networks),
-            **self._bank_variables(finite, banks),
-        }
-        variables |= beyond_variables(
-            plan, variables, kernels, theories, self.stage, pairs=self.groups is None
-        )
-        warn_equal_starts(plan, networks)
-        warn_near_initialization(plan, networks, variables["init_similarity"].values, self.stage)
-        attributes = {
-            "stage": self.stage,
-            "centered": str(bases[0].centered).lower(),
-            **described,
-        }
-        if kernels.patch is not None:
-            attributes["patch"] = "x".join(map(str, kernels.patch))
-        coords = self._coords(networks) | component_coords(variables["components"].values)
-        measured = Measured(variables, coords, attributes, failures)
-        return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
+            plan, bases, kernels = self.plan, self.bases, self.kernels
+            finite, failures = self._finite_filters(networks)
+            banks = {key: kernels.prepare(bank) for key, bank in finite.items()}
+            profiles = measure_profiles(networks, kernels)
+            theories = own_theories(networks, kernels)
+            representations: dict[tuple[int, ...], NDArray[np.float64]] = {
+                key: self.metric.represent(kernels.bank(key, bank, profiles[key][self.stage]))
+                for key, bank in banks.items()
+            }
+            pairs, described = self._of_pairs(banks, representations, theories)
+            variables: Variables = {
+                **pairs,
+                **profile_variables(plan, profiles, bases, self.stage, theories),
+                **snapshot_variables(plan, networks, kernels, self.stage),
+                **basis_variables(bases),
+                **run_variables(plan, networks),
+                **self._bank_variables(finite, banks),
+            }
+            variables |= beyond_variables(
+                plan, variables, kernels, theories, self.stage, pairs=self.groups is None
+            )
+            warn_equal_starts(plan, networks)
+            warn_near_initialization(
+                plan, networks, variables["init_similarity"].values, self.stage
+            )
+            attributes = {
+                "stage": self.stage,
+                "centered": str(bases[0].centered).lower(),
+                **described,
+            }
+            if kernels.patch is not None:
+                attributes["patch"] = "x".join(map(str, kernels.patch))
+            coords = self._coords(networks) | component_coords(variables["components"].values)
+            measured = Measured(variables, coords, attributes, failures)
+            return with_metric_variables(measured, self.metric, representations, NETWORK_DIMS)
 
     def _of_pairs(
         self,

@@ -8,7 +8,7 @@ import time
 import filelock
 import pytest
 import torch
-from samples import LEAVES, RECIPE, TINY, noise_images
+from samples import LEAVES, RECIPE, TINY, noise_images, numbered_pictures
 
 import repsim_energy as rs
 from repsim_energy.cli.cache_limits import bytes_of
@@ -33,10 +33,8 @@ def filled(tmp_path_factory):
         _store("c" * 64, torch.ones(4, 1, 3, 3))
         pictures = noise_images(20, (1, 6, 6)).images
         keep_bases("b" * 64, [rs.patch_moments(pictures, (3, 3)).basis()])
-        picture = folder.parent / "picture"
-        picture.write_bytes(b"")
         pixels = torch.ones(1, 3, 4, 4, dtype=torch.uint8)
-        cached_pixels([picture], lambda: iter([pixels]), (3, 4, 4), "1")
+        cached_pixels(numbered_pictures(folder.parent / "pictures", pixels), "1")
     facts = {"model": "vgg11", "dataset": "photos", "seed": 3}
     for place, content in {
         f"partial/{KEY}": sealed(json.dumps(facts).encode() + b"\n" + b"checkpoint"),

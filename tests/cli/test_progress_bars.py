@@ -9,7 +9,7 @@ from rich.console import Console
 from repsim_energy import progress
 from repsim_energy.cli import progress as module
 from repsim_energy.cli.progress import reporter_on_stderr
-from repsim_energy.data import pictures
+from repsim_energy.data import picture_files
 from repsim_energy.data.folder import folder
 from repsim_energy.progress import Progress, Work, bars, working
 from repsim_energy.progress.bars import bars_on, numbers
@@ -165,7 +165,7 @@ def screen(monkeypatch):
 
 def test_a_terminal_shows_pictures_being_read(photos, fresh_cache, monkeypatch, screen):
     """Every report is drawn, as if a batch took as long as one of a large folder."""
-    monkeypatch.setattr(pictures, "MAX_BATCH_IMAGES", 5)
+    monkeypatch.setattr(picture_files, "MAX_BATCH_IMAGES", 5)
     monkeypatch.setattr(progress, "MIN_REPORT_SECONDS", 0.0)
     update = bars.Screen.update
     monkeypatch.setattr(bars.Screen, "update", lambda *a, **o: update(*a, refresh=True, **o))

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from samples import numbered_pictures
 from torch import nn
 
 from repsim_energy.data.pixel_cache import cached_pixels
@@ -60,17 +61,14 @@ def write_run(key, begun):
 
 
 def pixels():
-    """Ten batches of images, 4 MB."""
-    return iter(torch.arange(4_000_000, dtype=torch.int32).to(torch.uint8).split(400_000))
+    """400 images, 4 MB."""
+    return torch.arange(4_000_000).to(torch.uint8).reshape(-1, 1, 100, 100)
 
 
-def batches():
-    return (part.reshape(-1, 1, 100, 100) for part in pixels())
-
-
-def write_images(files, begun):
+def write_images(folder, begun):
+    pictures = numbered_pictures(folder, pixels())
     begun.set()
-    cached_pixels(files, batches, (1, 100, 100), "v")
+    cached_pixels(pictures, "v")
 
 
 def chunk(number):

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from damaged import BAD, SECONDS, read_mutants
 from mutants import FAULTS
-from samples import both_splits, noise_images, small_cnn
+from samples import both_splits, noise_images, numbered_pictures, small_cnn
 
 from repsim_energy.data.basis_cache import keep_bases, stored_bases
 from repsim_energy.data.deadleaves import _cached, deadleaves
@@ -149,15 +149,13 @@ class Pixels:
     @classmethod
     def make(cls, folder):
         os.environ["REPSIM_CACHE"] = str(folder)
-        (folder.parent / "picture").write_bytes(b"")
         cls.read(folder)
         return [*(folder / "images").iterdir()]
 
     @classmethod
     def read(cls, folder):
         os.environ["REPSIM_CACHE"] = str(folder)
-        files = [folder.parent / "picture"] * len(cls.PIXELS)
-        return cached_pixels(files, lambda: iter([cls.PIXELS]), (3, 8, 8), "1")
+        return cached_pixels(numbered_pictures(folder.parent / "pictures", cls.PIXELS), "1")
 
 
 class Leaves:

@@ -21,6 +21,7 @@ import repsim_energy as rs
 from repsim_energy.cli.visualize import _save as save_arrays
 from repsim_energy.data.basis_cache import keep_bases
 from repsim_energy.data.deadleaves import deadleaves
+from repsim_energy.data.picture_files import PictureFiles
 from repsim_energy.data.pixel_cache import cached_pixels
 from repsim_energy.downloads import download
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
@@ -63,10 +64,9 @@ def run(folder):
 
 
 def images(folder):
-    picture = folder / "picture"
-    batches = partial(iter, [torch.arange(20_000, dtype=torch.uint8).reshape(2, 1, 100, 100)])
-    found = cached_pixels([picture, picture], batches, (1, 100, 100), "v")
-    assert torch.equal(found, next(batches()))
+    pixels = np.arange(10_000).astype(np.uint8).reshape(1, 100, 100)
+    pictures = PictureFiles([folder / "picture"] * 2, lambda _: pixels, pixels.shape, "picture")
+    assert (cached_pixels(pictures, "v").numpy() == pixels).all()
 
 
 def leaves(folder):

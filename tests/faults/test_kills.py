@@ -12,9 +12,9 @@ from commands import needs_signals
 from killed_work import (
     CHUNKS,
     PATCH,
-    batches,
     build,
     merge,
+    pixels,
     result,
     run,
     write_images,
@@ -22,6 +22,7 @@ from killed_work import (
     write_run,
 )
 from killing import kills
+from samples import numbered_pictures
 
 import repsim_energy as rs
 from repsim_energy.data.pixel_cache import cached_pixels
@@ -146,22 +147,20 @@ def test_of_a_run_all_or_nothing_is_left(count, fresh_cache):
 @pytest.mark.parametrize("count", COUNTS)
 def test_of_cached_images_all_or_none_are_left(count, tmp_path, fresh_cache):
     env = {"REPSIM_CACHE": str(fresh_cache)}
-    expected = torch.cat([*batches()])
+    expected = pixels()
     place, died, left = fresh_cache / "images", 0, 0
-    files = [[tmp_path / f"picture{number}"] * len(expected) for number in range(count)]
-    for same in files:
-        same[0].touch()
-    seconds = duration(write_images, [tmp_path] * len(expected), **env)
-    arguments = [(same,) for same in files]
+    folders = [tmp_path / f"pictures{number}" for number in range(count)]
+    seconds = duration(write_images, tmp_path / "pictures", **env)
+    arguments = [(folder,) for folder in folders]
     dying = kills(write_images, arguments, seconds=seconds, inside=begun_in(place), **env)
-    for same, killed in zip(files, dying, strict=True):
+    for folder, killed in zip(folders, dying, strict=True):
         left += sweep(place)
         died += killed
-        assert torch.equal(cached_pixels(same, batches, (1, 100, 100), "v"), expected)
+        assert torch.equal(cached_pixels(numbered_pictures(folder, expected), "v"), expected)
         for path in place.glob("[!.]*"):
             path.unlink()
     others = foreign(place, "x.npy")
-    cached_pixels(files[0], batches, (1, 100, 100), "v")
+    cached_pixels(numbered_pictures(folders[0], expected), "v")
     assert {path for path in place.iterdir() if "tmp-" in path.name} == others
     report("images", died, left)
     assert count < 100 or (died > count // 3 and left > 0)

@@ -11,6 +11,7 @@ NOT_RUN = {
     "python -m pytest*": "is this suite; .ci/distributions runs those of plugins and data sets",
     "python -c *ImageNet*": "reads archives of 150 GB",
     "python patch_statistics.py * tcp://*": "needs a cluster; tests/scheduling has one",
+    "python benchmarks/as_people_train.py": "needs real images, and an hour",
     "python benchmarks/covariance.py": "needs real networks",
     "python benchmarks/strangers.py": "needs real networks; tests/test_strangers.py runs it",
     "cd datasets/*": "is for the tests of the data set, which .ci/distributions runs",
