@@ -87,7 +87,7 @@ nitpick_ignore_regex = [
     ),
     (
         "py:class",
-        r"Tensor|NDArray|ArrayLike|Images|Axes|Order|Path|ModelLike|DatasetLike|LayersLike|csr_array"
+        r"Tensor|NDArray|ArrayLike|Images|Axes|Order|Path|ModelLike|DatasetLike|LayersLike|PairsLike|Vary|csr_array"
         r"|CovarianceKind|Outputs",
     ),
     ("py:class", r"repsim_energy\.(models|registry|scheduling|training|versions)\..*"),
