@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from repsim_energy.archives import check_members
-from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
+from repsim_energy.errors import UsageError, one_line_errors
 from repsim_energy.numerics.memory import available_memory
 
 __all__ = ["check_memory", "read_npy", "read_npz", "write_npz"]
@@ -45,19 +45,16 @@ def read_npz(
     UsageError
         If the arrays are larger than the free memory.
     """
-    try:
-        with path.open("rb") as raw, zipfile.ZipFile(raw) as archive:
-            check_members(raw, archive)
-            members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-            chosen = {name: members[name] for name in wanted([*members])}
-            check_memory(path, sum(member.file_size for member in chosen.values()))
-            return {name: _array(archive, member) for name, member in chosen.items()}
-    except RepsimError:
-        raise
-    except Exception as error:  # damage comes out as any error of zipfile, zlib and NumPy
-        raise FileError(
-            f"'{path}' cannot be read as .npz without pickle ({reason_of(error)}); {remedy}"
-        ) from error
+    with (
+        one_line_errors(path, ".npz without pickle", remedy),
+        path.open("rb") as raw,
+        zipfile.ZipFile(raw) as archive,
+    ):
+        check_members(raw, archive)
+        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+        chosen = {name: members[name] for name in wanted([*members])}
+        check_memory(path, sum(member.file_size for member in chosen.values()))
+        return {name: _array(archive, member) for name, member in chosen.items()}
 
 
 def read_npy(path: Path) -> Array:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "DataError",
@@ -23,6 +28,7 @@ __all__ = [
     "UsageError",
     "first_few",
     "not_installed",
+    "one_line_errors",
     "reason_of",
     "unknown_name",
     "visible",
@@ -135,6 +141,32 @@ class UndescribedOptionWarning(RepsimWarning):
 
 class PluginWarning(RepsimWarning):
     """Plugin that was left out, wholly or in part, or that changed the process around it."""
+
+
+@contextmanager
+def one_line_errors(path: Path, form: str, remedy: str) -> Iterator[None]:
+    """Raise one line for whatever fails in reading a file; errors of this package pass through.
+
+    Damage comes out as any error of the libraries that read.
+
+    Parameters
+    ----------
+    form : the format that the file is read in
+    remedy : advice at the end of the line
+
+    Raises
+    ------
+    FileError
+        For every other exception.
+    """
+    try:
+        yield
+    except RepsimError:
+        raise
+    except Exception as error:
+        raise FileError(
+            f"'{path}' cannot be read as {form} ({reason_of(error)}); {remedy}"
+        ) from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -16,11 +16,10 @@ from repsim_energy.array_files import check_memory, read_npz
 from repsim_energy.errors import (
     DataError,
     FileError,
-    RepsimError,
     RepsimWarning,
     UsageError,
     first_few,
-    reason_of,
+    one_line_errors,
 )
 from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.interfaces.hashing import file_digest
@@ -131,16 +130,10 @@ def _read_arrays(path: Path, start: bytes) -> tuple[dict[str, Array], Array | No
         return arrays, arrays.pop(IDS, None)
     if not start.startswith((b"\x89HDF", b"CDF")):
         raise FileError(f"'{path}' is neither .npz nor netCDF, expected one of them; convert it")
-    try:
+    with one_line_errors(path, "netCDF", REMEDY):
         if not start.startswith(b"CDF"):
             check_opening(path)
         return _read_netcdf(path)
-    except RepsimError:
-        raise
-    except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy
-        raise FileError(
-            f"'{path}' cannot be read as netCDF ({reason_of(error)}); {REMEDY}"
-        ) from error
 
 
 def _read_netcdf(path: Path) -> tuple[dict[str, Array], Array | None]:

@@ -15,14 +15,20 @@ import numpy as np
 import xarray as xr
 from xarray.backends import NetCDF4DataStore
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.errors import (
+    FileError,
+    RepsimError,
+    RepsimWarning,
+    UsageError,
+    one_line_errors,
+    reason_of,
+)
 from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.results.content import Stored, read_content
 from repsim_energy.results.lazy import (
     holds_groups,
     in_present_form,
-    one_line_errors,
     open_lazily,
     place_of,
     readable,
@@ -228,7 +234,7 @@ def _opened(path: Path, stored: Stored) -> Iterator[netCDF4.Dataset]:
     """Provide the content of a file, and raise ``FileError`` for whatever fails in reading it."""
     import netCDF4  # here, because most comparisons read no file
 
-    with one_line_errors(path):
+    with one_line_errors(path, "netCDF4", "make it anew"):
         refuse_parts_elsewhere(io.BytesIO(stored.content), path)
         with netCDF4.Dataset("results.nc", memory=stored.content) as file:
             yield file

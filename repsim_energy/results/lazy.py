@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of
+from repsim_energy.errors import FileError, UsageError, one_line_errors
 from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.results.content import check_content
 from repsim_energy.results.schema import SCHEMA_VERSION
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "holds_groups",
     "in_present_form",
-    "one_line_errors",
     "open_lazily",
     "place_of",
     "readable",
@@ -44,7 +43,7 @@ def open_lazily(path: Path, group: str | None) -> tuple[xr.Dataset, bool]:
     from xarray.backends import NetCDF4DataStore
 
     refuse_missing(path)
-    with contextlib.ExitStack() as opened, one_line_errors(path):
+    with contextlib.ExitStack() as opened, one_line_errors(path, "netCDF4", "make it anew"):
         before = _state(path)
         with readable(path):
             sealed = check_content(path)
@@ -102,19 +101,6 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         raise FileError(
             f"'{path}' cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
-
-
-@contextlib.contextmanager
-def one_line_errors(path: Path) -> Iterator[None]:
-    """Raise ``FileError`` for whatever fails in reading a file."""
-    try:
-        yield
-    except RepsimError:
-        raise
-    except Exception as error:  # damage comes out as any error of netCDF4, xarray and NumPy
-        raise FileError(
-            f"'{path}' cannot be read as netCDF4 ({reason_of(error)}); make it anew"
         ) from error
 
 
