@@ -7,10 +7,11 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import repsim_energy as rs
+from repsim_energy.cli import lazy
 from repsim_energy.cli.pair_tables import print_list, print_matrix
 from repsim_energy.cli.run_table import has_energy, is_given, print_runs
 from repsim_energy.cli.summary_text import print_summary
-from repsim_energy.cli.sweep_text import axes_in, print_sweep
+from repsim_energy.cli.sweep_text import print_sweep
 from repsim_energy.cli.tables import format_number, print_line, width
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def print_result(result: xr.Dataset) -> None:
 
     For a single model the energy profile is printed too. A sweep has a row for each point instead.
     """
-    if axes_in(result):
+    if lazy.results.axes_in(result):
         print_sweep(result)
         return
     if "mean_similarity" in result:

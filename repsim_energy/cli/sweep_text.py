@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import repsim_energy as rs
+from repsim_energy.cli import lazy
 from repsim_energy.cli.tables import format_number, print_if_it_fits, print_line, print_rows
 from repsim_energy.errors import UsageError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["axes_in", "point_of", "print_sweep"]
+__all__ = ["point_of", "print_sweep"]
 
 COLUMNS = {
     "r of a model's seeds": "r seeds",
@@ -38,7 +38,8 @@ def print_sweep(result: xr.Dataset) -> None:
     ----------
     result : of ``rs.sweep``
     """
-    options, dims = _options(result), axes_in(result)
+    options = lazy.results.axes_in(result)
+    dims = list(options)
     rows, numbers = [], []
     for at in itertools.product(*(range(result.sizes[dim]) for dim in dims)):
         point = result.isel(dict(zip(dims, at, strict=True)))
@@ -61,17 +62,6 @@ def print_sweep(result: xr.Dataset) -> None:
     print_line(f"one point in full: repsim show FILE.nc {first}")
 
 
-def axes_in(result: xr.Dataset) -> list[str]:
-    """Return the dimensions of a result that are axes of a sweep."""
-    return [dim for dim in _options(result) if dim in result.dims]
-
-
-def _options(result: xr.Dataset) -> dict[str, str]:
-    """Return dimension -> option of a sweep; empty for other results."""
-    found: dict[str, str] = json.loads(result.attrs.get("sweep", "{}"))
-    return found
-
-
 def point_of(result: xr.Dataset, at: Sequence[str]) -> xr.Dataset:
     """Return the part of a sweep at some values.
 
@@ -84,7 +74,7 @@ def point_of(result: xr.Dataset, at: Sequence[str]) -> xr.Dataset:
     UsageError
         For another option or value, and for a result that is no sweep.
     """
-    dims = {option: dim for dim, option in _options(result).items() if dim in result.dims}
+    dims = {option: dim for dim, option in lazy.results.axes_in(result).items()}
     for text in at:
         option, _, value = text.partition("=")
         if option not in dims:

@@ -19,7 +19,7 @@ from repsim_energy.results.files import (
     save_results,
     to_json,
 )
-from repsim_energy.results.grid import join_results
+from repsim_energy.results.grid import axes_in, join_results
 from repsim_energy.results.schema import SCHEMA_VERSION, Variable, assemble
 from repsim_energy.results.summary import summarize
 from repsim_energy.results.tables import pairs, profiles, runs, table, to_dataframe
@@ -31,6 +31,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Variable",
     "adjust_p_values",
+    "axes_in",
     "assemble",
     "component_coords",
     "equivalence",

@@ -141,11 +141,11 @@ def _mixed(labels: Iterable[Any]) -> bool:
     return len({isinstance(label, str) for label in labels}) > 1
 
 
-def axes_in(result: xr.Dataset) -> list[str]:
-    """Return the axes of a sweep along which a result has several points, none of other results."""
+def axes_in(result: xr.Dataset) -> dict[str, str]:
+    """Return dimension -> option of the axes that a sweep has, nothing of other results."""
     text = result.attrs.get(GRID)
-    names = json.loads(text) if isinstance(text, str) else {}
-    return [name for name in names if name in result.dims]
+    options: dict[str, str] = json.loads(text) if isinstance(text, str) else {}
+    return {dim: option for dim, option in options.items() if dim in result.dims}
 
 
 class _Grid:
