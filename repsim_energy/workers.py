@@ -17,10 +17,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
 
-__all__ = ["in_order", "submit", "worker_pool"]
+__all__ = ["in_order", "submit", "usable_cores", "worker_pool"]
 
 CHECK_SECONDS = 1.0
 """Time between two checks of a worker whether its parent process is alive."""
+
+
+def usable_cores() -> int:
+    """Return the number of CPU cores that this process may use.
+
+    Its affinity and the quota of its container limit them, and the environment variable
+    ``LOKY_MAX_CPU_COUNT``.
+    """
+    from loky import cpu_count  # here, because a comparison from the cache starts no process
+
+    cores: int = cpu_count()
+    return cores
 
 
 @contextmanager

@@ -128,12 +128,10 @@ class PictureFiles:
         return sum(map(os.path.getsize, some)) <= MAX_MEAN_BYTES * len(some)
 
     def _write_in_processes(self, read: ReadAlike, target: Path, start: int) -> Iterator[int]:
-        from loky import cpu_count  # here, because most images are small or mapped
-
-        from repsim_energy.workers import in_order, submit, worker_pool
+        from repsim_energy.workers import in_order, submit, usable_cores, worker_pool
 
         firsts = range(0, len(self.files), FILES_PER_PROCESS_TASK)
-        processes, size = cpu_count(), math.prod(self.shape)
+        processes, size = usable_cores(), math.prod(self.shape)
         said: Heard = {}
         if processes < 2:
             return

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import nn
 
-from repsim_energy.scheduling.local import usable_cores
 from repsim_energy.scheduling.schedulers import Scheduler
 from repsim_energy.training.timing import MAX_STEPS, step_seconds
 from repsim_energy.training.training import Training
+from repsim_energy.workers import usable_cores
 
 __all__ = ["estimate", "makespan"]
 

@@ -20,23 +20,11 @@ from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_cache import Run
 from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training
-from repsim_energy.workers import in_order, submit
+from repsim_energy.workers import in_order, submit, usable_cores
 
-__all__ = ["Local", "usable_cores"]
+__all__ = ["Local"]
 
 Name = TypeVar("Name")
-
-
-def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use.
-
-    Its affinity and the quota of its container limit them, and the environment variable
-    ``LOKY_MAX_CPU_COUNT``.
-    """
-    from loky import cpu_count  # here, because a comparison from the cache starts no process
-
-    cores: int = cpu_count()
-    return cores
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.scheduling import local
 from repsim_energy.scheduling.processes import sent_by_file
 from repsim_energy.training.training import Training
+from repsim_energy.workers import usable_cores
 
 
 def refuse_processes(*_):
@@ -163,13 +164,13 @@ def test_code_that_only_this_process_knows_is_trained_here(
 
 
 def test_the_number_of_processes_is_that_of_the_cores_or_of_the_missing_runs(monkeypatch):
-    cores = local.usable_cores()
+    cores = usable_cores()
     assert 1 <= cores <= os.cpu_count()
     assert local.Local().at_once(10**6) == cores
     assert local.Local(3).at_once(2) == 2
     assert local.Local(3).at_once(0) == 1
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    assert local.usable_cores() == 1
+    assert usable_cores() == 1
 
 
 @pytest.mark.process
