@@ -24,16 +24,26 @@ from repsim_energy.storage import check_writable
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["compare", "report_failures", "write_and_print"]
+__all__ = ["compare", "compute_and_show", "report_failures"]
 
 
 @click.command()
 @comparison_options
 @output_options
 @click.pass_context
-def compare(
+def compare(ctx: click.Context, /, **options: Any) -> int:
+    """Compare what networks represent. Architectures that are not in the cache are trained.
+
+    Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
+    """
+    return compute_and_show(ctx, "compare", **options)
+
+
+def compute_and_show(
     ctx: click.Context,
+    function: str,
     /,
+    *,
     models: list[str],
     dataset: list[str],
     output: Path | None,
@@ -42,15 +52,18 @@ def compare(
     scheduler: str | None,
     **options: Any,
 ) -> int:
-    """Compare what networks represent. Architectures that are not in the cache are trained.
+    """Compute a result, write and print it, and return the exit code.
 
-    Example: repsim compare --metric energy --models vgg11,resnet18 -o result.nc
+    Parameters
+    ----------
+    function : name of a function of the package, which is imported where progress is shown
+    models, dataset, output, as_json, quiet, scheduler, options : of the command
     """
     if output is not None:
         refuse_inputs(output, models, dataset)
         check_writable(output)
     with reporter_on_stderr(quiet) as reporter, redirect_stdout(sys.stderr):  # networks may print
-        result = rs.compare(
+        result = getattr(rs, function)(
             models,
             dataset,
             reporter=reporter,
@@ -59,10 +72,10 @@ def compare(
             **options,
         )
     result.attrs["command"] = visible(shlex.join(sys.argv))
-    return write_and_print(ctx, result, output, as_json)
+    return _write_and_print(ctx, result, output, as_json)
 
 
-def write_and_print(
+def _write_and_print(
     ctx: click.Context, result: xr.Dataset, output: Path | None, as_json: bool
 ) -> int:
     """Write and print a result, and return the exit code.
