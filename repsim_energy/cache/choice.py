@@ -15,7 +15,7 @@ __all__ = ["Limits", "choose"]
 
 @dataclass(frozen=True)
 class Limits:
-    """How old and how large the cache may become.
+    """Limits of the age of entries and of the size of the cache.
 
     Parameters
     ----------
