@@ -102,14 +102,14 @@ def _sum_up(
     pair, product = first.new_zeros(2, m, dtype=kind), first.new_zeros(m, n, dtype=kind)
     for part in chain([first], rest):
         left, right = part[..., columns].contiguous().flatten(2), part.flatten(2)
-        check.add(check.measure(right, 0, len(right), multiply, kind), 0)
+        check.add(check.measuring(right, 0, len(right), multiply, kind).measure(), 0)
         for group, (top, bottom) in enumerate(groups):
             upper = left[top:bottom].flatten(0, 1)
             # Two equal rows, because products with one row are wrong in torch 2.10 to 2.14.1.
-            multiply(upper.new_ones(len(upper), 2), upper, pair)
+            multiply(upper.new_ones(2, len(upper)), upper, pair)
             sums[group] += pair[0]
             for dy in range(min(depth, len(right) - bottom + 1)):
-                multiply(upper, right[top + dy : bottom + dy].flatten(0, 1), product)
+                multiply(upper.T, right[top + dy : bottom + dy].flatten(0, 1), product)
                 products[group, dy] += product
     return sums, products
 
@@ -172,7 +172,7 @@ def _has_int8() -> bool:
     for values in (largest, largest // 16):
         found = torch.zeros(16, 16, dtype=torch.int32)
         try:
-            _as_int8(values, values, found)
+            _as_int8(values.T, values, found)
         except (RuntimeError, TypeError):  # a private function may change
             return False
         exact.append(torch.equal(found.double(), values.double().T @ values.double()))
@@ -181,25 +181,25 @@ def _has_int8() -> bool:
 
 
 def _as_int8(left: Tensor, right: Tensor, out: Tensor) -> None:
-    torch._int_mm(left.T, right, out=out)
+    torch._int_mm(left, right, out=out)
 
 
 def _directly(left: Tensor, right: Tensor, out: Tensor) -> None:
-    torch.mm(left.T, right, out=out)
+    torch.mm(left, right, out=out)
 
 
 def _in_exact_parts(left: Tensor, right: Tensor, out: Tensor) -> None:
     """Multiply int8 in parts that are small enough for exact sums in float32."""
-    whole = len(left) - len(left) % EXACT_TERMS
-    parts = [t[:whole].float().unflatten(0, (-1, EXACT_TERMS)) for t in (left, right)]
-    rest = left[whole:].float().T @ right[whole:].float()
+    whole = len(right) - len(right) % EXACT_TERMS
+    parts = [t[:whole].float().unflatten(0, (-1, EXACT_TERMS)) for t in (left.T, right)]
+    rest = left[:, whole:].float() @ right[whole:].float()
     out.copy_(torch.bmm(parts[0].mT, parts[1]).sum(0, dtype=torch.float64).add_(rest))
 
 
 def _with_numpy(left: Tensor, right: Tensor, out: Tensor) -> None:
     """Multiply in float64 with NumPy, whose BLAS is another one than that of torch."""
     a, b = (t.double().cpu().numpy() for t in (left, right))
-    out.copy_(torch.from_numpy(a.T @ b))
+    out.copy_(torch.from_numpy(a @ b))
 
 
 def reject(way: str, part: Tensor) -> None:

@@ -31,7 +31,7 @@ BLOCK = 4
 """Products whose projections are computed together, because neighbors share columns."""
 
 Multiply = Callable[[Tensor, Tensor, Tensor], None]
-"""Writes the (m, n) product of (k, m) and (k, n) columns into its third argument."""
+"""Writes the product (m, n) of (m, k) and (k, n) into its third argument."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +68,11 @@ class Projections:
     def __init__(self, row: Tensor, factors: Tensor, depth: int, height: int) -> None:
         generator = torch.Generator().manual_seed(0)
         odd = torch.randint(0, 128, factors.shape, generator=generator) * 2 - 127
-        self._vectors = (odd * factors).to(row.device, row.dtype)
+        self.vectors = (odd * factors).to(row.device, row.dtype)
+        self.trusted = self.vectors.double().flatten(0, 1)
+        self.depth = depth
         self._factors = factors.to(row.device)
-        self._blocks = [_span(factors[i : i + BLOCK]) for i in range(0, len(factors), BLOCK)]
+        self.blocks = [_span(factors[i : i + BLOCK]) for i in range(0, len(factors), BLOCK)]
         self._rounding = torch.finfo(row.dtype).eps if row.is_floating_point() else 0.0
         self._wide = torch.float64 if self._rounding else torch.int32
         self._sums = row.new_zeros(len(factors), height, dtype=self._wide)
@@ -79,32 +81,15 @@ class Projections:
         self._right = True
         self.fits_float32 = True
 
-    def measure(
+    def measuring(
         self, rows: Tensor, first: int, last: int, multiply: Multiply, kind: torch.dtype
-    ) -> Measured:
-        """Return what to keep of rows (h, k, n): of the rows first to last, and of those below.
+    ) -> Measuring:
+        """Return what measures rows (h, k, n): the rows first to last, and those below.
 
-        ``kind`` is the type of the products that ``multiply`` writes.
+        ``rows`` may be overwritten and measured again. ``kind`` is the type of the products that
+        ``multiply`` writes.
         """
-        height, count, n = rows.shape
-        flat = rows.flatten(0, 1)
-        found = flat.new_zeros(len(self._factors), 2, len(flat), dtype=kind)
-        for start, columns in zip(range(0, len(found), BLOCK), self._blocks, strict=True):
-            vectors = self._vectors[start : start + BLOCK, :, columns].flatten(0, 1)
-            multiply(vectors.T, flat[:, columns].T, found[start : start + BLOCK].flatten(0, 1))
-        u, v = found.view(-1, 2, height, count).unbind(1)
-        sums = u[:, first:last].sum(2, dtype=kind)
-        products = found.new_zeros(len(self._products), len(u), last - first)
-        for dy in range(min(len(products), height - first)):
-            end = min(last, height - dy)
-            pairs = u[:, first:end] * v[:, first + dy : end + dy]
-            products[dy, :, : end - first] = pairs.sum(2, dtype=kind)
-        largest = 127 * n * float(torch.stack(flat.aminmax()).abs().max()) if self._rounding else 0
-        sample = slice(None, None, max(1, len(flat) // SAMPLE_ROWS))
-        trusted = self._vectors.double().flatten(0, 1) @ flat[sample].double().T
-        off = (found.flatten(0, 1)[:, sample] - trusted).abs().max().item()
-        agrees = off <= self._tolerance(largest, len(flat))
-        return Measured(sums, products, len(flat), largest, agrees or not math.isfinite(largest))
+        return Measuring(self, rows, slice(first, last), multiply, kind)
 
     def add(self, measured: Measured, first: int) -> None:
         """Add what was measured of the rows from ``first`` on."""
@@ -136,7 +121,7 @@ class Projections:
         wide = torch.float64 if self._rounding else torch.int64
         rows = rows.to(self._sums.device, wide)
         for one, (sums, products) in enumerate(found):
-            u, v = (self._vectors[one, side][self._factors[one, side]].to(wide) for side in (0, 1))
+            u, v = (self.vectors[one, side][self._factors[one, side]].to(wide) for side in (0, 1))
             of_rows = (rows[:, 0] * self._sums[one]).sum(1)
             self._right &= self._equal((sums * u).sum(1), of_rows, self._sizes[0])
             of_rows = (rows * self._products[:, one]).sum(2)
@@ -148,14 +133,77 @@ class Projections:
         off = found - expected
         if not self._rounding:
             return not bool((off % 2**32).any())
-        return bool(off.abs().max() <= self._tolerance(size, self._terms))
+        return bool(off.abs().max() <= self.tolerance(size, self._terms))
 
-    def _tolerance(self, size: float, terms: int) -> float:
+    def tolerance(self, size: float, terms: int) -> float:
         """Return the rounding of sums of floats of that size.
 
         The sum of many equal numbers is rounded in the same direction each time.
         """
         return 8 * (1 + math.sqrt(terms)) * self._rounding * size
+
+
+class Measuring:
+    """Measures the same rows again and again, in memory that is allocated once.
+
+    Each step of Python holds the interpreter, for which other threads wait. All views and results
+    are therefore made before.
+
+    Parameters
+    ----------
+    check, rows, multiply, kind : see :meth:`Projections.measuring`
+    of : the rows of an image that are summed
+    """
+
+    def __init__(
+        self, check: Projections, rows: Tensor, of: slice, multiply: Multiply, kind: torch.dtype
+    ) -> None:
+        (height, count, _), depth, number = rows.shape, check.depth, len(check.vectors)
+        self._check, self._multiply, self._kind = check, multiply, kind
+        self._rows = rows.flatten(0, 1)
+        self._sample = self._rows[:: max(1, len(self._rows) // SAMPLE_ROWS)]
+        found = self._rows.new_zeros(number, 2, len(self._rows), dtype=kind)
+        self._sampled = found.flatten(0, 1)[:, :: max(1, len(self._rows) // SAMPLE_ROWS)]
+        self._factors = [
+            (
+                check.vectors[start : start + BLOCK, :, columns].flatten(0, 1),
+                self._rows[:, columns].T,
+                found[start : start + BLOCK].flatten(0, 1),
+            )
+            for start, columns in zip(range(0, number, BLOCK), check.blocks, strict=True)
+        ]
+        u, v = found.view(number, 2, height, count).unbind(1)
+        self._left = u[:, of]
+        self._sums = found.new_zeros(number, of.stop - of.start)
+        self._products = found.new_zeros(depth, number, of.stop - of.start)
+        pairs = torch.empty_like(self._left, memory_format=torch.contiguous_format)
+        self._pairs = []
+        for dy in range(min(depth, height - of.start)):
+            end = min(of.stop, height - dy)
+            low, high = u[:, of.start : end], v[:, of.start + dy : end + dy]
+            part = slice(end - of.start)
+            self._pairs.append((low, high, pairs[:, part], self._products[dy, :, part]))
+
+    def measure(self) -> Measured:
+        """Return what to keep of the rows as they are now; it is overwritten by the next call."""
+        for vectors, columns, out in self._factors:
+            self._multiply(vectors, columns, out)
+        torch.sum(self._left, 2, dtype=self._kind, out=self._sums)
+        for low, high, pairs, out in self._pairs:
+            torch.mul(low, high, out=pairs)
+            torch.sum(pairs, 2, dtype=self._kind, out=out)
+        trusted = self._check.trusted @ self._sample.double().T
+        off = (self._sampled - trusted).abs_().max().item()
+        count, largest = len(self._rows), self._largest()
+        agrees = off <= self._check.tolerance(largest, count) or not math.isfinite(largest)
+        return Measured(self._sums, self._products, count, largest, agrees)
+
+    def _largest(self) -> float:
+        """Return a bound of the projections of floats."""
+        if not self._rows.is_floating_point():
+            return 0.0
+        return 127 * self._rows.shape[1] * float(torch.stack(self._rows.aminmax()).abs().max())
+
 
 
 def _span(factors: Tensor) -> slice:

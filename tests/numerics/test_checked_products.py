@@ -44,20 +44,20 @@ def sabotage(monkeypatch):
 
     def patch(fault):
         multiply = sabotaged(fault)
-        monkeypatch.setattr(torch, "_int_mm", lambda a, b, *, out: multiply(a.T, b, out))
+        monkeypatch.setattr(torch, "_int_mm", lambda a, b, *, out: multiply(a, b, out))
         monkeypatch.setattr(checked_products, "_has_int8", lambda: True)
 
     return patch
 
 
 def sabotaged(fault):
-    """Return a product of (k, m) and (k, n) that goes wrong in one way."""
+    """Return a product of (m, k) and (k, n) that goes wrong in one way."""
     calls = itertools.count()
 
     def multiply(left, right, out):
-        exact = left.double().T @ right.double()
+        exact = left.double() @ right.double()
         out.copy_(exact.to(out.dtype))
-        FAULTS[fault](out, next(calls), left)
+        FAULTS[fault](out, next(calls), right)
 
     return multiply
 
@@ -67,25 +67,25 @@ def _garbage(out):
 
 
 FAULTS = {
-    "garbage for one shape": lambda out, call, left: len(left) == 40 and _garbage(out),
-    "every fifth call": lambda out, call, left: call % 5 == 4 and _garbage(out),
-    "the 7th call alone": lambda out, call, left: call == 6 and _garbage(out),
-    "zeros": lambda out, call, left: out.zero_(),
-    "a stale result": lambda out, call, left: out.fill_(7_000_000),
-    "one entry": lambda out, call, left: out[len(out) // 2, 0].add_(1),
-    "the last entry of tall products": lambda out, call, left: (
-        len(left) > 99 and out[-1, -1].sub_(1)
+    "garbage for one shape": lambda out, call, right: len(right) == 40 and _garbage(out),
+    "every fifth call": lambda out, call, right: call % 5 == 4 and _garbage(out),
+    "the 7th call alone": lambda out, call, right: call == 6 and _garbage(out),
+    "zeros": lambda out, call, right: out.zero_(),
+    "a stale result": lambda out, call, right: out.fill_(7_000_000),
+    "one entry": lambda out, call, right: out[len(out) // 2, 0].add_(1),
+    "the last entry of tall products": lambda out, call, right: (
+        len(right) > 99 and out[-1, -1].sub_(1)
     ),
-    "two entries that cancel": lambda out, call, left: (out[0, 0].add_(1), out[-1, -1].sub_(1)),
-    "two entries of a column that cancel": lambda out, call, left: (
+    "two entries that cancel": lambda out, call, right: (out[0, 0].add_(1), out[-1, -1].sub_(1)),
+    "two entries of a column that cancel": lambda out, call, right: (
         out[0, 0].add_(1),
         out[-1, 0].sub_(1),
     ),
-    "rows in another order": lambda out, call, left: out.copy_(out.roll(1, 0)),
-    "transposed": lambda out, call, left: out.shape[0] == out.shape[1] and out.copy_(out.T.clone()),
-    "saturation": lambda out, call, left: out.clamp_(-(2**15), 2**15 - 1),
-    "16 bits": lambda out, call, left: out.bitwise_and_(0xFFFF),
-    "twice the numbers": lambda out, call, left: out.mul_(2),
+    "rows in another order": lambda out, call, right: out.copy_(out.roll(1, 0)),
+    "transposed": lambda out, call, right: out.shape[0] == out.shape[1] and out.copy_(out.T.clone()),
+    "saturation": lambda out, call, right: out.clamp_(-(2**15), 2**15 - 1),
+    "16 bits": lambda out, call, right: out.bitwise_and_(0xFFFF),
+    "twice the numbers": lambda out, call, right: out.mul_(2),
 }
 
 
@@ -158,7 +158,7 @@ def _far_off(multiply):
     """Make a fault of one unit large beside the rounding of float32."""
 
     def scaled(left, right, out):
-        right_one = left.T @ right
+        right_one = left @ right
         multiply(left, right, out)
         out.copy_(right_one + (out - right_one.round()) * 1e7)
 
@@ -189,7 +189,7 @@ def test_every_way_is_exact_for_the_largest_numbers(way, terms, rng):
     left = extreme[torch.randint(0, 2, (terms, 2), generator=rng)]
     right = extreme[torch.randint(0, 2, (terms, 9), generator=rng)]
     out = torch.zeros(2, 9, dtype=torch.int32)
-    multiply(left, right, out)
+    multiply(left.T, right, out)
     assert torch.equal(out.long(), (left.long()[:, :, None] * right.long()[:, None]).sum(0))
 
 

@@ -120,10 +120,7 @@ class _Worker:
         self._copies.fill(job.images[start : start + rows.images, :, rows.top : rows.bottom])
         for left, right, out in self._factors:
             job.multiply(left, right, out)
-        first, last = rows.groups[0][0] - rows.top, rows.groups[-1][1] - rows.top
-        self._measured = self._sums.check.measure(
-            self._copies.rows, first, last, job.multiply, job.type_of_products
-        )
+        self._measured = self._measuring.measure()
 
     def add(self, task: int) -> None:
         self._sums.add(self._job.tasks[task][0], self._products, self._columns, self._measured)
@@ -137,21 +134,25 @@ class _Worker:
         self._products = torch.zeros(groups, job.kh, sum(job.sizes), dtype=job.type_of_products)
         self._columns = torch.zeros(groups, 2, job.layout.pitch, dtype=job.type_of_products)
         self._factors = list(self._views(rows))
+        first, last = rows.groups[0][0] - rows.top, rows.groups[-1][1] - rows.top
+        self._measuring = self._sums.check.measuring(
+            self._copies.rows, first, last, job.multiply, job.type_of_products
+        )
 
     def _views(self, rows: Pass) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield the factors (k, m) and (k, n) of all products, and where the product goes."""
+        """Yield the factors (m, k) and (k, n) of all products, and where the product goes."""
         job, copied = self._job, self._copies.rows
         for group, (first, last) in enumerate(rows.groups):
-            upper = copied[first - rows.top : last - rows.top].flatten(0, 1)
+            top, size = first - rows.top, last - first
+            upper = copied[top : top + size].flatten(0, 1)
             # Two equal rows, because products with one row are wrong in torch 2.10 to 2.14.1.
-            yield upper.new_ones(2, len(upper)).T, upper, self._columns[group]
-            lefts = [upper[:, tile.left : tile.left + tile.m] for tile in job.tiles]
+            yield upper.new_ones(2, len(upper)), upper, self._columns[group]
+            lefts = [upper.narrow(1, tile.left, tile.m).T for tile in job.tiles]
             for dy in range(min(job.kh, job.height - last + 1)):
-                lower = copied[first - rows.top + dy : last - rows.top + dy].flatten(0, 1)
+                lower = copied[top + dy : top + dy + size].flatten(0, 1)
                 outs = self._products[group, dy].split(job.sizes)
                 for tile, left, out in zip(job.tiles, lefts, outs, strict=True):
-                    right = lower[:, tile.right : tile.right + tile.n]
-                    yield left, right, out.view(tile.m, tile.n)
+                    yield left, lower.narrow(1, tile.right, tile.n), out.view(tile.m, tile.n)
 
 
 class _Sums:

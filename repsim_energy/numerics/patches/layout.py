@@ -183,5 +183,7 @@ def passes_of(
         room = max(CHUNK_BYTES, len(part) * sum_bytes)
         most = min(room // ((bottom - top) * row_bytes), max_terms // max(b - a for a, b in part))
         chunks = -(-count // max(1, most))
+        if chunks > 1:
+            chunks += chunks % 2  # two threads then end together
         passes.append(Pass(top, bottom, part, -(-count // chunks)))
     return passes
