@@ -3,8 +3,10 @@
 Against: unfolding in float32, the published code (float64 patches and a low-rank solver) and
 scikit-learn. The ways alternate, and every ratio is of one round. A peer that needs more than 4 GB
 is timed on fewer images and its time is multiplied, marked (e).
+Also against products of whole tiles in all threads of torch, the way for other devices and number
+types, and float images that are bytes divided by 255 against others.
 Sizes: 10,000 images of 32x32 and 500 of 224x224, patches of 3x3, 7x7 and 11x11; memory and growth
-up to 1,000,000 images.
+up to 1,000,000 images. About eight minutes.
 
 Run: python benchmarks/patch_moments.py [--json] [--threads 2] [--rounds 5]
 """
@@ -18,7 +20,7 @@ import torch.nn.functional as F
 from measure import alternate, limits, options, peak_memory, ratio, report
 from smooth_images import smooth_images
 
-from repsim_energy.numerics.patches import chunks
+from repsim_energy.numerics.patches import chunks, sums
 from repsim_energy.numerics.patches.moments import patch_moments
 
 SIZES = ((10_000, 32), (500, 224))
@@ -156,6 +158,61 @@ def costs_of_the_check(rounds):
             }
 
 
+def against_whole_tiles(rounds):
+    """Yield the ratio of the times of the way for other devices to those of the chunks."""
+    for count, size in SIZES:
+        for floats in (False, True):
+            images = smooth_images(count // (2 if floats and size > 32 else 1), size, floats)
+            for k in KERNELS:
+                taken = alternate(
+                    {
+                        "chunks": lambda k=k, images=images: patch_moments(images, (k, k)),
+                        "tiles": lambda k=k, images=images: in_whole_tiles(images, k),
+                    },
+                    rounds,
+                )
+                median, low, high = ratio(taken["tiles"], taken["chunks"])
+                yield {
+                    "images": f"{len(images)} x {size}² {'float32' if floats else 'uint8'}",
+                    "k": k,
+                    "tiles_ms": 1e3 * statistics.median(taken["tiles"]),
+                    "chunks_ms": 1e3 * statistics.median(taken["chunks"]),
+                    "tiles_to_chunks": median,
+                    "lowest": low,
+                    "highest": high,
+                }
+
+
+def in_whole_tiles(images, k):
+    with mock.patch.object(sums, "chunk_sums", return_value=None):
+        patch_moments(images, (k, k))
+
+
+def floats_that_are_bytes(rounds):
+    """Yield the ratio of the times of other float32 images to those that are bytes over 255."""
+    for count, size in ((10_000, 32), (250, 224)):
+        scaled = smooth_images(count, size) / 255
+        other = scaled + 1e-3
+        for k in KERNELS:
+            taken = alternate(
+                {
+                    "scaled": lambda k=k, images=scaled: patch_moments(images, (k, k)),
+                    "other": lambda k=k, images=other: patch_moments(images, (k, k)),
+                },
+                rounds,
+            )
+            median, low, high = ratio(taken["other"], taken["scaled"])
+            yield {
+                "images": f"{count} x {size}² float32, bytes over 255",
+                "k": k,
+                "other_ms": 1e3 * statistics.median(taken["other"]),
+                "scaled_ms": 1e3 * statistics.median(taken["scaled"]),
+                "other_to_scaled": median,
+                "lowest": low,
+                "highest": high,
+            }
+
+
 def peers(rounds):
     for count, size in SIZES:
         for k in KERNELS:
@@ -175,6 +232,8 @@ def main():
     chosen = options(__doc__)
     rows = [
         *costs_of_the_check(chosen.rounds),
+        *against_whole_tiles(chosen.rounds),
+        *floats_that_are_bytes(chosen.rounds),
         *shares_of_limit(chosen.rounds),
         *peers(chosen.rounds),
     ]

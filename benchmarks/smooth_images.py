@@ -16,6 +16,6 @@ def smooth_images(count, size, floats=False, seed=0):
         noise = torch.randn(BLOCK_IMAGES, 3, size // 4, size // 4, generator=generator)
         smooth = F.interpolate(noise, (size, size), mode="bicubic")
         smooth = smooth + 0.1 * torch.randn(smooth.shape, generator=generator)
-        values = ((smooth + 3) / 6 * 255).clamp(0, 255).to(torch.uint8)[: len(part)]
-        part.copy_(values / 255 if floats else values)
+        values = ((smooth + 3) / 6).clamp(0, 1)[: len(part)]
+        part.copy_(values if floats else (values * 255).to(torch.uint8))
     return images

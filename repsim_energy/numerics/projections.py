@@ -205,7 +205,6 @@ class Measuring:
         return 127 * self._rows.shape[1] * float(torch.stack(self._rows.aminmax()).abs().max())
 
 
-
 def _span(factors: Tensor) -> slice:
     """Return the columns from the first to the last of all factors."""
     columns = factors.flatten(0, 1).any(0).nonzero()

@@ -82,7 +82,9 @@ FAULTS = {
         out[-1, 0].sub_(1),
     ),
     "rows in another order": lambda out, call, right: out.copy_(out.roll(1, 0)),
-    "transposed": lambda out, call, right: out.shape[0] == out.shape[1] and out.copy_(out.T.clone()),
+    "transposed": lambda out, call, right: (
+        out.shape[0] == out.shape[1] and out.copy_(out.T.clone())
+    ),
     "saturation": lambda out, call, right: out.clamp_(-(2**15), 2**15 - 1),
     "16 bits": lambda out, call, right: out.bitwise_and_(0xFFFF),
     "twice the numbers": lambda out, call, right: out.mul_(2),

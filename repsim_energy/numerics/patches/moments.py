@@ -17,7 +17,7 @@ from repsim_energy.interfaces import channels_last
 from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches.basis import RESOLUTION, basis_from_moments
-from repsim_energy.numerics.patches.sums import patch_sums
+from repsim_energy.numerics.patches.scaled_bytes import value_sums
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
 
@@ -191,8 +191,9 @@ def patch_moments(images: Images | Iterable[Any], patch: tuple[int, int]) -> Pat
     -------
     PatchMoments
         On the CPU. Those of uint8 images are exact, for any number of threads and any split into
-        batches. Those of float images are summed in float64, from products in the precision of the
-        images, or float32 for half precision.
+        batches, and so are those of float images that are bytes divided by 255. Those of other
+        float images are summed in float64, from products in the precision of the images, or float32
+        for half precision.
 
     Raises
     ------
@@ -258,8 +259,8 @@ def _moments_of_batch(batch: Tensor, patch: tuple[int, int]) -> PatchMoments | N
     check_batch(batch, patch)
     if len(batch) == 0:
         return None
-    total, second, products = patch_sums(batch, patch)
-    total, second = total.double().cpu(), second.double().cpu()
+    total, second, products = value_sums(batch, patch)
+    total, second = total.cpu(), second.cpu()
     if not (torch.isfinite(total).all() and torch.isfinite(second).all()):
         raise DataError("images hold NaN or infinite values, expected finite ones; clean them")
     channels, height, width = batch.shape[1:]
