@@ -39,6 +39,9 @@ ONE = [((1, 1, 5, 5), (5, 5)), ((1, 3, 12, 12), (3, 3)), ((1, 1, 3, 40), (3, 3))
 WIDE = [((3, 3, 8, 70), (3, 3)), ((2, 2, 6, 83), (2, 5)), ((1, 1, 4, 70), (2, 20))]
 """Shapes (n, c, h, w) of images and (kh, kw) of patches. Wide images are cut into tiles."""
 
+DIVISOR = 261
+"""Number that bytes are divided by for other floats. Those divided by 255 are summed as bytes."""
+
 CALLS = 5
 """Number of repetitions, because some faults are intermittent."""
 
@@ -66,6 +69,12 @@ def checks(device: torch.device) -> list[Check]:
             "sums of unfolded patches in float64",
             1e-12,
             partial(_measure, partial(_of_shapes, ODD[:3] + WIDE[:1]), "float64", device),
+        ),
+        Check(
+            "patch moments of bytes over 255",
+            "sums of unfolded patches in float64",
+            1e-12,
+            partial(_measure, _scaled, "bytes", device),
         ),
         Check(
             "patch moments of bytes 0 and 255",
@@ -104,7 +113,13 @@ def _deviation(actual: PatchMoments, images: Images, patch: Patch) -> float:
 
 def _make(kind: str, count: int, channels: int, height: int, width: int) -> Images:
     images = smooth_images(count, channels, height, width)
-    return images if kind == "bytes" else images.astype(kind) / np.array(255, kind)
+    return images if kind == "bytes" else images.astype(kind) / np.array(DIVISOR, kind)
+
+
+def _scaled(make: Make) -> Iterator[Case]:
+    """Yield float64 images that are bytes divided by 255."""
+    for case, images, patch in _of_shapes(ODD[:3] + WIDE[:1], make):
+        yield case, images.astype(np.float64) / 255, patch
 
 
 def _of_shapes(shapes: list[tuple[tuple[int, int, int, int], Patch]], make: Make) -> Iterator[Case]:

@@ -28,7 +28,7 @@ from repsim_energy.numerics.profiles.theory import whitening_filters
 from repsim_energy.numerics.threads import one_thread, share_tasks
 
 BYTES = noise_images(60, (3, 32, 32)).images
-FLOATS = BYTES.float() / 255
+FLOATS = BYTES.float() / 261  # those over 255 are summed as bytes
 TALL, OTHER = (torch.randn(4000, d, generator=torch.Generator().manual_seed(d)) for d in (60, 90))
 WIDE = torch.randn(70, 20_000, generator=torch.Generator().manual_seed(0))
 BANK = torch.randn(64, 3, 3, 3, generator=torch.Generator().manual_seed(0))
