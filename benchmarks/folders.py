@@ -25,7 +25,7 @@ from smooth_images import smooth_images
 
 from repsim_energy.data.class_folders import list_pictures
 from repsim_energy.data.decoding import load_rgb
-from repsim_energy.data.folder import folder
+from repsim_energy.registry import load_dataset, load_registry
 
 CLASSES, FILES_PER_TASK = 10, 256
 
@@ -54,6 +54,7 @@ def decode(files):
 
 def measured(root, cache, rounds, pool):
     """Return the seconds of each way, in turns."""
+    registry = load_registry()
     files = [file for split in ("train", "test") for file in list_pictures(root, split).files]
     tasks = [files[at : at + FILES_PER_TASK] for at in range(0, len(files), FILES_PER_TASK)]
 
@@ -66,8 +67,7 @@ def measured(root, cache, rounds, pool):
                 torch.stack(list(threads.map(read, list_pictures(root, split).files)))
 
     def loaded():
-        for split in ("train", "test"):
-            folder(split, path=root)
+        load_dataset(registry, f"folder:path={root}")
 
     def first_time():
         shutil.rmtree(cache, ignore_errors=True)

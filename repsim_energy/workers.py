@@ -9,7 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
 
-__all__ = ["in_order", "submit", "usable_cores", "worker_pool"]
+__all__ = ["in_order", "kept_pool", "pool_kept", "submit", "usable_cores", "worker_pool"]
 
 CHECK_SECONDS = 1.0
 """Time between two checks of a worker whether its parent process is alive."""
@@ -57,6 +59,49 @@ def worker_pool(
         yield pool
     finally:  # an interruption does not wait for the tasks
         pool.shutdown(kill_workers=True)
+
+
+@dataclass
+class _Keeper:
+    """Worker processes that are kept until a context ends."""
+
+    stack: ExitStack
+    pool: ProcessPoolExecutor | None = None
+
+
+_keeper: ContextVar[_Keeper | None] = ContextVar("keeper", default=None)
+
+
+@contextmanager
+def pool_kept() -> Iterator[None]:
+    """Keep the worker processes of :func:`kept_pool` until this context ends."""
+    with ExitStack() as stack:
+        token = _keeper.set(_Keeper(stack))
+        try:
+            yield
+        finally:
+            _keeper.reset(token)
+
+
+@contextmanager
+def kept_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Start worker processes as :func:`worker_pool` does, or go on with those that are kept.
+
+    If the block fails they end at once.
+    """
+    keeper = _keeper.get()
+    if keeper is None:
+        with worker_pool(processes) as pool:
+            yield pool
+        return
+    if keeper.pool is None:
+        keeper.pool = keeper.stack.enter_context(worker_pool(processes))
+    try:
+        yield keeper.pool
+    except BaseException:
+        keeper.pool = None
+        keeper.stack.close()
+        raise
 
 
 def submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:

@@ -6,8 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from repsim_energy.progress import Advance, working
 
 __all__ = ["Listing", "list_pictures"]
 
-ENDINGS = frozenset(
-    (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+ENDINGS = (
+    *(".jfif", ".jpe", ".jpeg", ".jpg"),
+    *(".bmp", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
 """Suffixes of the files that are read, in lower case."""
 
@@ -92,55 +92,60 @@ def list_pictures(path: Path, split: str) -> Listing:
     if not os.path.isdir(path):
         raise UsageError(f"no folder at '{path}', expected one with a subfolder per class")
     with working(f"listing {path.name}, {split}", None, "files") as advance:
-        token = _walk.set(_Walk({}, {}, advance))
-        try:
-            return _listed(path, split)
-        finally:
-            _walk.reset(token)
+        folders = _folders(path)
+        train, test = _splits(path, folders)
+        if split == "train":
+            _warn_of_splits(path, train, test, folders)
+            return _labeled(train or path, None, advance)
+        classes, example = _classes(train or path)
+        if test is None:
+            return Listing([], [], classes, example)
+        return _labeled(test, (classes, example), advance)
 
 
-def _listed(path: Path, split: str) -> Listing:
-    folders = _folders(path)
-    train, test = _splits(path, folders)
-    if split == "train":
-        _warn_of_splits(path, train, test, folders)
-    files, labels, classes = _labeled(train or path)
-    if not files:
-        kinds = Counter(_kind(file, path, ()) for file in _below(train or path)).most_common(4)
-        others = ", ".join(f"{count} {kind}" for kind, count in kinds)
+def _classes(root: Path) -> tuple[tuple[str, ...], str]:
+    """Return the classes of the training folder, and its first image. List no more than needed."""
+    classes = [folder for folder in _folders(root) if _has_any(folder)]
+    files = _below(classes[0]) if classes else _files(root)
+    example = next(filter(_is_read, files), None)
+    if example is None:
+        raise _nothing_to_read(root)
+    return tuple(folder.name for folder in classes), example
+
+
+def _labeled(root: Path, training: tuple[tuple[str, ...], str] | None, advance: Advance) -> Listing:
+    """List a folder by its own classes, or by those of training."""
+    below = {folder.name: _below(folder, advance) for folder in _folders(root)}
+    pictures = {name: list(filter(_is_read, files)) for name, files in below.items()}
+    beside = _files(root)
+    advance(len(beside))
+    own = tuple(name for name, files in pictures.items() if files)
+    classes, example = training or (own, "")
+    if classes and own and not set(classes) & set(own):
         raise DataError(
-            f"'{train or path}' holds no images in class folders, expected CLASS/IMAGE.png or "
-            ".jpg in each" + (f", but {others}; convert them" if others else "")
+            f"'{root}' has the classes {', '.join(own[:5])}, expected those of training: "
+            f"{', '.join(classes[:5])}; rename the folders"
         )
-    example = files[0]
-    if split == "train":
-        _warn_of_left_out(train or path, files, classes)
-    elif test is None:
-        files, labels = [], []
+    if classes:
+        pairs = [(f, i) for i, name in enumerate(classes) for f in pictures.get(name, ())]
     else:
-        files, labels, _ = _labeled(test, classes)
-        _warn_of_left_out(test, files, classes)
-    return Listing(files, labels, classes, example)
+        pairs = [(file, 0) for file in beside if _is_read(file)]
+    files, labels = [file for file, _ in pairs], [label for _, label in pairs]
+    if not (files or training):
+        raise _nothing_to_read(root)
+    every = [*beside, *(file for files in below.values() for file in files)]
+    empty = [name for name, files in pictures.items() if not files]
+    _warn_of_left_out(root, files, every, classes, empty)
+    return Listing(files, labels, classes, example or files[0])
 
 
-def _labeled(
-    root: Path, training: tuple[str, ...] | None = None
-) -> tuple[list[str], list[int], tuple[str, ...]]:
-    """Return images, labels and classes of a folder, with its own or the training classes."""
-    folders = {folder.name: _pictures(folder) for folder in _folders(root)}
-    classes = tuple(sorted(name for name, files in folders.items() if files))
-    if training is not None:
-        if training and classes and not set(training) & set(classes):
-            raise DataError(
-                f"'{root}' has the classes {', '.join(classes[:5])}, expected those of training: "
-                f"{', '.join(training[:5])}; rename the folders"
-            )
-        classes = training
-    if not classes:
-        files = [file for file in _files(root) if _is_read(file)]
-        return files, [0] * len(files), ()
-    pairs = [(f, i) for i, name in enumerate(classes) for f in folders.get(name, ())]
-    return [file for file, _ in pairs], [label for _, label in pairs], classes
+def _nothing_to_read(root: Path) -> DataError:
+    kinds = Counter(_kind(file, root, ()) for file in _below(root)).most_common(4)
+    others = ", ".join(f"{count} {kind}" for kind, count in kinds)
+    return DataError(
+        f"'{root}' holds no images in class folders, expected CLASS/IMAGE.png or "
+        ".jpg in each" + (f", but {others}; convert them" if others else "")
+    )
 
 
 def _splits(path: Path, folders: Sequence[Path]) -> tuple[Path | None, Path | None]:
@@ -172,7 +177,7 @@ def _split_word(name: str) -> str:
 
 
 def _with_pictures(folders: Iterable[Path]) -> list[Path]:
-    return [folder for folder in folders if _pictures(folder)]
+    return [folder for folder in folders if _has_any(folder)]
 
 
 def _inner(folder: Path) -> Path:
@@ -182,7 +187,7 @@ def _inner(folder: Path) -> Path:
 
 
 def _has_classes(folder: Path) -> bool:
-    return any(_pictures(inside) for inside in _folders(folder))
+    return any(_has_any(inside) for inside in _folders(folder))
 
 
 def _has_pictures(folder: Path) -> bool:
@@ -201,18 +206,23 @@ def _warn_of_splits(
             f"'{path}': training on '{train and train.relative_to(path)}', testing on "
             f"'{test.relative_to(path) if test else 'nothing'}'{unused}",
             RepsimWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
 
 
-def _warn_of_left_out(root: Path, files: Sequence[str], classes: Sequence[str]) -> None:
+def _warn_of_left_out(
+    root: Path,
+    files: Sequence[str],
+    every: Sequence[str],
+    classes: Sequence[str],
+    empty: Sequence[str],
+) -> None:
     """Count the files that are not read, by suffix and folder."""
     read = set(files)
-    left = [file for file in _below(root) if file not in read]
+    left = [file for file in every if file not in read]
     if classes:  # texts and tables beside class folders are usual
         left = [file for file in left if Path(file).parent != root or _is_read(file)]
-    empty = [f.name for f in _folders(root) if not _pictures(f)] if classes else []
-    if empty:
+    if empty and classes:
         warnings.warn(
             f"'{root}': no images in {', '.join(empty)}, which are not counted as classes",
             RepsimWarning,
@@ -239,51 +249,31 @@ def _kind(file: str, root: Path, classes: Sequence[str]) -> str:
 
 
 def _is_read(file: str) -> bool:
-    return os.path.splitext(file)[1].lower() in ENDINGS
+    return file.lower().endswith(ENDINGS)
 
 
-def _pictures(folder: Path) -> list[str]:
-    """Return the images at any depth, in the order of their paths."""
-    known = _walk.get().pictures
-    if folder not in known:
-        known[folder] = [file for file in _below(folder) if _is_read(file)]
-    return known[folder]
+def _has_any(folder: Path) -> bool:
+    """Return whether there is an image at any depth."""
+    return any(_is_read(name) for _, names in _walk(folder) for name in names)
 
 
-@dataclass(frozen=True)
-class _Walk:
-    """Files that were found while the images of a split are listed.
-
-    Parameters
-    ----------
-    files : folder -> its files
-    pictures : folder -> the images at any depth
-    advance : counts files for the report of the progress
-    """
-
-    files: dict[str, list[str]]
-    pictures: dict[Path, list[str]]
-    advance: Advance
+def _below(folder: Path, advance: Advance = lambda _: None) -> list[str]:
+    """Return all files at any depth, in the order of their paths."""
+    found = []
+    for root, names in sorted(_walk(folder)):
+        start = _start_of(Path(root))
+        for first in range(0, len(names), FILES_PER_REPORT):
+            part = names[first : first + FILES_PER_REPORT]
+            found += [start + name for name in part]
+            advance(len(part))
+    return found
 
 
-_walk: ContextVar[_Walk] = ContextVar("walk")
-
-
-def _below(folder: Path) -> list[str]:
-    """Return all files at any depth, in the order of their paths, following links."""
-    walk, seen = _walk.get(), []
+def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder at any depth with the names of its files, following links."""
     for root, inside, names in os.walk(folder, followlinks=True):
         inside[:] = sorted(name for name in inside if not _is_skipped(name))
-        seen.append(root)
-        if root not in walk.files:
-            walk.files[root] = []
-            start = _start_of(Path(root))
-            listed = sorted(name for name in names if not _is_skipped(name))
-            for first in range(0, len(listed), FILES_PER_REPORT):
-                part = listed[first : first + FILES_PER_REPORT]
-                walk.files[root] += [start + name for name in part]
-                walk.advance(len(part))
-    return [file for root in sorted(seen) for file in walk.files[root]]
+        yield root, sorted(name for name in names if not _is_skipped(name))
 
 
 def _start_of(folder: Path) -> str:

@@ -14,6 +14,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from repsim_energy.data.small_jpegs import SMALL_BYTES, decoded
 from repsim_energy.errors import DataError, FileError
 
 __all__ = ["DECODER", "Pixels", "ReadAlike", "Said", "Shape", "load_rgb", "read_rgb", "write_at"]
@@ -57,6 +58,8 @@ def load_rgb(path: str | PathLike[str]) -> Image.Image:
     ('RGB', (4, 3), (128, 128, 128))
     """
     try:
+        if (small := _small_jpeg(path)) is not None:
+            return small.convert("RGB")
         with Image.open(path) as picture:
             if picture.mode[0] in "IF":
                 raise FileError(
@@ -72,6 +75,13 @@ def load_rgb(path: str | PathLike[str]) -> Image.Image:
             f"'{path}' cannot be read as an image ({reason}); remove or replace it"
         ) from error
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _small_jpeg(path: str | PathLike[str]) -> Image.Image | None:
+    """Return the picture of a small JPEG file, and nothing for any other."""
+    with open(path, "rb", buffering=0) as file:
+        content = file.read(SMALL_BYTES + 1)
+    return decoded(content) if len(content) <= SMALL_BYTES else None
 
 
 def read_rgb(path: str | PathLike[str], size: int | None) -> Pixels:

@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -76,8 +76,8 @@ class PictureFiles:
                 yield batch
                 advance(len(batch))
 
-    def write(self, target: Path, start: int) -> Iterator[int]:
-        """Write the pixels of all images into a file, and yield how many bytes have been written.
+    def write(self, target: Path, start: int) -> Generator[int, None, None]:
+        """Write the pixels of all images into a file, and yield how many have just been written.
 
         Processes read many small files, threads others, and also those that remain if processes
         cannot be started or end.
@@ -88,10 +88,8 @@ class PictureFiles:
         start : place of the first byte
         """
         with working(f"reading images of {self.name}", len(self.files), "images") as advance:
-            done = 0
             for count in self._write(target, start):
-                yield count * math.prod(self.shape)
-                done += count
+                yield count
                 advance(count)
 
     def _write(self, target: Path, start: int) -> Iterator[int]:
@@ -128,14 +126,14 @@ class PictureFiles:
         return sum(map(os.path.getsize, some)) <= MAX_MEAN_BYTES * len(some)
 
     def _write_in_processes(self, read: ReadAlike, target: Path, start: int) -> Iterator[int]:
-        from repsim_energy.workers import in_order, submit, usable_cores, worker_pool
+        from repsim_energy.workers import in_order, kept_pool, submit, usable_cores
 
         firsts = range(0, len(self.files), FILES_PER_PROCESS_TASK)
         processes, size = usable_cores(), math.prod(self.shape)
         said: Heard = {}
         if processes < 2:
             return
-        with worker_pool(min(processes, len(firsts))) as pool:
+        with kept_pool(min(processes, len(firsts))) as pool:
 
             def begin(first: int) -> Callable[[], Any]:
                 some = self.files[first : first + FILES_PER_PROCESS_TASK]

@@ -57,7 +57,7 @@ def image_set_from_files(
     UsageError
         For unknown classes, and where neither disk nor memory has room for the pixels.
     FileError
-        For a file that is missing, or has changed when all have been read.
+        For a file that is missing, or has changed when it has been read.
     DataError
         For images of another shape.
     RepsimError

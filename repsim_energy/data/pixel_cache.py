@@ -8,6 +8,8 @@ import os
 import shutil
 import warnings
 from array import array
+from collections.abc import Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -44,7 +46,7 @@ def cached_pixels(pictures: PictureFiles, version: str) -> Tensor:
     Raises
     ------
     FileError
-        If a file is missing, or has changed when all have been read.
+        If a file is missing, or has changed when it has been read.
     UsageError
         If the cache cannot be written and memory does not suffice.
 
@@ -115,17 +117,21 @@ def checked_images(path: Path) -> Tensor:
 
 
 def _store(path: Path, pictures: PictureFiles, states: array[int], whole: tuple[int, ...]) -> None:
-    digest = hashlib.sha256()
+    digest, done = hashlib.sha256(), 0
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": whole}
             npy.write_array_header_1_0(file, header)
             start = file.tell()
-        with temporary.open("rb", buffering=0) as written:  # what is behind is not written yet
+        with (
+            temporary.open("rb", buffering=0) as written,  # what is behind is not written yet
+            closing(pictures.write(temporary, start)) as counts,
+        ):
             written.seek(start)
-            for size in pictures.write(temporary, start):
-                digest.update(written.read(size))
-        _check_unchanged(pictures, states)
+            for count in counts:
+                digest.update(written.read(count * math.prod(pictures.shape)))
+                _check_unchanged(pictures.files, states, done, count)
+                done += count
         with temporary.open("ab") as file:
             file.write(digest.digest())
 
@@ -143,20 +149,19 @@ def _in_memory(
     images, filled = torch.empty(whole, dtype=torch.uint8), 0
     for batch in pictures.batches():
         images[filled : filled + len(batch)] = batch
+        _check_unchanged(pictures.files, states, filled, len(batch))
         filled += len(batch)
-    _check_unchanged(pictures, states)
     return images
 
 
 def _key(pictures: PictureFiles, version: str) -> tuple[str, array[int]]:
     """Return the name of the entry, and a number for each file that changes with its state."""
     digest = hashlib.sha256(f"2\n{pictures.shape}\n{version}\n".encode())
-    states, absolute = array("q"), cache(os.path.abspath)
+    states, start_of = array("q"), cache(lambda folder: os.path.join(os.path.abspath(folder), ""))
     for file in pictures.files:
         state = _state(file)
         folder, name = os.path.split(file)
-        place = os.path.join(absolute(folder), name)
-        digest.update(b"%b\n%d %d %d\n" % (os.fsencode(place), *state))
+        digest.update(b"%b\n%d %d %d\n" % (os.fsencode(start_of(folder) + name), *state))
         states.append(hash(state))
     return digest.hexdigest()[:32], states
 
@@ -172,12 +177,13 @@ def _state(file: File) -> tuple[int, int, int]:
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def _check_unchanged(pictures: PictureFiles, states: array[int]) -> None:
-    for file, before in zip(pictures.files, states, strict=True):
-        if hash(_state(file)) != before:
+def _check_unchanged(files: Sequence[File], states: array[int], first: int, count: int) -> None:
+    """Check that some files are as they were before they were read."""
+    for at in range(first, first + count):
+        if hash(_state(files[at])) != states[at]:
             raise FileError(
-                f"'{file}' changed while the images were read, expected files that stay as they "
-                "are; wait until they are complete, and repeat"
+                f"'{files[at]}' changed while the images were read, expected files that stay as "
+                "they are; wait until they are complete, and repeat"
             )
 
 

@@ -29,6 +29,7 @@ from repsim_energy.registry.model_names import label_and_spec
 from repsim_energy.registry.plugin_metric import PluginMetric, ResolvedMetric
 from repsim_energy.registry.plugins import Entry, Kind, Registry
 from repsim_energy.specs import Spec, parse_chain, parse_spec
+from repsim_energy.workers import pool_kept
 
 __all__ = ["describe", "load_dataset", "resolve_metric", "resolve_model", "resolve_variant"]
 
@@ -158,7 +159,8 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
         images = _image_set(entry, _call(entry, partial(factory, name, **options)))
         return _select()(images, **chosen)
 
-    train, test = split("train"), split("test")
+    with pool_kept():  # for files of both
+        train, test = split("train"), split("test")
     for change in changes:
         train, test = change(train, train), change(test, train)
     return Dataset(text, train, test, tuple(plugin.origin for plugin in plugins))

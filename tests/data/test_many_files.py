@@ -9,11 +9,12 @@ import warnings
 import zlib
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
-from commands import needs_signals
+from commands import needs_signals, wait_until
 from loky import cpu_count
-from readers import EndsWorkers
+from readers import EndsWorkers, NotesProcesses
 
 from repsim_energy.data import decoding, picture_files
 from repsim_energy.data.class_folders import list_pictures
@@ -22,6 +23,7 @@ from repsim_energy.data.folder import folder
 from repsim_energy.data.pictures import mapped_images
 from repsim_energy.errors import FileError
 from repsim_energy.progress import silent
+from repsim_energy.workers import pool_kept
 
 several = pytest.mark.skipif(cpu_count() < 2, reason="one core: threads read all files")
 
@@ -109,6 +111,30 @@ def test_threads_read_what_processes_cannot(photos, by_processes):
     read = EndsWorkers(None, files[0], (3, 10, 12))
     found = mapped_images(files, read, read.shape, "1", "photos")
     assert torch.equal(found, pixels(photos, "train"))
+
+
+@several
+@pytest.mark.process
+def test_both_splits_of_a_data_set_are_read_by_the_same_processes(photos, by_processes):
+    def processes(version):
+        for noted in photos.glob("process-*"):
+            noted.unlink()
+        mapped_images(files, read, read.shape, version, "photos")
+        return {int(noted.name.split("-")[1]) for noted in photos.glob("process-*")}
+
+    files = list_pictures(photos, "train").files
+    read = NotesProcesses(None, files[0], (3, 10, 12))
+    damaged = photos / "damaged.png"
+    damaged.write_bytes(b"no picture")
+    with pool_kept():
+        first = processes("1") | processes("2")
+        assert 0 < len(first) <= cpu_count()
+        with pytest.raises(FileError, match="damaged.png' cannot be read"):
+            mapped_images([*files, str(damaged)], read, read.shape, "3", "photos")
+        second = processes("4")
+    assert not first & second  # what fails ends them
+    assert os.getpid() not in first | second
+    wait_until(lambda: not any(map(psutil.pid_exists, first | second)), "workers to end")
 
 
 @pytest.mark.process
