@@ -247,7 +247,7 @@ class FilterComparison:
         for key, bank in banks.items():
             left_out[key] = len(finite[key]) - len(bank)
             if self.halves and has_reliability(self.metric):
-                rho[key] = reliability(self.metric, len(bank), self.kernels.part_of(key, bank))
+                rho[key] = reliability(self.metric, len(bank), self.kernels.parts_of(key, bank))
         return {
             "reliability": Variable(
                 NETWORK_DIMS, rho, "similarity to expect of another bank of such filters"
