@@ -19,7 +19,11 @@ from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import FilterBank, PatchBasis
 from repsim_energy.models.patch_size import patch_size
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.numerics.profiles.energy import profiles_of_banks, unchecked_profile
+from repsim_energy.numerics.profiles.energy import (
+    profiles_of_banks,
+    profiles_on_bases,
+    unchecked_profile,
+)
 from repsim_energy.numerics.profiles.placements import LUMA, place_filters, placed_profile
 
 __all__ = ["Kernels", "as_patch", "check_patches", "kernel_words", "span"]
@@ -133,6 +137,14 @@ class Kernels:
         if not self.are_placed(key):
             return unchecked_profile(filters, basis)
         return placed_profile(filters, basis, self.dilation(key))
+
+    def profiles_on(
+        self, others: Sequence[Kernels], key: Key, filters: Tensor
+    ) -> list[NDArray[np.float64]]:
+        """Return the profiles of filters of a network on the bases of others of these kernels."""
+        if self.are_placed(key):
+            return [other.profile(key, filters) for other in others]
+        return profiles_on_bases(filters, [other.bases[key.dataset] for other in others])
 
     def parts_of(self, key: Key, filters: Tensor) -> Callable[[Tensor], Iterable[FilterBank]]:
         """Return a function from (n, s) numbers of filters to n inputs of a metric."""

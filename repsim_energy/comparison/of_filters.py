@@ -261,9 +261,15 @@ class FilterComparison:
         self, banks: Mapping[Key, Tensor], similarity: NDArray[np.float64]
     ) -> tuple[Variables, dict[str, str]]:
         """Return the confidence intervals of the mean similarities."""
+        profiles = {
+            key: self.kernels.profiles_on(self.halves, key, bank) for key, bank in banks.items()
+        }
         halves: Iterator[dict[tuple[int, ...], NDArray[np.float64]]] = (
-            {key: self.metric.represent(half.bank(key, bank)) for key, bank in banks.items()}
-            for half in self.halves
+            {
+                key: self.metric.represent(half.bank(key, bank, profiles[key][h]))
+                for key, bank in banks.items()
+            }
+            for h, half in enumerate(self.halves)
         )
         found = half_similarities(
             self.metric, halves, self.plan.shape, lambda index: self.bases[index[0]].basis_id

@@ -115,7 +115,7 @@ class LayerComparison:
                     f"model '{spec.label}' is filters alone and has no deeper layers; name its "
                     "architecture with arch=, or leave layers= out"
                 )
-            module = given.module if given else plan.untrained(plan.training(Key(0, m, 0)))
+            module = given.module if given else plan.untrained(plan.trainings[Key(0, m, 0)])
             with naming(spec.label):
                 named.append(_named_layers(module, roles, spec.label, plan.layers.get((0, m))))
         comparison = cls(plan, metric, stage, align, named, _images_of(plan, images))
@@ -204,7 +204,7 @@ class LayerComparison:
     def _module(self, key: Key, network: Network) -> nn.Module:
         """Return the network whose inputs are measured: before its training at stage init."""
         if self.stage == "init":
-            return self.plan.training(key).new_network()
+            return self.plan.trainings[key].new_network()
         return network.module()
 
     def _banks(self, key: Key, network: Network) -> dict[str, FilterBank]:
@@ -219,7 +219,7 @@ class LayerComparison:
         )
         filters = {la: layer_filters(module.get_submodule(name), la) for la, name in named.items()}
         if self.stage == "change":
-            before = self.plan.training(key).new_network()
+            before = self.plan.trainings[key].new_network()
             for layer, name in named.items():
                 filters[layer] = filters[layer] - layer_filters(before.get_submodule(name), layer)
         return {layer: bank_of(filters[layer], basis) for layer, basis in bases.items()}

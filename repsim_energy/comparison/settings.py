@@ -91,7 +91,7 @@ class Settings:
         recipe = self._once("recipe", point, ("recipe",), self._recipe)
         recipe = choose_precision(recipe, common.plan.device)
         label = point.label(OF_TRAININGS)
-        plan = replace(common.plan, recipe=recipe, at=f" at {label}" if label else "")
+        plan = common.plan.at_point(recipe, f" at {label}" if label else "")
         if not plan.trains and point.options("recipe"):
             raise UsageError(
                 f"got values of recipe.{next(iter(point.options('recipe')))}, but all networks are "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,12 +26,17 @@ __all__ = [
     "profile_similarities",
     "profile_similarity",
     "profiles_of_banks",
+    "profiles_on_bases",
     "responses",
     "similarities_of_stacks",
     "unchecked_profile",
     "varying_profiles",
     "with_value",
 ]
+
+
+MAX_STACKED = 2**20
+"""Numbers of the components of several bases, up to which they are multiplied together."""
 
 
 @takes_arrays
@@ -86,6 +92,17 @@ def profiles_of_banks(banks: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
     """Return the (n, r) energy profiles of n filter banks of one size (n, k, c, kh, kw)."""
     power = responses(banks.flatten(0, 1), basis).square()
     return profile_of_power(power.unflatten(0, banks.shape[:2]), banks.dtype)
+
+
+def profiles_on_bases(filters: Tensor, bases: Sequence[PatchBasis]) -> list[NDArray[np.float64]]:
+    """Return the energy profile of one filter bank on each of several bases."""
+    sizes = {basis.components.shape for basis in bases}
+    if len(sizes) != 1 or len(bases) * bases[0].components.numel() > MAX_STACKED:
+        return [unchecked_profile(filters, basis) for basis in bases]
+    check_filters(filters, bases[0])
+    flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
+    power = (flat @ torch.stack([basis.components for basis in bases]).mT).square()
+    return list(profile_of_power(power, filters.dtype))
 
 
 def responses(filters: Tensor, basis: PatchBasis) -> Tensor:
