@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from repsim_energy.errors import UsageError
+from repsim_energy.results.attributes import coordinate_of
 from repsim_energy.results.schema import Variable
 
 __all__ = ["GRID", "axes_in", "join_grid", "join_results"]
@@ -71,8 +72,9 @@ def join_grid(
             coords.add(name)
     attributes, differing = _attributes(there)
     for name in differing:
-        variables[name] = grid.of_attribute(name)
-        coords.add(name)
+        coordinate = coordinate_of(name, {dim for result in there for dim in map(str, result.dims)})
+        variables[coordinate] = grid.of_attribute(name)
+        coords.add(coordinate)
     joined = xr.Dataset({n: v for n, v in variables.items() if n not in coords})
     joined = joined.assign_coords({n: v for n, v in variables.items() if n in coords})
     inner: dict[str, str] = {}
@@ -189,7 +191,9 @@ class _Grid:
             places = (self._places[point][dim] for dim in inner)
             values[np.ix_(np.array([point]), *places)] = one.values
         shaped = values.reshape(*self._sizes, *sizes)
-        return xr.Variable((*self._dims, *inner), shaped, first.attrs)
+        described = dict.fromkeys(v.attrs["long_name"] for _, v in found if "long_name" in v.attrs)
+        several = {"long_name": " or ".join(described)} if len(described) > 1 else {}
+        return xr.Variable((*self._dims, *inner), shaped, {**first.attrs, **several})
 
     def reduced(self, name: str) -> xr.Variable:
         """Return a variable with the axes along which it differs."""
@@ -199,7 +203,7 @@ class _Grid:
         """Return an attribute that differs as a variable."""
         texts = ["" if r is None else str(r.attrs.get(name, "")) for r in self._results]
         values = np.array(texts).reshape(self._sizes)
-        attributes = {"long_name": f"{name} of the comparison", "units": ""}
+        attributes = {"long_name": f"{name} of the comparison", "units": "", "attribute": name}
         there = {point for point, one in enumerate(self._results) if one is not None}
         return self._without_equal(xr.Variable(self._dims, values, attributes), there)
 
