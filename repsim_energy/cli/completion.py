@@ -235,13 +235,17 @@ def datasets_or_paths(ctx: click.Context, _: click.Parameter, incomplete: str) -
 
 @_silently
 def options_to_vary(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
-    """Complete the part of an option to vary, and the options of recipes.
+    """Complete the part of an option to vary, and the options of recipes and comparisons.
 
     Those of models, data sets and metrics are in code that would import torch.
     """
     part, dot, option = incomplete.partition(".")
+    from repsim_energy.comparison.axes import OF_COMPARISONS, PARTS
+
     if not dot:
-        return _starting(["model.", "dataset.", "recipe.", "metric."], "", part)
+        return _starting([f"{one}." for one in PARTS], "", part)
+    if part == "comparison":
+        return _starting([f"{name}=" for name in OF_COMPARISONS], "comparison.", option)
     if part != "recipe":
         return []
     from repsim_energy.training.recipe import Recipe

@@ -24,8 +24,9 @@ __all__ = ["sweep"]
     metavar="PART.OPTION=VALUE,...",
     shell_complete=options_to_vary,
     help="Option to vary and its values, repeatable: an option of all models (model.width=0.5,1), "
-    "of all data sets (dataset.limit=1000,5000), of the recipe (recipe.lr=0.01,0.1) or of the "
-    "metric. A value with a comma is in quotes.",
+    "of all data sets or one of their variants (dataset.limit=1000,5000, dataset.alpha=0,1), of "
+    "the recipe (recipe.lr=0.01,0.1), of the metric, or of the comparison (comparison.stage, "
+    ".patch, .null, .align, .images, .pool, .tokens). A value with a comma is in quotes.",
 )
 @comparison_options
 @output_options

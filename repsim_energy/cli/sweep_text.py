@@ -42,14 +42,15 @@ def print_sweep(result: xr.Dataset) -> None:
     dims = list(options)
     rows, numbers = [], []
     for at in itertools.product(*(range(result.sizes[dim]) for dim in dims)):
-        point = result.isel(dict(zip(dims, at, strict=True)))
+        point = lazy.results.as_comparison(result.isel(dict(zip(dims, at, strict=True))))
         rows.append([str(point[dim].item()) for dim in dims])
         numbers.append(_numbers(point))
     shown = [i for i in range(len(COLUMNS)) if any(one[i] not in ("-", "0") for one in numbers)]
     rows = [[*row, *(one[i] for i in shown)] for row, one in zip(rows, numbers, strict=True)]
     stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
     datasets = ", ".join(map(str, result.dataset.values))
-    print_line(f"{result.attrs['metric']} of {', '.join(map(str, result.model.values))}")
+    metric = result.attrs.get("metric", "similarity")
+    print_line(f"{metric} of {', '.join(map(str, result.model.values))}")
     print_line(f"on {datasets}{stage}, means over {result.sizes['seed']} seeds")
     titles, short = list(COLUMNS), list(COLUMNS.values())
     header = [*(options[dim] for dim in dims), *(titles[i] for i in shown)]
@@ -89,7 +90,7 @@ def point_of(result: xr.Dataset, at: Sequence[str]) -> xr.Dataset:
                 f"got --at {text}, expected one of the values {', '.join(map(str, labels))}"
             )
         result = result.isel({dims.pop(option): places[0]})
-    return result
+    return lazy.results.as_comparison(result)
 
 
 def _is(label: float | str, text: str) -> bool:

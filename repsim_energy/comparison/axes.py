@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from repsim_energy.errors import UsageError, first_few
+from repsim_energy.errors import UsageError, first_few, unknown_name
 from repsim_energy.options import as_typed
 
-__all__ = ["PARTS", "Axis", "Point", "Vary", "axes_of", "listed", "points_of"]
+__all__ = ["OF_COMPARISONS", "PARTS", "Axis", "Point", "Vary", "axes_of", "listed", "points_of"]
 
-PARTS = ("model", "dataset", "recipe", "metric")
+PARTS = ("model", "dataset", "recipe", "metric", "comparison")
 """What has options that can be varied."""
+
+OF_COMPARISONS = ("stage", "patch", "null", "align", "images", "pool", "tokens")
+"""Arguments of ``compare`` that can be varied, as options of the part ``comparison``."""
 
 MAX_POINTS = 10_000
 """Maximum number of points of a sweep."""
@@ -31,7 +34,7 @@ Vary = Mapping[str, str | Iterable[Any]]
 LISTED = {
     "models": "list models in models=, they are a dimension of their own",
     "seeds": "seeds are a dimension of their own, give seeds=",
-    "stage": "profiles have all stages; give stage=, one sweep for each to compare at",
+    **{name: f"write comparison.{name}=VALUE,..." for name in OF_COMPARISONS},
 }
 """What is no part but looks like one -> the remedy."""
 
@@ -48,7 +51,7 @@ class Axis:
     Parameters
     ----------
     part : one of ``PARTS``
-    option : of the part
+    option : of the part; of one part of a data set ``NAME.OPTION``, such as ``random_labels.seed``
     texts : values as a user types them in a spec
     values : the same as numbers if all of them are numbers, else as text
     """
@@ -61,7 +64,7 @@ class Axis:
     @property
     def dim(self) -> str:
         """Name of the dimension in the result."""
-        return f"{self.part}_{self.option}"
+        return f"{self.part}_{self.option}".replace(".", "_")
 
     @property
     def name(self) -> str:
@@ -128,8 +131,11 @@ def points_of(axes: Sequence[Axis]) -> Iterator[Point]:
 
 def _axis(name: str, values: str | Iterable[Any]) -> Axis:
     part, dot, option = name.partition(".")
-    if part not in PARTS or not option.isidentifier():
+    names = option.split(".", 1 if part == "dataset" else 0)
+    if part not in PARTS or not all(one.isidentifier() for one in names):
         raise UsageError(f"got vary={name}, {_remedy(part, dot)}")
+    if part == "comparison" and option not in OF_COMPARISONS:
+        raise unknown_name("option of the comparison", option, OF_COMPARISONS)
     if isinstance(values, str):
         texts = _split(values, name)
     elif isinstance(values, Iterable) and not isinstance(values, Mapping):

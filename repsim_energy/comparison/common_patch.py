@@ -14,12 +14,16 @@ from torch import Tensor
 
 from repsim_energy.comparison.examined import Patch, Place
 from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.comparison.reliability import part_of
+from repsim_energy.comparison.reliability import parts_of
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import FilterBank, PatchBasis
 from repsim_energy.models.patch_size import patch_size
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.numerics.profiles.energy import unchecked_profile
+from repsim_energy.numerics.profiles.energy import (
+    profiles_of_banks,
+    profiles_on_bases,
+    unchecked_profile,
+)
 from repsim_energy.numerics.profiles.placements import LUMA, place_filters, placed_profile
 
 __all__ = ["Kernels", "as_patch", "check_patches", "kernel_words", "span"]
@@ -134,11 +138,28 @@ class Kernels:
             return unchecked_profile(filters, basis)
         return placed_profile(filters, basis, self.dilation(key))
 
-    def part_of(self, key: Key, filters: Tensor) -> Callable[[Tensor], FilterBank]:
-        """Return a function from numbers of filters to the input of a metric."""
+    def profiles_on(
+        self, others: Sequence[Kernels], key: Key, filters: Tensor
+    ) -> list[NDArray[np.float64]]:
+        """Return the profiles of filters of a network on the bases of others of these kernels."""
+        if self.are_placed(key):
+            return [other.profile(key, filters) for other in others]
+        return profiles_on_bases(filters, [other.bases[key.dataset] for other in others])
+
+    def parts_of(self, key: Key, filters: Tensor) -> Callable[[Tensor], Iterable[FilterBank]]:
+        """Return a function from (n, s) numbers of filters to n inputs of a metric."""
         if not self.are_placed(key):
-            return part_of(filters, self.bases[key.dataset])
-        return lambda part: self.bank(key, filters[part])
+            return parts_of(filters, self.bases[key.dataset])
+        return lambda parts: (self.bank(key, filters[part]) for part in parts)
+
+    def banks(self, key: Key, filters: Tensor) -> list[FilterBank]:
+        """Return n inputs of a metric for banks (n, k, c, kh, kw), which are prepared here."""
+        prepared = [self.prepare(bank) for bank in filters]
+        if self.are_placed(key) or len({bank.shape for bank in prepared}) > 1:
+            return [self.bank(key, bank) for bank in prepared]
+        basis = self.bases[key.dataset]
+        profiles = profiles_of_banks(torch.stack(prepared), basis)
+        return [FilterBank(bank, basis, one) for bank, one in zip(prepared, profiles, strict=True)]
 
     def bank(
         self, key: Key, filters: Tensor, profile: NDArray[np.float64] | None = None

@@ -20,7 +20,6 @@ from repsim_energy.models.filters.norm_folding import Folding
 from repsim_energy.progress import working
 from repsim_energy.training.build import build
 from repsim_energy.training.inputs import normalization_of
-from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.run_cache import first_layer_of
 from repsim_energy.training.training import Training
 
@@ -44,8 +43,8 @@ class Examined:
 
     Parameters
     ----------
-    seeds : of the networks; those of the first one are built
-    recipe : of their training
+    trainings : (data set, model) -> one for each seed, unless the network turns out to be given;
+        that of the first seed is built
     fold, channels : label -> the option of that model
     filters : whether filters are compared
     trained : (data set, model) -> the network, for those that were trained elsewhere
@@ -56,8 +55,7 @@ class Examined:
     folds : (data set, model) -> what is folded into the filters, where that is asked for
     """
 
-    seeds: Sequence[int]
-    recipe: Recipe
+    trainings: Mapping[Place, Sequence[Training]]
     fold: Mapping[str, str]
     channels: Mapping[str, str]
     filters: bool
@@ -79,7 +77,7 @@ class Examined:
         """
         new = []
         for m, model in enumerate(models):
-            if not self._read_from_cache((d, m), model, data):
+            if not self._read_from_cache((d, m), model):
                 new.append(m)
         if new:
             normalization_of(data.train)  # refuses empty, constant and infinite images
@@ -99,7 +97,7 @@ class Examined:
                 refuse_order(self.trained[d, m], model, seen)
         return seen
 
-    def _read_from_cache(self, place: Place, model: ModelSpec, data: Dataset) -> bool:
+    def _read_from_cache(self, place: Place, model: ModelSpec) -> bool:
         """Read what is examined from the runs of a model, if all are in the cache and say so.
 
         Networks whose activations or deeper layers are compared are built when they are needed.
@@ -107,10 +105,9 @@ class Examined:
         options = self.fold[model.label] or self.channels[model.label]
         if options or not self.filters or model.identity is None:
             return False
-        trainings = [Training(model, data, seed, self.recipe) for seed in self.seeds]
-        if not all(training.is_cached for training in trainings):
+        if not all(training.is_cached for training in self.trainings[place]):
             return False
-        known = first_layer_of(trainings[0].key)
+        known = first_layer_of(self.trainings[place][0].key)
         if known is None:
             return False
         self.layers[place], self.patches[place], several = known
@@ -120,7 +117,8 @@ class Examined:
 
     def _examine(self, place: Place, model: ModelSpec, data: Dataset) -> None:
         fold, channels = self.fold[model.label], self.channels[model.label]
-        built = with_options(build(model, data, self.seeds[0]), model, data, fold, channels)
+        seed = self.trainings[place][0].seed
+        built = with_options(build(model, data, seed), model, data, fold, channels)
         if isinstance(built, TrainedModel):
             if built.channels == "luma" and not self.filters:
                 raise UsageError(

@@ -227,7 +227,7 @@ def _plan(specs: Sequence[ModelSpec], files: Sequence[FeatureFile]) -> Plan:
         for m, file in enumerate(files)
     }
     recipe, device = as_recipe("quick"), torch.device("cpu")
-    return Plan([data], list(specs), [0], recipe, device, given, {}, {}, {}, {})
+    return Plan([data], list(specs), [0], recipe, device, given, {}, {}, {}, {}, {})
 
 
 def _layers(

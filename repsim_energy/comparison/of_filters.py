@@ -15,6 +15,7 @@ from torch import Tensor
 
 from repsim_energy.comparison.beyond import beyond_variables
 from repsim_energy.comparison.common_patch import Kernels, as_patch
+from repsim_energy.comparison.filter_banks import bank_variables, finite_filters
 from repsim_energy.comparison.intervals import (
     choose_groups,
     half_similarities,
@@ -58,16 +59,12 @@ from repsim_energy.comparison.profiles import (
     warn_equal_starts,
     warn_near_initialization,
 )
-from repsim_energy.comparison.reliability import (
-    has_reliability,
-    prepared_filters,
-    reliability,
-)
+from repsim_energy.comparison.reliability import prepared_filters
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.errors import RepsimWarning, UsageError
 from repsim_energy.interfaces import Metric, PatchBasis
 from repsim_energy.numerics.threads import one_thread
-from repsim_energy.results import Variable, component_coords
+from repsim_energy.results import component_coords
 from repsim_energy.scheduling.schedulers import Scheduler
 
 __all__ = ["FilterComparison"]
@@ -151,7 +148,7 @@ class FilterComparison:
         """
         with one_thread() if self.kernels.patch is None else nullcontext():
             plan, bases, kernels = self.plan, self.bases, self.kernels
-            finite, failures = self._finite_filters(networks)
+            finite, failures = finite_filters(plan, networks, self.stage)
             banks = {key: kernels.prepare(bank) for key, bank in finite.items()}
             profiles = measure_profiles(networks, kernels)
             theories = own_theories(networks, kernels)
@@ -166,7 +163,9 @@ class FilterComparison:
                 **snapshot_variables(plan, networks, kernels, self.stage),
                 **basis_variables(bases),
                 **run_variables(plan, networks),
-                **self._bank_variables(finite, banks),
+                **bank_variables(
+                    self.metric, kernels, plan.shape, finite, banks, reliable=bool(self.halves)
+                ),
             }
             variables |= beyond_variables(
                 plan, variables, kernels, theories, self.stage, pairs=self.groups is None
@@ -234,36 +233,19 @@ class FilterComparison:
             null, self.metric, plan, self.kernels, banks, representations, similarity
         )
 
-    def _bank_variables(
-        self, finite: Mapping[Key, Tensor], banks: Mapping[Key, Tensor]
-    ) -> Variables:
-        """Return the reliability of each bank, and how many of its filters are left out.
-
-        Parameters
-        ----------
-        finite, banks : filters before and after the metric prepared them
-        """
-        rho, left_out = np.full((2, *self.plan.shape), np.nan)
-        for key, bank in banks.items():
-            left_out[key] = len(finite[key]) - len(bank)
-            if self.halves and has_reliability(self.metric):
-                rho[key] = reliability(self.metric, len(bank), self.kernels.part_of(key, bank))
-        return {
-            "reliability": Variable(
-                NETWORK_DIMS, rho, "similarity to expect of another bank of such filters"
-            ),
-            "filters_left_out": Variable(
-                NETWORK_DIMS, left_out, "filters that the metric leaves out, such as zero ones"
-            ),
-        }
-
     def _intervals(
         self, banks: Mapping[Key, Tensor], similarity: NDArray[np.float64]
     ) -> tuple[Variables, dict[str, str]]:
         """Return the confidence intervals of the mean similarities."""
+        profiles = {
+            key: self.kernels.profiles_on(self.halves, key, bank) for key, bank in banks.items()
+        }
         halves: Iterator[dict[tuple[int, ...], NDArray[np.float64]]] = (
-            {key: self.metric.represent(half.bank(key, bank)) for key, bank in banks.items()}
-            for half in self.halves
+            {
+                key: self.metric.represent(half.bank(key, bank, profiles[key][h]))
+                for key, bank in banks.items()
+            }
+            for h, half in enumerate(self.halves)
         )
         found = half_similarities(
             self.metric, halves, self.plan.shape, lambda index: self.bases[index[0]].basis_id
@@ -271,22 +253,6 @@ class FilterComparison:
         exists = np.zeros(self.plan.shape, dtype=bool)
         exists[tuple(zip(*self.plan.keys, strict=True))] = True
         return interval_variables(similarity, found, exists, self.metric.bounds, NETWORK_DIMS)
-
-    def _finite_filters(
-        self, networks: Mapping[Key, Network]
-    ) -> tuple[dict[Key, Tensor], tuple[str, ...]]:
-        """Return the finite filters, and a line for each network whose filters are not finite."""
-        finite, failures = {}, []
-        for key, network in networks.items():
-            filters = network.at(self.stage)
-            if filters is not None and filters.isfinite().all():
-                finite[key] = filters
-            else:
-                failures.append(
-                    f"{self.plan.label(key)}: the filters of layer '{network.layer}' hold NaN or "
-                    "infinite numbers; its pairs are NaN"
-                )
-        return finite, tuple(failures)
 
     def _coords(self, networks: Mapping[Key, Network]) -> Coords:
         plan, bases, kernels = self.plan, self.bases, self.kernels

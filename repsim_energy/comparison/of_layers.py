@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
+from repsim_energy.comparison.deeper_options import (
+    check_align,
+    choose_layer_stage,
+    training_images,
+)
 from repsim_energy.comparison.layer_alignment import InputMoments, Shown, input_moments
 from repsim_energy.comparison.layer_pairs import RankPairs, SharedInputPairs, bank_of
 from repsim_energy.comparison.layer_patches import filter_layers, measure_bases
@@ -30,7 +34,6 @@ from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.runs import run_variables
-from repsim_energy.data.selection import balanced_prefix
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
 from repsim_energy.interfaces import FilterBank, Metric
 from repsim_energy.models.filters.any_layer import layer_filters
@@ -39,14 +42,6 @@ from repsim_energy.results import Variable
 from repsim_energy.training.build import NETWORK_ERRORS
 
 __all__ = ["LayerComparison"]
-
-STAGES = ("init", "trained", "change")
-
-WAYS = {
-    "rank": "component i of one layer's own basis with component i of the other's",
-    "input": "filters carried over to the other layer's basis, by an alignment of their inputs",
-}
-"""Value of ``align`` -> what it compares."""
 
 FURTHER = {
     "rank": ("compared_components", "number of components that are compared"),
@@ -96,7 +91,7 @@ class LayerComparison:
         images : maximum number of training images of each data set
         asked : arguments that the user gave, by name
         """
-        _check_align(align, several=len(plan.keys) > 1)
+        check_align(align, several=len(plan.keys) > 1)
         for name, value, usual in (
             ("null", null, ("auto", "metric")),
             ("resamples", resamples, (None, 0)),
@@ -106,7 +101,7 @@ class LayerComparison:
                     f"got {name}={value}, which is for first layers, and deeper ones are compared; "
                     "leave it out"
                 )
-        stage = _stage_of(stage, plan)
+        stage = choose_layer_stage(stage, plan)
         named, roles = [], roles_of(layers, [spec.label for spec in plan.models])
         for m, spec in enumerate(plan.models):
             given = plan.trained.get((0, m))
@@ -115,10 +110,10 @@ class LayerComparison:
                     f"model '{spec.label}' is filters alone and has no deeper layers; name its "
                     "architecture with arch=, or leave layers= out"
                 )
-            module = given.module if given else plan.untrained(plan.training(Key(0, m, 0)))
+            module = given.module if given else plan.untrained(plan.trainings[Key(0, m, 0)])
             with naming(spec.label):
                 named.append(_named_layers(module, roles, spec.label, plan.layers.get((0, m))))
-        comparison = cls(plan, metric, stage, align, named, _images_of(plan, images))
+        comparison = cls(plan, metric, stage, align, named, training_images(plan, images))
         check_pairs(plan, len(comparison.labels), numbers=4)
         for data in plan.datasets:
             if asked.get("images", 0) > len(data.train):
@@ -204,7 +199,7 @@ class LayerComparison:
     def _module(self, key: Key, network: Network) -> nn.Module:
         """Return the network whose inputs are measured: before its training at stage init."""
         if self.stage == "init":
-            return self.plan.training(key).new_network()
+            return self.plan.trainings[key].new_network()
         return network.module()
 
     def _banks(self, key: Key, network: Network) -> dict[str, FilterBank]:
@@ -219,7 +214,7 @@ class LayerComparison:
         )
         filters = {la: layer_filters(module.get_submodule(name), la) for la, name in named.items()}
         if self.stage == "change":
-            before = self.plan.training(key).new_network()
+            before = self.plan.trainings[key].new_network()
             for layer, name in named.items():
                 filters[layer] = filters[layer] - layer_filters(before.get_submodule(name), layer)
         return {layer: bank_of(filters[layer], basis) for layer, basis in bases.items()}
@@ -262,45 +257,3 @@ def _warn_of_missing(banks: Mapping[Index, FilterBank]) -> None:
             RepsimWarning,
             stacklevel=5,
         )
-
-
-def _check_align(align: str, *, several: bool) -> None:
-    """Refuse an unknown word, and several networks without one."""
-    meanings = "; ".join(f"align={word}: {meaning}" for word, meaning in WAYS.items())
-    if align and align not in WAYS:
-        raise UsageError(f"got align={align!r}, expected one of: {meanings}")
-    if several and not align:
-        raise UsageError(
-            "deeper layers of different networks have no common basis, expected a way to compare "
-            f"them; choose one: {meanings} (to say which layer of a file gets the image, write "
-            "checkpoint:path=FILE:layer=NAME)"
-        )
-
-
-def _stage_of(stage: str, plan: Plan) -> str:
-    """Return the stage to compare; ``auto`` is ``change`` if all networks are trained here."""
-    if stage not in ("auto", *STAGES):
-        raise UsageError(f"unknown stage '{stage}'; known: auto, {', '.join(STAGES)}")
-    if stage == "auto":
-        return "trained" if plan.trained else "change"
-    if plan.trained and stage != "trained":
-        m = next(iter(plan.trained))[1]
-        raise UsageError(
-            f"stage '{stage}' of deeper layers needs the network before its training, which is not "
-            f"known of '{plan.models[m].label}'; use stage=trained"
-        )
-    return stage
-
-
-def _images_of(plan: Plan, count: int) -> list[Tensor]:
-    """Return the training images of each data set that networks are shown."""
-    if not isinstance(count, int | np.integer) or count < 1:
-        raise UsageError(f"got images={count!r}, expected a whole number, at least 1")
-    for data in plan.datasets:
-        if data.train.transform is not None:
-            raise UsageError(
-                f"patches of '{data.label}' are transformed in the first layer alone; compare "
-                "deeper layers on images without this variant"
-            )
-    trains = [data.train for data in plan.datasets]
-    return [images.images[balanced_prefix(images.labels, count)] for images in trains]

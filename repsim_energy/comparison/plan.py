@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from repsim_energy.comparison.examined import Patch, Place
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Key", "Plan"]
+__all__ = ["Key", "Plan", "trainings_of"]
 
 
 class Key(NamedTuple):
@@ -41,6 +41,7 @@ class Plan:
     trained : (data set, model) -> the network, for those that were trained elsewhere
     layers, patches : (data set, model) -> the name of the first layer and the patch that it sees;
         missing where none was found in a given network whose filters are not compared
+    trainings : of the networks that are trained here or read from the run cache
     built : (model, data set) -> the untrained network of the first seed, where it was kept
     inputs : for each model, how its images are normalized, in words
     folds : (data set, model) -> what is folded into the filters, where that is asked for
@@ -55,6 +56,7 @@ class Plan:
     trained: Mapping[Place, TrainedModel]
     layers: Mapping[Place, str]
     patches: Mapping[Place, Patch]
+    trainings: Mapping[Key, Training]
     built: Mapping[tuple[ModelSpec, Dataset], nn.Module]
     folds: Mapping[Place, Folding]
     inputs: Sequence[str] = ()
@@ -80,17 +82,14 @@ class Plan:
             for s in range(1 if (d, m) in self.trained else len(self.seeds))
         ]
 
-    @property
-    def trainings(self) -> dict[Key, Training]:
-        """The networks that are trained here or read from the run cache."""
-        return {key: self.training(key) for key in self.keys if key[:2] not in self.trained}
-
-    def training(self, key: Key) -> Training:
-        """Return the training of a network."""
-        d, m, s = key
-        return Training(
-            self.models[m], self.datasets[d], self.seeds[s], self.recipe, self.label(key)
-        )
+    def at_point(self, recipe: Recipe, at: str) -> Plan:
+        """Return the plan with another recipe, and with the point of a sweep in its labels."""
+        plan = replace(self, recipe=recipe, at=at)
+        trainings = {
+            key: replace(training, recipe=recipe, label=plan.label(key))
+            for key, training in self.trainings.items()
+        }
+        return replace(plan, trainings=trainings)
 
     def untrained(self, training: Training) -> nn.Module:
         """Return a network before its training: the one that was built for this plan, if kept.
@@ -103,6 +102,32 @@ class Plan:
     def label(self, key: Key) -> str:
         """Return the name of a network in messages, with its seed if it is trained here."""
         d, m, s = key
-        prefix = f"{self.datasets[d].label} " if len(self.datasets) > 1 else ""
-        seed = "" if (d, m) in self.trained else f" seed {self.seeds[s]}"
-        return f"{prefix}{self.models[m].label}{seed}{self.at}"
+        seed = None if (d, m) in self.trained else self.seeds[s]
+        return network_label(self.datasets, d, self.models[m], seed) + self.at
+
+
+def network_label(
+    datasets: Sequence[Dataset], dataset: int, model: ModelSpec, seed: int | None
+) -> str:
+    """Return the name of a network in messages.
+
+    Parameters
+    ----------
+    seed : ``None`` for a network that is trained already
+    """
+    prefix = f"{datasets[dataset].label} " if len(datasets) > 1 else ""
+    return f"{prefix}{model.label}" + ("" if seed is None else f" seed {seed}")
+
+
+def trainings_of(
+    datasets: Sequence[Dataset], models: Sequence[ModelSpec], seeds: Sequence[int], recipe: Recipe
+) -> dict[Place, list[Training]]:
+    """Return the trainings of each data set and model, one for each seed."""
+    return {
+        (d, m): [
+            Training(model, data, seed, recipe, network_label(datasets, d, model, seed))
+            for seed in seeds
+        ]
+        for d, data in enumerate(datasets)
+        for m, model in enumerate(models)
+    }

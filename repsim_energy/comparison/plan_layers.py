@@ -120,7 +120,7 @@ def _untrained(plan: Plan, m: int) -> _Tried:
     label, first = plan.models[m].label, plan.layers.get((0, m))
     given = plan.trained.get((0, m))
     if given is None:
-        return _Tried(label, plan.untrained(plan.training(Key(0, m, 0))), "", first)
+        return _Tried(label, plan.untrained(plan.trainings[Key(0, m, 0)]), "", first)
     if not given.network:
         raise UsageError(
             f"model '{label}' is filters alone and has no activations; name its "

@@ -21,7 +21,7 @@ from repsim_energy.training.recipe import Recipe, as_recipe
 if TYPE_CHECKING:
     import torch
 
-from repsim_energy.comparison.plan import Plan
+from repsim_energy.comparison.plan import Key, Plan, trainings_of
 
 __all__ = ["make_plan"]
 
@@ -57,9 +57,15 @@ def make_plan(
     labels = [model.label for model in models]
     fold = for_each("fold", fold, labels, "")
     channels = for_each("channels", channels, labels, "")
-    networks = Examined(seeds, recipe, fold, channels, filters)
+    trainings = trainings_of(loaded, models, seeds, recipe)
+    networks = Examined(trainings, fold, channels, filters)
     for d, data in enumerate(loaded):
         loaded[d] = networks.add(d, data, models)
+    trained_here = {
+        Key(d, m, s): one if one.data is loaded[d] else replace(one, data=loaded[d])
+        for (d, m), of_seeds in trainings.items()
+        for s, one in enumerate(of_seeds if (d, m) not in networks.trained else ())
+    }
     plan = Plan(
         loaded,
         models,
@@ -69,6 +75,7 @@ def make_plan(
         networks.trained,
         networks.layers,
         networks.patches,
+        trained_here,
         networks.built,
         networks.folds,
     )

@@ -187,7 +187,8 @@ def _planned_once(spec: ModelSpec, make: Callable[..., Plan]) -> tuple[ModelSpec
         plan = make(models=replace(spec, build=build))
     if given:
         spec = replace(spec, build=lambda *_: given[0])
-    return spec, replace(plan, models=[spec])
+    trainings = {key: replace(training, model=spec) for key, training in plan.trainings.items()}
+    return spec, replace(plan, models=[spec], trainings=trainings)
 
 
 def _filters(plan: Plan, scheduler: Scheduler, reporter: Reporter) -> Tensor:

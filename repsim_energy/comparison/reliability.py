@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.given_metric import as_metric
+from repsim_energy.comparison.stacks import values_in_stacks
 from repsim_energy.errors import RepsimWarning, UndefinedSimilarityWarning, UsageError
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
 from repsim_energy.numerics.arrays import takes_arrays
@@ -23,7 +24,7 @@ __all__ = [
     "SPLITS",
     "filter_influence",
     "has_reliability",
-    "part_of",
+    "parts_of",
     "prepared_filters",
     "reliability",
     "split_half_reliability",
@@ -32,9 +33,8 @@ __all__ = [
 SPLITS = 100
 """Random splits of the filters that a reliability is the mean of."""
 
-SPLITS_AT_ONCE = 5
-"""Splits whose halves are compared by one call of ``compare_all``, which also compares those of
-different splits."""
+AT_ONCE = 2**22
+"""Responses of parts of the filters that are gathered at once, which bounds the memory."""
 
 Numbers = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ def split_half_reliability(
         )
     check_filters(filters, basis)
     bank = prepared_filters(resolved, filters.detach().cpu())
-    value = reliability(resolved, len(bank), part_of(bank, basis), splits)
+    value = reliability(resolved, len(bank), parts_of(bank, basis), splits)
     if math.isnan(value):
         warnings.warn(
             f"the similarity of halves of {len(bank)} filters is undefined, and their reliability "
@@ -123,8 +123,8 @@ def has_reliability(metric: Metric) -> bool:
     return metric.direction == "similarity" and metric.bounds[1] == 1
 
 
-def part_of(filters: Tensor, basis: PatchBasis) -> Callable[[Tensor], FilterBank]:
-    """Return a function from numbers of filters to the bank of these filters.
+def parts_of(filters: Tensor, basis: PatchBasis) -> Callable[[Tensor], Iterator[FilterBank]]:
+    """Return a function from (n, s) numbers of filters to the n banks of s of them.
 
     Parameters
     ----------
@@ -132,46 +132,40 @@ def part_of(filters: Tensor, basis: PatchBasis) -> Callable[[Tensor], FilterBank
     """
     power = responses(filters, basis).square()  # so that profiles of parts are means of rows
 
-    def bank(part: Tensor) -> FilterBank:
-        return FilterBank(filters[part], basis, profile_of_power(power[part], filters.dtype))
+    def banks(parts: Tensor) -> Iterator[FilterBank]:
+        for some in parts.split(max(1, AT_ONCE // (parts.shape[1] * power.shape[1]))):
+            profiles = profile_of_power(power[some], filters.dtype)
+            for part, profile in zip(filters[some], profiles, strict=True):
+                yield FilterBank(part, basis, profile)
 
-    return bank
+    return banks
 
 
 def reliability(
-    metric: Metric, count: int, part: Callable[[Tensor], FilterBank], splits: int = SPLITS
+    metric: Metric,
+    count: int,
+    parts: Callable[[Tensor], Iterable[FilterBank]],
+    splits: int = SPLITS,
 ) -> float:
     """Return the reliability of a filter bank by a metric that has one.
 
     Parameters
     ----------
     count : number of filters
-    part : returns the bank of some of them, as :func:`part_of`
+    parts : returns banks of some of them, as :func:`parts_of`
     """
     size = count // 2
     if not size:
         return float("nan")
     random = np.random.default_rng(0)
-    parts: list[Numbers] = []
+    orders = np.stack([random.permutation(count) for _ in range(splits)])
+    halves = torch.from_numpy(orders[:, : 2 * size].reshape(2 * splits, size))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RepsimWarning)
-        for _ in range(splits):
-            order = torch.from_numpy(random.permutation(count))
-            halves = (order[:size], order[size : 2 * size])
-            parts += [metric.represent(part(half)) for half in halves]
-        mean = float(np.mean(_of_halves(metric, parts)))
+        represented = [metric.represent(bank) for bank in parts(halves)]
+        pairs = list(zip(represented[::2], represented[1::2], strict=True))
+        mean = float(np.mean(values_in_stacks(metric, pairs, [0], [1])))
     return 2 * mean / (1 + mean) if mean > -1 else float("nan")
-
-
-def _of_halves(metric: Metric, parts: list[Numbers]) -> list[float]:
-    """Return the similarities of the representations of halves, which follow each other."""
-    if not hasattr(metric, "compare_all"):
-        return [metric.compare(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-    values: list[float] = []
-    for start in range(0, len(parts), 2 * SPLITS_AT_ONCE):
-        stack = np.stack(parts[start : start + 2 * SPLITS_AT_ONCE])
-        values += metric.compare_all(stack)[0].diagonal(1)[::2].tolist()
-    return values
 
 
 @takes_arrays

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from repsim_energy.comparison.axes import Point
+from repsim_energy.comparison.axes import OF_COMPARISONS, Point
 from repsim_energy.comparison.comparisons import Comparison, comparison_of
 from repsim_energy.comparison.given import are_features, as_datasets, as_models
 from repsim_energy.comparison.given_metric import as_metric
@@ -16,20 +16,22 @@ from repsim_energy.comparison.layer_roles import are_deeper
 from repsim_energy.comparison.listed import one_by_one
 from repsim_energy.comparison.memory import NUMBERS_PER_PAIR, refuse_too_large
 from repsim_energy.comparison.options import (
+    asked_for,
     refuse_options_of_other_metrics,
     say_what_had_no_use,
     say_what_recipes_have_no_use_for,
 )
 from repsim_energy.comparison.patch_bases import KnownBases
+from repsim_energy.comparison.pipeline import compare
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.planning import make_plan
-from repsim_energy.errors import UsageError
+from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.interfaces import Dataset, ModelSpec
 from repsim_energy.options import bind_options
 from repsim_energy.registry import Registry, ResolvedMetric, load_dataset, resolve_model
-from repsim_energy.registry.dataset_paths import with_kind
+from repsim_energy.registry.resolve import options_in_chain
 from repsim_energy.scheduling.schedulers import Scheduler
-from repsim_energy.specs import parse_chain, parse_spec, write_spec
+from repsim_energy.specs import Spec, parse_spec, write_spec
 from repsim_energy.training.device import choose_precision
 from repsim_energy.training.recipe import Recipe, as_recipe
 
@@ -38,10 +40,11 @@ __all__ = ["Setting", "Settings", "check_result"]
 OF_TRAININGS = ("model", "dataset", "recipe")
 """Parts that determine a training."""
 
+OF_WHAT = 3
+"""Arguments of ``compare`` that say what is compared, before those that say how."""
+
 OF_PLANS = ("normalize", "answer", "fold", "channels")
-OF_COMPARISONS = (
-    "stage", "patch", "null", "layers", "align", "images", "pool", "tokens", "resamples", "pairs"
-)  # fmt: skip
+HOW = (*OF_COMPARISONS, "layers", "resamples", "pairs")
 """Arguments of ``compare`` that go to the plan, and to the comparison."""
 
 Made = TypeVar("Made")
@@ -62,20 +65,17 @@ class Settings:
     Parameters
     ----------
     arguments : of ``compare``, by name
-    asked : those that the user gave
     """
 
     def __init__(
         self,
         registry: Registry,
         scheduler: Scheduler,
-        arguments: Mapping[str, Any],
-        asked: Mapping[str, Any],
+        arguments: dict[str, Any],
     ) -> None:
         self._registry = registry
         self._scheduler = scheduler
         self._arguments = arguments
-        self._asked = asked
         self._made: dict[Hashable, Any] = {}
         self._bases: KnownBases = {}
 
@@ -87,11 +87,12 @@ class Settings:
         RepsimError
             For what ``compare`` refuses with the values of this point.
         """
-        common = self._once("comparison", point, ("model", "dataset", "metric"), self._comparison)
+        of_all = ("model", "dataset", "metric", "comparison")
+        common = self._once("comparison", point, of_all, self._comparison)
         recipe = self._once("recipe", point, ("recipe",), self._recipe)
         recipe = choose_precision(recipe, common.plan.device)
         label = point.label(OF_TRAININGS)
-        plan = replace(common.plan, recipe=recipe, at=f" at {label}" if label else "")
+        plan = common.plan.at_point(recipe, f" at {label}" if label else "")
         if not plan.trains and point.options("recipe"):
             raise UsageError(
                 f"got values of recipe.{next(iter(point.options('recipe')))}, but all networks are "
@@ -111,16 +112,28 @@ class Settings:
         return made
 
     def _comparison(self, point: Point) -> Setting:
-        arguments, asked = self._arguments, self._asked
+        arguments = self._arguments | self._varied_arguments(point)
+        asked = asked_for(compare, arguments)
         resolved = self._once("metric", point, ("metric",), self._metric)
         metric = resolved.metric
         deeper = metric.operates_on == "filters" and are_deeper(arguments["layers"])
         refuse_options_of_other_metrics(metric, asked, deeper)
         plan = self._once("plan", point, ("model", "dataset"), partial(self._plan, resolved))
-        how = {name: arguments[name] for name in OF_COMPARISONS}
+        how = {name: arguments[name] for name in HOW}
         comparison = comparison_of(plan, metric, self._scheduler, asked, self._bases, **how)
         say_what_had_no_use(plan, metric, asked, deeper)
         return Setting(replace(plan, built={}), resolved, comparison)
+
+    def _varied_arguments(self, point: Point) -> dict[str, Any]:
+        """Return the arguments of ``compare`` that are varied, at a point."""
+        options = point.options("comparison")
+        for name in asked_for(compare, self._arguments, options):
+            raise UsageError(
+                f"got comparison.{name} as an axis and {name}={self._arguments[name]} as an "
+                "argument, expected one of them; leave the argument out"
+            )
+        bound = bind_options(compare, options, skip=OF_WHAT, what="comparison")
+        return {name: bound[name] for name in options}
 
     def _plan(self, resolved: ResolvedMetric, point: Point) -> Plan:
         arguments = self._arguments
@@ -161,15 +174,25 @@ class Settings:
         if not options:
             return as_datasets(self._registry, given)
         listed = given if isinstance(given, list | tuple) else [given]
-        found, known = [], self._registry.names("dataset")
+        found = []
         for text in one_by_one(listed, "data set"):
             if not isinstance(text, str):
                 raise _no_text("dataset", type(text).__name__, options)
-            base, *variants = parse_chain(with_kind(text, known.__contains__))
-            parts = [_with_options(write_spec(base.name, **base.options), options, "dataset")]
-            parts += [write_spec(one.name, **one.options) for one in variants]
-            found.append(replace(load_dataset(self._registry, "+".join(parts)), label=text))
+            typed = self._with_options_in_chain(text, options)
+            found.append(replace(load_dataset(self._registry, typed), label=text))
         return found
+
+    def _with_options_in_chain(self, text: str, options: Mapping[str, str]) -> str:
+        """Return the spec of a data set with further options, each of its part that has it."""
+        parts = options_in_chain(self._registry, text)
+        added: list[dict[str, str]] = [{} for _ in parts]
+        for name, value in options.items():
+            added[_place_of(name, text, parts)][name.rpartition(".")[2]] = value
+        specs = (write_spec(spec.name, **spec.options) for spec, _ in parts)
+        return "+".join(
+            _with_options(spec, of_part, "dataset")
+            for spec, of_part in zip(specs, added, strict=True)
+        )
 
     def _metric(self, point: Point) -> ResolvedMetric:
         options, metric = point.options("metric"), self._arguments["metric"]
@@ -209,6 +232,34 @@ def _with_options(text: str, options: Mapping[str, str], part: str) -> str:
                 "expected one of them; leave it out of the spec"
             )
     return write_spec(spec.name, **spec.options, **options)
+
+
+def _place_of(name: str, text: str, parts: Sequence[tuple[Spec, list[str]]]) -> int:
+    """Return which part of a data set has an option.
+
+    Parameters
+    ----------
+    name : of the option, or of a part and its option, such as ``random_labels.seed``
+    text : the data set as typed
+    parts : its own spec and those of its variants, each with the names of its options
+    """
+    part, _, option = name.rpartition(".")
+    known = [f"{spec.name}.{one}" for spec, options in parts for one in options]
+    places = [
+        i
+        for i, (spec, options) in enumerate(parts)
+        if option in options and part in ("", spec.name)
+    ]
+    if not places:
+        of = [option for _, options in parts for option in options]
+        raise unknown_name(f"option of '{text}'", name, dict.fromkeys(known if part else of))
+    if len(places) > 1:
+        several = " and ".join(f"dataset.{one}" for one in known if one.endswith(f".{option}"))
+        raise UsageError(
+            f"got dataset.{name} as an axis, which '{text}' has more than once: {several}; "
+            "write one of them, or repeat no variant"
+        )
+    return places[0]
 
 
 def _no_text(part: str, label: str, options: Mapping[str, str]) -> UsageError:

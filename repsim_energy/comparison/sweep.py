@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from repsim_energy.comparison.axes import Axis, Point, Vary, axes_of, listed, points_of
 from repsim_energy.comparison.given import DatasetLike, ModelLike
 from repsim_energy.comparison.networks import Distinct, train_plans
-from repsim_energy.comparison.options import asked_for
 from repsim_energy.comparison.pipeline import compare, result_of
 from repsim_energy.comparison.python_call import python_call
 from repsim_energy.comparison.settings import Setting, Settings, check_result
@@ -62,12 +61,13 @@ def sweep(
     models, dataset, metric : as of :func:`compare`. What is varied has to be given as text
     vary : ``PART.OPTION`` -> its values, such as ``{"model.filters": [16, 32], "recipe.lr":
         [0.01, 0.1]}``. A part is ``model`` (an option of all models), ``dataset`` (of all data
-        sets, not of their variants), ``recipe`` or ``metric``. Values may also be one text,
+        sets or of one of their variants; ``dataset.VARIANT.OPTION`` if several parts of a data set
+        have it), ``recipe``, ``metric``, or ``comparison`` (the arguments ``stage``, ``patch``,
+        ``null``, ``align``, ``images``, ``pool`` and ``tokens``). Values may also be one text,
         separated by commas, ``"16,32"``; a value that contains commas is in quotes there
     seeds, recipe, device, jobs, scheduler, retry_failed, progress, reporter, registry : as of
         :func:`compare`
-    options : further arguments of :func:`compare`, such as ``stage`` or ``layers``, the same for
-        all points
+    options : further arguments of :func:`compare`, such as ``layers``, the same for all points
 
     Returns
     -------
@@ -117,8 +117,7 @@ def sweep(
     said = _Said(len(points))
     with showing(reporter, progress) as reporter, scheduler_of(scheduler, jobs) as scheduler:
         self_check()
-        asked = asked_for(compare, arguments)
-        settings = Settings(registry or load_registry(), scheduler, arguments, asked)
+        settings = Settings(registry or load_registry(), scheduler, arguments)
         prepared: list[Setting] = []
         with working("preparing points", len(points), "points") as advance:
             for point in points:

@@ -93,7 +93,10 @@ class Metric(Protocol):
 
     A metric whose representations have one shape may also define ``compare_all(stack)``. It takes
     m representations as one array and returns three (m, m) arrays: the values of ``compare`` and
-    the lower and upper ends of ``null_interval``. It then replaces the calls for each pair.
+    the lower and upper ends of ``null_interval``. It then replaces the calls for each pair. It may
+    also define ``compare_stacks(stacks)``, which takes n such arrays of m representations as one
+    and returns the (n, m, m) values of ``compare`` within each. Nulls and reliabilities compare
+    hundreds of small stacks.
 
     A metric may define ``null_distribution(a, b)``, which returns the distribution of the values of
     a pair under a null, as an object with ``cdf(x)``, ``sf(x)`` and ``ppf(q)`` (as frozen

@@ -94,6 +94,10 @@ class CovarianceSimilarity:
         low, high = np.moveaxis(ends, -1, 0)
         return self._values(stack), low[np.ix_(at, at)], high[np.ix_(at, at)]
 
+    def compare_stacks(self, stacks: Array) -> Array:
+        """Return the (n, m, m) similarities within each of n stacks of m representations."""
+        return np.stack([self._values(stack) for stack in stacks])
+
     def variables(self, representation: Array) -> Mapping[str, Variable]:
         """Return the covariance of one network, and its shape in single numbers."""
         filters, components = (int(n) for n in representation[:HEAD])

@@ -13,6 +13,7 @@ from repsim_energy.numerics.inference.distributions import PearsonNull, pearson_
 from repsim_energy.numerics.profiles.energy import (
     profile_similarities,
     profile_similarity,
+    similarities_of_stacks,
     unchecked_profile,
 )
 from repsim_energy.numerics.profiles.null import pearson_null_interval
@@ -90,3 +91,7 @@ class EnergyProfileCorrelation:
         similarities = profile_similarities(stack)
         interval = pearson_null_interval(stack.shape[1])
         return similarities, *(np.full_like(similarities, end) for end in interval)
+
+    def compare_stacks(self, stacks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (n, m, m) correlations within each of n stacks of profiles (n, m, r)."""
+        return similarities_of_stacks(stacks)

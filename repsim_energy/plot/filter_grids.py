@@ -22,6 +22,7 @@ from repsim_energy.plot.layout import (
 )
 from repsim_energy.plot.runs import StoredRun, stored_runs
 from repsim_energy.plot.style import image_of
+from repsim_energy.results.attributes import attribute_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -145,7 +146,7 @@ def grid_of(bank: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
 
 
 def _stage(result: xr.Dataset, stage: str | None) -> str:
-    chosen = str(result.attrs.get("stage", "trained") if stage is None else stage)
+    chosen = str(attribute_of(result, "stage", "trained") if stage is None else stage)
     if chosen not in STAGES:
         raise unknown_name("stage", chosen, STAGES)
     return chosen

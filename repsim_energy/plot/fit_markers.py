@@ -20,6 +20,7 @@ from repsim_energy.plot.layout import (
     text_width,
 )
 from repsim_energy.plot.style import REFERENCE, palette
+from repsim_energy.results.attributes import attribute_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ def fit(result: xr.Dataset, *, ax: Axes | None = None, stage: str | None = None)
     ['a']
     """
     table = fit_table(result)
-    chosen = str(result.attrs.get("stage", "trained") if stage is None else stage)
+    chosen = str(attribute_of(result, "stage", "trained") if stage is None else stage)
     if chosen not in set(table.stage):
         raise unknown_name("stage", chosen, set(table.stage))
     table = table.assign(name=names_of(table))

@@ -21,6 +21,7 @@ from repsim_energy.plot.layout import (
 )
 from repsim_energy.plot.style import REFERENCE, palette
 from repsim_energy.results import table as table_of
+from repsim_energy.results.attributes import attribute_of
 from repsim_energy.results.nulls import null_in_words
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def intervals(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     names = [", ".join(pair) for pair in zip(table.group, table.group_ref, strict=True)]
     ax = axes_or_new(ax, (5.4 + text_width(short_labels(names), 9), 0.32 * len(names) + 1.5))
     handles = _draw_rows(ax, table, null_in_words(result))
-    set_labels(ax, result.attrs.get("direction", "similarity"))
+    set_labels(ax, attribute_of(result, "direction", "similarity"))
     room = characters_in(0.45 * inches_of(ax)[0], points(ax, 9))
     labels = short_labels(names, min(MAX_CHARACTERS, room))
     ax.set_yticks(range(len(names)), [label_of(label) for label in labels])
@@ -102,7 +103,7 @@ def intervals(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.grid(axis="x", color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
     pad = add_legend(ax, list(handles.values()), list(handles))
-    metric = result.attrs.get("metric", "similarity")
+    metric = attribute_of(result, "metric", "similarity")
     datasets = ", ".join(short_labels(list(map(str, np.atleast_1d(result["dataset"].values)))))
     set_title(ax, f"{metric} on {datasets}", pad=pad)
     return ax

@@ -12,6 +12,7 @@ from repsim_energy.plot.component_curves import Quantity, draw_curves
 from repsim_energy.plot.frames import at_labels, frame_of
 from repsim_energy.results import COMPONENT_COORDS, with_component_coords
 from repsim_energy.results import profiles as profiles_of
+from repsim_energy.results.attributes import attribute_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,7 +45,7 @@ def profiles_table(result: xr.Dataset, stage: str | None = None) -> pd.DataFrame
     by_curve = frame.groupby(KEYS, sort=False)["energy"]
     table = by_curve.agg(mean="mean", low="min", high="max", n="count").reset_index()
     stages = [str(name) for name in np.atleast_1d(whole["stage"].values)]
-    chosen = stage or str(whole.attrs["stage"])
+    chosen = stage or attribute_of(whole, "stage")
     if chosen != "init" and "init" in stages:
         start = profiles_of(whole, "init", normalized=True).groupby(KEYS)["energy"].mean()
         table = table.merge(start.rename("init").reset_index(), on=KEYS, how="left")
@@ -134,6 +135,6 @@ def profiles(
     table = profiles_table(result, stage)
     hidden = [name for name, wanted in (("init", init), ("theory", theory)) if not wanted]
     table[hidden] = np.nan
-    title = f"energy profiles, stage {stage or result.attrs['stage']}"
+    title = f"energy profiles, stage {stage or attribute_of(result, 'stage')}"
     missing = "the result has no energy profile at this stage; choose another one with stage="
     return draw_curves(ax, result, table, Quantity(title, "energy / largest", missing, True))

@@ -9,6 +9,7 @@ import numpy as np
 from repsim_energy.plot.component_curves import Quantity, draw_curves
 from repsim_energy.plot.frames import frame_of
 from repsim_energy.results import COMPONENT_COORDS, with_component_coords
+from repsim_energy.results.attributes import attribute_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,6 @@ def residuals(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     'log (energy / theory)'
     """
     table = residuals_table(result).assign(init=np.nan, theory=np.nan)
-    title = f"beyond the theory, stage {result.attrs['stage']}"
+    title = f"beyond the theory, stage {attribute_of(result, 'stage')}"
     missing = "the theory describes none of these networks, by their r with theory"
     return draw_curves(ax, result, table, Quantity(title, "log (energy / theory)", missing, False))

@@ -21,6 +21,7 @@ from repsim_energy.plot.layout import (
 )
 from repsim_energy.plot.style import foreground
 from repsim_energy.results import table as table_of
+from repsim_energy.results.attributes import attribute_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -104,7 +105,7 @@ def similarity(
         for name in ("mean", "std", "null_low", "null_high", "in_null")
     }
     beyond = of != "similarity"
-    distance = result.attrs.get("direction") == "distance" and not beyond
+    distance = attribute_of(result, "direction", "") == "distance" and not beyond
     if order == "cluster":
         places = _clustered(cells["mean"], distance)
         cells = {name: values[np.ix_(places, places)] for name, values in cells.items()}
@@ -122,8 +123,8 @@ def similarity(
     notes = _write_numbers(ax, image, cells)
     ax.set_xlabel("\n".join(notes), fontsize=points(ax, 7.5))
     datasets = ", ".join(short_labels(list(map(str, np.atleast_1d(result["dataset"].values)))))
-    stage = f", stage {result.attrs['stage']}" if "stage" in result.attrs else ""
-    name = "r beyond theory" if beyond else result.attrs.get("metric", "similarity")
+    stage = f", stage {attribute_of(result, 'stage')}" if attribute_of(result, "stage", "") else ""
+    name = "r beyond theory" if beyond else attribute_of(result, "metric", "similarity")
     set_title(ax, f"{name} on {datasets}{stage}")
     run_layout(ax)  # with the notes and the title
     return ax

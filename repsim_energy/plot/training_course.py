@@ -21,6 +21,7 @@ from repsim_energy.plot.layout import (
 )
 from repsim_energy.plot.runs import stored_runs
 from repsim_energy.plot.style import palette
+from repsim_energy.results.attributes import attribute_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -136,7 +137,7 @@ def trajectory(result: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         else:
             place.tick_params(labelbottom=False)
     _add_bar(ax, energy, size, rows)
-    stage = result.attrs.get("stage", "")
+    stage = attribute_of(result, "stage", "")
     set_title(ax, f"energy during training, stage {stage}{left_out(result, energy.model)}")
     return ax
 

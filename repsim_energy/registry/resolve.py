@@ -166,6 +166,19 @@ def load_dataset(registry: Registry, text: str) -> Dataset:
     return Dataset(text, train, test, tuple(plugin.origin for plugin in plugins))
 
 
+def options_in_chain(registry: Registry, text: str) -> list[tuple[Spec, list[str]]]:
+    """Return the parts of a chain of a data set and its variants, each with names of options."""
+    base, *variants = parse_chain(with_kind(text, partial(_is_known, registry)))
+    factory = registry.entry("dataset", base.name).load()
+    own = [option.name for option in options_of(factory, GIVEN["dataset"])]
+    found = [(base, [*own, *(name for name in COMMON if name not in own)])]
+    for spec in variants:
+        entry = registry.entry("variant", spec.name)
+        change = entry.load()
+        found.append((spec, [one.name for one in options_of(change, _given(entry, change))]))
+    return found
+
+
 def _is_known(registry: Registry, name: str) -> bool:
     return name in registry.names("dataset")
 

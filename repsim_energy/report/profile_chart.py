@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.report.component_images import component_image
 from repsim_energy.results import component_coords
+from repsim_energy.results.attributes import attribute_of
 
 __all__ = ["Chart", "Line", "charts_of"]
 
@@ -80,7 +81,7 @@ class Chart:
 
 def charts_of(result: xr.Dataset) -> list[Chart]:
     """Return a chart for each data set. Metrics on activations have none."""
-    if "energy" not in result or "stage" not in result.attrs:
+    if "energy" not in result or not attribute_of(result, "stage", ""):
         return []
     return [_chart(result.isel(dataset=d)) for d in range(result.sizes["dataset"])]
 
@@ -88,7 +89,7 @@ def charts_of(result: xr.Dataset) -> list[Chart]:
 def _chart(result: xr.Dataset) -> Chart:
     count = min(result.sizes["component"], MAX_COMPONENTS)
     shown = result.isel(component=slice(count))
-    energy = shown.energy.sel(stage=result.attrs["stage"])
+    energy = shown.energy.sel(stage=attribute_of(result, "stage"))
     energies = energy.transpose("model", "seed", "component").values
     images = [
         component_image(component)

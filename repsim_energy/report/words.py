@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from repsim_energy.errors import first_few
+from repsim_energy.results.attributes import attribute_of
 from repsim_energy.results.nulls import null_in_words
 
 __all__ = ["describe", "title_of"]
@@ -41,7 +42,8 @@ METRICS: dict[str, Callable[[xr.Dataset, dict[str, Any]], str]] = {
         "principal components. The energy of a component is the root mean square of its inner "
         "products with all filters of a network's first layer, and the energies of all components "
         "are the network's energy profile. The similarity of two networks is the Pearson "
-        f"correlation of their profiles, from −1 to 1. {STAGES.get(result.attrs['stage'], '')}"
+        "correlation of their profiles, from −1 to 1. "
+        f"{STAGES.get(attribute_of(result, 'stage'), '')}"
     ),
     "cka": lambda result, options: (
         f"The metric is linear CKA ({options.get('estimator', 'debiased')} estimate). It compares "
@@ -75,7 +77,7 @@ def _metric(result: xr.Dataset) -> tuple[str, dict[str, Any]]:
     metric = json.loads(result.attrs.get("configuration", "{}")).get("metric") or {}
     if not isinstance(metric, dict):
         metric = {"name": str(metric)}
-    name = str(metric.get("name", result.attrs.get("metric", "metric")))
+    name = str(metric.get("name", attribute_of(result, "metric", "metric")))
     options = metric.get("options")
     return name, options if isinstance(options, dict) else {}
 
@@ -111,17 +113,17 @@ def _networks(result: xr.Dataset) -> str:
 
 def _method(result: xr.Dataset) -> str:
     name, options = _metric(result)
-    own = result.attrs.get("metric", name)
+    own = attribute_of(result, "metric", name)
     known = METRICS.get(name)
-    if known is None or (name == "energy" and "stage" not in result.attrs):
-        kind = result.attrs.get("direction", "similarity")
+    if known is None or (name == "energy" and not attribute_of(result, "stage", "")):
+        kind = attribute_of(result, "direction", "similarity")
         listed = ", ".join(f"{key}={value}" for key, value in options.items())
         return f"The metric is {own}{f' ({listed})' if listed else ''}, a {kind}."
     text = known(result, options)
-    if "align" in result.attrs:
+    if attribute_of(result, "align", ""):
         text = text.replace("patches of the training images", "patches that a layer sees")
         text = text.replace("a network's first layer", "the layer").replace("network's", "layer's")
-        text = " ".join([text, WAYS[result.attrs["align"]]]).strip()
+        text = " ".join([text, WAYS[attribute_of(result, "align")]]).strip()
     return text
 
 

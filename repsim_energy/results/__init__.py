@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from repsim_energy.results.accessor import RepsimAccessor
 from repsim_energy.results.adjust import adjust_p_values
+from repsim_energy.results.attributes import as_comparison
 from repsim_energy.results.component_coords import (
     COMPONENT_COORDS,
     component_coords,
@@ -31,6 +32,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Variable",
     "adjust_p_values",
+    "as_comparison",
     "axes_in",
     "assemble",
     "component_coords",

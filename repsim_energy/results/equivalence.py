@@ -17,6 +17,7 @@ from repsim_energy.numerics.inference.two_factor import (
     two_factor,
     within,
 )
+from repsim_energy.results.attributes import attribute_of
 from repsim_energy.results.intervals import usable_seeds
 from repsim_energy.results.summary import HALVES, check_pairs, group_labels, groups_of, tables_of
 
@@ -129,7 +130,8 @@ def equivalence(
     if groups.model[first] == groups.model[second]:
         raise UsageError(f"got '{a}' and '{b}', expected two models, with networks of their own")
     pairs = tables_of(result, of, groups.outer)
-    sign = -1.0 if of == "similarity" and result.attrs.get("direction") == "distance" else 1.0
+    is_distance = attribute_of(result, "direction", "") == "distance"
+    sign = -1.0 if of == "similarity" and is_distance else 1.0
     seeds = [np.flatnonzero(usable_seeds(pairs)[group]) for group in (first, second)]
     whole = _difference(sign * pairs, (first, second), seeds)
     halved = of == "similarity" and HALVES in result and result.sizes.get("half", 0) > 0

@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from repsim_energy.errors import UsageError
+from repsim_energy.results.attributes import coordinate_of
 from repsim_energy.results.schema import Variable
 
 __all__ = ["GRID", "axes_in", "join_grid", "join_results"]
@@ -59,20 +60,21 @@ def join_grid(
     coords = {*axes}
     names = dict.fromkeys(str(name) for result in there for name in result.variables)
     for name in names:
-        first = next(result[name] for result in there if name in result.variables)
+        first = next(result for result in there if name in result.variables)
         if name in labels:
-            variables[name] = xr.Variable((name,), labels[name], first.attrs)
+            variables[name] = xr.Variable((name,), labels[name], first.variables[name].attrs)
         elif name in first.coords and name not in there[0].data_vars:
             variables[name] = grid.reduced(name)
         else:
-            whole = bool(OF_NETWORKS & {*first.dims})
+            whole = bool(OF_NETWORKS & {*first.variables[name].dims})
             variables[name] = grid.whole(name) if whole else grid.reduced(name)
         if name in first.coords and name in there[0].coords:
             coords.add(name)
     attributes, differing = _attributes(there)
     for name in differing:
-        variables[name] = grid.of_attribute(name)
-        coords.add(name)
+        coordinate = coordinate_of(name, {dim for result in there for dim in map(str, result.dims)})
+        variables[coordinate] = grid.of_attribute(name)
+        coords.add(coordinate)
     joined = xr.Dataset({n: v for n, v in variables.items() if n not in coords})
     joined = joined.assign_coords({n: v for n, v in variables.items() if n in coords})
     inner: dict[str, str] = {}
@@ -168,10 +170,11 @@ class _Grid:
         self._sizes = tuple(sizes)
         self._dims = tuple(dims)
         self._results = results
-        self._places = {
+        self._at = {
             dim: {label: i for i, label in enumerate(of_dim.tolist())}
             for dim, of_dim in labels.items()
         }
+        self._places = [{} if one is None else self._places_of(one) for one in results]
 
     def whole(self, name: str) -> xr.Variable:
         """Return a variable with every axis."""
@@ -185,10 +188,12 @@ class _Grid:
         out = np.empty if full else functools.partial(np.full, fill_value=missing)
         values = out((count, *sizes), dtype=kind)
         for point, one in found:
-            places = [self._place(point, dim) for dim in inner]
-            values[np.ix_([point], *places)] = one.values
+            places = (self._places[point][dim] for dim in inner)
+            values[np.ix_(np.array([point]), *places)] = one.values
         shaped = values.reshape(*self._sizes, *sizes)
-        return xr.Variable((*self._dims, *inner), shaped, first.attrs)
+        described = dict.fromkeys(v.attrs["long_name"] for _, v in found if "long_name" in v.attrs)
+        several = {"long_name": " or ".join(described)} if len(described) > 1 else {}
+        return xr.Variable((*self._dims, *inner), shaped, {**first.attrs, **several})
 
     def reduced(self, name: str) -> xr.Variable:
         """Return a variable with the axes along which it differs."""
@@ -198,7 +203,7 @@ class _Grid:
         """Return an attribute that differs as a variable."""
         texts = ["" if r is None else str(r.attrs.get(name, "")) for r in self._results]
         values = np.array(texts).reshape(self._sizes)
-        attributes = {"long_name": f"{name} of the comparison", "units": ""}
+        attributes = {"long_name": f"{name} of the comparison", "units": "", "attribute": name}
         there = {point for point, one in enumerate(self._results) if one is not None}
         return self._without_equal(xr.Variable(self._dims, values, attributes), there)
 
@@ -219,23 +224,25 @@ class _Grid:
                 known = np.asarray(has.any(0))
         return variable
 
-    def _found(self, name: str) -> Iterator[tuple[int, xr.DataArray]]:
+    def _found(self, name: str) -> Iterator[tuple[int, xr.Variable]]:
         for point, result in enumerate(self._results):
             if result is not None and name in result.variables:
-                yield point, result[name]
+                yield point, result.variables[name]
 
     def _size(self, dim: str) -> int:
-        if dim in self._places:
-            return len(self._places[dim])
+        if dim in self._at:
+            return len(self._at[dim])
         return max(r.sizes[dim] for r in self._results if r is not None and dim in r.sizes)
 
-    def _place(self, point: int, dim: str) -> Sequence[int]:
-        """Return where the entries of a result are along a dimension."""
-        result = self._results[point]
-        assert result is not None
-        if dim not in self._places:
-            return range(result.sizes[dim])
-        return [self._places[dim][label] for label in result[dim].values.tolist()]
+    def _places_of(self, result: xr.Dataset) -> dict[str, NDArray[np.int64]]:
+        """Return where the entries of a result are along each of its dimensions."""
+        places = {}
+        for dim, size in result.sizes.items():
+            at = self._at.get(str(dim))
+            own = result.variables[dim].values.tolist() if dim in result.variables else range(size)
+            there = range(size) if at is None else [at[label] for label in own]
+            places[str(dim)] = np.array(there, dtype=np.int64)
+        return places
 
 
 def _take(values: NDArray[Any], first: NDArray[np.int64]) -> NDArray[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from repsim_energy.results.attributes import attribute_of
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -25,4 +27,4 @@ def null_in_words(result: xr.Dataset) -> str:
 
     Results of earlier versions do not name their null, which is that of the metric.
     """
-    return NULLS.get(str(result.attrs.get("null", "")), "unrelated networks")
+    return NULLS.get(str(attribute_of(result, "null", "")), "unrelated networks")

@@ -6,6 +6,7 @@ import datetime
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,17 +80,22 @@ def assemble(
         {name: variable.as_xarray() for name, variable in variables.items()},
         coords={name: _coordinate(values) for name, values in coords.items()},
     )
-    versions = {name: version_of(name) for name in ("torch", "numpy", "xarray", OWN)}
-    for origin in origins:
-        versions[origin.distribution] = origin.version
+    versions = {**_own_versions(), **{one.distribution: one.version for one in origins}}
     result.attrs = {
         "schema_version": SCHEMA_VERSION,
         **{name: _storable(text) for name, text in attributes.items()},
         "configuration": json.dumps(configuration, sort_keys=True, default=str),
-        "versions": json.dumps({"python": platform.python_version(), **versions}),
+        "versions": json.dumps(versions),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return result
+
+
+@cache
+def _own_versions() -> dict[str, str]:
+    """Return the versions that every result has: those that this process has imported."""
+    versions = {name: version_of(name) for name in ("torch", "numpy", "xarray", OWN)}
+    return {"python": platform.python_version(), **versions}
 
 
 def _coordinate(values: Sequence[Any] | Variable) -> xr.Variable | list[Any]:

@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from repsim_energy.errors import UsageError, unknown_name
+from repsim_energy.results.attributes import attribute_of
 from repsim_energy.results.intervals import counted_pairs, intervals_of_groups
 from repsim_energy.results.present import existing
 from repsim_energy.results.schema import Variable
@@ -288,9 +289,9 @@ def tables_of(result: xr.Dataset, name: str, outer: Sequence[str]) -> NDArray[np
 
 def bounds_of(result: xr.Dataset, of: str = "similarity") -> tuple[float, float]:
     """Return the lowest and the highest possible value; infinite where a result does not say."""
-    if of != "similarity" or result.attrs.get("metric") == "energy_profile_correlation":
+    if of != "similarity" or attribute_of(result, "metric", "") == "energy_profile_correlation":
         return (-1.0, 1.0)
-    text = str(result.attrs.get("bounds", "-inf,inf"))
+    text = str(attribute_of(result, "bounds", "-inf,inf"))
     try:
         low, high = map(float, text.split(","))
     except ValueError as error:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.errors import UsageError, unknown_name
 from repsim_energy.numerics.inference.multiplicity import METHODS, adjusted
+from repsim_energy.results.attributes import attribute_of
 from repsim_energy.results.present import existing
 from repsim_energy.results.summary import OF_PAIRS, check_pairs, naming_dims, summarize
 from repsim_energy.results.whole import check_whole, numbers_of, refuse_grid
@@ -195,7 +196,7 @@ def profiles(
     if "stage" not in result or not energy.size:
         raise UsageError("got a result without stages or networks, expected a whole one")
     stages = [str(label) for label in np.atleast_1d(result["stage"].values)]
-    wanted = result.attrs.get("stage", "") if stage is None else stage
+    wanted = attribute_of(result, "stage", "") if stage is None else stage
     if wanted not in stages:
         raise unknown_name("stage", wanted, stages)
     if normalized:
@@ -225,9 +226,9 @@ def runs(result: xr.Dataset) -> pd.DataFrame:
     for name in names:
         values = to_dataframe(result, name)
         if "stage" in result[name].dims:
-            if "stage" not in result.attrs:
+            if not attribute_of(result, "stage", ""):
                 raise UsageError("got a result without the stage that was compared; compare again")
-            values = values[values["stage"] == result.attrs["stage"]]
+            values = values[values["stage"] == attribute_of(result, "stage")]
         keys = [dim for dim in SIDES if dim in values]
         values = values[[*keys, name]]
         frame = values if frame is None else frame.merge(values, on=keys, how="left")

@@ -182,6 +182,18 @@ def _compare_all_agrees(fixture: MetricFixture) -> None:
             )
 
 
+def _compare_stacks_agrees(fixture: MetricFixture) -> None:
+    if not hasattr(fixture.metric, "compare_stacks"):
+        return
+    stacks = [[fixture.represent(features) for features in pair] for pair in fixture.pairs]
+    found = fixture.metric.compare_stacks(np.stack([np.stack(pair) for pair in stacks]))
+    expected = [[[fixture.metric.compare(a, b) for b in pair] for a in pair] for pair in stacks]
+    same = np.shape(found) == np.shape(expected) and np.allclose(
+        found, expected, atol=MAX_INVARIANT, equal_nan=True
+    )
+    require(same, "compare_stacks differs from compare; correct or remove it")
+
+
 def _size_is_right(fixture: MetricFixture) -> None:
     if not hasattr(fixture.metric, "representation_bytes"):
         return
@@ -270,6 +282,7 @@ RULES: Rules = {
     "inputs are not modified": _leaves_inputs,
     "null_interval returns an interval, or (nan, nan) if it is unknown": _null_interval,
     "compare_all, if defined, agrees with compare and null_interval": _compare_all_agrees,
+    "compare_stacks, if defined, agrees with compare": _compare_stacks_agrees,
     "null_distribution, if defined, agrees with null_interval": null_distribution_agrees,
     "shuffle, if defined, is the representation of shuffled images": shuffle_agrees,
     "variables, if defined, are described numbers of the same form for every network": (

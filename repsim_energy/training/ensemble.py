@@ -36,7 +36,8 @@ from repsim_energy.training.loop import (
     precision_of,
     scores_of,
 )
-from repsim_energy.training.partial_run import PartialRun, attributes_of, restore_attributes
+from repsim_energy.training.network_state import attributes_of, restore_attributes
+from repsim_energy.training.partial_run import PartialRun
 from repsim_energy.training.recipe import Recipe
 
 __all__ = ["train_together"]

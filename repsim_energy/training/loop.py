@@ -22,7 +22,8 @@ from repsim_energy.training.augmentation import images_of_step
 from repsim_energy.training.average import Average, tensors_of
 from repsim_energy.training.history import History, Record
 from repsim_energy.training.inputs import CHANNELS_LAST, as_input
-from repsim_energy.training.partial_run import PartialRun, restore_network, state_of_network
+from repsim_energy.training.network_state import restore_network, state_of_network
+from repsim_energy.training.partial_run import PartialRun
 from repsim_energy.training.recipe import Recipe
 
 __all__ = [

@@ -68,7 +68,7 @@ def find_layer(plan: Plan, layer: str, axis: int | None) -> Layer:
     if not isinstance(layer, str) or not layer:
         raise UsageError(f"got layer={layer!r}, expected a name such as first or features.0")
     given, data, first = plan.trained.get((0, 0)), plan.datasets[0], plan.layers.get((0, 0))
-    module = plan.untrained(plan.training(THE_NETWORK)) if given is None else given.module
+    module = plan.untrained(plan.trainings[THE_NETWORK]) if given is None else given.module
     with naming(plan.models[0].label):
         names = layer_names(module, [layer], first)
         if len(names) != 1:

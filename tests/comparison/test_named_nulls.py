@@ -10,6 +10,7 @@ import torch
 from samples import small_cnn
 
 import repsim_energy as rs
+from repsim_energy.comparison import stacks
 from repsim_energy.comparison.common_patch import Kernels
 from repsim_energy.comparison.nulls import of_activations, of_filters
 from repsim_energy.comparison.nulls.judged import judge
@@ -20,7 +21,10 @@ from repsim_energy.comparison.plan import Key
 from repsim_energy.errors import RepsimWarning, UndefinedSimilarityWarning, UsageError
 from repsim_energy.metrics.cka import LinearCKA
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
-from repsim_energy.numerics.inference.random_banks import smooth_filters
+from repsim_energy.numerics.inference.random_banks import (
+    neighbor_correlations,
+    smooth_filters,
+)
 
 AGAINST = ("null_low", "null_high", "null_threshold", "p_value", "calibrated")
 
@@ -104,6 +108,27 @@ def test_compare_all_changes_no_number_of_a_null(word, images, banks):
     at_once = rs.compare(banks, images, null=word)
     for name in AGAINST:
         np.testing.assert_allclose(one_by_one[name], at_once[name], atol=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [of_filters.AT_ONCE, 1000])
+def test_smooth_banks_are_those_of_a_slow_loop(at_once, images, banks, monkeypatch):
+    """Drawn one by one, of each kind from the seed that it has, whatever is measured together."""
+    for module in (of_filters, stacks):
+        monkeypatch.setattr(module, "AT_ONCE", at_once)
+    result = rs.compare(banks, images)
+    basis = rs.patch_moments(images[0], (3, 3)).basis()
+    profiles = []
+    for kind, name in ((0, "a"), (1, "b")):
+        draw = torch.Generator().manual_seed(of_filters.SEED + 2 * kind)
+        near, size = neighbor_correlations(banks[name]), banks[name].double().square().mean().sqrt()
+        drawn = [smooth_filters(banks[name].shape, near, draw) for _ in range(DRAWS)]
+        scaled = [(bank * (size / bank.square().mean().sqrt())).float() for bank in drawn]
+        profiles.append([rs.energy_profile(bank, basis) for bank in scaled])
+    values = sorted(map(rs.profile_similarity, *profiles))
+    assert float(pair(result, "null_threshold")) == pytest.approx(values[190], abs=1e-12)
+    ends = np.quantile(values, (0.025, 0.975))
+    found = (float(pair(result, "null_low")), float(pair(result, "null_high")))
+    np.testing.assert_allclose(found, ends, rtol=0, atol=1e-12)
 
 
 def test_each_result_says_which_null_it_has(images, banks, networks):

@@ -6,6 +6,7 @@ import torch
 from samples import LEAVES, RECIPE, noise_images, smooth_images
 
 import repsim_energy as rs
+from repsim_energy.comparison import reliability
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
 
 COUNT = 64
@@ -60,6 +61,12 @@ def test_it_is_spearman_and_brown_of_the_mean_over_random_halves(basis):
     r = np.mean(values)
     found = rs.split_half_reliability(bank, basis, splits=10)
     assert found == pytest.approx(2 * r / (1 + r), rel=1e-12)
+
+
+def test_it_does_not_depend_on_how_much_is_gathered_at_once(basis, monkeypatch):
+    whole = rs.split_half_reliability(smooth_bank(), basis)
+    monkeypatch.setattr(reliability, "AT_ONCE", 2000)
+    assert rs.split_half_reliability(smooth_bank(), basis) == pytest.approx(whole, rel=1e-14)
 
 
 def test_equal_filters_have_the_reliability_1(basis):

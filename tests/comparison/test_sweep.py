@@ -14,6 +14,7 @@ from samples import Heard, both_splits, noise_images, small_cnn
 import repsim_energy as rs
 from repsim_energy.comparison.axes import axes_of
 from repsim_energy.errors import RepsimWarning, TrainingError, UsageError
+from repsim_energy.results import as_comparison
 from repsim_energy.training.training import Training
 
 DATA = both_splits(noise_images(60, (3, 8, 8)))
@@ -169,7 +170,13 @@ def test_a_warning_names_the_points_that_it_is_about(fresh_cache):
     [
         ({}, "expected options"),
         ({"filters": [1]}, "expected model.OPTION, dataset.OPTION"),
-        ({"stage": ["init"]}, "give stage="),
+        ({"stage": ["init"]}, r"write comparison\.stage=VALUE"),
+        ({"comparison.stages": ["init"]}, "did you mean 'stage'"),
+        ({"comparison.seeds": [2]}, "known: .*images"),
+        ({"comparison.stage": ["init", "last"]}, "unknown stage 'last'"),
+        ({"comparison.images": [5, 10]}, "is for metrics that show images"),
+        ({"comparison.images": ["few"]}, "at comparison_images=few: .* expected int"),
+        ({"dataset.a.b.c": [2]}, "expected model.OPTION"),
         ({"model": ["vgg11"]}, r"model\.OPTION=VALUE"),
         ({"model.filtrs": [4]}, "did you mean 'filters'"),
         ({"recipe.lrr": [4]}, "did you mean 'lr'"),
@@ -191,7 +198,99 @@ def test_what_cannot_be_varied_is_refused_before_training(vary, message, trained
     assert not trained
 
 
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
+@pytest.mark.parametrize(
+    ("vary", "metric", "how"),
+    [
+        ({"comparison.stage": ["init", "trained"]}, "energy", CHEAP),
+        ({"comparison.patch": ["3x3", "4x5"]}, "energy", CHEAP),
+        ({"comparison.null": ["white", "smooth"]}, "energy", {}),
+        ({"comparison.images": [20, 40]}, "cka", {"layers": "output"}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+)
+def test_arguments_of_the_comparison_are_varied(vary, metric, how, fresh_cache, trained):
+    (axis, values), *_ = vary.items()
+    swept = rs.sweep("linear_cnn:filters=4", DATA, metric, vary=vary, recipe=FAST, **how)
+    assert len(trained) == 2  # which both points share
+    dim = axis.replace(".", "_")
+    for value in values:
+        argument = {axis.partition(".")[2]: value}
+        alone = rs.compare("linear_cnn:filters=4", DATA, metric, recipe=FAST, **how, **argument)
+        point = as_comparison(swept.sel({dim: value}))
+        assert {k: v for k, v in alone.attrs.items() if k not in OWN}.items() <= point.attrs.items()
+        xr.testing.assert_equal(rs.summarize(point), rs.summarize(alone))
+        for name in set(alone.data_vars) - {"energy", "components", "eigenvalue"}:
+            found = point[name].values
+            if found.shape == alone[name].shape:  # others are padded
+                np.testing.assert_array_equal(found, alone[name].values)
+
+
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
+def test_readers_of_a_point_know_its_stage(fresh_cache, tmp_path):
+    vary = {"comparison.stage": ["init", "trained"]}
+    swept = rs.sweep("linear_cnn:filters=4", DATA, vary=vary, recipe=FAST, **CHEAP)
+    assert swept.stage.values.tolist() == ["init", "trained", "change"]
+    assert swept.compared_stage.values.tolist() == ["init", "trained"]
+    rs.save_result(swept, tmp_path / "sweep.nc")
+    point = rs.open_result(tmp_path / "sweep.nc").sel(comparison_stage="init")
+    assert set(rs.profiles(point).stage) == {"init"}
+    drawn = rs.plot.table(point, "profiles")
+    assert drawn.equals(rs.plot.table(point, "profiles", stage="init"))
+    assert "stage init" in rs.plot.profiles(point).get_title()
+
+
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
+def test_a_direction_that_differs_is_that_of_each_point(fresh_cache):
+    vary = {"metric.kind": ["cosine", "operator"]}
+    swept = rs.sweep("linear_cnn:filters=4", DATA, "covariance", vary=vary, recipe=FAST, **CHEAP)
+    point = as_comparison(swept.sel(metric_kind="operator"))
+    assert point.attrs["direction"] == "distance"
+
+
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
+def test_options_of_variants_are_varied(fresh_cache, file):
+    scaled = f"{file}+alpha_scaled:component=3"
+    vary = {"dataset.alpha": [1, 2], "dataset.limit": [40]}
+    swept = rs.sweep("linear_cnn:filters=4", scaled, vary=vary, recipe=FAST, **CHEAP)
+    data = rs.load_images(f"{file}:limit=40+alpha_scaled:component=3:alpha=2")
+    alone = rs.compare("linear_cnn:filters=4", data, recipe=FAST, **CHEAP)
+    point = swept.sel(dataset_alpha=2, dataset_limit=40)
+    np.testing.assert_array_equal(point.energy.values, alone.energy.values)
+    assert not point.identical(swept.sel(dataset_alpha=1, dataset_limit=40))
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ({"dataset.alpha": [1, 2]}, "unknown option of .* 'alpha'; known: .*, seed, size"),
+        ({"dataset.seed": [1, 2]}, "dataset.random_labels.seed and dataset.random_labels.seed"),
+        ({"dataset.random_labels.alpha": [1]}, "known: .*random_labels.seed"),
+        ({"dataset.random_label.seed": [1]}, "did you mean 'random_labels.seed'"),
+    ],
+)
+def test_options_that_no_part_or_several_parts_have_are_refused(vary, message, file, trained):
+    with pytest.raises(UsageError, match=message):
+        rs.sweep("linear_cnn", f"{file}+random_labels+random_labels:seed=3", vary=vary)
+    assert not trained
+
+
+@pytest.mark.filterwarnings("ignore::repsim_energy.errors.RepsimWarning")
+def test_an_option_of_several_parts_is_written_with_its_part(fresh_cache):
+    vary = {"dataset.random_labels.seed": [1, 2]}
+    swept = rs.sweep(
+        "linear_cnn:filters=4", "deadleaves:limit=40+random_labels", vary=vary, recipe=FAST, **CHEAP
+    )
+    assert swept.dataset_random_labels_seed.values.tolist() == [1, 2]
+    assert len(set(swept.run_id.values.ravel())) == 4
+    assert json.loads(swept.attrs["sweep"]) == {
+        "dataset_random_labels_seed": "dataset.random_labels.seed"
+    }
+
+
 def test_an_option_is_not_both_varied_and_given():
+    with pytest.raises(UsageError, match="expected one of them"):
+        rs.sweep("linear_cnn", DATA, vary={"comparison.stage": ["init"]}, stage="init")
     with pytest.raises(UsageError, match="expected one of them"):
         rs.sweep("linear_cnn:filters=3", DATA, vary={"model.filters": [4]})
     with pytest.raises(UsageError, match="expected one of them"):

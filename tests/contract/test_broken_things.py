@@ -33,9 +33,9 @@ def broken(check, thing, **options):
 
 
 class Energy(EnergyProfileCorrelation):
-    """The metric without its shortcut, so that what is overridden is what is used."""
+    """The metric without its shortcuts, so that what is overridden is what is used."""
 
-    compare_all = property()
+    compare_all = compare_stacks = property()
 
 
 class Distance(Energy):
@@ -97,6 +97,16 @@ class Other(Energy):
         return np.zeros((3, len(stack), len(stack)))
 
 
+class OtherStacks(Energy):
+    def compare_stacks(self, stacks):
+        return np.zeros((*stacks.shape[:2], stacks.shape[1]))
+
+
+class OneStack(Energy):
+    def compare_stacks(self, stacks):
+        return super().compare(*stacks[0][:2])
+
+
 class Unlike(Energy):
     def null_distribution(self, a, b):
         return scipy.stats.norm()
@@ -134,6 +144,8 @@ METRICS = {
     Invents: {"NaN": "expected NaN", "all-zero": "expected NaN"},
     Backwards: {"null_interval returns": "returns (1.0, -1.0)"},
     Other: {"compare_all, if defined": "compare_all differs"},
+    OtherStacks: {"compare_stacks, if defined": "compare_stacks differs"},
+    OneStack: {"compare_stacks, if defined": "compare_stacks differs"},
     Unlike: {"null_distribution": "expected the same"},
     Unlawful: {"null_distribution": "returns an object without cdf, sf, ppf"},
     Boasts: {"representation_bytes": "expected about 216"},

@@ -3,11 +3,13 @@
 from copy import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from samples import LEAVES
 
+import repsim_energy as rs
 from repsim_energy.interfaces import TrainedModel
 from repsim_energy.registry import (
     load_dataset,
@@ -166,3 +168,16 @@ def test_all_pairs_at_once_are_exactly_the_pairs_one_by_one(rng):
         for j, b in enumerate(profiles):
             assert similarity[i, j] == pytest.approx(metric.compare(a, b), abs=1e-12)
             assert (low[i, j], high[i, j]) == metric.null_interval(a, b)
+
+
+@pytest.mark.parametrize("spec", ["energy", "covariance", "covariance:kind=bures"])
+def test_stacks_are_compared_as_each_alone(spec, rng):
+    metric = resolve_metric(REGISTRY, spec).metric
+    basis = rs.patch_moments(torch.rand(9, 1, 6, 6, generator=rng), (3, 3)).basis()
+    banks = torch.randn(12, 5, 1, 3, 3, generator=rng)
+    stacks = np.stack([metric.represent(rs.FilterBank(bank, basis)) for bank in banks])
+    stacks = stacks.reshape(3, 4, -1)
+    found = metric.compare_stacks(stacks)
+    assert found.shape == (3, 4, 4)
+    for values, stack in zip(found, stacks, strict=True):
+        np.testing.assert_allclose(values, metric.compare_all(stack)[0], rtol=0, atol=1e-14)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,11 +21,12 @@ from repsim_energy.comparison.nulls.judged import (
 )
 from repsim_energy.comparison.nulls.words import DRAWS, Null
 from repsim_energy.comparison.plan import Key, Plan
+from repsim_energy.comparison.stacks import values_in_stacks
 from repsim_energy.errors import UndefinedSimilarityWarning, UsageError
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
 from repsim_energy.numerics.inference.random_banks import (
     neighbor_correlations,
-    smooth_filters,
+    smoothed,
     theory_filters,
 )
 from repsim_energy.numerics.profiles.energy import energy_profile
@@ -36,8 +37,11 @@ __all__ = ["comparisons_of", "drawable", "filter_numbers"]
 SEED = 20260
 """Of the generators that draw banks."""
 
+AT_ONCE = 2**22
+"""Weights that are drawn and measured at once, which bounds the memory."""
+
 Array = NDArray[np.float64]
-Draw = Callable[[torch.Generator], Tensor]
+Draw = Callable[[torch.Generator, int], Tensor]
 
 
 def comparisons_of(plan: Plan) -> int:
@@ -131,18 +135,20 @@ def _draw_all(
         for kind in kinds:
             data, basis = plan.datasets[kind // models], bases[kind // models]
             draw = _drawing(word, of_kind[kind], basis, len(data.train.classes))
-            as_input = partial(_bank, kernels, Key(*divmod(kind, models), 0))
+            as_inputs = partial(kernels.banks, Key(*divmod(kind, models), 0))
+            at_once = max(1, AT_ONCE // of_kind[kind][0].numel())
             for copy in range(1 if len(of_kind[kind]) == 1 else 2):
-                stacks[kind, copy] = _represented(metric, draw, as_input, (kind, copy))
+                stacks[kind, copy] = _represented(metric, draw, as_inputs, at_once, (kind, copy))
         draws[:, np.array(kinds)[:, None], kinds] = _compared(metric, kinds, stacks)
     return draws
 
 
 def _drawing(word: str, banks: Sequence[Tensor], basis: PatchBasis, classes: int) -> Draw | None:
-    """Return the function that draws a bank like those of the seeds of one model.
+    """Return the function that draws banks like those of the seeds of one model.
 
-    All weights together have the same mean square as the measured ones. ``None`` if there is no
-    such bank, because the theory does not describe the networks.
+    It takes a generator and a number of draws n, and returns (n, k, c, kh, kw). The weights of each
+    bank together have the same mean square as the measured ones. ``None`` if there is no such bank,
+    because the theory does not describe the networks.
     """
     pooled = torch.cat([bank.detach().double() for bank in banks])
     size = float(pooled.square().mean().sqrt()) or 1.0  # also for filters that are all zero
@@ -152,45 +158,49 @@ def _drawing(word: str, banks: Sequence[Tensor], basis: PatchBasis, classes: int
         if not np.isfinite(curve).all():
             return None
 
-        def within(generator: torch.Generator) -> Tensor:
-            return theory_filters(shape[0], basis, curve, classes, generator)
-
-        drawn: Draw = within
+        def drawn(generator: torch.Generator, count: int) -> Tensor:
+            banks = [
+                theory_filters(shape[0], basis, curve, classes, generator) for _ in range(count)
+            ]
+            return torch.stack(banks)
     else:
         near = neighbor_correlations(pooled) if word == "smooth" else (0.0, 0.0)
 
-        def random(generator: torch.Generator) -> Tensor:
-            return smooth_filters(shape, near, generator)
+        def drawn(generator: torch.Generator, count: int) -> Tensor:
+            # One by one: a draw of all banks at once would be another stream of numbers.
+            white = [
+                torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)
+            ]
+            return smoothed(torch.stack(white), near)
 
-        drawn = random
-
-    def scaled(generator: torch.Generator) -> Tensor:
-        bank = drawn(generator)
-        length = float(bank.square().mean().sqrt())
-        return (bank * (size / length)).to(dtype)
+    def scaled(generator: torch.Generator, count: int) -> Tensor:
+        banks = drawn(generator, count)
+        lengths = banks.square().flatten(1).mean(1).sqrt()
+        return (banks * (size / lengths).view(-1, 1, 1, 1, 1)).to(dtype)
 
     return scaled
-
-
-def _bank(kernels: Kernels, key: Key, filters: Tensor) -> FilterBank:
-    """Return drawn filters as the input of a metric, as the network's own filters are."""
-    prepared = kernels.prepare(filters)
-    if kernels.are_placed(key):
-        return kernels.bank(key, prepared)
-    return FilterBank(prepared, kernels.bases[key.dataset])
 
 
 def _represented(
     metric: Metric,
     draw: Draw | None,
-    bank: Callable[[Tensor], FilterBank],
+    as_inputs: Callable[[Tensor], Iterable[FilterBank]],
+    at_once: int,
     number: tuple[int, int],
 ) -> list[Array] | None:
-    """Return the representations of all draws of one kind, each time the same."""
+    """Return the representations of all draws of one kind, each time the same.
+
+    Parameters
+    ----------
+    at_once : number of banks that are drawn and measured together
+    number : of the generator: a kind, and which of its sets of draws
+    """
     if draw is None:
         return None
     generator = torch.Generator().manual_seed(SEED + 2 * number[0] + number[1])
-    return [metric.represent(bank(draw(generator))) for _ in range(DRAWS)]
+    counts = [min(at_once, DRAWS - start) for start in range(0, DRAWS, at_once)]
+    drawn = (as_inputs(draw(generator, count)) for count in counts)
+    return [metric.represent(bank) for banks in drawn for bank in banks]
 
 
 def _compared(
@@ -217,11 +227,6 @@ def _compared(
     if not pairs:
         return values
     i, j, first, second = np.array(pairs).T
-    for m in range(DRAWS):
-        drawn = [stacks[key][m] for key in known]  # type: ignore[index]
-        if hasattr(metric, "compare_all"):
-            found = np.asarray(metric.compare_all(np.stack(drawn))[0])[first, second]
-        else:
-            found = [metric.compare(drawn[a], drawn[b]) for a, b in zip(first, second, strict=True)]
-        values[m, i, j] = values[m, j, i] = found
+    drawn = list(zip(*(stacks[key] for key in known), strict=True))
+    values[:, i, j] = values[:, j, i] = values_in_stacks(metric, drawn, first, second)
     return values

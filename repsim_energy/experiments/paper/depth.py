@@ -80,7 +80,7 @@ def _profiles(plan: Plan, key: Key, network: Network, images: Tensor) -> Profile
 
     At ``init``, the patches are those of the untrained network, else those of the trained one.
     """
-    trained, initial = network.module(), plan.training(key).new_network()
+    trained, initial = network.module(), plan.trainings[key].new_network()
     named = filter_layers(trained, CONVS)
     seen = {
         stage: measure_bases(module, named, images, normalization=network.normalization)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from repsim_energy.interfaces import PatchBasis
 
-__all__ = ["neighbor_correlations", "smooth_filters", "theory_filters"]
+__all__ = ["neighbor_correlations", "smooth_filters", "smoothed", "theory_filters"]
 
 
 def neighbor_correlations(filters: Tensor) -> tuple[float, float]:
@@ -64,7 +64,12 @@ def smooth_filters(
     -------
     float64 tensor of this shape
     """
-    w = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return smoothed(torch.randn(shape, generator=generator, dtype=torch.float64), correlations)
+
+
+def smoothed(white: Tensor, correlations: tuple[float, float]) -> Tensor:
+    """Return the filters that :func:`smooth_filters` makes of white ones (..., kh, kw)."""
+    w = white
     for dim, rho in zip((-2, -1), correlations, strict=True):
         rows = list(w.unbind(dim))
         for at in range(1, len(rows)):

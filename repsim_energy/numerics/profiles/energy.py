@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +25,18 @@ __all__ = [
     "profile_of_power",
     "profile_similarities",
     "profile_similarity",
+    "profiles_of_banks",
+    "profiles_on_bases",
     "responses",
+    "similarities_of_stacks",
     "unchecked_profile",
     "varying_profiles",
     "with_value",
 ]
+
+
+MAX_STACKED = 2**20
+"""Numbers of the components of several bases, up to which they are multiplied together."""
 
 
 @takes_arrays
@@ -80,6 +88,23 @@ def unchecked_profile(filters: Tensor, basis: PatchBasis) -> NDArray[np.float64]
     return profile_of_power(responses(filters, basis).square(), filters.dtype)
 
 
+def profiles_of_banks(banks: Tensor, basis: PatchBasis) -> NDArray[np.float64]:
+    """Return the (n, r) energy profiles of n filter banks of one size (n, k, c, kh, kw)."""
+    power = responses(banks.flatten(0, 1), basis).square()
+    return profile_of_power(power.unflatten(0, banks.shape[:2]), banks.dtype)
+
+
+def profiles_on_bases(filters: Tensor, bases: Sequence[PatchBasis]) -> list[NDArray[np.float64]]:
+    """Return the energy profile of one filter bank on each of several bases."""
+    sizes = {basis.components.shape for basis in bases}
+    if len(sizes) != 1 or len(bases) * bases[0].components.numel() > MAX_STACKED:
+        return [unchecked_profile(filters, basis) for basis in bases]
+    check_filters(filters, bases[0])
+    flat = filters.detach().flatten(1).to(device="cpu", dtype=torch.float64)
+    power = (flat @ torch.stack([basis.components for basis in bases]).mT).square()
+    return list(profile_of_power(power, filters.dtype))
+
+
 def responses(filters: Tensor, basis: PatchBasis) -> Tensor:
     """Return the (k, r) float64 responses of filters to the components of a basis."""
     check_filters(filters, basis)
@@ -88,20 +113,20 @@ def responses(filters: Tensor, basis: PatchBasis) -> Tensor:
 
 
 def profile_of_power(power: Tensor, dtype: torch.dtype) -> NDArray[np.float64]:
-    """Return the (r,) energy profile of the (k, r) squared responses of filters of a type."""
-    profile: NDArray[np.float64] = power.mean(0).sqrt().numpy()
-    return _without_rounding(profile, dtype)
+    """Return (..., r) energy profiles of the (..., k, r) squared responses of filters of a type.
 
-
-def _without_rounding(profile: NDArray[np.float64], dtype: torch.dtype) -> NDArray[np.float64]:
-    """Return a constant profile if all that varies is the rounding of the filters."""
-    if not np.isfinite(profile).all():
-        return profile
-    mean = profile.mean()
-    deviation = np.linalg.norm(profile - mean)
-    if dtype.is_floating_point and deviation <= torch.finfo(dtype).eps * np.linalg.norm(profile):
-        return np.full_like(profile, mean)
-    return profile
+    A profile is constant if all that varies is the rounding of the filters.
+    """
+    profiles: NDArray[np.float64] = power.mean(-2).sqrt().numpy()
+    if not dtype.is_floating_point:
+        return profiles
+    known = np.isfinite(profiles).all(-1, keepdims=True)
+    finite = np.where(known, profiles, 0.0)
+    mean = finite.mean(-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        deviation = np.linalg.norm(finite - mean, axis=-1, keepdims=True)
+        rounding = torch.finfo(dtype).eps * np.linalg.norm(finite, axis=-1, keepdims=True)
+    return np.where(known & (deviation <= rounding), mean, profiles)
 
 
 def check_filters(filters: Tensor, basis: PatchBasis) -> None:
@@ -207,17 +232,30 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
     x = array_of(profiles)
     if x.ndim != 2 or 0 in x.shape:
         raise ShapeError(f"profiles have shape {x.shape}, expected (m, d) with one profile a row")
-    x, varies = varying_profiles(np.compress(with_value(x), x, axis=1))
+    correlations: NDArray[np.float64] = similarities_of_stacks(x[None])[0]
+    return correlations
+
+
+def similarities_of_stacks(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (n, m, m) correlations within each of n stacks of profiles (n, m, d).
+
+    Warns
+    -----
+    FlatProfileWarning
+        As :func:`profile_similarities`, of which this is the correlation of each stack.
+    """
+    known = with_value(profiles.reshape(-1, profiles.shape[-1]))
+    x, varies = varying_profiles(np.compress(known, profiles, axis=-1))
     if not varies.all():
         warnings.warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
             FlatProfileWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    centered = x - x.mean(1, keepdims=True)
-    norms = np.linalg.norm(centered, axis=1)
-    unit = centered / np.where(varies, norms, np.nan)[:, None]
-    correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)
+    centered = x - x.mean(-1, keepdims=True)
+    norms = np.linalg.norm(centered, axis=-1)
+    unit = centered / np.where(varies, norms, np.nan)[..., None]
+    correlations: NDArray[np.float64] = np.clip(unit @ np.swapaxes(unit, -1, -2), -1.0, 1.0)
     return correlations
 
 
@@ -244,12 +282,12 @@ def with_value(profiles: NDArray[np.float64]) -> NDArray[np.bool_]:
 def varying_profiles(
     profiles: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return (m, d) profiles with undefined ones set to zero, and a mask (m,) of the others.
+    """Return (..., d) profiles with undefined ones set to zero, and a mask (...) of the others.
 
     A profile is undefined where it is constant, rounding aside, or not finite.
     """
-    finite = np.where(np.isfinite(profiles).all(1, keepdims=True), profiles, 0.0)
+    finite = np.where(np.isfinite(profiles).all(-1, keepdims=True), profiles, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):  # squares that are too large are undefined
-        deviation = np.linalg.norm(finite - finite.mean(1, keepdims=True), axis=1)
-        varies = deviation > 8 * np.finfo(np.float64).eps * np.linalg.norm(finite, axis=1)
-    return np.where(varies[:, None], finite, 0.0), varies
+        deviation = np.linalg.norm(finite - finite.mean(-1, keepdims=True), axis=-1)
+        varies = deviation > 8 * np.finfo(np.float64).eps * np.linalg.norm(finite, axis=-1)
+    return np.where(varies[..., None], finite, 0.0), varies
