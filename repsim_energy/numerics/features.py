@@ -46,6 +46,7 @@ def flatten_activations(activations: Tensor) -> Tensor:
     return rows
 
 
+@takes_arrays
 def as_rows(activations: Tensor) -> Tensor:
     """Flatten activations as :func:`flatten_activations` does, with NaN and infinite values."""
     if activations.ndim == 0:
