@@ -111,6 +111,7 @@ def represent_layers(
     views: Mapping[str, View] = NO_VIEWS,
     typed: Mapping[str, str] | None = None,
     halves: Sequence[Tensor] = (),
+    precision: str = "float32",
 ) -> tuple[Representations, list[Representations], list[str]]:
     """Return the representation of each layer of a network.
 
@@ -127,6 +128,8 @@ def represent_layers(
     views : layer -> the choice of its positions; missing for the whole output
     typed : layer -> its name in this network, for layers that are labeled otherwise
     halves : numbers of the images of each half-sample, for a metric without ``batch``
+    precision : ``float32``, or ``bfloat16`` for forward passes in mixed precision. What is computed
+        of their outputs is not
 
     Returns
     -------
@@ -137,18 +140,19 @@ def represent_layers(
     of_halves: list[Representations] = [{} for _ in halves]
 
     def look(layers: Mapping[str, str], batch: int, receive: Receive) -> None:
-        observe(
-            module,
-            layers,
-            images,
-            batch,
-            network.normalization,
-            device,
-            receive,
-            answer=network.answer,
-            on_images=on_images,
-            typed=typed,
-        )
+        with torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
+            observe(
+                module,
+                layers,
+                images,
+                batch,
+                network.normalization,
+                device,
+                torch.autocast(device.type, enabled=False)(receive),
+                answer=network.answer,
+                on_images=on_images,
+                typed=typed,
+            )
 
     ours = network.run is not None  # built and trained where float32 was the default
     with naming(label), float32_by_default() if ours else contextlib.nullcontext():

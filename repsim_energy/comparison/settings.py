@@ -40,7 +40,8 @@ OF_TRAININGS = ("model", "dataset", "recipe")
 
 OF_PLANS = ("normalize", "answer", "fold", "channels")
 OF_COMPARISONS = (
-    "stage", "patch", "null", "layers", "align", "images", "pool", "tokens", "resamples", "pairs"
+    "stage", "patch", "null", "layers", "align", "images", "pool", "tokens", "resamples",
+    "precision", "pairs"
 )  # fmt: skip
 """Arguments of ``compare`` that go to the plan, and to the comparison."""
 
