@@ -129,7 +129,8 @@ def compare(
         down to one of these). By default 20 for metrics on filters, and 0 for metrics on
         activations, whose intervals are then over seeds alone
     precision : for metrics on activations: of the forward passes that show images to networks.
-        ``bfloat16`` is about twice as fast on processors with units for it, and refused on others.
+        ``bfloat16`` takes about half the time on processors with units for it, and is refused on
+        others.
         The first 250 images are shown in both precisions. The comparison is refused if that changes
         any similarity by more than 0.005; the result records the largest change
     pairs : for metrics on filters: ``all`` similarities, with null and confidence intervals, or for
