@@ -229,20 +229,22 @@ def layer_matrix(rounds, images):
         for network in networks:
             forward(network, layers, receive)
 
+    def in_bfloat16(function):
+        return torch.autocast("cpu", torch.bfloat16)(function)
+
     ways = {
         "ours": lambda: compare_layers(networks, names, forward),
         "passes and products": lambda: forward_all(names, multiply),
         "passes": lambda: forward_all({}, lambda *_: None),
+        "ours, bfloat16": in_bfloat16(lambda: compare_layers(networks, names, forward)),
+        "passes, bfloat16": in_bfloat16(lambda: forward_all({}, lambda *_: None)),
     }
     taken = alternate(ways, rounds)
-    median, low, high = ratio(taken["ours"], taken["passes and products"])
-    yield {
-        "case": f"{len(names)} x {len(names)} layers, {images} images",
-        **{f"{name} s": statistics.median(times) for name, times in taken.items()},
-        "ours / (passes and products)": median,
-        "lowest": low,
-        "highest": high,
-    }
+    found = {f"{name} s": statistics.median(times) for name, times in taken.items()}
+    for peer in ("passes and products", "passes", "ours, bfloat16"):
+        median, low, high = ratio(taken["ours"], taken[peer])
+        found[f"ours / ({peer})"] = f"{median:.2f} [{low:.2f}-{high:.2f}]"
+    yield {"case": f"{len(names)} x {len(names)} layers, {images} images", **found}
 
 
 def multiply(layer, output):

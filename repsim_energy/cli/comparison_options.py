@@ -103,6 +103,16 @@ COMPARED = (
         "[default: 20 for metrics on filters, else 0]",
     ),
     click.option(
+        "--precision",
+        default="float32",
+        show_default=True,
+        metavar="float32|bfloat16",
+        shell_complete=alternatives,
+        help="Precision of the passes that show images to networks. bfloat16 is faster on "
+        "processors with units for it; its effect is measured on the first images, and refused if "
+        "it is large. For metrics on activations.",
+    ),
+    click.option(
         "--pairs",
         default="all",
         show_default=True,

@@ -77,6 +77,12 @@ def _print_facts(result: xr.Dataset) -> None:
     precision = json.loads(result.attrs["configuration"])["recipe"]["precision"]
     if precision != "float32" and bool((result.steps > 0).any()):
         print_line(f"trained in {precision}")
+    if "precision" in result.attrs:
+        print_line(
+            f"images shown in {result.attrs['precision']}; on the first "
+            f"{result.attrs['precision_images']}, that changes similarities by at most "
+            f"{result.attrs['precision_change']} (median {result.attrs['precision_median_change']})"
+        )
     if layers := _of_models(result, "first_layer"):
         print_line(f"filters of layer {layers}")
     if folded := _of_models(result, "folded"):

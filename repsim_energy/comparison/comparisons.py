@@ -41,6 +41,7 @@ def comparison_of(
     pool: str | Mapping[str, str],
     tokens: str | Mapping[str, str],
     resamples: int | None,
+    precision: str,
     pairs: PairsLike = ALL,
 ) -> FilterComparison | LayerComparison | ActivationComparison:
     """Return the comparison of a plan, prepared before any network is trained.
@@ -51,12 +52,13 @@ def comparison_of(
     ----------
     asked : arguments that the user gave, by name
     known : patch bases that are not computed again; new ones are added
-    stage, patch, null, layers, align, images, pool, tokens, resamples, pairs : as in
+    stage, patch, null, layers, align, images, pool, tokens, resamples, precision, pairs : as in
         :func:`~repsim_energy.compare`
     """
     judged: dict[str, Any] = {"null": null, "resamples": resamples}
     if metric.operates_on != "filters":
         how: dict[str, Any] = {"images": images, "asked": asked, "pool": pool, "tokens": tokens}
+        how["precision"] = precision
         from repsim_energy.comparison.of_activations import ActivationComparison
 
         return ActivationComparison.prepare(plan, metric, layers, **how, **judged)

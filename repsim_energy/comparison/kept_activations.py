@@ -51,6 +51,6 @@ class Kept:
 
 def _in_the_order_of(answer: Tensor, rows: int) -> Tensor:
     """Return an empty tensor of so many rows in the memory layout of the output: fast to copy."""
-    space = torch.empty(rows, *answer.shape[1:], dtype=answer.dtype, device="cpu")
-    last = is_channels_last(answer)
-    return space.contiguous(memory_format=torch.channels_last) if last else space
+    layout = torch.channels_last if is_channels_last(answer) else torch.contiguous_format
+    shape = (rows, *answer.shape[1:])
+    return torch.empty(shape, dtype=answer.dtype, device="cpu", memory_format=layout)

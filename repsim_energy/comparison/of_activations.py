@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -43,8 +44,10 @@ from repsim_energy.comparison.metric_variables import with_metric_variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.nulls.of_activations import KeepingMetric
 from repsim_energy.comparison.nulls.words import DRAWS, Null, choose_null
+from repsim_energy.comparison.pairs import compare_pairs
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.plan_layers import Layers, plan_layers
+from repsim_energy.comparison.reduced_precision import change_of, check_precision, first_images
 from repsim_energy.comparison.runs import run_variables
 from repsim_energy.comparison.sample_pairs import LAYER_DIMS, Index, SamplePairs
 from repsim_energy.comparison.views import (
@@ -54,6 +57,7 @@ from repsim_energy.comparison.views import (
     warn_different_samples,
     words_of,
 )
+from repsim_energy.errors import RepsimWarning
 from repsim_energy.interfaces import ImageSet, Metric
 from repsim_energy.progress import working
 
@@ -74,6 +78,7 @@ class ActivationComparison:
     images : images of each data set that the networks are shown
     splits : the split of these images, ``test`` or ``train``
     groups : number of groups of images, of which half-samples are compared
+    precision : of the forward passes, ``float32`` or ``bfloat16``
     """
 
     plan: Plan
@@ -84,6 +89,7 @@ class ActivationComparison:
     images: Sequence[ImageSet]
     splits: Sequence[str]
     groups: int = 0
+    precision: str = "float32"
 
     @classmethod
     def prepare(
@@ -98,6 +104,7 @@ class ActivationComparison:
         pool: str | Mapping[str, str] = "flatten",
         tokens: str | Mapping[str, str] = "all",
         resamples: int | None = None,
+        precision: str = "float32",
     ) -> ActivationComparison:
         """Choose layers and images, and check that the comparison is possible.
 
@@ -107,7 +114,9 @@ class ActivationComparison:
         asked : arguments that the user gave, by name
         pool, tokens : as in :func:`~repsim_energy.compare`
         resamples : number of groups of images, of which half-samples are compared
+        precision : of the forward passes
         """
+        check_precision(precision, metric, plan.device)
         models = [spec.label for spec in plan.models]
         words = words_of(pool, tokens, models)
         refuse_several_sizes(words, plan.datasets)
@@ -123,11 +132,12 @@ class ActivationComparison:
         splits = say_what_is_shown(plan, asked.get("images"))
         sizes = [len(images) for images in shown]
         check_memory(plan, metric, planned, sizes, groups=groups, drawn=chosen.drawn)
-        return cls(plan, metric, chosen, planned, words, shown, splits, groups)
+        return cls(plan, metric, chosen, planned, words, shown, splits, groups, precision)
 
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Show images to the networks and compare the activations of their layers."""
-        plan, labels = self.plan, self.layers.labels
+        plan = self.plan
+        of_precision = self._check_change(networks) if self.precision == "bfloat16" else {}
         representations, halves, failures = self._represent(networks)
         pairs = SamplePairs(
             plan,
@@ -136,13 +146,48 @@ class ActivationComparison:
             self.layers,
             self._samples_of,
             partial(self._activations, networks),
-            lambda at: f"layer '{labels[at[3]]}' of '{plan.label(Key(*at[:3]))}'",
+            self._called,
         )
         each = halves or half_batches(representations, self.groups, self._batches())
         variables, attributes = pairs.variables(representations, each)
         variables |= run_variables(plan, networks)
+        attributes |= of_precision
         measured = Measured(variables, self._coords(networks), attributes, tuple(failures))
         return with_metric_variables(measured, self.metric, representations, LAYER_DIMS)
+
+    def _check_change(self, networks: Mapping[Key, Network]) -> dict[str, str]:
+        """Return how much bfloat16 changes similarities on the first images. Refuse large changes.
+
+        Raises
+        ------
+        UsageError
+            If a similarity changes by more than is accepted.
+        """
+        first = replace(self, images=first_images(self.images, self.metric), groups=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RepsimWarning)  # which all images give
+            exact = replace(first, precision="float32")._similarities(networks)
+            reduced = first._similarities(networks)
+        change = change_of(exact, reduced, max(map(len, first.images)))
+        places = list(np.ndindex(self._shape))
+        change.refuse_if_large(self.metric, lambda at: self._called(places[at]))
+        return change.attributes()
+
+    def _similarities(self, networks: Mapping[Key, Network]) -> NDArray[np.float64]:
+        """Return the similarities of all pairs of layers, without their null, as a matrix."""
+        representations = self._represent(networks)[0]
+        pairs = compare_pairs(
+            self.metric, representations, self._shape, self._samples_of, intervals=False
+        )
+        return pairs["similarity"].reshape(2 * (math.prod(self._shape),))
+
+    @property
+    def _shape(self) -> Index:
+        return (*self.plan.shape, len(self.layers.labels))
+
+    def _called(self, index: Index) -> str:
+        """Return the name of a layer in messages."""
+        return f"layer '{self.layers.labels[index[3]]}' of '{self.plan.label(Key(*index[:3]))}'"
 
     def _represent(
         self, networks: Mapping[Key, Network]
@@ -169,6 +214,7 @@ class ActivationComparison:
                     self.layers.views[key.model],
                     self.layers.typed[key.model],
                     chosen[key.dataset],
+                    self.precision,
                 )
                 failures += without
                 for all_of, of in zip([representations, *halves], [found, *of_halves], strict=True):
@@ -189,6 +235,7 @@ class ActivationComparison:
             self.plan.label(key),
             views=self.layers.views[key.model],
             typed=self.layers.typed[key.model],
+            precision=self.precision,
         )
         return kept.activations
 

@@ -58,7 +58,9 @@ __all__ = ["FeatureComparison"]
 ONE_LAYER = "features"
 """Label of the layer if every file has one array."""
 
-OF_IMAGES = ("dataset", "images", "pool", "tokens", "normalize", "answer", "channels")
+OF_IMAGES = (
+    "dataset", "images", "pool", "tokens", "precision", "normalize", "answer", "channels"
+)  # fmt: skip
 """Options of networks that are shown images."""
 
 

@@ -58,6 +58,7 @@ USES = {
     "images": Use("activations", deeper=True),
     "pool": Use("activations"),
     "tokens": Use("activations"),
+    "precision": Use("activations", asks_nothing=("float32",)),
     "normalize": Use("activations", deeper=True),
     "answer": Use(training=True, besides="activations"),
     "fold": Use("filters", deeper=False),

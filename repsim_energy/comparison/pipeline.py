@@ -54,6 +54,7 @@ def compare(
     pool: str | Mapping[str, str] = "flatten",
     tokens: str | Mapping[str, str] = "all",
     resamples: int | None = None,
+    precision: str = "float32",
     pairs: PairsLike = ALL,
     normalize: str | Mapping[str, str] = "auto",
     answer: str | Mapping[str, str] = "",
@@ -127,6 +128,11 @@ def compare(
         confidence intervals: 0 for none, else 4, 8, 12, 20, 24, 32, ... (another number is rounded
         down to one of these). By default 20 for metrics on filters, and 0 for metrics on
         activations, whose intervals are then over seeds alone
+    precision : for metrics on activations: of the forward passes that show images to networks.
+        ``bfloat16`` takes about half the time on processors with units for it, and is refused on
+        others.
+        The first 250 images are shown in both precisions. The comparison is refused if that changes
+        any similarity by more than 0.005; the result records the largest change
     pairs : for metrics on filters: ``all`` similarities, with null and confidence intervals, or for
         thousands of networks their ``summary`` between all models: number, mean, standard deviation
         and extremes, in memory that does not grow with the number of pairs. A mapping from the
@@ -242,6 +248,7 @@ def compare(
             pool=pool,
             tokens=tokens,
             resamples=resamples,
+            precision=precision,
             pairs=pairs,
         )
         networks, failures = train_networks(plan, scheduler, reporter, retry_failed=retry_failed)

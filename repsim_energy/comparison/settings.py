@@ -44,7 +44,7 @@ OF_WHAT = 3
 """Arguments of ``compare`` that say what is compared, before those that say how."""
 
 OF_PLANS = ("normalize", "answer", "fold", "channels")
-HOW = (*OF_COMPARISONS, "layers", "resamples", "pairs")
+HOW = (*OF_COMPARISONS, "layers", "resamples", "precision", "pairs")
 """Arguments of ``compare`` that go to the plan, and to the comparison."""
 
 Made = TypeVar("Made")

@@ -17,7 +17,7 @@ from repsim_energy.numerics.cka.null import (
     permutation_law,
     shuffled_interval,
 )
-from repsim_energy.numerics.features import flatten_activations
+from repsim_energy.numerics.features import as_rows
 from repsim_energy.numerics.inference.distributions import GammaNull
 
 __all__ = ["LinearCKA"]
@@ -79,7 +79,8 @@ class LinearCKA:
         -------
         (4 + n²,) float64; the rows of several batches are stacked
         """
-        matrix = hsic_matrix(centered_gram(flatten_activations(subject.values)), self.estimator)
+        gram = centered_gram(as_rows(subject.values))  # which refuses NaN
+        matrix = hsic_matrix(gram, self.estimator)
         row: Array = torch.cat((permutation_invariants(matrix), matrix.flatten())).cpu().numpy()
         return row
 

@@ -9,7 +9,7 @@ from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.settings import own_settings
 
-__all__ = ["check_finite", "flatten_activations", "is_channels_last"]
+__all__ = ["as_rows", "check_finite", "flatten_activations", "is_channels_last"]
 
 
 @takes_arrays
@@ -41,14 +41,20 @@ def flatten_activations(activations: Tensor) -> Tensor:
     >>> flatten_activations(torch.zeros(5, 8, 4, 4)).shape
     torch.Size([5, 128])
     """
+    rows = as_rows(activations)
+    check_finite(rows)
+    return rows
+
+
+@takes_arrays
+def as_rows(activations: Tensor) -> Tensor:
+    """Flatten activations as :func:`flatten_activations` does, with NaN and infinite values."""
     if activations.ndim == 0:
         raise ShapeError("activations are a single number, expected (images, ...)")
     if is_channels_last(activations):
         activations = activations.permute(0, 2, 3, 1)
     rows = activations.detach()
-    rows = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
-    check_finite(rows)
-    return rows
+    return rows.flatten(1) if rows.ndim > 1 else rows[:, None]
 
 
 def is_channels_last(activations: Tensor) -> bool:

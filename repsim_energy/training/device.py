@@ -11,7 +11,7 @@ from repsim_energy.errors import UsageError
 from repsim_energy.numerics.processor import processor_features
 from repsim_energy.training.recipe import Recipe
 
-__all__ = ["choose_device", "choose_precision"]
+__all__ = ["choose_device", "choose_precision", "multiplies_bfloat16"]
 
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
 """Features of processors that multiply bfloat16 in hardware. The last is ARM's."""
@@ -43,10 +43,10 @@ def choose_precision(recipe: Recipe, device: torch.device) -> Recipe:
     """Return the recipe with ``precision=auto`` replaced by the fastest one on the device."""
     if recipe.precision != "auto":
         return recipe
-    return replace(recipe, precision="bfloat16" if _multiplies_bfloat16(device) else "float32")
+    return replace(recipe, precision="bfloat16" if multiplies_bfloat16(device) else "float32")
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
+def multiplies_bfloat16(device: torch.device) -> bool:
     """Return whether the hardware multiplies bfloat16, and may.
 
     In software it takes at least twice as long as float32 (measured: 2.3 to 20 times). That is

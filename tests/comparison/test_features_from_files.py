@@ -244,6 +244,7 @@ REFUSED = {
     ),
     "images": (["features:path=a.npz"], {"images": 10}, "got images="),
     "pool": (["features:path=a.npz"], {"pool": "mean"}, "got pool="),
+    "precision": (["features:path=a.npz"], {"precision": "bfloat16"}, "got precision="),
     "channels": (["features:path=a.npz"], {"channels": "bgr"}, "got channels="),
     "frozen": (["features:path=a.npz:frozen=true"], {}, "got frozen= for"),
     "first": (["features:path=a.npz:first=frame/dct"], {}, "got first= for"),

@@ -48,6 +48,7 @@ REFUSED = [
     ("energy", "images", 10),
     ("energy", "pool", "mean"),
     ("energy", "tokens", {"net": "cls"}),
+    ("energy", "precision", "bfloat16"),
     ("energy", "normalize", "none"),
     ("energy", "normalize", {"net": "none"}),
     ("cka", "fold", "bn"),

@@ -29,6 +29,7 @@ PARSED = {
     "repsim *:sha256=*": "is of a file of its own; tests/models/files/test_known_hashes.py runs it",
     "repsim cache clear": "asks; tests/cli/test_cache_command.py answers",
     "repsim *torchvision/*:weights=DEFAULT*": "downloads weights",
+    "repsim *--precision bfloat16*": "needs a processor with units for bfloat16",
     "repsim *timm/*": "needs timm; .ci/distributions runs the tests of repsim-timm",
 }
 """Pattern of a command of ``repsim`` -> why it is parsed only."""

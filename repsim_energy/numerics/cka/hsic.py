@@ -115,27 +115,31 @@ def relative_rounding(features: Tensor) -> float:
 
 def _centered_gram(features: Tensor, dtype: torch.dtype, rounding: float) -> Tensor:
     products = RowProducts(symmetric=True)
+    space = torch.empty(
+        len(features) * min(BLOCK_COLUMNS, features.shape[1]), dtype=dtype, device=features.device
+    )
     for columns in features.split(BLOCK_COLUMNS, dim=1):
-        x = _deviations(columns.to(dtype), rounding)
+        x = space[: columns.numel()].view(columns.shape)  # new memory for each would be slow
+        _write_deviations(columns.to(dtype), rounding, x)
         products.add(x.T, x.T)
     gram = products.whole()
     means = gram.mean(0)  # not zero, because the subtracted means were rounded
     return gram.sub_(means).sub_((means - means.mean())[:, None])
 
 
-def _deviations(features: Tensor, rounding: float) -> Tensor:
-    """Return the deviations from the mean, set to zero where they are rounding."""
+def _write_deviations(features: Tensor, rounding: float, x: Tensor) -> None:
+    """Write the deviations from the mean into x, zero where they are rounding."""
     mean = typical_row(features)
-    x = features - mean
+    torch.sub(features, mean, out=x)
     if features.dtype == torch.float64 and rounding == FLOAT64_ROUNDING:
-        return x.mul_(x.abs() > FLOAT64_ROUNDING * mean.abs())
+        x *= x.abs() > FLOAT64_ROUNDING * mean.abs()
+        return
     bound = rounding * mean.abs()
     still = (x[:FEW_ROWS].abs().amax(0) <= bound).nonzero().flatten()  # in these rows
     if len(still):
         lowest, highest = torch.aminmax(x[:, still], dim=0)
         constant = still[~(torch.maximum(-lowest, highest) > bound[still])]
         x[:, constant] *= 0  # which leaves NaN, to be refused
-    return x
 
 
 @takes_arrays

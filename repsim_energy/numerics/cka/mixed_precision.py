@@ -14,8 +14,8 @@ __all__ = ["RowProducts", "as_floating", "fits_float32", "row_lengths", "typical
 MIN_FLOAT32_NUMBERS = 16_384
 """Features, or entries of a product, from which on rounding to float32 averages out."""
 
-MAX_BLOCKS, MIN_BLOCK_COLUMNS = 8, 128
-"""Column blocks that a symmetric product is split into, and their width."""
+MAX_BLOCKS, BLOCK_MULTIPLE = 8, 64
+"""Column blocks that a symmetric product is split into, and what their width is a multiple of."""
 
 MAX_FLOAT32_ROWS = 16_384
 """Rows that are summed in float32 before their sum is added in float64."""
@@ -157,7 +157,8 @@ class RowProducts:
         some = self._total if self._recent is None else self._recent
         assert some is not None
         height, width = some.shape
-        step = max(MIN_BLOCK_COLUMNS, -(-height // MAX_BLOCKS)) if self._symmetric else height
+        multiples = -(-height // (MAX_BLOCKS * BLOCK_MULTIPLE))
+        step = multiples * BLOCK_MULTIPLE if self._symmetric else height
         for start in range(0, height, max(1, step)):
             rows = slice(start, min(start + step, height))
             yield rows, slice(start if self._symmetric else 0, width)
