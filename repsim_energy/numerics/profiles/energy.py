@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import FlatProfileWarning, ShapeError
+from repsim_energy.errors import FlatProfileWarning, ShapeError, warn
 from repsim_energy.numerics.arrays import array_of, finite_or_nan, takes_arrays
 from repsim_energy.numerics.settings import own_settings
 
@@ -209,10 +208,9 @@ def profile_similarities(profiles: ArrayLike) -> NDArray[np.float64]:
         raise ShapeError(f"profiles have shape {x.shape}, expected (m, d) with one profile a row")
     x, varies = varying_profiles(np.compress(with_value(x), x, axis=1))
     if not varies.all():
-        warnings.warn(
+        warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
             FlatProfileWarning,
-            stacklevel=3,
         )
     centered = x - x.mean(1, keepdims=True)
     norms = np.linalg.norm(centered, axis=1)
