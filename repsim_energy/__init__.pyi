@@ -29,6 +29,7 @@ from .errors import UndefinedSimilarityWarning as UndefinedSimilarityWarning
 from .errors import UndescribedOptionWarning as UndescribedOptionWarning
 from .errors import UnknownNameError as UnknownNameError
 from .errors import UsageError as UsageError
+from .errors import warn as warn
 from .hookspecs import hookimpl as hookimpl
 from .interfaces import Activations as Activations
 from .interfaces import Architecture as Architecture

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
 __all__ = [
     "DataError",
@@ -32,10 +35,21 @@ __all__ = [
     "reason_of",
     "unknown_name",
     "visible",
+    "warn",
 ]
 
 MAX_LISTED_NAMES = 50
 """Known names that an error lists."""
+
+PACKAGE = __name__.partition(".")[0]
+"""Name of this package."""
+
+BETWEEN = sys.stdlib_module_names | {
+    *("click", "cloudpickle", "dask", "distributed", "filelock", "lazy_loader", "loky", "netCDF4"),
+    *("numpy", "pandas", "platformdirs", "pluggy", "psutil", "rich", "rich_click", "safetensors"),
+    *("scipy", "torch", "torchvision", "xarray"),
+}
+"""Libraries that call this package for the user, so that no warning is of their lines."""
 
 
 class RepsimError(Exception):
@@ -141,6 +155,57 @@ class UndescribedOptionWarning(RepsimWarning):
 
 class PluginWarning(RepsimWarning):
     """Plugin that was left out, wholly or in part, or that changed the process around it."""
+
+
+def warn(message: str, category: type[Warning] = RepsimWarning) -> None:
+    """Warn of the call of this package that the user made.
+
+    The place of the warning is the line that called this package first, also through decorators,
+    plugins and other libraries: a metric that finds something is about the line with ``compare``.
+    Where no line called it, such as in another thread, it is the line with ``warn``. Filters see
+    this place; by default, Python shows the same text once for each line.
+
+    Parameters
+    ----------
+    message : what was found, and what follows from it
+    category : the class of the warning
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warn("the profile is constant; its similarity is NaN", FlatProfileWarning)
+    >>> caught[0].category.__name__
+    'FlatProfileWarning'
+    """
+    import inspect  # here, because most programs have nothing to warn of
+
+    here = inspect.currentframe()
+    assert here is not None  # CPython, as for torch
+    assert here.f_back is not None
+    place = _user(here.f_back) or here.f_back
+    names = place.f_globals
+    warnings.warn_explicit(
+        message,
+        category,
+        place.f_code.co_filename,
+        place.f_lineno,
+        names.get("__name__") or "<string>",
+        names.setdefault("__warningregistry__", {}),
+    )
+
+
+def _user(frame: FrameType | None) -> FrameType | None:
+    """Return the innermost frame outside of the outermost one of this package."""
+    user = None
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package == PACKAGE:
+            user = None
+        elif user is None and package not in BETWEEN:
+            user = frame
+        frame = frame.f_back
+    return user
 
 
 @contextmanager

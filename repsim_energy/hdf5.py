@@ -1,4 +1,4 @@
-"""HDF5 files that name others, which HDF5 would read as if they were part of them."""
+"""First bytes of HDF5 files, and those that name others, which HDF5 would read as parts of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import IO, Any
 
 from repsim_energy.errors import FileError
 
-__all__ = ["HDF5", "refuse_other_files", "refuse_parts_elsewhere"]
+__all__ = ["CLASSIC", "HDF5", "refuse_other_files", "refuse_parts_elsewhere"]
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-"""First bytes of an HDF5 file."""
+"""First bytes of an HDF5 file, which every netCDF file of version 4 is."""
+
+CLASSIC = b"CDF"
+"""First bytes of a netCDF file of version 3."""
 
 
 def refuse_parts_elsewhere(file: IO[bytes], path: object) -> None:

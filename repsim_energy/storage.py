@@ -11,13 +11,12 @@ import stat
 import tempfile
 import time
 import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import RepsimError, UsageError, warn
 
 __all__ = [
     "atomic_path",
@@ -216,11 +215,9 @@ def _flush_name(target: Path) -> None:
     try:
         _flush_folder(target.parent)
     except OSError as error:
-        warnings.warn(
+        warn(
             f"'{target}' is written, but the system does not confirm that it is on the disk "
-            f"({error.strerror or error}); look after the disk",
-            RepsimWarning,
-            stacklevel=5,
+            f"({error.strerror or error}); look after the disk"
         )
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -14,15 +15,37 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from repsim_energy.errors import RepsimWarning, warn
 
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
 
-__all__ = ["in_order", "kept_pool", "pool_kept", "submit", "usable_cores", "worker_pool"]
+__all__ = [
+    "in_order",
+    "kept_pool",
+    "pool_kept",
+    "result_of",
+    "submit",
+    "usable_cores",
+    "worker_pool",
+]
 
 CHECK_SECONDS = 1.0
 """Time between two checks of a worker whether its parent process is alive."""
+
+_repeated: dict[str | tuple[str, type[Warning], int], int] = {}
+"""Warnings of other libraries in workers that were repeated here, as Python registers them."""
+
+
+class _Warned(NamedTuple):
+    """Warning of another process."""
+
+    text: str
+    category: type[Warning]
+    filename: str
+    lineno: int
 
 
 def usable_cores() -> int:
@@ -105,7 +128,7 @@ def kept_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Have a function called in a worker process.
+    """Have a function called in a worker process. :func:`result_of` the future is what it returns.
 
     SIGINT is blocked while workers start, so that Ctrl-C cannot interrupt a half-started process;
     they inherit that and unblock it themselves.
@@ -113,11 +136,37 @@ def submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: 
     masks = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
     try:
-        future: Future[Any] = pool.submit(function, *arguments)
+        future: Future[Any] = pool.submit(_call, function, arguments)
     finally:
         if masks:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return future
+
+
+def _call(
+    function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> tuple[Any, tuple[_Warned, ...]]:
+    """Call a function in a worker process, and return its result and its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RepsimWarning)  # the parent process has the user's filters
+        value = function(*arguments)
+    said = [_Warned(str(one.message), one.category, one.filename, one.lineno) for one in caught]
+    return value, tuple(dict.fromkeys(said))
+
+
+def result_of(future: Future[Any]) -> Any:
+    """Wait for the result of a function in a worker process, and repeat its warnings here.
+
+    Those of this package name the user's line, as if the function had been called here.
+    """
+    warned: tuple[_Warned, ...]
+    value, warned = future.result()
+    for one in warned:
+        if issubclass(one.category, RepsimWarning):
+            warn(one.text, one.category)
+        else:
+            warnings.warn_explicit(*one, registry=_repeated)
+    return value
 
 
 def in_order(

@@ -39,7 +39,7 @@ VERBS = {
     *("Draw", "Estimate", "Find", "Flatten", "Initialize", "Load", "Open"),
     *("Read", "Receive", "Refuse", "Register", "Report", "Represent", "Return", "Save"),
     *("Set", "Shuffle", "Simulate", "Sum", "Summarize", "Train", "Validate"),
-    *("Write", "Yield"),
+    *("Warn", "Write", "Yield"),
 }
 """First words of functions and methods."""
 

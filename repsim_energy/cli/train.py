@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from repsim_energy.cli.compare import report_failures
 from repsim_energy.cli.options import training_options
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import RepsimError, UsageError, warn
 
 if TYPE_CHECKING:
     from repsim_energy.comparison import Plan
@@ -85,4 +84,4 @@ def _check_given(plan: Plan) -> None:
             "train, such as vgg11; compare needs no training of them"
         )
     for label in given:
-        warnings.warn(f"'{label}' is trained already and left out", RepsimWarning, stacklevel=1)
+        warn(f"'{label}' is trained already and left out")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from repsim_energy.errors import RepsimWarning, UsageError, unknown_name
+from repsim_energy.errors import UsageError, unknown_name, warn
 from repsim_energy.interfaces import Normalization
 from repsim_energy.models.filters.layers import find_first_conv
 from repsim_energy.training.answers import answered
@@ -94,11 +93,9 @@ def layer_names(
 
 def _say_which(module: nn.Module, name: str) -> None:
     meant = {FIRST: "the layer that sees the image", OUTPUT: "the network's answer"}
-    warnings.warn(
+    warn(
         f"{type(module).__name__} has a submodule '{name}', which is compared; write ':{name}' for "
-        f"{meant.get(name, 'all convolutions')}",
-        RepsimWarning,
-        stacklevel=3,
+        f"{meant.get(name, 'all convolutions')}"
     )
 
 

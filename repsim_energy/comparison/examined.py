@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from repsim_energy.comparison.folding import folding_of
 from repsim_energy.comparison.network import seen_image
 from repsim_energy.comparison.network_options import refuse_order, with_options
 from repsim_energy.data.selection import is_gray, select
-from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
+from repsim_energy.errors import ShapeError, UsageError, warn
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
 from repsim_energy.models.filters.applied_filters import Patch, applied_filters, filter_patch
 from repsim_energy.models.filters.first_layer import first_layer, named_layer
@@ -112,7 +111,7 @@ class Examined:
             return False
         self.layers[place], self.patches[place], several = known
         if several:
-            _warn(_said_of_several(model, several, known[0]), stacklevel=7)
+            warn(_said_of_several(model, several, known[0]))
         return True
 
     def _examine(self, place: Place, model: ModelSpec, data: Dataset) -> None:
@@ -174,10 +173,10 @@ def _first_layer(
             "layer="
         )
     if several:
-        _warn(_said_of_several(spec, several, name))
+        warn(_said_of_several(spec, several, name))
     bank = applied_filters(module, name, image)
     if problem and filters and isinstance(built, TrainedModel):  # of others their training says so
-        _warn(
+        warn(
             f"'{spec.label}' cannot be run on the images ({problem}), so its first layer is taken "
             f"to be the first that it registers, '{name}'; name it with layer="
         )
@@ -186,10 +185,6 @@ def _first_layer(
 
 def _said_of_several(spec: ModelSpec, several: str, name: str) -> str:
     return f"several layers of '{spec.label}' get the image: {several}; '{name}' is compared"
-
-
-def _warn(text: str, stacklevel: int = 9) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=stacklevel)
 
 
 def _seen_by(needed: Mapping[int, int], specs: Sequence[ModelSpec], data: Dataset) -> Dataset:

@@ -18,7 +18,7 @@ from repsim_energy.comparison.activations import (
 )
 from repsim_energy.comparison.layer_inputs import show_images
 from repsim_energy.comparison.listed import items_of
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, first_few
+from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, first_few, warn
 from repsim_energy.interfaces import Normalization, PatchBasis
 from repsim_energy.models.filters.any_layer import patch_size, window_of
 from repsim_energy.numerics.patches.seen import SeenPatches, seen_patches
@@ -216,11 +216,9 @@ def _warn_of_missing(bases: Mapping[str, PatchBasis]) -> None:
         if basis.without_variance
     ]
     if missing:
-        warnings.warn(
+        warn(
             "components of the patches have no variance and are left out: "
-            f"{first_few(missing, MAX_NAMED)} (as of channels that are always zero)",
-            RepsimWarning,
-            stacklevel=4,  # above own_settings
+            f"{first_few(missing, MAX_NAMED)} (as of channels that are always zero)"
         )
 
 

@@ -17,7 +17,7 @@ from repsim_energy.comparison.kept_activations import Kept, samples_of
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of, warn
 from repsim_energy.interfaces import Activations, ImageSet, Metric
 from repsim_energy.numerics.positions import View
 from repsim_energy.training.build import NETWORK_ERRORS, remedy_of
@@ -88,15 +88,11 @@ def say_what_is_shown(plan: Plan, wanted: int | None) -> list[str]:
     for data, split in zip(plan.datasets, splits, strict=True):
         there = len(getattr(data, split))
         if split == "train" and (plan.trains or data.origins):
-            _warn(f"'{data.label}' has no test images, so that networks are shown training images")
+            warn(f"'{data.label}' has no test images, so that networks are shown training images")
         if wanted is not None and wanted > there:
             kind = f"{there} {'training' if split == 'train' else 'test'} images"
-            _warn(f"got images={wanted}, but '{data.label}' has {kind}; all are shown")
+            warn(f"got images={wanted}, but '{data.label}' has {kind}; all are shown")
     return splits
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=7)
 
 
 def represent_layers(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 from repsim_energy.comparison.layers import batches_of, groups_of
 from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.plan_layers import Layers
-from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.errors import UsageError, warn
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.memory import available_memory
 
@@ -130,7 +129,7 @@ def check_memory(
             f"{what}, name fewer layers{remedy}{positions}"
         )
     if needed > MIN_ANNOUNCED_BYTES:
-        warnings.warn(f"{size} of memory", RepsimWarning, stacklevel=6)
+        warn(f"{size} of memory")
 
 
 def needed_memory(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from repsim_energy.comparison.inside import normalizes_inside
-from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.errors import UsageError, warn
 from repsim_energy.interfaces import Normalization, TrainedModel
 from repsim_energy.models.normalization import parse_normalization
 
@@ -58,11 +57,9 @@ def _decided(
         if normalizes_inside(taken.module, shown_first, plan.device):
             chosen = parse_normalization("none", images.shape[1])
             if d == 0:
-                warnings.warn(
+                warn(
                     f"'{label}' normalizes images inside, so that it is shown them as they are, 0 "
-                    "to 1; normalize=dataset takes their mean and standard deviation off before",
-                    RepsimWarning,
-                    stacklevel=6,
+                    "to 1; normalize=dataset takes their mean and standard deviation off before"
                 )
     return replace(taken, normalization=chosen), _words(chosen)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ from repsim_energy.comparison.profiles import (
 )
 from repsim_energy.comparison.reliability import prepared_filters
 from repsim_energy.comparison.runs import run_variables
-from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.errors import UsageError, warn
 from repsim_energy.interfaces import Metric, PatchBasis
 from repsim_energy.numerics.threads import one_thread
 from repsim_energy.results import component_coords
@@ -212,11 +211,9 @@ class FilterComparison:
         plan, null = self.plan, self.null
         ids = [basis.basis_id for basis in self.bases]
         if len(set(ids)) > 1:
-            warnings.warn(
+            warn(
                 "the data sets have different patch bases, so profiles are compared within each "
-                "data set alone; pairs across them are NaN",
-                RepsimWarning,
-                stacklevel=5,
+                "data set alone; pairs across them are NaN"
             )
         pairs = compare_pairs(
             self.metric,
@@ -225,7 +222,7 @@ class FilterComparison:
             lambda index: ids[index[0]],
             intervals=not null.drawn,
         )
-        warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks}, stacklevel=6)
+        warn_undefined(pairs, {key: f"'{plan.label(key)}'" for key in banks})
         if not (null.exact or null.drawn):
             return with_placed_nulls(pairs, self.metric, theories, self.kernels)
         similarity = pairs["similarity"]

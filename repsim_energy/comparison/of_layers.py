@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +33,7 @@ from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.pairs import pair_variables, warn_undefined
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.runs import run_variables
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.errors import RepsimError, UsageError, reason_of, warn
 from repsim_energy.interfaces import FilterBank, Metric
 from repsim_energy.models.filters.any_layer import layer_filters
 from repsim_energy.progress import working
@@ -117,11 +116,9 @@ class LayerComparison:
         check_pairs(plan, len(comparison.labels), numbers=4)
         for data in plan.datasets:
             if asked.get("images", 0) > len(data.train):
-                warnings.warn(
+                warn(
                     f"got images={images}, but '{data.label}' has {len(data.train)} training "
-                    "images; all are shown",
-                    RepsimWarning,
-                    stacklevel=6,
+                    "images; all are shown"
                 )
         return comparison
 
@@ -250,10 +247,8 @@ def _warn_of_missing(banks: Mapping[Index, FilterBank]) -> None:
     """Warn once of components without variance in any layers."""
     layers = sum(bank.basis.without_variance > 0 for bank in banks.values())
     if layers:
-        warnings.warn(
+        warn(
             f"components of the patches of {layers} layers (of all networks) have no variance and "
             "are left out, as of channels that are always zero; components_with_variance counts "
-            "the others",
-            RepsimWarning,
-            stacklevel=5,
+            "the others"
         )

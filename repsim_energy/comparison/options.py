@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from repsim_energy.comparison.plan import Plan
-from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.errors import UsageError, warn
 from repsim_energy.interfaces import Metric, OperatesOn
 from repsim_energy.training.recipe import Recipe
 
@@ -177,9 +176,9 @@ def say_what_had_no_use(
     )
     relabeled = [data.label for data in plan.datasets if RELABELED.search(data.label)]
     if relabeled and not plan.trains and metric.operates_on == "filters":
-        _warn(f"no network is trained here, so that the labels of '{relabeled[0]}' changed nothing")
+        warn(f"no network is trained here, so that the labels of '{relabeled[0]}' changed nothing")
     if idle:
-        _warn(f"no network is trained here, so that {' and '.join(idle)} changed nothing")
+        warn(f"no network is trained here, so that {' and '.join(idle)} changed nothing")
     for spec in plan.models:
         identity = spec.identity or {}
         options = identity.get("options", {}) if identity.get("name") == "checkpoint" else {}
@@ -188,7 +187,7 @@ def say_what_had_no_use(
                 "",
                 *use.asks_nothing,
             ):
-                _warn(
+                warn(
                     f"'{metric.name}' does not use {name}= of '{spec.label}', which is for metrics "
                     f"that {LOOK_AT[str(use.metrics)]}"
                 )
@@ -199,12 +198,12 @@ def say_what_recipes_have_no_use_for(plan: Plan) -> None:
     for data in plan.datasets if plan.trains else []:
         count, recipe = len(data.train), plan.recipe
         if recipe.batch > count:
-            _warn(
+            warn(
                 f"the recipe has batches of {recipe.batch}, but '{data.label}' has {count} "
                 "training images; every step takes all of them"
             )
         if recipe.evaluations and not len(data.test):
-            _warn(
+            warn(
                 f"the recipe asks for evaluations={recipe.evaluations}, but '{data.label}' has no "
                 "test images to evaluate on; there are none"
             )
@@ -221,7 +220,3 @@ def _shown(name: str, value: Any) -> str:
     text = "Recipe(...)" if isinstance(value, Recipe) else text
     text = text if len(text) <= 40 else f"{text[:40]}..."
     return f"{name}={text}"
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Hashable, Mapping
 from itertools import combinations_with_replacement
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.comparison.measured import Variables
 from repsim_energy.comparison.nulls.judged import null_variables
-from repsim_energy.errors import UndefinedSimilarityWarning, first_few
+from repsim_energy.errors import UndefinedSimilarityWarning, first_few, warn
 from repsim_energy.interfaces import Metric
 from repsim_energy.results import Variable
 
@@ -77,22 +76,20 @@ def pair_variables(pairs: Pairs, dims: tuple[str, ...], null: str) -> Variables:
     return {"similarity": similarity, **null_variables(rest, dims, null)}
 
 
-def warn_undefined(pairs: Pairs, labels: Mapping[Any, str], *, stacklevel: int = 5) -> None:
+def warn_undefined(pairs: Pairs, labels: Mapping[Any, str]) -> None:
     """Warn of networks whose similarity with themselves is undefined.
 
     Parameters
     ----------
     labels : index of a network (or of a layer of it) -> its label
-    stacklevel : of the warning, which is about the call of :func:`repsim_energy.compare`
     """
     similarity = pairs["similarity"]
     names = [name for at, name in labels.items() if np.isnan(similarity[(*at, *at)])]
     if names:
-        warnings.warn(
+        warn(
             f"the similarity of {first_few(names, MAX_NAMED)} is undefined, with itself "
             "too; all pairs of it are NaN",
             UndefinedSimilarityWarning,
-            stacklevel=stacklevel,
         )
 
 

@@ -9,7 +9,6 @@ any other network.
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -22,7 +21,7 @@ from repsim_energy.comparison.common_patch import Kernels
 from repsim_energy.comparison.own_theory import OwnTheory
 from repsim_energy.comparison.pairs import Pairs
 from repsim_energy.comparison.plan import Key
-from repsim_energy.errors import RepsimWarning
+from repsim_energy.errors import warn
 from repsim_energy.interfaces import Metric
 from repsim_energy.metrics.energy import EnergyProfileCorrelation
 from repsim_energy.numerics.profiles.placed_null import DRAWS, correlation_interval, white_profiles
@@ -46,11 +45,9 @@ def with_placed_nulls(
         return pairs
     known = isinstance(metric, EnergyProfileCorrelation)
     if not known:
-        warnings.warn(
+        warn(
             f"the null intervals of '{metric.name}' are not known for pairs of networks whose "
-            "filters are smaller than the patches, or gray on color images; they are NaN",
-            RepsimWarning,
-            stacklevel=6,
+            "filters are smaller than the patches, or gray on color images; they are NaN"
         )
     sides: Sides = _white_sides(theories, kernels) if known else lambda a, b: None
     ends = (pairs["null_low"].copy(), pairs["null_high"].copy())

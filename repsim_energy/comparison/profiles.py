@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from repsim_energy.comparison.common_patch import Kernels
 from repsim_energy.comparison.measured import NETWORK_DIMS, Variables
 from repsim_energy.comparison.network import Network
 from repsim_energy.comparison.plan import Key, Plan
-from repsim_energy.errors import InitializationWarning, RepsimWarning, UsageError, first_few
+from repsim_energy.errors import InitializationWarning, UsageError, first_few, warn
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics.profiles.energy import profile_similarity
 from repsim_energy.numerics.profiles.fit import fit_profiles
@@ -244,11 +243,10 @@ def warn_near_initialization(
         "what was learned; train longer, or compare the stage change where it is known",
         "change": "their first layers have grown or shrunk as a whole, and learned little else",
     }[stage]
-    warnings.warn(
+    warn(
         f"the stage '{stage}' of {names} has the profile of its own initialization (r with "
         f"init {lowest:.3f}{' or more' if near[1:] else ''}): {why}",
         InitializationWarning,
-        stacklevel=5,
     )
 
 
@@ -264,10 +262,8 @@ def warn_equal_starts(plan: Plan, networks: Mapping[Key, Network]) -> None:
         if first is not network and torch.equal(first.filters["init"], network.filters["init"]):
             alike.add(plan.models[m].label)
     for label in sorted(alike):
-        warnings.warn(
+        warn(
             f"'{label}' begins with the same filters at several seeds, so that these differ in "
             "little more than the order of images; draw the weights in the function that builds "
-            "it, without seeding generators there",
-            RepsimWarning,
-            stacklevel=5,
+            "it, without seeding generators there"
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from repsim_energy.comparison.given_metric import as_metric
 from repsim_energy.comparison.stacks import values_in_stacks
-from repsim_energy.errors import RepsimWarning, UndefinedSimilarityWarning, UsageError
+from repsim_energy.errors import RepsimWarning, UndefinedSimilarityWarning, UsageError, warn
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.profiles.energy import check_filters, profile_of_power, responses
@@ -109,11 +109,10 @@ def split_half_reliability(
     bank = prepared_filters(resolved, filters.detach().cpu())
     value = reliability(resolved, len(bank), parts_of(bank, basis), splits)
     if math.isnan(value):
-        warnings.warn(
+        warn(
             f"the similarity of halves of {len(bank)} filters is undefined, and their reliability "
             "is reported as NaN",
             UndefinedSimilarityWarning,
-            stacklevel=4,
         )
     return value
 

@@ -60,7 +60,7 @@ class SamplePairs:
         """
         pairs, null = self._compare(representations), self.null
         called = {index: self.called(index) for index in representations}
-        warn_undefined(pairs, called, stacklevel=6)
+        warn_undefined(pairs, called)
         of_best: Numbers = {}
         if null.exact or null.drawn:
             labels = self.layers.labels

@@ -14,7 +14,7 @@ from repsim_energy.comparison.networks import Distinct, train_plans
 from repsim_energy.comparison.pipeline import compare, result_of
 from repsim_energy.comparison.python_call import python_call
 from repsim_energy.comparison.settings import Setting, Settings, check_result
-from repsim_energy.errors import RepsimError, RepsimWarning, TrainingError, unknown_name
+from repsim_energy.errors import RepsimError, RepsimWarning, TrainingError, unknown_name, warn
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
@@ -203,7 +203,7 @@ def _joined(
     """
     without = [point for point, result in zip(points, results, strict=True) if result is None]
     if without:
-        _warn(
+        warn(
             f"no network was trained at {len(without)} of {len(points)} points, {listed(without)}; "
             "they are NaN"
         )
@@ -213,7 +213,7 @@ def _joined(
         if result is not None and "component" in result.sizes
     }
     if len(counts) > 1:
-        _warn(
+        warn(
             f"points have {', '.join(map(str, sorted(counts)))} components, which are not the same "
             "for patches of different sizes; values beyond those of a point are NaN"
         )
@@ -264,8 +264,4 @@ class _Said:
                 if len(points) < self._total
                 else ""
             )
-            warnings.warn(f"{where}{text}", category, stacklevel=4)
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=5)
+            warn(f"{where}{text}", category)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,10 +11,10 @@ from torch import nn
 from repsim_energy.comparison.feature_axes import Output, observe_outputs
 from repsim_energy.comparison.network_options import for_each
 from repsim_energy.errors import (
-    RepsimWarning,
     UndefinedSimilarityWarning,
     UsageError,
     first_few,
+    warn,
 )
 from repsim_energy.interfaces import Dataset
 from repsim_energy.numerics.positions import POOLS, TOKENS, View
@@ -154,11 +153,9 @@ def say_what_was_not_chosen(
         asked = [m for m, word in enumerate(words) if getattr(word, option) != default]
         if asked and not any(has[m] for m in asked):
             names = first_few([f"'{labels[m]}'" for m in asked], MAX_NAMED)
-            warnings.warn(
+            warn(
                 f"{option}={getattr(words[asked[0]], option)} changed nothing: no layer that is "
-                f"compared of {names} {what}",
-                RepsimWarning,
-                stacklevel=6,
+                f"compared of {names} {what}"
             )
 
 
@@ -176,9 +173,8 @@ def warn_different_samples(views: Sequence[Mapping[str, View]], labels: Sequence
         f"{'x'.join(map(str, grid)) or 'one'} in {first_few(layers, MAX_NAMED_OF_GRID)}"
         for grid, layers in grids.items()
     ]
-    warnings.warn(
+    warn(
         f"pool=none makes every position a sample, and layers have different ones: "
         f"{'; '.join(parts)}. Pairs of layers with different samples are NaN",
         UndefinedSimilarityWarning,
-        stacklevel=6,
     )

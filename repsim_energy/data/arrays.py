@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 
-from repsim_energy.errors import DataError, RepsimWarning, ShapeError
+from repsim_energy.errors import DataError, ShapeError, warn
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.progress import working
@@ -192,14 +191,12 @@ def _pixels(pixels: Tensor, name: str) -> Tensor:
     if not (low >= 0 and high > 1):
         return pixels  # from 0 to 1, normalized, or not finite
     if high <= MAX_BYTE and bool((pixels == pixels.round()).all()):
-        warnings.warn(f"{described}, all whole numbers: read as bytes", RepsimWarning, stacklevel=2)
+        warn(f"{described}, all whole numbers: read as bytes")
         return pixels.to(torch.uint8)
     if MAX_BYTE / 2 < high <= MAX_BYTE:
-        warnings.warn(f"{described}: divided by 255", RepsimWarning, stacklevel=2)
+        warn(f"{described}: divided by 255")
         return pixels / MAX_BYTE
-    warnings.warn(
-        f"{described}, neither 0..1 nor 0..255: used unchanged", RepsimWarning, stacklevel=2
-    )
+    warn(f"{described}, neither 0..1 nor 0..255: used unchanged")
     return pixels
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import FileError, RepsimError, UsageError, warn
 from repsim_energy.interfaces import ImageSet, PatchBasis
 from repsim_energy.numerics.processor import processor_name
 from repsim_energy.seals import sealed_tensors, unsealed_tensors
@@ -82,7 +81,7 @@ def stored_bases(key: str) -> list[PatchBasis] | None:
     except (OSError, UsageError):  # there is none, or no cache
         return None
     except FileError as error:
-        warnings.warn(f"patch bases: {error}", RepsimWarning, stacklevel=2)
+        warn(f"patch bases: {error}")
         return None
 
 
@@ -116,11 +115,7 @@ def keep_bases(key: str, bases: Sequence[PatchBasis]) -> None:
         with atomic_path(cache_folder("bases") / f"{key}.sealed") as path:
             path.write_bytes(content)
     except RepsimError as error:
-        warnings.warn(
-            f"patches are measured again each time, because their bases cannot be cached: {error}",
-            RepsimWarning,
-            stacklevel=2,
-        )
+        warn(f"patches are measured again each time, because their bases cannot be cached: {error}")
 
 
 def _basis(tensors: Mapping[str, Tensor], number: int, facts: Mapping[str, Any]) -> PatchBasis:

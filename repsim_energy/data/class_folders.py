@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repsim_energy.errors import DataError, RepsimWarning, UsageError
+from repsim_energy.errors import DataError, UsageError, warn
 from repsim_energy.progress import Advance, working
 
 __all__ = ["Listing", "list_pictures"]
@@ -202,11 +201,9 @@ def _warn_of_splits(
     others = [f.name for f in folders if f.name not in tops] if splits else []
     if tops - {"train", "test"} or others:
         unused = f"; not used: {', '.join(others)}" if others else ""
-        warnings.warn(
+        warn(
             f"'{path}': training on '{train and train.relative_to(path)}', testing on "
-            f"'{test.relative_to(path) if test else 'nothing'}'{unused}",
-            RepsimWarning,
-            stacklevel=4,
+            f"'{test.relative_to(path) if test else 'nothing'}'{unused}"
         )
 
 
@@ -223,19 +220,13 @@ def _warn_of_left_out(
     if classes:  # texts and tables beside class folders are usual
         left = [file for file in left if Path(file).parent != root or _is_read(file)]
     if empty and classes:
-        warnings.warn(
-            f"'{root}': no images in {', '.join(empty)}, which are not counted as classes",
-            RepsimWarning,
-            stacklevel=5,
-        )
+        warn(f"'{root}': no images in {', '.join(empty)}, which are not counted as classes")
     if left:
         kinds = Counter(_kind(file, root, classes) for file in left)
-        warnings.warn(
+        warn(
             f"'{root}': {len(left)} files are left out ("
             + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(8))
-            + f"), {len(read)} are read",
-            RepsimWarning,
-            stacklevel=5,
+            + f"), {len(read)} are read"
         )
 
 

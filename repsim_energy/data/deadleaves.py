@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from repsim_energy.array_files import read_npz, write_npz
 from repsim_energy.data import leaf_renderer as leaves
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of, warn
 from repsim_energy.interfaces import ImageSet
 from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
@@ -38,11 +36,9 @@ def deadleaves(split: str, *, seed: int = 0, count: int | None = None) -> ImageS
             with atomic_path(cache_folder("data") / name) as path:
                 write_npz(path, {"images": rendered[0], "labels": rendered[1]})
         except RepsimError as error:
-            warnings.warn(
+            warn(
                 f"the images of deadleaves are rendered again each time, because they cannot be "
-                f"cached: {error}",
-                RepsimWarning,
-                stacklevel=2,
+                f"cached: {error}"
             )
     images, labels = (torch.from_numpy(array) for array in rendered)
     return ImageSet(images, labels, leaves.SHAPES, "deadleaves")
@@ -60,5 +56,5 @@ def _cached(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
     except UsageError:  # there is no cache
         return None
     except (FileError, KeyError) as error:
-        warnings.warn(reason_of(error), RepsimWarning, stacklevel=3)
+        warn(reason_of(error))
         return None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -17,7 +15,7 @@ from PIL import Image, ImageOps
 from repsim_energy.data.small_jpegs import SMALL_BYTES, decoded
 from repsim_energy.errors import DataError, FileError
 
-__all__ = ["DECODER", "Pixels", "ReadAlike", "Said", "Shape", "load_rgb", "read_rgb", "write_at"]
+__all__ = ["DECODER", "Pixels", "ReadAlike", "Shape", "load_rgb", "read_rgb", "write_at"]
 
 DECODER = f"Pillow {PIL.__version__}"
 """Library that decodes the files. Its versions may differ in rounding, so it is part of the key."""
@@ -130,27 +128,12 @@ class ReadAlike:
         return pixels
 
 
-class Said(NamedTuple):
-    """A warning of another process."""
-
-    message: str
-    category: type[Warning]
-    filename: str
-    lineno: int
-
-
-def write_at(
-    read: Callable[[str], Pixels], files: Sequence[str], target: Path, start: int
-) -> list[Said]:
-    """Write the pixels of some files into a file from a place on, and return the warnings.
+def write_at(read: Callable[[str], Pixels], files: Sequence[str], target: Path, start: int) -> None:
+    """Write the pixels of some files into a file from a place on.
 
     Other processes may write other places of this file.
     """
-    with (
-        warnings.catch_warnings(record=True) as caught,
-        target.open("r+b", buffering=BUFFER_BYTES) as file,
-    ):
+    with target.open("r+b", buffering=BUFFER_BYTES) as file:
         file.seek(start)
         for path in files:
             file.write(read(path).data)
-    return [Said(str(one.message), one.category, one.filename, one.lineno) for one in caught]

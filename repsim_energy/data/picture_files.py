@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.data.decoding import Pixels, ReadAlike, Said, Shape, write_at
+from repsim_energy.data.decoding import Pixels, ReadAlike, Shape, write_at
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.progress import working
 
@@ -49,7 +48,6 @@ LOOKED_AT = 64
 
 File = Path | str
 Read = Callable[[Any], Pixels]
-Heard = dict[str | tuple[str, type[Warning], int], int]
 
 
 @dataclass(frozen=True)
@@ -126,29 +124,25 @@ class PictureFiles:
         return sum(map(os.path.getsize, some)) <= MAX_MEAN_BYTES * len(some)
 
     def _write_in_processes(self, read: ReadAlike, target: Path, start: int) -> Iterator[int]:
-        from repsim_energy.workers import in_order, kept_pool, submit, usable_cores
+        from repsim_energy.workers import in_order, kept_pool, result_of, submit, usable_cores
 
         firsts = range(0, len(self.files), FILES_PER_PROCESS_TASK)
         processes, size = usable_cores(), math.prod(self.shape)
-        said: Heard = {}
         if processes < 2:
             return
         with kept_pool(min(processes, len(firsts))) as pool:
 
-            def begin(first: int) -> Callable[[], Any]:
+            def begin(first: int) -> Callable[[], int]:
                 some = self.files[first : first + FILES_PER_PROCESS_TASK]
                 future = submit(pool, write_at, read, some, target, start + first * size)
-                return lambda: (len(some), future.result())
 
-            for count, warned in in_order(begin, firsts, 2 * processes):
-                _repeat(warned, said)
-                yield count
+                def end() -> int:
+                    result_of(future)
+                    return len(some)
 
+                return end
 
-def _repeat(warned: Iterable[Said], registry: Heard) -> None:
-    """Repeat warnings of another process here, each once."""
-    for one in warned:
-        warnings.warn_explicit(*one, registry=registry)
+            yield from in_order(begin, firsts, 2 * processes)
 
 
 def iter_image_batches(files: Sequence[File], read: Read, at_once: int = 256) -> Iterator[Tensor]:

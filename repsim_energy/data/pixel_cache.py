@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 import shutil
-import warnings
 from array import array
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from repsim_energy.data.mapped import map_images
 from repsim_energy.data.picture_files import File, PictureFiles
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of, warn
 from repsim_energy.interfaces.hashing import bytes_digest
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
@@ -89,9 +88,7 @@ def _cached(path: Path, whole: tuple[int, ...]) -> Tensor | None:
     except FileError:
         if not path.exists():
             return None
-    warnings.warn(
-        f"stored images '{path}' are damaged; they are decoded again", RepsimWarning, stacklevel=4
-    )
+    warn(f"stored images '{path}' are damaged; they are decoded again")
     return None
 
 
@@ -141,11 +138,7 @@ def _in_memory(
 ) -> Tensor:
     if math.prod(whole) > available_memory():
         raise reason
-    warnings.warn(
-        f"{whole[0]} images are decoded again each time, because they cannot be cached: {reason}",
-        RepsimWarning,
-        stacklevel=4,
-    )
+    warn(f"{whole[0]} images are decoded again each time, because they cannot be cached: {reason}")
     images, filled = torch.empty(whole, dtype=torch.uint8), 0
     for batch in pictures.batches():
         images[filled : filled + len(batch)] = batch

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning
+from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning, warn
 from repsim_energy.interfaces import Activations, Direction, OperatesOn
 
 __all__ = ["ShuffledMetric"]
@@ -177,7 +176,7 @@ class ShuffledMetric(ABC):
         UndefinedSimilarityWarning
             With the reason.
         """
-        warnings.warn(f"{reason}; reported as NaN", UndefinedSimilarityWarning, stacklevel=3)
+        warn(f"{reason}; reported as NaN", UndefinedSimilarityWarning)
         return np.full(shape, np.nan)
 
 

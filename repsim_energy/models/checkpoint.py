@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, RepsimWarning, ShapeError, UsageError, unknown_name
+from repsim_energy.errors import (
+    FileError,
+    ShapeError,
+    UsageError,
+    unknown_name,
+    warn,
+)
 from repsim_energy.interfaces import Architecture, TrainedModel
 from repsim_energy.models.files.file_content import Layout
 from repsim_energy.models.files.file_norms import scale_in_file
@@ -130,20 +135,16 @@ def _choose_filters(file: Weights, layer: str | None, channels: int) -> tuple[st
     """Return the filters of a layer, with warnings about scalings of the image before it."""
     for name, factors in input_scales(file, channels).items():
         numbers = ", ".join(f"{factor:.3g}" for factor in factors)
-        warnings.warn(
+        warn(
             f"'{file.path}' holds '{name}' ({numbers}), by which its network may scale the "
-            "channels of the image, which is not in its filters",
-            RepsimWarning,
-            stacklevel=4,
+            "channels of the image, which is not in its filters"
         )
     if layer is not None:
         return named_filters(file, layer)
     if file.content.preprocessing:
-        warnings.warn(
+        warn(
             f"the network of '{file.path}' scales the image first "
-            f"({file.content.preprocessing}), which is not in its filters",
-            RepsimWarning,
-            stacklevel=4,
+            f"({file.content.preprocessing}), which is not in its filters"
         )
     return first_filters(file, channels)
 

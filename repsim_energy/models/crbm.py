@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, ShapeError, UsageError
+from repsim_energy.errors import FileError, RepsimError, ShapeError, UsageError, warn
 from repsim_energy.interfaces import ImageSet, TrainedModel
 from repsim_energy.models.patch_size import patch_size
 from repsim_energy.numerics.crbm.network import train_network
@@ -122,7 +121,7 @@ def _stored(key: str) -> Tensor | None:
         mark_used(path)
         return tensors["filters"]
     except FileError as error:
-        warnings.warn(f"filters of crbm: {error}", RepsimWarning, stacklevel=2)
+        warn(f"filters of crbm: {error}")
         return None
     except OSError:
         return None
@@ -133,9 +132,7 @@ def _store(key: str, bank: Tensor) -> None:
         with atomic_path(cache_folder("crbm") / f"{key}{ENDING}") as path:
             path.write_bytes(sealed_tensors({"filters": bank}))
     except RepsimError as error:
-        warnings.warn(
+        warn(
             f"the filters of crbm are trained again each time, because they cannot be cached: "
-            f"{error}",
-            RepsimWarning,
-            stacklevel=2,
+            f"{error}"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,12 @@ from repsim_energy.array_files import check_memory, read_npz
 from repsim_energy.errors import (
     DataError,
     FileError,
-    RepsimWarning,
     UsageError,
     first_few,
     one_line_errors,
+    warn,
 )
-from repsim_energy.hdf5 import refuse_parts_elsewhere
+from repsim_energy.hdf5 import CLASSIC, HDF5, refuse_parts_elsewhere
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.known_hash import check_sha256
 from repsim_energy.results.opening import check_opening
@@ -111,7 +110,7 @@ def read_features(path: Path, ids: str = "file", sha256: str = "") -> FeatureFil
         raise UsageError(f"no file at '{path}', expected a .npz or .nc with features of samples")
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(len(HDF5))
             digest = file_digest(file, path.name)
     except OSError as error:
         raise FileError(
@@ -128,10 +127,10 @@ def _read_arrays(path: Path, start: bytes) -> tuple[dict[str, Array], Array | No
     if start.startswith(b"PK"):
         arrays = read_npz(path, REMEDY)
         return arrays, arrays.pop(IDS, None)
-    if not start.startswith((b"\x89HDF", b"CDF")):
+    if not start.startswith((HDF5, CLASSIC)):
         raise FileError(f"'{path}' is neither .npz nor netCDF, expected one of them; convert it")
     with one_line_errors(path, "netCDF", REMEDY):
-        if not start.startswith(b"CDF"):
+        if start == HDF5:
             check_opening(path)
         return _read_netcdf(path)
 
@@ -186,11 +185,7 @@ def _layers_of(arrays: Mapping[str, Array], path: Path) -> dict[str, Array]:
             "expected a row for each sample in every one; save them in files of their own"
         )
     if others:
-        warnings.warn(
-            f"left out of '{path.name}', which are no features: {first_few(others, MAX_NAMED)}",
-            RepsimWarning,
-            stacklevel=6,
-        )
+        warn(f"left out of '{path.name}', which are no features: {first_few(others, MAX_NAMED)}")
     return layers
 
 

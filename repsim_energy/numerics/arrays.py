@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from repsim_energy.errors import DataError, UndefinedSimilarityWarning
+from repsim_energy.errors import DataError, UndefinedSimilarityWarning, warn
 
 __all__ = ["array_of", "finite_or_nan", "takes_arrays", "tensor_of"]
 
@@ -79,10 +78,9 @@ def finite_or_nan(values: NDArray[np.float64], what: str) -> NDArray[np.float64]
     known = np.isfinite(values)
     if known.all():
         return values
-    warnings.warn(
+    warn(
         f"the {what} is of numbers that are not finite or too large, and is reported as NaN",
         UndefinedSimilarityWarning,
-        stacklevel=5,
     )
     return np.where(known, values, np.nan)
 

@@ -7,7 +7,6 @@ used again.
 from __future__ import annotations
 
 import platform
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import chain, islice
@@ -15,7 +14,7 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import RepsimError, RepsimWarning
+from repsim_energy.errors import RepsimError, warn
 from repsim_energy.numerics.projections import Multiply, Projections
 
 __all__ = ["MAX_TERMS", "first_way", "reject", "row_products", "wide_type"]
@@ -205,11 +204,9 @@ def _with_numpy(left: Tensor, right: Tensor, out: Tensor) -> None:
 def reject(way: str, part: Tensor) -> None:
     """Use a method that failed its check no more for such parts, and warn."""
     _rejected.add((way, part.device.type, part.dtype))
-    warnings.warn(
+    warn(
         f"{_machine()} computed a wrong product of {part.dtype} matrices in {way}; a slower method "
-        "is used from now on, and the numbers are right; see repsim doctor",
-        RepsimWarning,
-        stacklevel=2,
+        "is used from now on, and the numbers are right; see repsim doctor"
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaln, xlogy
 
-from repsim_energy.errors import DataError, RepsimWarning, ShapeError
+from repsim_energy.errors import DataError, ShapeError, warn
 from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.settings import own_settings
 
@@ -127,11 +126,7 @@ def filter_quality(filters: ArrayLike) -> dict[str, float]:
     k, c, kh, kw = bank.shape
     largest = np.abs(bank).max()
     if largest == 0:
-        warnings.warn(
-            "all filters are zero, so that their rank, cosines and entropy are undefined (NaN)",
-            RepsimWarning,
-            stacklevel=3,  # above own_settings
-        )
+        warn("all filters are zero, so that their rank, cosines and entropy are undefined (NaN)")
     rows = (bank / (largest or 1)).reshape(k, -1)
     slices = rows.reshape(k * c, kh * kw)
     norms = np.linalg.norm(rows, axis=1)

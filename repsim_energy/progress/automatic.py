@@ -11,12 +11,11 @@ import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from repsim_energy.errors import RepsimWarning, visible
+from repsim_energy.errors import visible, warn
 from repsim_energy.progress import Progress, Reporter, Work
 from repsim_energy.progress.rates import clock_text
 
@@ -71,11 +70,7 @@ def _asked_for() -> bool | None:
     """Return the value of the environment variable, ``None`` if it is not set."""
     value = os.environ.get(VARIABLE, "")
     if value not in ("", "0", "1"):
-        warnings.warn(
-            f"got {VARIABLE}={value!r}, expected 0 or 1; it is ignored",
-            RepsimWarning,
-            stacklevel=2,
-        )
+        warn(f"got {VARIABLE}={value!r}, expected 0 or 1; it is ignored")
     return {"0": False, "1": True}.get(value)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from importlib import metadata
 
 from repsim_energy import hookspecs
-from repsim_energy.errors import PluginWarning, reason_of, visible
+from repsim_energy.errors import PluginWarning, reason_of, visible, warn
 from repsim_energy.versions import Origin
 
 __all__ = ["entry_points"]
@@ -37,11 +36,10 @@ def _points_of(dist: metadata.Distribution) -> Iterator[metadata.EntryPoint]:
     try:
         yield from dist.entry_points.select(group=hookspecs.GROUP)
     except Exception as error:
-        warnings.warn(
+        warn(
             f"entry points of {_origin(dist)} cannot be read ({reason_of(error)}): any plugins of "
             "it are left out; install it again",
             PluginWarning,
-            stacklevel=4,
         )
 
 

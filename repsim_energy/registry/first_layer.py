@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
+from repsim_energy.errors import ShapeError, UsageError, warn
 from repsim_energy.interfaces import ImageSet, ModelSpec, TrainedModel
 from repsim_energy.options import call_builder, options_of, takes_any
 from repsim_energy.registry.builders import with_options
@@ -253,11 +252,9 @@ class _WithFirstLayer:
                 f"'frame/random:filters={k}', or fewer filters in the layer"
             )
         if n > k:
-            warnings.warn(
+            warn(
                 f"first={self.first.text} has {n} filters and layer '{name}' of {self.called} has "
-                f"{k}; the first {k} are used, and {n - k} are left out",
-                RepsimWarning,
-                stacklevel=2,
+                f"{k}; the first {k} are used, and {n - k} are left out"
             )
         own, new = _responses((layer.weight, bank[:k]), images)
         if not (own > 0 and 0 < new < float("inf")):

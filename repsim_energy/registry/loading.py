@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any
 import pluggy
 
 from repsim_energy import hookspecs
-from repsim_energy.errors import PluginError, PluginWarning, UsageError, reason_of
+from repsim_energy.errors import PluginError, PluginWarning, UsageError, reason_of, warn
 from repsim_energy.registry.entry_points import entry_points
 from repsim_energy.registry.plugin import Plugin
 from repsim_energy.registry.plugin_file import PluginFile, read_plugin_files
@@ -177,6 +176,6 @@ def _report(plugin: Plugin, strict: bool) -> None:
         message = f"{plugin.called}: {problem}"
         if strict:
             raise PluginError(f"{message} (REPSIM_STRICT_PLUGINS is set)")
-        warnings.warn(f"{message}; left out", PluginWarning, stacklevel=3)
+        warn(f"{message}; left out", PluginWarning)
     for note in plugin.notes:
-        warnings.warn(f"{plugin.called}: {note}", PluginWarning, stacklevel=3)
+        warn(f"{plugin.called}: {note}", PluginWarning)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from repsim_energy.errors import PluginError, RepsimError, UndefinedSimilarityWarning, reason_of
+from repsim_energy.errors import (
+    PluginError,
+    RepsimError,
+    UndefinedSimilarityWarning,
+    reason_of,
+    warn,
+)
 from repsim_energy.interfaces import Direction, Metric, OperatesOn
 from repsim_energy.registry.plugins import Entry
 from repsim_energy.versions import Origin
@@ -91,7 +96,7 @@ class PluginMetric:
             raise self._wrong("compare", found, "a float")
         if math.isnan(found) and not (np.isnan(a).any() or np.isnan(b).any()):
             message = f"{self._what} returns NaN: the value is undefined; {self._remedy}"
-            warnings.warn(message, UndefinedSimilarityWarning, stacklevel=2)
+            warn(message, UndefinedSimilarityWarning)
         return float(found)
 
     def null_interval(self, a: Array, b: Array) -> tuple[float, float]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import pickle
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from repsim_energy.errors import PluginError, PluginWarning, reason_of, unknown_name, visible
+from repsim_energy.errors import PluginError, PluginWarning, reason_of, unknown_name, visible, warn
 from repsim_energy.registry.plugin import Plugin
 
 __all__ = ["HOOKS", "Entry", "Kind", "Registry"]
@@ -102,7 +101,7 @@ class Entry:
         except BaseException as error:
             raise PluginError(f"{self.called} {what}: {reason_of(error)}; {remedy}") from error
         for note in self.plugin.notes[known:]:
-            warnings.warn(f"{self.plugin.called}: {note}", PluginWarning, stacklevel=3)
+            warn(f"{self.plugin.called}: {note}", PluginWarning)
         return value
 
     def __reduce__(self) -> tuple[Any, ...]:

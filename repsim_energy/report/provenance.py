@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
+from repsim_energy.options import as_typed
+
 __all__ = ["FactTable", "Facts", "facts_of"]
 
 WHOLE = {
@@ -74,7 +76,7 @@ def facts_of(result: xr.Dataset) -> Facts:
             if dim in result.dims and (table := _fact_table(result, dim, kind)).columns
         ],
         versions=list(_json(result, "versions").items()),
-        recipe=[(key, "none" if v is None else str(v)) for key, v in (recipe or {}).items()],
+        recipe=[(k, "none" if v is None else as_typed(v)) for k, v in (recipe or {}).items()],
         configuration=json.dumps(configuration, indent=1) if configuration else "",
     )
 

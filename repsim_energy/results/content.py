@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from repsim_energy.errors import FileError
-from repsim_energy.hdf5 import HDF5
+from repsim_energy.hdf5 import CLASSIC, HDF5
 from repsim_energy.results.opening import check_opening
 from repsim_energy.seals import check_seal, is_sealed, unsealed
 
 __all__ = ["Stored", "check_content", "read_content"]
 
 REMEDY = "restore a copy, or make it anew"
-
-CLASSIC = b"CDF"
-"""First bytes of a netCDF file of version 3."""
 
 END_ADDRESS = {0: 40, 1: 44, 2: 28, 3: 28}
 """Version of the superblock -> position of the address at which the file ends, if addresses have

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import tempfile
-import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,10 @@ from xarray.backends import NetCDF4DataStore
 from repsim_energy.errors import (
     FileError,
     RepsimError,
-    RepsimWarning,
     UsageError,
     one_line_errors,
     reason_of,
+    warn,
 )
 from repsim_energy.hdf5 import refuse_parts_elsewhere
 from repsim_energy.numerics.memory import available_memory
@@ -191,11 +190,9 @@ def open_result(path: str | Path, group: str | None = None, *, lazy: bool = Fals
             store = NetCDF4DataStore(place_of(file, path, group))  # type: ignore[no-untyped-call]
             result = in_present_form(_loaded(xr.open_dataset(store), path), path)
     if not sealed:
-        warnings.warn(
+        warn(
             f"'{path}' has no checksum, because other software wrote it, so damage would go "
-            "unnoticed; write it with repsim_energy.save_result to add one",
-            RepsimWarning,
-            stacklevel=2,
+            "unnoticed; write it with repsim_energy.save_result to add one"
         )
     return result
 

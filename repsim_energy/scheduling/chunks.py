@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import partial, reduce
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.array_files import read_npy
-from repsim_energy.errors import DataError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.errors import DataError, RepsimError, UsageError, warn
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches.moments import PatchMoments, batches_of, patch_moments
 from repsim_energy.progress import Reporter, showing, silent, working
@@ -274,5 +273,5 @@ class _Sums:
         try:
             write_sums(self._path, self.chunks, self.moments)
         except RepsimError as error:  # a full disk costs the checkpoint, not the sums
-            warnings.warn(f"{error}; summing goes on", RepsimWarning, stacklevel=4)
+            warn(f"{error}; summing goes on")
         self._written = (len(self.chunks), time.monotonic())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, not_installed
+from repsim_energy.errors import RepsimError, UsageError, not_installed, warn
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.scheduling.dask_worker import refusal
 from repsim_energy.versions import OWN, version_of
@@ -153,12 +152,12 @@ class Connection:
         here = version_of("torch")
         found = set(self._client.run(version_of, "torch").values()) - {here}
         if found:
-            _warn(
+            warn(
                 f"workers have torch {', '.join(sorted(found))} and this process {here}: their "
                 "runs equal local ones within rounding, not in every bit"
             )
         if any(worker["nthreads"] > 1 for worker in self.workers.values()):
-            _warn(
+            warn(
                 "workers have several threads, of which a training uses one; start as many as "
                 "there are cores, each with --nthreads 1"
             )
@@ -166,7 +165,7 @@ class Connection:
     def _warn_of_idleness(self) -> None:
         if not self._idle and not self.workers:
             self._idle = True
-            _warn(f"no workers at '{self._address}' yet; waiting for them")
+            warn(f"no workers at '{self._address}' yet; waiting for them")
 
 
 def _in_words(reason: str | Exception) -> str:
@@ -183,10 +182,6 @@ def _versions(specs: Iterable[ModelSpec]) -> dict[str, str]:
             if not origin.is_file:  # files are sent along with the model
                 versions[origin.distribution] = origin.version
     return versions
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, RepsimWarning, stacklevel=3)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -20,7 +21,7 @@ from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_cache import Run
 from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training
-from repsim_energy.workers import in_order, submit, usable_cores
+from repsim_energy.workers import in_order, result_of, submit, usable_cores
 
 __all__ = ["Local"]
 
@@ -102,7 +103,7 @@ class Local:
         with training_pool(processes) as pool:
 
             def submitted(item: Any) -> Callable[[], Any]:
-                return submit(pool, function, item).result
+                return partial(result_of, submit(pool, function, item))
 
             try:
                 yield from in_order(submitted, items, 2 * processes)
@@ -139,7 +140,7 @@ def _in_pool(
                 elif error is not None:
                     raise error
                 else:
-                    if (unkept := future.result()) is not None:
+                    if (unkept := result_of(future)) is not None:
                         keep_received(training.key, unkept)
                     yield name, collect(training, CPU, tally)
         except BrokenProcessPool:

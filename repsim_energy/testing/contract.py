@@ -18,6 +18,7 @@ from repsim_energy.errors import (
     RepsimWarning,
     UndescribedOptionWarning,
     reason_of,
+    warn,
 )
 from repsim_energy.options import options_of
 from repsim_energy.registry import meanings_of
@@ -93,7 +94,7 @@ def warn_of_undescribed_options(what: str, thing: Any, given: int) -> None:
         meanings = meanings_of(thing)
         names = [o.name for o in options_of(thing, given) if o.name not in meanings]
         if names:
-            warnings.warn(advice_on(what, names), UndescribedOptionWarning, stacklevel=3)
+            warn(advice_on(what, names), UndescribedOptionWarning)
 
 
 def advice_on(what: str, options: Sequence[str]) -> str:

@@ -7,11 +7,10 @@ The file ``failed/KEY.json`` of the cache is JSON whose last entry is its seal
 from __future__ import annotations
 
 import contextlib
-import warnings
 from datetime import datetime
 from pathlib import Path
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, TrainingError
+from repsim_energy.errors import FileError, RepsimError, TrainingError, warn
 from repsim_energy.seals import sealed_json, unsealed_json
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.training import Training
@@ -55,7 +54,7 @@ def recorded_failure(training: Training) -> TrainingError | None:
         day = facts["failed"].partition("T")[0]
         return TrainingError(f"{facts['reason']} (it failed on {day})", facts["step"])
     except (FileError, OSError, ValueError, KeyError) as error:
-        warnings.warn(str(error), RepsimWarning, stacklevel=2)
+        warn(str(error))
         forget_failure(training)
         return None
 

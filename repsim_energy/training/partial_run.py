@@ -11,7 +11,6 @@ import io
 import json
 import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 
-from repsim_energy.errors import RepsimError, RepsimWarning, reason_of
+from repsim_energy.errors import RepsimError, reason_of, warn
 from repsim_energy.numerics.processor import processor_name
 from repsim_energy.seals import seal, unsealed
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
@@ -153,11 +152,7 @@ class PartialRun:
         return state
 
     def _begins_anew(self, why: str) -> None:
-        warnings.warn(
-            f"the interrupted training of {self._facts['label']} {why}; it begins anew",
-            RepsimWarning,
-            stacklevel=2,
-        )
+        warn(f"the interrupted training of {self._facts['label']} {why}; it begins anew")
 
     def is_due(self) -> bool:
         """Return whether it is time to store the state."""
@@ -196,11 +191,9 @@ class PartialRun:
                 file.write(seal(buffer.getbuffer()))
         except RepsimError as error:
             self._next = float("inf")
-            warnings.warn(
+            warn(
                 f"the training of {self._facts['label']} goes on, but would begin anew after an "
-                f"interruption: {error}",
-                RepsimWarning,
-                stacklevel=2,
+                f"interruption: {error}"
             )
         else:
             now = time.monotonic()

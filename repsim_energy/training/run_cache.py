@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, reason_of
+from repsim_energy.errors import FileError, RepsimError, reason_of, warn
 from repsim_energy.interfaces import Normalization
 from repsim_energy.models.filters.applied_filters import Patch
 from repsim_energy.storage import mark_used
@@ -116,11 +115,7 @@ def read_run(key: str, build: Build) -> Run | None:
         mark_used(folder / FILES[0])
         return run
     except (OSError, ValueError, KeyError, TypeError, FileError) as error:
-        warnings.warn(
-            f"cached run {key[:16]} is damaged ({error}); it is trained again",
-            RepsimWarning,
-            stacklevel=2,
-        )
+        warn(f"cached run {key[:16]} is damaged ({error}); it is trained again")
         shutil.rmtree(folder, ignore_errors=True)
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError, reason_of
+from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of, warn
 from repsim_energy.seals import sealed_json, unsealed_json
 from repsim_energy.storage import atomic_path, cache_folder, cache_path
 
@@ -214,9 +213,7 @@ def write_files(key: str, files: Mapping[str, bytes]) -> None:
     except RepsimError as error:
         _held[run_folder(key)] = files
         reason = getattr(error.__cause__, "strerror", None) or error
-        warnings.warn(
+        warn(
             f"{UNKEPT} in '{cache_path('runs')}' ({reason}) and are held in memory until this "
-            "process ends; free some space, or move REPSIM_CACHE",
-            RepsimWarning,
-            stacklevel=2,
+            "process ends; free some space, or move REPSIM_CACHE"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from repsim_energy.comparison.plan import Plan
 from repsim_energy.comparison.planning import make_plan
 from repsim_energy.comparison.python_call import python_call
 from repsim_energy.data.selection import balanced_prefix
-from repsim_energy.errors import RepsimError, RepsimWarning, UsageError, first_few
+from repsim_energy.errors import RepsimError, UsageError, first_few, warn
 from repsim_energy.numerics.self_check import self_check
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.progress import Reporter, showing, working
@@ -219,13 +218,13 @@ def _say_what_is_silent(layer: str, silent: Sequence[int], images: int, asked: i
     )
     if len(silent) == asked:
         raise RepsimError(f"{text}; name other units, or a layer before the ReLU")
-    _warn(f"{text}, so that there is no image to show")
+    warn(f"{text}, so that there is no image to show")
 
 
 def _say_what_is_low(layer: str, low: Sequence[int]) -> None:
     """Warn of units that a noisy or real image activates more than the image found."""
     if low:
-        _warn(
+        warn(
             f"the images found for {_called(low)} of layer '{layer}' activate less than those that "
             "the search began with; give more steps=, or less total_variation= or jitter="
         )
@@ -239,8 +238,4 @@ def _called(units: Sequence[int]) -> str:
 def _say_what_had_no_use(plan: Plan, seed: int, recipe: str | Recipe) -> None:
     given = [f"seed={seed}"] * (seed != 0) + ["recipe="] * (recipe != "quick")
     if given and not plan.trains:
-        _warn(f"no network is trained here, so that {' and '.join(given)} changed nothing")
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, RepsimWarning, stacklevel=4)
+        warn(f"no network is trained here, so that {' and '.join(given)} changed nothing")

@@ -226,6 +226,14 @@ def test_provenance_has_every_fact_of_data_sets_and_networks(page, trained):
         assert version in text
 
 
+def test_options_of_the_recipe_are_printed_as_they_are_typed(page, trained):
+    recipe = rs.Recipe(lr=0.05, steps=6, schedule="step", milestones=(0.25, 0.625)).as_options()
+    result = trained.copy()
+    configuration = json.loads(result.attrs["configuration"]) | {"recipe": recipe}
+    result.attrs = result.attrs | {"configuration": json.dumps(configuration)}
+    assert "0.25/0.625" in page(result).text()
+
+
 @pytest.mark.parametrize(
     ("program", "shown"),
     [
@@ -279,11 +287,11 @@ def test_ten_models_with_three_seeds_are_less_than_two_megabytes(tmp_path):
 
 def test_what_a_page_leaves_out_is_counted(page):
     wide = {name: torch.randn(4, 3, 14, 14) for name in "ab"}
-    result = rs.compare(wide, noise_images(300, (3, 20, 20)))
+    result = rs.compare(wide, noise_images(300, (3, 20, 20)), resamples=0)
     made = page(result)
     assert "76 more components are not shown" in made.text()
     assert len(made.data[0]["charts"][0]["eigenvalue"]) == 512
-    many = rs.compare(banks([f"n{i}" for i in range(65)]), IMAGES)
+    many = rs.compare(banks([f"n{i}" for i in range(65)]), IMAGES, resamples=0)
     made = page(many)
     assert "5 more rows are not shown" in made.text()
     assert len(made.data[0]["tables"]["similarity"]["rows"]) == 65 * 64 // 2

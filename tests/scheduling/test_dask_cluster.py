@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -332,7 +333,7 @@ def test_a_chunk_of_a_killed_worker_counts_once(cluster, rng, marks):
     assert torch.equal(there.second, here.second)
 
 
-def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
+def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path, monkeypatch, capsys):
     """Its function stands in no module, and is sent as it is written."""
     page = (ROOT / "docs" / "how-to" / "cluster.md").read_text()
     script = re.search(r"`patch_statistics.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1]
@@ -344,25 +345,23 @@ def test_the_script_of_the_how_to_sums_on_a_cluster(cluster, rng, tmp_path):
     for number, image in enumerate(pixels):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"photos/{number}.png")
 
+    monkeypatch.chdir(tmp_path)
+
     def run(folder):
-        return subprocess.run(
-            [sys.executable, "patch_statistics.py", folder, cluster, "photos.sums"],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=120,
-            env={**os.environ, **importable()},
-        )
+        monkeypatch.setattr(sys, "argv", ["patch_statistics.py", folder, cluster, "photos.sums"])
+        runpy.run_path("patch_statistics.py", run_name="__main__")
+        return capsys.readouterr().out
 
     done = run("photos")
     here = rs.patch_moments(pixels[:, :, 16:240, 16:240], (7, 7))
-    assert f"{here.count} patches" in done.stdout, done.stderr
+    assert f"{here.count} patches" in done
     _, sums = read_sums(tmp_path / "photos.sums", (7, 7))
     assert torch.equal(sums.second, here.second)
     (tmp_path / "photos").rename(tmp_path / "moved")  # read again, and known by its pixels
-    assert run("moved").stdout == done.stdout
+    assert run("moved") == done
     Image.new("RGB", (256, 256)).save(tmp_path / "moved/0.png")
-    assert "sums of other images: those of chunk 0 differ" in run("moved").stderr
+    with pytest.raises(UsageError, match="sums of other images: those of chunk 0 differ"):
+        run("moved")
 
 
 def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatch, fresh_cache):
@@ -370,7 +369,7 @@ def test_without_workers_it_waits_and_without_scheduler_it_ends(data, monkeypatc
     with scheduler() as (address, running):
         wait_until(lambda: answers(address), "the scheduler answers")
         said = []
-        monkeypatch.setattr(dask_client, "_warn", lambda line: (said.append(line), running.kill()))
+        monkeypatch.setattr(dask_client, "warn", lambda line: (said.append(line), running.kill()))
         with pytest.raises(RepsimError, match="is no longer there; finished runs are kept"):
             rs.compare([TINY], data, recipe=RECIPE, scheduler=address)
     assert said == [f"no workers at '{address}' yet; waiting for them"]

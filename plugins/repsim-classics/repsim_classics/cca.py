@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -38,12 +37,10 @@ class _Canonical(rs.ShuffledMetric):
         if not math.isnan(value):
             n, ranks = len(a), [self._basis(x).shape[1] for x in (a, b)]
             if (forced := sum(ranks) - (n - 1)) > 0:
-                warnings.warn(
+                rs.warn(
                     f"{forced} of {min(ranks)} canonical correlations are 1 for any two networks: "
                     f"{ranks[0]} and {ranks[1]} directions cannot be independent in {n} images; "
-                    f"use more than {sum(ranks)} images",
-                    rs.RepsimWarning,
-                    stacklevel=2,
+                    f"use more than {sum(ranks)} images"
                 )
         return value
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal
 
 import numpy as np
@@ -79,11 +78,9 @@ class MutualKNN(rs.ShuffledMetric):
         last = np.take_along_axis(near, order[:, self.k - 1 : self.k + 1], axis=1)
         close = last[:, 0] - last[:, 1] <= 1e-12 * np.abs(near[np.isfinite(near)]).max()
         if close.any():
-            warnings.warn(
+            rs.warn(
                 f"{int(close.sum())} of {len(near)} images have several images that are equally "
-                f"near in place {self.k}; one of them was taken",
-                rs.RepsimWarning,
-                stacklevel=3,
+                f"near in place {self.k}; one of them was taken"
             )
         return order[:, : self.k].astype(np.float64)
 

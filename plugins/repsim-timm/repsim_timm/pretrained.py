@@ -132,11 +132,9 @@ def _fetched(url: str) -> Path:
         torch.hub.download_url_to_file(url, str(path), progress=False)
     expected = HASH.search(path.name)
     if expected is None:
-        warnings.warn(
+        rs.warn(
             f"'{path.name}' could not be compared with the published file, because its name has no "
-            "hash; its tensors are used as they are",
-            rs.RepsimWarning,
-            stacklevel=2,
+            "hash; its tensors are used as they are"
         )
         return path
     _compare(path, expected[1])

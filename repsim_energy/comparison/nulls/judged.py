@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repsim_energy.comparison.measured import Variables
-from repsim_energy.errors import UndefinedSimilarityWarning
+from repsim_energy.errors import UndefinedSimilarityWarning, warn
 from repsim_energy.interfaces import Metric
 from repsim_energy.numerics.inference.monte_carlo import (
     LEVEL,
@@ -68,11 +67,10 @@ def best_values(metric: Metric, similarity: NDArray[np.float64]) -> NDArray[np.f
     same = np.isclose(own[:, None], own, rtol=ALIKE, atol=0)
     known = ~np.isnan(own)
     if not same[np.ix_(known, known)].all():
-        warnings.warn(
+        warn(
             f"'{metric.name}' has no best value, neither as a bound nor as the same value of all "
             "networks with themselves; calibrated scores are NaN where there is none",
             UndefinedSimilarityWarning,
-            stacklevel=7,
         )
     return np.where(same, own[:, None], np.nan)
 

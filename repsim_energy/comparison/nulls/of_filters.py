@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +21,7 @@ from repsim_energy.comparison.nulls.judged import (
 from repsim_energy.comparison.nulls.words import DRAWS, Null
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.stacks import values_in_stacks
-from repsim_energy.errors import UndefinedSimilarityWarning, UsageError
+from repsim_energy.errors import UndefinedSimilarityWarning, UsageError, warn
 from repsim_energy.interfaces import FilterBank, Metric, PatchBasis
 from repsim_energy.numerics.inference.random_banks import (
     neighbor_correlations,
@@ -212,10 +211,9 @@ def _compared(
     values = np.full((DRAWS, len(kinds), len(kinds)), np.nan)
     known = [key for key, stack in stacks.items() if stack is not None]
     if len(known) < len(stacks):
-        warnings.warn(
+        warn(
             "the theory describes no profile of some networks, so that their null is undefined",
             UndefinedSimilarityWarning,
-            stacklevel=8,
         )
     place = {key: at for at, key in enumerate(known)}
     pairs = [

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
-from repsim_energy.errors import RepsimWarning, UsageError
+from repsim_energy.errors import UsageError, warn
 from repsim_energy.interfaces import Metric
 
 __all__ = ["DRAWS", "Null", "choose_null"]
@@ -81,11 +80,9 @@ def choose_null(
         if kind == "activations":
             return Null("permutation", exact=True) if known else Null("metric")
         if not hasattr(metric, "compare_all") and comparisons >= MAX_AUTOMATIC_COMPARISONS:
-            warnings.warn(
+            warn(
                 f"the null interval is that of '{metric.name}' itself, because smooth filters take "
-                f"{comparisons} comparisons; ask for them with null=smooth",
-                RepsimWarning,
-                stacklevel=6,
+                f"{comparisons} comparisons; ask for them with null=smooth"
             )
             return Null("metric")
         return Null("smooth", drawn=True)

@@ -7,7 +7,6 @@ Figure 6).
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import nn
 
-from repsim_energy.errors import RepsimWarning, TrainingError
+from repsim_energy.errors import TrainingError, warn
 from repsim_energy.experiments.figures import draw_curves
 from repsim_energy.experiments.lecture.single_layers import layer_names, train_only
 from repsim_energy.experiments.outcome import Outcome
@@ -162,11 +161,7 @@ def depth_correlation(accuracy: Array, label: str = "accuracy") -> Array:
         if not np.isfinite(values).all():
             continue
         if (values == values[0]).all():
-            warnings.warn(
-                f"{label} is equal for all layers; its rank correlation with depth is NaN",
-                RepsimWarning,
-                stacklevel=2,
-            )
+            warn(f"{label} is equal for all layers; its rank correlation with depth is NaN")
             continue
         found[s] = spearmanr(depth, values).statistic
     return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,20 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 
 from repsim_energy.downloads import download
-from repsim_energy.errors import FileError, RepsimError, RepsimWarning, ShapeError, unknown_name
+from repsim_energy.errors import (
+    FileError,
+    RepsimError,
+    ShapeError,
+    unknown_name,
+    warn,
+)
 from repsim_energy.interfaces import Normalization, TrainedModel
 from repsim_energy.interfaces.hashing import bytes_digest
+from repsim_energy.models.files.known_hash import digits_in, expect_digits
 from repsim_energy.models.files.reader import read_pytorch
 from repsim_energy.models.filters.layers import init_first_layer
 
 __all__ = ["zoo"]
-
-HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+\Z")
-"""Where the name of a published file has the first digits of its SHA-256."""
 
 
 class _Zoo:
@@ -113,19 +115,16 @@ def _published_state(url: str) -> dict[str, Any]:
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     content = _content(url, path)
-    expected = HASH.search(path.name)
-    if expected is None:
-        warnings.warn(
+    stated = digits_in(path.name)
+    if not stated:
+        warn(
             f"'{path.name}' could not be compared with the published file, because its name has no "
-            "hash; its tensors are used as they are",
-            RepsimWarning,
-            stacklevel=2,
+            "hash; its tensors are used as they are"
         )
-    elif not bytes_digest(memoryview(content), path.name).hex().startswith(expected[1]):
-        raise FileError(
-            f"'{path}' is not the published file, expected a SHA-256 that begins with "
-            f"{expected[1]}; delete it, to download it again"
-        )
+    else:
+        found = bytes_digest(memoryview(content), path.name).hex()
+        remedy = "delete it, to download the published file again"
+        expect_digits(path, found, stated, remedy, " as in its name")
     state = read_pytorch(io.BytesIO(content), path).value
     if not isinstance(state, dict):
         raise FileError(f"'{path}' holds a {type(state).__name__}, expected named tensors")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repsim_energy.errors import FileError, UsageError
 
-__all__ = ["check_name", "check_sha256"]
+__all__ = ["check_name", "check_sha256", "digits_in", "expect_digits"]
 
 IN_NAME = re.compile(r"(?<!-[0-9a-f]{4})-(?P<digest>[0-9a-f]{8,64})(\.\w+)+\Z")
 """End of a name such as ``resnet18-f37072fd.pth``, as torch.hub, timm and others write it, where no
@@ -42,11 +42,7 @@ def check_sha256(path: Path, found: str, expected: str) -> None:
             f"got sha256={expected}, expected 8 to 64 digits 0-9 and a-f, the beginning of the "
             f"SHA-256; that of '{path}' is {found}"
         )
-    if not found.startswith(wanted):
-        raise FileError(
-            f"'{path}' has the SHA-256 {found}, expected {wanted}: damaged or another file; "
-            "download or save it again, or correct sha256="
-        )
+    expect_digits(path, found, wanted, "download or save it again, or correct sha256=")
 
 
 def check_name(path: Path, found: str) -> None:
@@ -64,11 +60,36 @@ def check_name(path: Path, found: str) -> None:
         If it is another.
     """
     target = path.resolve().name
-    named = IN_NAME.search(path.name)
-    stated = target if WHOLE.fullmatch(target) else named["digest"] if named else ""
-    if stated and not stated.isdecimal() and not found.startswith(stated):
+    stated = target if WHOLE.fullmatch(target) else digits_in(path.name)
+    if not stated.isdecimal():
+        remedy = f"download it again, or give sha256={found[:16]} if the name means something else"
+        expect_digits(path, found, stated, remedy, " as in its name")
+
+
+def digits_in(name: str) -> str:
+    """Return the first digits of a SHA-256 at the end of a name, empty if there are none.
+
+    Examples
+    --------
+    >>> digits_in("resnet18-f37072fd.pth"), digits_in("weights.pth")
+    ('f37072fd', '')
+    """
+    found = IN_NAME.search(name)
+    return found["digest"] if found else ""
+
+
+def expect_digits(path: Path, found: str, stated: str, remedy: str, where: str = "") -> None:
+    """Refuse a file whose SHA-256 does not begin with the stated digits.
+
+    Parameters
+    ----------
+    found : SHA-256 of the file
+    stated : the digits, none to accept any
+    remedy : advice at the end of the error
+    where : where they are stated, such as " as in its name"
+    """
+    if not found.startswith(stated):
         raise FileError(
-            f"'{path}' has the SHA-256 {found}, expected {stated} as in its name: damaged or "
-            f"another file; download it again, or give sha256={found[:16]} if the name means "
-            "something else"
+            f"'{path}' has the SHA-256 {found}, expected {stated}{where}: damaged or another file; "
+            f"{remedy}"
         )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 import zipfile
 from pathlib import Path
 from typing import IO
 
 from repsim_energy.archives import PART_BYTES, check_members, check_size
-from repsim_energy.errors import RepsimWarning
+from repsim_energy.errors import warn
 
 __all__ = ["check_archive"]
 
@@ -38,12 +37,10 @@ def check_archive(file: IO[bytes], path: Path) -> None:
         members = archive.infolist()
         check_size(sum(member.file_size for member in members), packed, path)
         if unchecked := len(members) > 1 and not any(member.CRC for member in members):
-            warnings.warn(
+            warn(
                 f"'{path}' has no checksums, because it was saved with "
                 "torch.serialization.set_crc32_options(False), so damage would go unnoticed; save "
-                "it without that, or compare its SHA-256 with sha256=",
-                RepsimWarning,
-                stacklevel=2,
+                "it without that, or compare its SHA-256 with sha256="
             )
         for member in [] if unchecked else members:
             with archive.open(member) as content:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from repsim_energy.errors import RepsimWarning, first_few
+from repsim_energy.errors import first_few, warn
 from repsim_energy.models.files.containers import choose_weights
 from repsim_energy.models.files.file_content import Content
 from repsim_energy.models.files.parametrizations import Effective, effective_weights
@@ -88,11 +87,9 @@ def _warn_of_infinite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Name tensors with numbers that no network has, except masks, which may be infinite."""
     names = [n for n, tensor in tensors.items() if "mask" not in n and not _is_finite(tensor)]
     if names:
-        warnings.warn(
+        warn(
             f"'{path}' has NaN or infinite numbers in {first_few(names, MAX_NAMED)}, by damage or "
-            "a training that failed; save the weights again if it was damaged",
-            RepsimWarning,
-            stacklevel=3,
+            "a training that failed; save the weights again if it was damaged"
         )
 
 

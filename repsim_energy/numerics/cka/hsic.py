@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError
+from repsim_energy.errors import DataError, ShapeError, UndefinedSimilarityWarning, UsageError, warn
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.cka.mixed_precision import RowProducts, as_floating, typical_row
 from repsim_energy.numerics.features import check_finite
@@ -270,11 +269,10 @@ def cka_from_hsic(xy: float, xx: float, yy: float) -> float:
     xy, xx, yy : of x with y, of x with itself, and of y with itself
     """
     if not (xx > 0 and yy > 0):
-        warnings.warn(
+        warn(
             "a network's features are constant, differ for one sample alone, or come from too "
             "few samples; their CKA is undefined and reported as NaN",
             UndefinedSimilarityWarning,
-            stacklevel=4,
         )
         return math.nan
     return xy / math.sqrt(xx * yy)

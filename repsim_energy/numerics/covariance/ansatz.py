@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning, UsageError
+from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning, UsageError, warn
 from repsim_energy.numerics.arrays import array_of, takes_arrays
 from repsim_energy.numerics.settings import own_settings
 
@@ -82,11 +81,10 @@ def neural_feature_ansatz(filters: Tensor, gradient: ArrayLike, *, alpha: float 
         norms = np.linalg.norm(centered, axis=1)
     least = 8 * np.finfo(np.float64).eps * np.linalg.norm(pair, axis=1)
     if not (np.isfinite(norms) & (norms > least)).all():
-        warnings.warn(
+        warn(
             "the filters or the gradients are constant or not finite, their correlation is "
             "undefined and reported as NaN",
             UndefinedSimilarityWarning,
-            stacklevel=4,
         )
         return math.nan
     return float(np.clip(np.prod(centered / norms[:, None], axis=0).sum(), -1.0, 1.0))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import DataError, ShapeError, SingularCovarianceWarning
+from repsim_energy.errors import DataError, ShapeError, SingularCovarianceWarning, warn
 from repsim_energy.numerics.arrays import array_of, finite_or_nan, takes_arrays
 from repsim_energy.numerics.profiles.energy import check_filters
 from repsim_energy.numerics.settings import own_settings
@@ -176,11 +175,10 @@ def misalignment(covariance: ArrayLike) -> float:
     matrix = square_matrix(covariance)
     value = misalignment_or_nan(matrix)
     if np.isnan(value):
-        warnings.warn(
+        warn(
             f"the covariance of filters in {len(matrix)} components has no inverse (fewer filters "
             "than components, or equal ones), its misalignment is undefined and reported as NaN",
             SingularCovarianceWarning,
-            stacklevel=3,
         )
     return value
 

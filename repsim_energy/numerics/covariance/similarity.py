@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning, unknown_name
+from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning, unknown_name, warn
 from repsim_energy.numerics.covariance.matrix import square_matrix
 from repsim_energy.numerics.settings import own_settings
 
@@ -100,11 +99,10 @@ def covariance_values(stack: NDArray[np.float64], kind: CovarianceKind) -> NDArr
     largest = np.abs(stack).max((1, 2))
     defined = np.isfinite(largest) & (largest > 0)
     if not defined.all():
-        warnings.warn(
+        warn(
             "a covariance of filters is zero or not finite, its similarity is undefined and "
             "reported as NaN",
             UndefinedSimilarityWarning,
-            stacklevel=4,
         )
     values = np.full((len(stack), len(stack)), np.nan)
     if defined.any():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import DataError, RepsimWarning, ShapeError
+from repsim_energy.errors import DataError, ShapeError, warn
 from repsim_energy.interfaces import PatchBasis, PatchTransform
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.numerics.threads import one_thread
@@ -96,11 +95,9 @@ def basis_from_moments(
 def _warn_of_missing(rank: int, d: int, resolution: float) -> None:
     lost = ", or lost in the rounding of float32: give uint8 or float64 images"
     hint = "" if resolution <= RESOLUTION else lost
-    warnings.warn(
+    warn(
         f"{d - rank} of {d} components of the patches have no variance and are left out (as of "
-        f"gray pictures stored as RGB, or a constant channel){hint}",
-        RepsimWarning,
-        stacklevel=2,
+        f"gray pictures stored as RGB, or a constant channel){hint}"
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import UndefinedSimilarityWarning
+from repsim_energy.errors import UndefinedSimilarityWarning, warn
 from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.profiles.energy import stack_profiles, with_value
 from repsim_energy.numerics.profiles.fit import fit_profiles
@@ -107,12 +106,11 @@ def beyond_theory(
     correlation = float(correlate_residuals(residuals)[0][0, 1])
     if np.isnan(correlation):
         common = int(np.isfinite(residuals).all(0).sum())
-        warnings.warn(
+        warn(
             f"r beyond theory is undefined for profiles with r {fitted[0]:.3f} and {fitted[1]:.3f} "
             f"with theory, and {common} common components with energy: the theory does not "
             "describe one of them, or leaves nothing of it",
             UndefinedSimilarityWarning,
-            stacklevel=3,  # above own_settings
         )
     return correlation
 

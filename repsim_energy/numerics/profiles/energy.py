@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_energy.errors import FlatProfileWarning, ShapeError
+from repsim_energy.errors import FlatProfileWarning, ShapeError, warn
 from repsim_energy.numerics.arrays import array_of, finite_or_nan, takes_arrays
 from repsim_energy.numerics.settings import own_settings
 
@@ -247,10 +246,9 @@ def similarities_of_stacks(profiles: NDArray[np.float64]) -> NDArray[np.float64]
     known = with_value(profiles.reshape(-1, profiles.shape[-1]))
     x, varies = varying_profiles(np.compress(known, profiles, axis=-1))
     if not varies.all():
-        warnings.warn(
+        warn(
             "a profile is flat or not finite, its correlation is undefined and reported as NaN",
             FlatProfileWarning,
-            stacklevel=4,
         )
     centered = x - x.mean(-1, keepdims=True)
     norms = np.linalg.norm(centered, axis=-1)

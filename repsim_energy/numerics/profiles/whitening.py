@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning, UsageError
+from repsim_energy.errors import ShapeError, UndefinedSimilarityWarning, UsageError, warn
 from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.profiles.beyond_theory import MIN_COMPONENTS, ZERO_ENERGY
 from repsim_energy.numerics.profiles.theory import check_eigenvalues
@@ -172,10 +171,9 @@ def _undefined(scales: NDArray[np.float64], quantity: str) -> bool:
     """Return whether no power law can be fitted, after a warning that says why."""
     if len(scales) >= MIN_COMPONENTS and scales.std() > EQUAL_EIGENVALUES:
         return False
-    warnings.warn(
+    warn(
         f"the whitening {quantity} is undefined for {len(scales)} components with energy, expected "
         f"at least {MIN_COMPONENTS} of different eigenvalues; it is NaN",
         UndefinedSimilarityWarning,
-        stacklevel=4,  # above own_settings
     )
     return True

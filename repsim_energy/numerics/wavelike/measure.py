@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repsim_energy.errors import RepsimWarning, ShapeError
+from repsim_energy.errors import ShapeError, warn
 from repsim_energy.numerics.arrays import array_of
 from repsim_energy.numerics.patches.description import stripes
 from repsim_energy.numerics.settings import own_settings
@@ -111,10 +110,10 @@ def wavelike(filters: ArrayLike) -> dict[str, NDArray[np.float64]]:
     undefined = np.isnan(spread)
     if undefined.any():
         count = f"{undefined.sum()} of {undefined.size} filters"
-        _warn(f"{count} are zero or not finite; their numbers are NaN")
+        warn(f"{count} are zero or not finite; their numbers are NaN")
     h, w = u.shape[-2:]
     if min(h, w) < MIN_SIDE:
-        _warn(
+        warn(
             f"got filters of {h}x{w} pixels, expected sides of {MIN_SIDE} or more; smaller ones "
             "cannot be distinguished from noise: localized, oriented and wavelike are NaN"
         )
@@ -128,10 +127,6 @@ def wavelike(filters: ArrayLike) -> dict[str, NDArray[np.float64]]:
         "oriented": oriented,
         "wavelike": localized * oriented,
     }
-
-
-def _warn(reason: str) -> None:
-    warnings.warn(reason, RepsimWarning, stacklevel=4)
 
 
 def _spread_and_coherence(u: Values) -> tuple[Values, Values]:
