@@ -14,7 +14,7 @@ from repsim_energy.errors import UsageError
 from repsim_energy.interfaces import Normalization
 from repsim_energy.models.filters.any_layer import layer_filters, window_of
 from repsim_energy.models.filters.partial_forward import run_eagerly
-from repsim_energy.numerics.patches.moments import batches_of, check_batch, no_images
+from repsim_energy.numerics.patches.batches import batches_of, check_batch, no_images
 from repsim_energy.numerics.patches.seen import patches_of
 from repsim_energy.progress import working
 from repsim_energy.training.inputs import as_input

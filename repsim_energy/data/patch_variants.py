@@ -10,7 +10,8 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, UsageError
 from repsim_energy.interfaces import ImageSet, PatchBasis, PatchTransform
-from repsim_energy.numerics.patches.moments import patch_moments, pixel_unit
+from repsim_energy.numerics.patches.batches import pixel_unit
+from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.numerics.patches.per_image import average_patches, component_energies
 from repsim_energy.numerics.patches.tiles import tile_patches
 

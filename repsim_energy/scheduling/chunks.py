@@ -18,7 +18,8 @@ from torch import Tensor
 from repsim_energy.array_files import read_npy
 from repsim_energy.errors import DataError, RepsimError, UsageError, warn
 from repsim_energy.numerics.arrays import tensor_of
-from repsim_energy.numerics.patches.moments import PatchMoments, batches_of, patch_moments
+from repsim_energy.numerics.patches.batches import batches_of
+from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
 from repsim_energy.progress import Reporter, showing, silent, working
 from repsim_energy.scheduling.chunk_identity import made_of, noted
 from repsim_energy.scheduling.local import Local

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repsim_energy.models.frames import POOLED
-from repsim_energy.numerics.patches.moments import pixel_unit
+from repsim_energy.numerics.patches.batches import pixel_unit
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.numerics.thresholds import keep_largest
 

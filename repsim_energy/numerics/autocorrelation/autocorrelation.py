@@ -13,7 +13,7 @@ from repsim_energy.errors import DataError, ShapeError, UsageError
 from repsim_energy.interfaces.short_repr import short_repr
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.autocorrelation.lag_sums import lag_sums, pair_counts
-from repsim_energy.numerics.patches.moments import check_batch, no_images, pixel_unit
+from repsim_energy.numerics.patches.batches import check_batch, no_images, pixel_unit
 from repsim_energy.numerics.patches.per_image import average_patches
 from repsim_energy.numerics.settings import own_settings
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from repsim_energy.numerics.checked_products import MAX_TERMS, row_products
-from repsim_energy.numerics.patches.moments import pixel_unit
+from repsim_energy.numerics.patches.batches import pixel_unit
 from repsim_energy.numerics.patches.sums import cumulative
 
 __all__ = ["lag_sums", "pair_counts"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim_energy.errors import DataError, ShapeError
 from repsim_energy.numerics.arrays import takes_arrays
-from repsim_energy.numerics.patches.moments import check_batch, pixel_unit
+from repsim_energy.numerics.patches.batches import check_batch, pixel_unit
 from repsim_energy.numerics.settings import own_settings
 from repsim_energy.progress import working
 

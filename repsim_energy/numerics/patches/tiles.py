@@ -10,7 +10,7 @@ from torch import Tensor
 
 from repsim_energy.errors import ShapeError
 from repsim_energy.numerics.arrays import takes_arrays
-from repsim_energy.numerics.patches.moments import check_batch
+from repsim_energy.numerics.patches.batches import check_batch
 from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
