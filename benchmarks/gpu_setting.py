@@ -14,9 +14,9 @@ import torch
 from smooth_images import smooth_images
 
 import repsim_energy as rs
+from repsim_energy.files.storage import cache_path
 from repsim_energy.interfaces import Dataset, ImageSet
 from repsim_energy.registry import load_dataset, load_registry, resolve_model
-from repsim_energy.storage import cache_path
 from repsim_energy.training.device import choose_device, choose_precision
 from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.recipe import Recipe

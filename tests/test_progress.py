@@ -16,12 +16,13 @@ from samples import LEAVES, RECIPE, TINY, EveryReport, noise_images
 from torchvision import datasets
 
 import repsim_energy as rs
-from repsim_energy import downloads, progress
+from repsim_energy import progress
 from repsim_energy.comparison import layers
 from repsim_energy.data import class_folders, leaf_renderer, published
 from repsim_energy.data.arrays import image_set_of_items
 from repsim_energy.data.torchvision_sets import cifar10
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning
+from repsim_energy.files import downloads
 from repsim_energy.interfaces import hashing
 from repsim_energy.models.architectures import torchvision_zoo
 from repsim_energy.numerics.patches import layout

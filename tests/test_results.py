@@ -18,6 +18,7 @@ from samples import noise_images, small_cnn
 import repsim_energy as rs
 from repsim_energy.cli.result_text import print_result
 from repsim_energy.errors import FileError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.files.seals import SEAL_BYTES
 from repsim_energy.results import (
     Variable,
     assemble,
@@ -26,7 +27,6 @@ from repsim_energy.results import (
     save_results,
     summarize,
 )
-from repsim_energy.seals import SEAL_BYTES
 
 VERSION1 = Path(__file__).parent / "version1"
 """Files that the code of commit 9b0816d wrote, the last of version 1; ``make.py`` made them."""

@@ -8,14 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from repsim_energy.array_files import read_npz
 from repsim_energy.cache.entries import Entry
 from repsim_energy.data.pixel_cache import checked_images
 from repsim_energy.data.published import has_md5
 from repsim_energy.data.torchvision_sets import published_md5
 from repsim_energy.errors import FileError, RepsimError, reason_of
-from repsim_energy.seals import unsealed, unsealed_json
-from repsim_energy.storage import cache_path
+from repsim_energy.files.array_files import read_npz
+from repsim_energy.files.seals import unsealed, unsealed_json
+from repsim_energy.files.storage import cache_path
 from repsim_energy.training.run_files import FILES, checked_tensors, is_sealed_run
 
 __all__ = ["Verdict", "check"]

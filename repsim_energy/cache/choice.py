@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from repsim_energy.cache.entries import MADE, Entry
-from repsim_energy.storage import is_stale
+from repsim_energy.files.storage import is_stale
 from repsim_energy.training.stored_runs import locked_keys
 
 __all__ = ["Limits", "choose"]

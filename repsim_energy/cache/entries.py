@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from repsim_energy.errors import FileError
-from repsim_energy.seals import unsealed_json
-from repsim_energy.storage import IN_CACHE, cache_path
+from repsim_energy.files.seals import unsealed_json
+from repsim_energy.files.storage import IN_CACHE, cache_path
 from repsim_energy.training.partial_run import facts_of
 from repsim_energy.training.run_files import FILES
 from repsim_energy.training.stored_runs import KEY, StoredRun, stored_runs, total_size

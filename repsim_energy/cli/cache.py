@@ -18,7 +18,7 @@ from repsim_energy.cli.cache_care import gc, verify
 from repsim_energy.cli.cache_limits import agreed, seconds_of
 from repsim_energy.cli.messages import say
 from repsim_energy.cli.tables import print_rows
-from repsim_energy.storage import cache_path
+from repsim_energy.files.storage import cache_path
 
 if TYPE_CHECKING:
     from repsim_energy.cache import Entry

@@ -16,8 +16,8 @@ from repsim_energy.cli.cache_limits import agreed, bytes_of, seconds_of
 from repsim_energy.cli.messages import say
 from repsim_energy.cli.tables import print_line, print_rows
 from repsim_energy.errors import UsageError
+from repsim_energy.files.storage import cache_path
 from repsim_energy.progress import working
-from repsim_energy.storage import cache_path
 
 if TYPE_CHECKING:
     from repsim_energy.cache import Entry, Verdict

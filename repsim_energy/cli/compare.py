@@ -19,7 +19,7 @@ from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.result_text import print_result
 from repsim_energy.cli.tables import print_json
 from repsim_energy.errors import RepsimError, visible
-from repsim_energy.storage import check_writable
+from repsim_energy.files.storage import check_writable
 
 if TYPE_CHECKING:
     import xarray as xr

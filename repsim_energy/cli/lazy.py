@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from repsim_energy import array_files as array_files
     from repsim_energy import cache as cache
     from repsim_energy import comparison as comparison
     from repsim_energy import doctor as doctor
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from repsim_energy.experiments import report as report
     from repsim_energy.experiments import run as run
     from repsim_energy.experiments import setting as setting
+    from repsim_energy.files import array_files as array_files
     from repsim_energy.plot import kinds as kinds
     from repsim_energy.plot import style as style
     from repsim_energy.report import html as html
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _FOLDERS = {
+    "array_files": "files.",
     "distribution": "testing.",
     "html": "report.",
     "kinds": "plot.",

@@ -11,7 +11,7 @@ import rich_click as click
 import repsim_energy as rs
 from repsim_energy.cli import lazy
 from repsim_energy.errors import UsageError, unknown_name
-from repsim_energy.storage import check_writable
+from repsim_energy.files.storage import check_writable
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -21,7 +21,7 @@ from repsim_energy.cli.options import DEVICE, QUIET, refuse_inputs, scheduler_op
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_json, print_rows
 from repsim_energy.errors import visible
-from repsim_energy.storage import check_writable
+from repsim_energy.files.storage import check_writable
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -22,7 +22,7 @@ from repsim_energy.experiments.experiment import select_experiments
 from repsim_energy.experiments.lecture import EXPERIMENTS as LECTURE
 from repsim_energy.experiments.paper import EXPERIMENTS
 from repsim_energy.experiments.scales import SCALES
-from repsim_energy.storage import make_folder
+from repsim_energy.files.storage import make_folder
 
 if TYPE_CHECKING:
     from repsim_energy.experiments.experiment import Experiment

@@ -19,7 +19,7 @@ from repsim_energy.cli.parameters import UNITS
 from repsim_energy.cli.progress import reporter_on_stderr
 from repsim_energy.cli.tables import print_rows
 from repsim_energy.errors import UsageError
-from repsim_energy.storage import atomic_path, check_writable
+from repsim_energy.files.storage import atomic_path, check_writable
 
 if TYPE_CHECKING:
     import xarray as xr

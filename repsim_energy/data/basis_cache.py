@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import FileError, RepsimError, UsageError, warn
+from repsim_energy.files.seals import sealed_tensors, unsealed_tensors
+from repsim_energy.files.storage import atomic_path, cache_folder, cache_path, mark_used
 from repsim_energy.interfaces import ImageSet, PatchBasis
 from repsim_energy.numerics.processor import processor_name
-from repsim_energy.seals import sealed_tensors, unsealed_tensors
-from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 from repsim_energy.versions import OWN, version_of
 
 __all__ = ["bases_key", "keep_bases", "stored_bases"]

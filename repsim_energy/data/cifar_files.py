@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from repsim_energy.data.published import CifarFiles
 from repsim_energy.errors import FileError, RepsimError, reason_of
-from repsim_energy.storage import atomic_path
+from repsim_energy.files.storage import atomic_path
 
 __all__ = ["Cifar", "read_archive", "read_folder"]
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from repsim_energy.array_files import read_npz, write_npz
 from repsim_energy.data import leaf_renderer as leaves
 from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of, warn
+from repsim_energy.files.array_files import read_npz, write_npz
+from repsim_energy.files.storage import atomic_path, cache_folder, cache_path, mark_used
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
 __all__ = ["deadleaves"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from repsim_energy.archives import unpacked
 from repsim_energy.errors import DataError, FileError, UsageError
+from repsim_energy.files.archives import unpacked
 from repsim_energy.interfaces import ImageSet
 
 __all__ = ["idx", "read_idx"]

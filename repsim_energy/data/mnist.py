@@ -10,10 +10,10 @@ from repsim_energy.data import published
 from repsim_energy.data.idx import read_idx
 from repsim_energy.data.published import IdxFiles, has_md5
 from repsim_energy.data.torchvision_sets import named_failure
-from repsim_energy.downloads import download
 from repsim_energy.errors import RepsimError
+from repsim_energy.files.downloads import download
+from repsim_energy.files.storage import cache_folder
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import cache_folder
 
 __all__ = ["fashion_mnist", "kmnist", "mnist"]
 

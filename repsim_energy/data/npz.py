@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from repsim_energy.array_files import read_npz
 from repsim_energy.data.arrays import image_set_of
 from repsim_energy.errors import DataError, UsageError
+from repsim_energy.files.array_files import read_npz
 from repsim_energy.interfaces import ImageSet
 
 __all__ = ["npz"]

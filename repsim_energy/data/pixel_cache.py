@@ -19,9 +19,9 @@ from torch import Tensor
 from repsim_energy.data.mapped import map_images
 from repsim_energy.data.picture_files import File, PictureFiles
 from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of, warn
+from repsim_energy.files.storage import atomic_path, cache_folder, cache_path, mark_used
 from repsim_energy.interfaces.hashing import bytes_digest
 from repsim_energy.numerics.memory import available_memory
-from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
 __all__ = ["cached_pixels", "checked_images"]
 

@@ -11,10 +11,10 @@ import torch
 from repsim_energy.data import published
 from repsim_energy.data.cifar_files import Cifar, read_archive, read_folder
 from repsim_energy.data.published import CifarFiles
-from repsim_energy.downloads import download
 from repsim_energy.errors import FileError, RepsimError
+from repsim_energy.files.downloads import download
+from repsim_energy.files.storage import cache_folder
 from repsim_energy.interfaces import ImageSet
-from repsim_energy.storage import cache_folder
 
 __all__ = ["cifar10", "cifar100", "named_failure", "published_md5"]
 

@@ -19,10 +19,10 @@ import torch
 
 from repsim_energy.doctor.requirements import versions
 from repsim_energy.errors import reason_of
+from repsim_energy.files.storage import cache_folder
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.numerics.processor import processor_features, processor_name
-from repsim_energy.storage import cache_folder
 from repsim_energy.training.run_files import MANIFEST
 from repsim_energy.workers import usable_cores
 

@@ -8,8 +8,8 @@ import xarray as xr
 
 from repsim_energy.doctor.checks import Check, Deviations, max_difference
 from repsim_energy.doctor.inputs import noise
+from repsim_energy.files.storage import temporary_folder
 from repsim_energy.results import SCHEMA_VERSION, open_result, save_result
-from repsim_energy.storage import temporary_folder
 
 __all__ = ["checks"]
 

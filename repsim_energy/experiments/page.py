@@ -17,12 +17,12 @@ from repsim_energy.experiments.deviations import Deviation, deviations_of
 from repsim_energy.experiments.paper import EXPERIMENTS
 from repsim_energy.experiments.report import HEADER, JSON, Row, read_rows, table
 from repsim_energy.experiments.setting import OPTIONS
+from repsim_energy.files.storage import check_writable
 from repsim_energy.report.figures import MAX_SVG_BYTES, Figure, inline_drawing, png_address
 from repsim_energy.report.html import write_page
 from repsim_energy.report.provenance import Facts, facts_of
 from repsim_energy.report.tables import Table, cell_text, runs_of, table_data
 from repsim_energy.results import list_groups, open_result
-from repsim_energy.storage import check_writable
 
 __all__ = ["HTML", "write_reproduction"]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from repsim_energy.errors import FileError
 from repsim_energy.experiments.outcome import Quantity
-from repsim_energy.plain_names import is_plain_name
-from repsim_energy.storage import atomic_path
+from repsim_energy.files.plain_names import is_plain_name
+from repsim_energy.files.storage import atomic_path
 
 __all__ = [
     "HEADER",

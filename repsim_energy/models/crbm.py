@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from repsim_energy.errors import FileError, RepsimError, ShapeError, UsageError, warn
+from repsim_energy.files.seals import sealed_tensors, unsealed_tensors
+from repsim_energy.files.storage import atomic_path, cache_folder, cache_path, mark_used
 from repsim_energy.interfaces import ImageSet, TrainedModel
 from repsim_energy.models.patch_size import patch_size
 from repsim_energy.numerics.crbm.network import train_network
 from repsim_energy.numerics.crbm.train import CrbmOptions
 from repsim_energy.numerics.crbm.whitening import KERNEL_SIDE, whitening_kernel
-from repsim_energy.seals import sealed_tensors, unsealed_tensors
-from repsim_energy.storage import atomic_path, cache_folder, cache_path, mark_used
 
 __all__ = ["crbm"]
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from repsim_energy.array_files import check_memory, read_npz
 from repsim_energy.errors import (
     DataError,
     FileError,
@@ -20,7 +19,8 @@ from repsim_energy.errors import (
     one_line_errors,
     warn,
 )
-from repsim_energy.hdf5 import CLASSIC, HDF5, refuse_parts_elsewhere
+from repsim_energy.files.array_files import check_memory, read_npz
+from repsim_energy.files.hdf5 import CLASSIC, HDF5, refuse_parts_elsewhere
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.known_hash import check_sha256
 from repsim_energy.results.opening import check_opening

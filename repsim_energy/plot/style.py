@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from repsim_energy.errors import UsageError, not_installed
-from repsim_energy.storage import atomic_path
+from repsim_energy.files.storage import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

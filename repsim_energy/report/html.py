@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repsim_energy.errors import not_installed, visible
-from repsim_energy.storage import atomic_path
+from repsim_energy.files.storage import atomic_path
 from repsim_energy.versions import OWN, version_of
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Any
 import xarray as xr
 
 from repsim_energy.errors import UsageError
+from repsim_energy.files.storage import check_writable
 from repsim_energy.report.html import check_jinja2, write_page
 from repsim_energy.report.section import section_of
 from repsim_energy.results import list_groups, open_result
-from repsim_energy.storage import check_writable
 
 __all__ = ["write_report"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from repsim_energy.errors import FileError
-from repsim_energy.hdf5 import CLASSIC, HDF5
+from repsim_energy.files.hdf5 import CLASSIC, HDF5
+from repsim_energy.files.seals import check_seal, is_sealed, unsealed
 from repsim_energy.results.opening import check_opening
-from repsim_energy.seals import check_seal, is_sealed, unsealed
 
 __all__ = ["Stored", "check_content", "read_content"]
 

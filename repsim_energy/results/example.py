@@ -9,8 +9,8 @@ from pathlib import Path
 import xarray as xr
 
 from repsim_energy.errors import FileError, reason_of
+from repsim_energy.files.storage import temporary_folder
 from repsim_energy.results.files import open_result
-from repsim_energy.storage import temporary_folder
 
 __all__ = ["example_result"]
 

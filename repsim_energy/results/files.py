@@ -22,7 +22,9 @@ from repsim_energy.errors import (
     reason_of,
     warn,
 )
-from repsim_energy.hdf5 import refuse_parts_elsewhere
+from repsim_energy.files.hdf5 import refuse_parts_elsewhere
+from repsim_energy.files.seals import copy_sealed
+from repsim_energy.files.storage import atomic_path, check_writable, temporary_folder
 from repsim_energy.numerics.memory import available_memory
 from repsim_energy.results.content import Stored, read_content
 from repsim_energy.results.lazy import (
@@ -33,8 +35,6 @@ from repsim_energy.results.lazy import (
     readable,
     refuse_missing,
 )
-from repsim_energy.seals import copy_sealed
-from repsim_energy.storage import atomic_path, check_writable, temporary_folder
 
 if TYPE_CHECKING:
     import netCDF4

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repsim_energy.errors import FileError, UsageError, one_line_errors
-from repsim_energy.hdf5 import refuse_parts_elsewhere
+from repsim_energy.files.hdf5 import refuse_parts_elsewhere
 from repsim_energy.results.content import check_content
 from repsim_energy.results.schema import SCHEMA_VERSION
 from repsim_energy.results.version1 import from_version_1

@@ -10,8 +10,8 @@ from pathlib import Path
 from string import Template
 
 from repsim_energy.errors import UsageError
-from repsim_energy.plain_names import is_plain_name
-from repsim_energy.storage import atomic_path, make_folder
+from repsim_energy.files.plain_names import is_plain_name
+from repsim_energy.files.storage import atomic_path, make_folder
 
 __all__ = ["write_plugin"]
 

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repsim_energy.array_files import read_npy
 from repsim_energy.errors import DataError, RepsimError, UsageError, warn
+from repsim_energy.files.array_files import read_npy
+from repsim_energy.files.storage import check_writable
 from repsim_energy.numerics.arrays import tensor_of
 from repsim_energy.numerics.patches.batches import batches_of
 from repsim_energy.numerics.patches.moments import PatchMoments, patch_moments
@@ -25,7 +26,6 @@ from repsim_energy.scheduling.chunk_identity import made_of, noted
 from repsim_energy.scheduling.local import Local
 from repsim_energy.scheduling.schedulers import Scheduler, scheduler_of
 from repsim_energy.scheduling.sums_file import UNCLEAR, Known, read_sums, write_sums
-from repsim_energy.storage import check_writable
 
 __all__ = ["moments_of_groups", "moments_of_images", "patch_moments_of_chunks"]
 

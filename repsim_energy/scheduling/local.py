@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 
 from repsim_energy.errors import RepsimError, TrainingError
+from repsim_energy.files.storage import temporary_folder
 from repsim_energy.progress import Reporter
 from repsim_energy.scheduling.batched import run_batched
 from repsim_energy.scheduling.processes import CPU, run_sent, training_pool
 from repsim_energy.scheduling.serial import collect, run_here
 from repsim_energy.scheduling.tally import Outcomes, Tally
-from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_cache import Run
 from repsim_energy.training.run_files import keep_received
 from repsim_energy.training.training import Training

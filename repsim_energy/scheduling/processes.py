@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from repsim_energy.errors import RepsimError
+from repsim_energy.files.storage import temporary_folder
 from repsim_energy.scheduling.sending import write_pickle
-from repsim_energy.storage import temporary_folder
 from repsim_energy.training.run_files import UNKEPT, held_files
 from repsim_energy.training.training import Training
 from repsim_energy.workers import worker_pool

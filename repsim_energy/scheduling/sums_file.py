@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from repsim_energy.errors import FileError, UsageError
+from repsim_energy.files.seals import sealed_tensors, unsealed_tensors
+from repsim_energy.files.storage import atomic_path
 from repsim_energy.numerics.patches.moments import PatchMoments
-from repsim_energy.seals import sealed_tensors, unsealed_tensors
-from repsim_energy.storage import atomic_path
 
 __all__ = ["UNCLEAR", "Known", "read_sums", "write_sums"]
 

@@ -1,7 +1,7 @@
 """Records of failed trainings, so that a later sweep does not repeat them without being asked.
 
 The file ``failed/KEY.json`` of the cache is JSON whose last entry is its seal
-(:mod:`repsim_energy.seals`).
+(:mod:`repsim_energy.files.seals`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 
 from repsim_energy.errors import FileError, RepsimError, TrainingError, warn
-from repsim_energy.seals import sealed_json, unsealed_json
-from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.files.seals import sealed_json, unsealed_json
+from repsim_energy.files.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.training import Training
 
 __all__ = ["NOT_AGAIN", "forget_failure", "record_failure", "recorded_failure"]

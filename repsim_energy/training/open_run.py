@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from repsim_energy.errors import FileError, UsageError, first_few
+from repsim_energy.files.storage import cache_path
 from repsim_energy.interfaces.short_repr import short_repr
-from repsim_energy.storage import cache_path
 from repsim_energy.training.history import History
 from repsim_energy.training.recipe import Recipe
 from repsim_energy.training.run_cache import history_of, read_stored

@@ -1,7 +1,7 @@
 """Trainings under way, stored from time to time, so that they go on after an interruption.
 
 The file ``partial/KEY`` of the cache is a line of JSON with what the training is, then its state as
-torch stores it, then the seal of both (:mod:`repsim_energy.seals`).
+torch stores it, then the seal of both (:mod:`repsim_energy.files.seals`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from repsim_energy.errors import RepsimError, reason_of, warn
+from repsim_energy.files.seals import seal, unsealed
+from repsim_energy.files.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.numerics.processor import processor_name
-from repsim_energy.seals import seal, unsealed
-from repsim_energy.storage import atomic_path, cache_folder, cache_path
 from repsim_energy.training.history import Record
 from repsim_energy.training.network_state import State
 from repsim_energy.training.run_files import is_kept

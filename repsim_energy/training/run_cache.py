@@ -14,9 +14,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from repsim_energy.errors import FileError, RepsimError, reason_of, warn
+from repsim_energy.files.storage import mark_used
 from repsim_energy.interfaces import Normalization
 from repsim_energy.models.filters.applied_filters import Patch
-from repsim_energy.storage import mark_used
 from repsim_energy.training.history import History
 from repsim_energy.training.run_files import (
     FILES,

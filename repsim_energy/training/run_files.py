@@ -15,8 +15,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from repsim_energy.errors import FileError, RepsimError, UsageError, reason_of, warn
-from repsim_energy.seals import sealed_json, unsealed_json
-from repsim_energy.storage import atomic_path, cache_folder, cache_path
+from repsim_energy.files.seals import sealed_json, unsealed_json
+from repsim_energy.files.storage import atomic_path, cache_folder, cache_path
 
 __all__ = [
     "FILES",

@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 
 from repsim_energy.errors import FileError, RepsimError, first_few, reason_of
-from repsim_energy.storage import cache_folder, cache_path, remove_folder
+from repsim_energy.files.storage import cache_folder, cache_path, remove_folder
 from repsim_energy.training.run_files import FILES, MANIFEST, find_keys, read_manifest, run_folder
 
 __all__ = [

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from repsim_energy.errors import RepsimError, TrainingError, UsageError, reason_of
+from repsim_energy.files.storage import cache_path
 from repsim_energy.interfaces import Dataset, ModelSpec, TrainedModel
-from repsim_energy.storage import cache_path
 from repsim_energy.training.begun import Begun, begin
 from repsim_energy.training.build import NETWORK_ERRORS, build, called, remedy_of
 from repsim_energy.training.inputs import layouts_of

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from repsim_energy.files.storage import check_writable
 from repsim_energy.plot.labels import label_of
 from repsim_energy.plot.layout import characters_in
 from repsim_energy.plot.style import check_matplotlib, check_suffix, write_figure
-from repsim_energy.storage import check_writable
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -14,8 +14,8 @@ import repsim_energy as rs
 from repsim_energy.cli.cache_limits import bytes_of
 from repsim_energy.data.basis_cache import keep_bases
 from repsim_energy.data.pixel_cache import cached_pixels
+from repsim_energy.files.seals import sealed, sealed_json
 from repsim_energy.models.crbm import _store
-from repsim_energy.seals import sealed, sealed_json
 from repsim_energy.training.stored_runs import stored_runs
 
 KEY = "e" * 64

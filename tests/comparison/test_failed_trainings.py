@@ -8,8 +8,8 @@ from samples import RECIPE, TINY, small_cnn
 from torch import nn
 
 import repsim_energy as rs
+from repsim_energy.files.seals import unsealed_json
 from repsim_energy.interfaces import ModelSpec
-from repsim_energy.seals import unsealed_json
 
 
 class Failing(nn.Module):

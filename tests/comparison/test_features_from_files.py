@@ -10,9 +10,9 @@ import xarray as xr
 from samples import LEAVES
 
 import repsim_energy as rs
-from repsim_energy import array_files
 from repsim_energy.comparison import memory
 from repsim_energy.errors import DataError, FileError, RepsimWarning, UsageError
+from repsim_energy.files import array_files
 from repsim_energy.numerics.inference.half_samples import half_samples, random_groups
 
 COUNT = 40

@@ -10,10 +10,10 @@ import torch
 from samples import RECIPE, Heard, both_splits, noise_images, small_cnn
 
 import repsim_energy as rs
+from repsim_energy.files.seals import sealed_json, unsealed_json
 from repsim_energy.interfaces import ModelSpec
 from repsim_energy.scheduling import estimate
 from repsim_energy.scheduling.sending import pickled
-from repsim_energy.seals import sealed_json, unsealed_json
 from repsim_energy.training import inputs
 from repsim_energy.training.inputs import normalization_of
 from repsim_energy.training.training import Training

@@ -23,9 +23,9 @@ from repsim_energy.data.basis_cache import keep_bases
 from repsim_energy.data.deadleaves import deadleaves
 from repsim_energy.data.picture_files import PictureFiles
 from repsim_energy.data.pixel_cache import cached_pixels
-from repsim_energy.downloads import download
 from repsim_energy.errors import RepsimError, RepsimWarning, UsageError
 from repsim_energy.experiments.report import write_rows
+from repsim_energy.files.downloads import download
 from repsim_energy.models import crbm
 from repsim_energy.numerics.patches.moments import patch_moments
 from repsim_energy.plot.style import write_figure
@@ -406,7 +406,7 @@ PROGRAM = """
 import os, sys, warnings
 from pathlib import Path
 from repsim_energy.errors import RepsimError
-from repsim_energy.storage import atomic_path
+from repsim_energy.files.storage import atomic_path
 
 target = Path(sys.argv[1])
 try:

@@ -12,7 +12,7 @@ from children import call, start
 from commands import needs_signals, wait_until
 from trainings import MODELS, RECIPES, run, run_batched, training_of
 
-from repsim_energy.seals import unsealed
+from repsim_energy.files.seals import unsealed
 from repsim_energy.training.run_files import FILES, MANIFEST
 
 pytestmark = [pytest.mark.process, needs_signals]

@@ -14,11 +14,11 @@ from safetensors.torch import save, save_file
 import repsim_energy as rs
 from repsim_energy.errors import FileError, RepsimError, UsageError
 from repsim_energy.experiments.report import read_rows
+from repsim_energy.files.plain_names import is_plain_name, path_beside
+from repsim_energy.files.storage import cache_path
 from repsim_energy.models.checkpoint import checkpoint
 from repsim_energy.models.feature_files import read_features
-from repsim_energy.plain_names import is_plain_name, path_beside
 from repsim_energy.scaffold import write_plugin
-from repsim_energy.storage import cache_path
 from repsim_energy.training.run_files import find_keys
 
 ELSEWHERE = [

@@ -7,11 +7,11 @@ from torch.nn import functional
 
 import repsim_energy as rs
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
+from repsim_energy.files.storage import cache_path
 from repsim_energy.interfaces import TrainedModel
 from repsim_energy.models import crbm as module
 from repsim_energy.numerics.crbm.whitening import gray, whitened, whitening_kernel
 from repsim_energy.registry import load_registry, resolve_model
-from repsim_energy.storage import cache_path
 from repsim_energy.testing import check_model
 from repsim_energy.testing.models import GIVEN_RULES
 

@@ -10,8 +10,8 @@ import xarray as xr
 
 import repsim_energy as rs
 from repsim_energy.errors import FileError, RepsimWarning, UsageError
+from repsim_energy.files.seals import SEAL_BYTES
 from repsim_energy.results import save_results
-from repsim_energy.seals import SEAL_BYTES
 
 SIZE = 2_000_000
 """Numbers of the large variable, 16 MB of noise that is not compressed."""

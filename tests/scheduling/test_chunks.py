@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save
 
 import repsim_energy as rs
-from repsim_energy.array_files import read_npy
 from repsim_energy.errors import DataError, FileError, RepsimError, RepsimWarning, UsageError
+from repsim_energy.files.array_files import read_npy
+from repsim_energy.files.seals import unsealed
 from repsim_energy.scheduling import chunk_identity
 from repsim_energy.scheduling import chunks as chunks_module
 from repsim_energy.scheduling.chunk_identity import made_of
-from repsim_energy.seals import unsealed
 
 PATCH = (3, 3)
 

@@ -13,7 +13,6 @@ from torch import nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
-from repsim_energy.downloads import download
 from repsim_energy.errors import (
     FileError,
     RepsimError,
@@ -21,6 +20,7 @@ from repsim_energy.errors import (
     unknown_name,
     warn,
 )
+from repsim_energy.files.downloads import download
 from repsim_energy.interfaces import Normalization, TrainedModel
 from repsim_energy.interfaces.hashing import bytes_digest
 from repsim_energy.models.files.known_hash import digits_in, expect_digits

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_energy.archives import check_size
+from repsim_energy.files.archives import check_size
 
 __all__ = ["stored_values"]
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from repsim_energy.errors import FileError, reason_of
-from repsim_energy.hdf5 import refuse_other_files
+from repsim_energy.files.hdf5 import refuse_other_files
 from repsim_energy.models.files.file_content import Content, Layout, missing_package
 from repsim_energy.models.files.hdf5_arrays import stored_values
 from repsim_energy.models.files.keras_graph import Layer, graph_input, list_layers

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from repsim_energy.errors import FileError
+from repsim_energy.files.plain_names import path_beside
 from repsim_energy.interfaces.hashing import file_digest
-from repsim_energy.plain_names import path_beside
 
 __all__ = ["StoredTensors", "attributes", "float_types"]
 

@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from repsim_energy.archives import PART_BYTES, check_members, check_size
 from repsim_energy.errors import warn
+from repsim_energy.files.archives import PART_BYTES, check_members, check_size
 
 __all__ = ["check_archive"]
 

@@ -22,9 +22,10 @@ from safetensors.torch import load as load_bytes
 from torch import Tensor
 from torch.serialization import safe_globals
 
-from repsim_energy.archives import check_size, unpacked
 from repsim_energy.errors import FileError, RepsimError, UsageError
-from repsim_energy.hdf5 import HDF5
+from repsim_energy.files.archives import check_size, unpacked
+from repsim_energy.files.hdf5 import HDF5
+from repsim_energy.files.plain_names import path_beside
 from repsim_energy.interfaces.hashing import file_digest
 from repsim_energy.models.files.file_content import Content
 from repsim_energy.models.files.file_names import missing_file
@@ -34,7 +35,6 @@ from repsim_energy.models.files.onnx_files import is_onnx, read_onnx
 from repsim_energy.models.files.packed import check_archive
 from repsim_energy.models.files.unreadable import foreign_kind, pickled_kind
 from repsim_energy.numerics.arrays import tensor_of
-from repsim_energy.plain_names import path_beside
 
 __all__ = ["Content", "read_file", "read_pytorch"]
 

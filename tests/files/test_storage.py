@@ -14,7 +14,7 @@ import pytest
 from commands import needs_signals
 
 from repsim_energy.errors import RepsimError, UsageError
-from repsim_energy.storage import (
+from repsim_energy.files.storage import (
     STALE_SECONDS,
     atomic_path,
     cache_folder,
@@ -25,7 +25,7 @@ from repsim_energy.storage import (
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from repsim_energy.storage import atomic_path
+from repsim_energy.files.storage import atomic_path
 
 target, size, left = Path(sys.argv[1]), 100_000, None
 
@@ -167,7 +167,8 @@ def test_a_link_is_removed_and_not_what_it_points_to(tmp_path, fresh_cache):
 def test_a_killed_writer_of_a_folder_leaves_what_the_next_one_knows(tmp_path):
     """A real process leaves a name that is removed."""
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom repsim_energy.storage import atomic_path\n"
+        "import os, sys\nfrom pathlib import Path\n"
+        "from repsim_energy.files.storage import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as path:\n"
         "    (path / 'tests').mkdir(parents=True)\n    (path / 'tests' / 'x').write_text('half')\n"
         "    os._exit(1)\n"

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from repsim_energy.archives import check_members
 from repsim_energy.errors import UsageError, one_line_errors
+from repsim_energy.files.archives import check_members
 from repsim_energy.numerics.memory import available_memory
 
 __all__ = ["check_memory", "read_npy", "read_npz", "write_npz"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from repsim_energy.errors import RepsimError
+from repsim_energy.files.storage import atomic_path
 from repsim_energy.progress import working
-from repsim_energy.storage import atomic_path
 
 __all__ = ["download"]
 

@@ -1,0 +1,1 @@
+"""Files of this package: written whole, sealed, read without trust in names and sizes."""
