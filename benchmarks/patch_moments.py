@@ -12,6 +12,7 @@ Run: python benchmarks/patch_moments.py [--json] [--threads 2] [--rounds 5]
 """
 
 import statistics
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -131,31 +132,39 @@ class Unchecked:
         return True
 
 
+def in_turns(title, k, rounds, **ways):
+    """Return a row that compares the second of two ways with the first."""
+    taken = alternate(ways, rounds)
+    (first, ours), (second, theirs) = taken.items()
+    median, low, high = ratio(theirs, ours)
+    return {
+        "images": title,
+        "k": k,
+        f"{first}_ms": 1e3 * statistics.median(ours),
+        f"{second}_ms": 1e3 * statistics.median(theirs),
+        f"{second}_to_{first}": median,
+        "lowest": low,
+        "highest": high,
+    }
+
+
 def costs_of_the_check(rounds):
     """Yield the ratio of the times with and without the check of products."""
     for floats in (False, True):
         images = smooth_images(10_000, 32, floats)
-
-        def without(k, images=images):
-            with mock.patch.object(chunks, "Projections", Unchecked):
-                patch_moments(images, (k, k))
-
         for k in (3, 7):
-            taken = alternate(
-                {
-                    "checked": lambda k=k, images=images: patch_moments(images, (k, k)),
-                    "unchecked": lambda k=k: without(k),
-                },
+            yield in_turns(
+                f"10000 x 32² {'float32' if floats else 'uint8'}",
+                k,
                 max(rounds, 15),
+                unchecked=partial(unchecked, images, k),
+                checked=partial(patch_moments, images, (k, k)),
             )
-            median, low, high = ratio(taken["checked"], taken["unchecked"])
-            yield {
-                "check": "float32" if floats else "uint8",
-                "k": k,
-                "checked_to_unchecked": median,
-                "lowest": low,
-                "highest": high,
-            }
+
+
+def unchecked(images, k):
+    with mock.patch.object(chunks, "Projections", Unchecked):
+        patch_moments(images, (k, k))
 
 
 def against_whole_tiles(rounds):
@@ -164,23 +173,13 @@ def against_whole_tiles(rounds):
         for floats in (False, True):
             images = smooth_images(count // (2 if floats and size > 32 else 1), size, floats)
             for k in KERNELS:
-                taken = alternate(
-                    {
-                        "chunks": lambda k=k, images=images: patch_moments(images, (k, k)),
-                        "tiles": lambda k=k, images=images: in_whole_tiles(images, k),
-                    },
+                yield in_turns(
+                    f"{len(images)} x {size}² {'float32' if floats else 'uint8'}",
+                    k,
                     rounds,
+                    chunks=partial(patch_moments, images, (k, k)),
+                    tiles=partial(in_whole_tiles, images, k),
                 )
-                median, low, high = ratio(taken["tiles"], taken["chunks"])
-                yield {
-                    "images": f"{len(images)} x {size}² {'float32' if floats else 'uint8'}",
-                    "k": k,
-                    "tiles_ms": 1e3 * statistics.median(taken["tiles"]),
-                    "chunks_ms": 1e3 * statistics.median(taken["chunks"]),
-                    "tiles_to_chunks": median,
-                    "lowest": low,
-                    "highest": high,
-                }
 
 
 def in_whole_tiles(images, k):
@@ -194,23 +193,13 @@ def floats_that_are_bytes(rounds):
         scaled = smooth_images(count, size) / 255
         other = scaled + 1e-3
         for k in KERNELS:
-            taken = alternate(
-                {
-                    "scaled": lambda k=k, images=scaled: patch_moments(images, (k, k)),
-                    "other": lambda k=k, images=other: patch_moments(images, (k, k)),
-                },
+            yield in_turns(
+                f"{count} x {size}² float32",
+                k,
                 rounds,
+                bytes_over_255=partial(patch_moments, scaled, (k, k)),
+                other=partial(patch_moments, other, (k, k)),
             )
-            median, low, high = ratio(taken["other"], taken["scaled"])
-            yield {
-                "images": f"{count} x {size}² float32, bytes over 255",
-                "k": k,
-                "other_ms": 1e3 * statistics.median(taken["other"]),
-                "scaled_ms": 1e3 * statistics.median(taken["scaled"]),
-                "other_to_scaled": median,
-                "lowest": low,
-                "highest": high,
-            }
 
 
 def peers(rounds):
