@@ -174,6 +174,7 @@ def warn(message: str, category: type[Warning] = RepsimWarning) -> None:
     --------
     >>> import warnings
     >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
     ...     warn("the profile is constant; its similarity is NaN", FlatProfileWarning)
     >>> caught[0].category.__name__
     'FlatProfileWarning'

@@ -28,6 +28,9 @@ from repsim_energy.numerics.profiles.placements import LUMA, place_filters, plac
 
 __all__ = ["Kernels", "as_patch", "check_patches", "kernel_words", "span"]
 
+SMALL_BYTES = 2**26
+"""Filters at all places that are made without asking for free memory, which takes a millisecond."""
+
 Pair = tuple[int, int]
 
 
@@ -152,11 +155,14 @@ class Kernels:
             return parts_of(filters, self.bases[key.dataset])
         return lambda parts: (self.bank(key, filters[part]) for part in parts)
 
-    def banks(self, key: Key, filters: Tensor) -> list[FilterBank]:
-        """Return n inputs of a metric for banks (n, k, c, kh, kw), which are prepared here."""
+    def banks(self, key: Key, filters: Tensor) -> Iterable[FilterBank]:
+        """Return n inputs of a metric for banks (n, k, c, kh, kw), which are prepared here.
+
+        Those of filters at all places are large, and made when they are asked for.
+        """
         prepared = [self.prepare(bank) for bank in filters]
         if self.are_placed(key) or len({bank.shape for bank in prepared}) > 1:
-            return [self.bank(key, bank) for bank in prepared]
+            return (self.bank(key, bank) for bank in prepared)
         basis = self.bases[key.dataset]
         profiles = profiles_of_banks(torch.stack(prepared), basis)
         return [FilterBank(bank, basis, one) for bank, one in zip(prepared, profiles, strict=True)]
@@ -185,7 +191,7 @@ class Kernels:
         _, *patch = bank.basis.patch
         places = (patch[0] - rows + 1) * (patch[1] - columns + 1)
         needed = 16 * len(filters) * places * math.prod(bank.basis.patch)
-        if needed > (free := available_memory()):
+        if needed > SMALL_BYTES and needed > (free := available_memory()):
             raise UsageError(
                 f"{len(filters)} filters at {places} places take {needed / 2**30:.1f} GB of "
                 f"memory, expected at most the {free / 2**30:.1f} GB that are free; use a smaller "

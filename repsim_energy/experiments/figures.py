@@ -46,9 +46,10 @@ def new_figure(panels: int, *, columns: int = 3) -> tuple[Figure, list[Axes]]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure to ``path`` with the suffixes .svg and .png."""
-    for suffix in (".svg", ".png"):
-        write_figure(figure, path.with_suffix(suffix), dpi=110)
+    """Write a figure to ``path`` with the suffixes .svg and .png, arranged once for both."""
+    write_figure(figure, path.with_suffix(".svg"))
+    figure.set_layout_engine("none")
+    write_figure(figure, path.with_suffix(".png"), dpi=110)
 
 
 def draw_profiles(

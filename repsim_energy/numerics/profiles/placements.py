@@ -231,13 +231,23 @@ def by_size(filters: Tensor) -> Iterator[Tensor]:
     """
     seen = filters.ne(0).any(1)
     seen |= ~seen.any((1, 2), keepdim=True)
-    boxes: dict[Pair, list[Tensor]] = {}
-    for one, pixels in zip(filters, seen, strict=True):
-        rows, columns = (pixels.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
-        part = one[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        boxes.setdefault((part.shape[1], part.shape[2]), []).append(part)
-    for size in sorted(boxes):
-        yield torch.stack(boxes[size])
+    if bool(seen[:, [0, -1]].any(2).all() and seen[:, :, [0, -1]].any(1).all()):
+        yield filters
+        return
+    parts: dict[Pair, list[Tensor]] = {}
+    rows, columns = _ends(seen.any(2)), _ends(seen.any(1))
+    for one, (top, bottom), (left, right) in zip(filters, rows, columns, strict=True):
+        part = one[:, top:bottom, left:right]
+        parts.setdefault((part.shape[1], part.shape[2]), []).append(part)
+    for size in sorted(parts):
+        yield torch.stack(parts[size])
+
+
+def _ends(seen: Tensor) -> list[list[int]]:
+    """Return the first place in each row that is true, and the one after the last."""
+    first, last = (ends.int().argmax(1) for ends in (seen, seen.flip(1)))
+    ends: list[list[int]] = torch.stack([first, seen.shape[1] - last], 1).tolist()
+    return ends
 
 
 def extent(filters: Tensor, dilation: Pair) -> Pair:
