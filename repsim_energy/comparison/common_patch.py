@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,23 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repsim_energy.comparison.examined import Patch, Place
+from repsim_energy.comparison.placed_bank import PlacedBank
 from repsim_energy.comparison.plan import Key, Plan
 from repsim_energy.comparison.reliability import parts_of
 from repsim_energy.errors import ShapeError, UsageError
 from repsim_energy.interfaces import FilterBank, PatchBasis
 from repsim_energy.models.patch_size import patch_size
-from repsim_energy.numerics.memory import available_memory
 from repsim_energy.numerics.profiles.energy import (
     profiles_of_banks,
     profiles_on_bases,
     unchecked_profile,
 )
-from repsim_energy.numerics.profiles.placements import LUMA, place_filters, placed_profile
+from repsim_energy.numerics.profiles.filter_sizes import fill_patches
+from repsim_energy.numerics.profiles.placements import placed_profile, placed_profiles
 
 __all__ = ["Kernels", "as_patch", "check_patches", "kernel_words", "span"]
 
-SMALL_BYTES = 2**26
-"""Filters at all places that are made without asking for free memory, which takes a millisecond."""
+AT_ONCE = 2**22
+"""Numbers of the filters of parts of a bank that are measured at once."""
 
 Pair = tuple[int, int]
 
@@ -151,21 +151,29 @@ class Kernels:
 
     def parts_of(self, key: Key, filters: Tensor) -> Callable[[Tensor], Iterable[FilterBank]]:
         """Return a function from (n, s) numbers of filters to n inputs of a metric."""
-        if not self.are_placed(key):
-            return parts_of(filters, self.bases[key.dataset])
-        return lambda parts: (self.bank(key, filters[part]) for part in parts)
-
-    def banks(self, key: Key, filters: Tensor) -> Iterable[FilterBank]:
-        """Return n inputs of a metric for banks (n, k, c, kh, kw), which are prepared here.
-
-        Those of filters at all places are large, and made when they are asked for.
-        """
-        prepared = [self.prepare(bank) for bank in filters]
-        if self.are_placed(key) or len({bank.shape for bank in prepared}) > 1:
-            return (self.bank(key, bank) for bank in prepared)
         basis = self.bases[key.dataset]
-        profiles = profiles_of_banks(torch.stack(prepared), basis)
-        return [FilterBank(bank, basis, one) for bank, one in zip(prepared, profiles, strict=True)]
+        if not self.are_placed(key) or fill_patches(filters, basis):
+            return parts_of(filters, basis)
+        at_once = max(1, AT_ONCE // filters.numel())
+        return lambda parts: (
+            bank for some in parts.split(at_once) for bank in self._alike(key, filters[some])
+        )
+
+    def banks(self, key: Key, filters: Tensor) -> list[FilterBank]:
+        """Return n inputs of a metric for banks (n, k, c, kh, kw), which are prepared here."""
+        prepared = [self.prepare(bank) for bank in filters]
+        if len({bank.shape for bank in prepared}) > 1:
+            return [self.bank(key, bank) for bank in prepared]
+        return self._alike(key, torch.stack(prepared))
+
+    def _alike(self, key: Key, banks: Tensor) -> list[FilterBank]:
+        """Return n inputs of a metric for banks (n, k, c, kh, kw), which have been prepared."""
+        basis = self.bases[key.dataset]
+        if self.are_placed(key):
+            profiles = placed_profiles(banks, basis, self.dilation(key))
+        else:
+            profiles = profiles_of_banks(banks, basis)
+        return [self.bank(key, bank, one) for bank, one in zip(banks, profiles, strict=True)]
 
     def bank(
         self, key: Key, filters: Tensor, profile: NDArray[np.float64] | None = None
@@ -176,32 +184,13 @@ class Kernels:
         ----------
         filters : which have been prepared
         profile : of these filters; measured here if ``None``
-
-        Raises
-        ------
-        UsageError
-            If the filters at all places do not fit into memory.
         """
         if profile is None:
             profile = self.profile(key, filters)
-        bank = FilterBank(filters, self.bases[key.dataset], profile)
+        basis = self.bases[key.dataset]
         if not self.are_placed(key):
-            return bank
-        rows, columns = span(self.sizes[key[:2]])
-        _, *patch = bank.basis.patch
-        places = (patch[0] - rows + 1) * (patch[1] - columns + 1)
-        needed = 16 * len(filters) * places * math.prod(bank.basis.patch)
-        if needed > SMALL_BYTES and needed > (free := available_memory()):
-            raise UsageError(
-                f"{len(filters)} filters at {places} places take {needed / 2**30:.1f} GB of "
-                f"memory, expected at most the {free / 2**30:.1f} GB that are free; use a smaller "
-                "patch="
-            )
-        dilation = self.dilation(key)
-        placed = place_filters(filters, (patch[0], patch[1]), dilation=dilation)
-        if self.is_gray(key):
-            placed = placed * torch.tensor(LUMA, dtype=placed.dtype).view(3, 1, 1)
-        return replace(bank, filters=placed, originals=filters, dilation=dilation)
+            return FilterBank(filters, basis, profile)
+        return PlacedBank(filters, basis, profile, self.dilation(key))
 
     def words(self) -> Iterable[tuple[int, str]]:
         """Yield the index of each model and the size of its filters in words."""

@@ -20,8 +20,9 @@ from repsim_energy.comparison.plan import Key
 from repsim_energy.comparison.profiles import STAGES
 from repsim_energy.interfaces import PatchBasis
 from repsim_energy.numerics.profiles.energy import energy_profile
+from repsim_energy.numerics.profiles.filter_sizes import crop_bank
 from repsim_energy.numerics.profiles.fit import ProfileFit, fit_profile
-from repsim_energy.numerics.profiles.placements import basis_of_kernel, crop_bank, kernel_shares
+from repsim_energy.numerics.profiles.placements import basis_of_kernel, kernel_shares
 
 __all__ = ["OwnTheory", "own_theories"]
 

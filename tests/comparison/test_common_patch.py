@@ -10,6 +10,7 @@ from samples import noise_images, smooth_images
 from torch import nn
 
 import repsim_energy as rs
+from repsim_energy.comparison import placed_bank
 from repsim_energy.errors import RepsimWarning, ShapeError, UsageError
 
 FITS = ("fit_correlation", "fit_steps", "fit_profile", "theory_residual")
@@ -173,6 +174,14 @@ def test_other_metrics_receive_the_filters_at_all_places(images):
     low = of(result, "null_low")
     assert np.isnan(low[0, 1])
     assert low[0, 2] == low[1, 2] == 0.1
+
+
+def test_filters_are_placed_for_metrics_that_ask_for_them_alone(images, monkeypatch):
+    monkeypatch.setattr(placed_bank, "available_memory", lambda: 1000.0)
+    banks = {"a": bank(5, 3, 2, 2), "b": bank(4, 3, 3, 3)}
+    assert np.isfinite(rs.compare(banks, images, patch="4x4").similarity).all()
+    with pytest.raises(UsageError, match=r"5 filters at 9 places take .* use a smaller patch="):
+        rs.compare(banks, images, "covariance", patch="4x4")
 
 
 def small(kernel):

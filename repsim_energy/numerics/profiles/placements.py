@@ -7,18 +7,19 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repsim_energy.errors import DataError, RepsimWarning, ShapeError
+from repsim_energy.errors import DataError, RepsimWarning
 from repsim_energy.numerics.arrays import takes_arrays
 from repsim_energy.numerics.patches.basis import basis_from_moments
-from repsim_energy.numerics.profiles.energy import unchecked_profile
+from repsim_energy.numerics.profiles.energy import profiles_of_banks, unchecked_profile
+from repsim_energy.numerics.profiles.filter_sizes import by_size, check_fit, extent, fill_patches
 from repsim_energy.numerics.settings import own_settings
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from repsim_energy.interfaces import PatchBasis
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LUMA",
     "basis_of_kernel",
-    "crop_bank",
     "kernel_shares",
     "place_filters",
     "placed_profile",
+    "placed_profiles",
     "windows",
 ]
 
@@ -121,12 +122,11 @@ def placed_profile(
     """
     patch = basis.patch[1:]
     check_fit(filters, patch, dilation)
-    groups = list(by_size(filters.detach().cpu()))
-    whole = len(groups) == 1 and tuple(groups[0].shape[1:]) == basis.patch
-    if whole:
-        return unchecked_profile(groups[0], basis)
+    filters = filters.detach().cpu()
+    if fill_patches(filters, basis):
+        return unchecked_profile(filters, basis)
     total = torch.zeros(len(basis.components), dtype=torch.float64)
-    for group in groups:
+    for group in by_size(filters):
         flat = group.flatten(1).double()
         for some, seen in _parts(basis, group, dilation):
             total[some] += (flat @ seen).square().mean(2).sum(1)
@@ -134,11 +134,54 @@ def placed_profile(
     return profile
 
 
-def _parts(basis: PatchBasis, group: Tensor, dilation: Pair) -> Iterator[tuple[slice, Tensor]]:
-    """Yield the windows of some components at a time, (m, d, places)."""
+@own_settings()
+def placed_profiles(
+    banks: Tensor, basis: PatchBasis, dilation: Pair = (1, 1)
+) -> NDArray[np.float64]:
+    r"""Return the energy profiles of many banks at all places of the patches of a basis.
+
+    They are those of :func:`placed_profile`. With the matrix :math:`S_p` that picks the pixels a
+    filter sees at place p,
+
+    .. math:: e_i^2 = \langle C, G_i \rangle, \quad C = \frac1N \sum_n w_n w_n^\top, \quad
+        G_i = \frac1P \sum_p S_p u_i u_i^\top S_p^\top
+
+    so that components are placed once for all banks.
+
+    Parameters
+    ----------
+    banks : (n, k, c, kh, kw), or (n, k, 1, kh, kw) filters of the luma of color images
+    dilation : as in :func:`place_filters`
+
+    Returns
+    -------
+    (n, r)
+    """
+    check_fit(banks[0], basis.patch[1:], dilation)
+    every = banks.detach().cpu().flatten(0, 1)
+    if fill_patches(every, basis):
+        return profiles_of_banks(banks, basis)
+    if not torch.equal(next(by_size(every)), every):
+        return np.stack([placed_profile(bank, basis, dilation) for bank in banks])
+    flat = banks.detach().cpu().double().flatten(2)
+    second = (flat.mT @ flat / flat.shape[1]).flatten(1)
+    power = torch.empty(len(banks), len(basis.components), dtype=torch.float64)
+    for some, seen in _parts(basis, banks[0], dilation, banks[0, 0].numel() ** 2):
+        power[:, some] = second @ (seen @ seen.mT / seen.shape[2]).flatten(1).T
+    profiles: NDArray[np.float64] = power.clamp_min_(0).sqrt_().numpy()  # rounded below 0
+    return profiles
+
+
+def _parts(
+    basis: PatchBasis, group: Tensor, dilation: Pair, numbers: int = 1
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the windows of some components at a time, (m, d, places).
+
+    ``numbers`` is how many else are computed of each component.
+    """
     rows, columns = extent(group, dilation)
     places = (basis.patch[1] - rows + 1) * (basis.patch[2] - columns + 1)
-    step = max(1, MAX_NUMBERS // (places * max(len(group), group[0].numel())))
+    step = max(1, MAX_NUMBERS // max(numbers, places * max(len(group), group[0].numel())))
     for start in range(0, len(basis.components), step):
         some = slice(start, start + step)
         yield some, windows(basis.components[some], basis, tuple(group.shape[1:]), dilation)
@@ -207,67 +250,3 @@ def kernel_shares(
         shares[some] = (own.components @ seen).square().mean(2)
     result: NDArray[np.float64] = shares.numpy()
     return result
-
-
-def crop_bank(banks: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return banks (..., c, kh, kw) without rows and columns at the border that are zero in all."""
-    seen = [torch.count_nonzero(bank.flatten(0, -3), dim=0) > 0 for bank in banks.values()]
-    whole = torch.stack(seen).any(0)
-    if not bool(whole.any()):
-        return banks
-    rows, columns = (whole.any(axis).nonzero().flatten() for axis in (1, 0))
-    box = (
-        ...,
-        slice(int(rows[0]), int(rows[-1]) + 1),
-        slice(int(columns[0]), int(columns[-1]) + 1),
-    )
-    return {name: bank[box] for name, bank in banks.items()}
-
-
-def by_size(filters: Tensor) -> Iterator[Tensor]:
-    """Yield the filters of each size, without the rows and columns of zeros at their border.
-
-    Filters of zeros are kept whole. Their energy is 0 at every place.
-    """
-    seen = filters.ne(0).any(1)
-    seen |= ~seen.any((1, 2), keepdim=True)
-    if bool(seen[:, [0, -1]].any(2).all() and seen[:, :, [0, -1]].any(1).all()):
-        yield filters
-        return
-    parts: dict[Pair, list[Tensor]] = {}
-    rows, columns = _ends(seen.any(2)), _ends(seen.any(1))
-    for one, (top, bottom), (left, right) in zip(filters, rows, columns, strict=True):
-        part = one[:, top:bottom, left:right]
-        parts.setdefault((part.shape[1], part.shape[2]), []).append(part)
-    for size in sorted(parts):
-        yield torch.stack(parts[size])
-
-
-def _ends(seen: Tensor) -> list[list[int]]:
-    """Return the first place in each row that is true, and the one after the last."""
-    first, last = (ends.int().argmax(1) for ends in (seen, seen.flip(1)))
-    ends: list[list[int]] = torch.stack([first, seen.shape[1] - last], 1).tolist()
-    return ends
-
-
-def extent(filters: Tensor, dilation: Pair) -> Pair:
-    """Return the rows and columns that filters span, with the holes of a dilation."""
-    rows, columns = ((n - 1) * d + 1 for n, d in zip(filters.shape[2:], dilation, strict=True))
-    return rows, columns
-
-
-def check_fit(filters: Tensor, patch: tuple[int, ...], dilation: Pair) -> None:
-    """Refuse filters that do not fit into a patch."""
-    if filters.ndim != 4 or filters.numel() == 0:
-        raise ShapeError(f"filters have shape {tuple(filters.shape)}, expected (n, c, kh, kw)")
-    if min(*patch, *dilation) < 1:
-        raise ShapeError(
-            f"got patch {tuple(patch)} and dilation {tuple(dilation)}, expected rows and columns "
-            "of at least 1"
-        )
-    rows, columns = extent(filters, dilation)
-    if rows > patch[0] or columns > patch[1]:
-        raise ShapeError(
-            f"filters span {rows}x{columns} pixels, expected at most the {patch[0]}x{patch[1]} of "
-            "the patch; use a larger patch"
-        )

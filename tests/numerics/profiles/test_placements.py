@@ -9,12 +9,14 @@ import torch
 import repsim_energy as rs
 from repsim_energy.errors import ShapeError
 from repsim_energy.numerics.patches.basis import basis_from_moments
+from repsim_energy.numerics.profiles import placements
+from repsim_energy.numerics.profiles.filter_sizes import crop_bank
 from repsim_energy.numerics.profiles.placed_null import correlation_interval, white_profiles
 from repsim_energy.numerics.profiles.placements import (
     basis_of_kernel,
-    crop_bank,
     kernel_shares,
     placed_profile,
+    placed_profiles,
 )
 
 
@@ -88,6 +90,37 @@ def test_filters_of_several_sizes_count_equally():
     np.testing.assert_allclose(placed_profile(both, basis), expected, 1e-12)
     of_places = rs.energy_profile(rs.place_filters(both, (6, 5)), basis)
     np.testing.assert_allclose(of_places, expected, 1e-7)
+
+
+def stored_in_larger_kernels(banks):
+    return torch.nn.functional.pad(banks, (0, 1, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("banks", "dilation"),
+    [
+        (bank(7, 3, 2, 3, 2), (1, 1)),
+        (bank(7, 3, 2, 3, 2), (2, 1)),
+        (bank(4, 5, 2, 6, 5), (1, 1)),
+        (stored_in_larger_kernels(bank(3, 4, 2, 3, 2)), (1, 1)),
+        (bank(3, 4, 2, 3, 2) * (torch.arange(4) % 2).view(1, 4, 1, 1, 1), (1, 1)),
+        (torch.zeros(2, 4, 2, 3, 2), (1, 1)),
+    ],
+    ids=["small", "dilated", "as large as the patch", "with zeros around", "some dead", "all dead"],
+)
+def test_many_banks_at_once_have_the_profiles_of_each(banks, dilation, monkeypatch):
+    basis = stationary_basis(2, 6, 5)
+    expected = np.stack([placed_profile(one, basis, dilation) for one in banks])
+    for numbers in (placements.MAX_NUMBERS, 300):
+        monkeypatch.setattr(placements, "MAX_NUMBERS", numbers)
+        found = placed_profiles(banks, basis, dilation)
+        np.testing.assert_allclose(found, expected, 1e-12, atol=1e-15)
+
+
+def test_many_banks_of_gray_filters_see_the_luma():
+    basis, banks = stationary_basis(3, 5, 4), bank(6, 3, 1, 2, 2)
+    expected = np.stack([placed_profile(one, basis) for one in banks])
+    np.testing.assert_allclose(placed_profiles(banks, basis), expected, 1e-12)
 
 
 def test_dead_filters_have_no_energy_and_count():
