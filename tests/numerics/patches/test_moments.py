@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError
 from repsim_energy.numerics import checked_products
 from repsim_energy.numerics.patches import layout
-from repsim_energy.numerics.patches import moments as module
+from repsim_energy.numerics.patches import batches
 from repsim_energy.numerics.patches.moments import patch_moments
 
 
@@ -75,7 +75,7 @@ def test_arrays_files_and_loaders_give_the_same_moments(pictures, tmp_path, monk
     expected = patch_moments(pictures.images, (3, 3))
     path = tmp_path / "images.npy"
     np.save(path, pictures.images.numpy())
-    monkeypatch.setattr(module, "CHUNK_BYTES", 10_000)  # some images of the file at a time
+    monkeypatch.setattr(batches, "CHUNK_BYTES", 10_000)  # some images of the file at a time
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     loader = DataLoader(TensorDataset(pictures.images, pictures.labels), batch_size=13)
     for source in (pictures.images.numpy(), mapped, loader, [mapped[:40], mapped[40:]]):
