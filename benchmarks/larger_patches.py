@@ -16,7 +16,7 @@ from smooth_images import smooth_images
 
 import repsim_energy as rs
 
-PATCHES = (None, "5x5", "7x7", "11x11")
+PATCHES = ("auto", "5x5", "7x7", "11x11")
 
 
 def main():
@@ -29,10 +29,10 @@ def main():
     taken = alternate(runs, chosen.rounds)
     rows = []
     for patch, seconds in taken.items():
-        median, low, high = ratio(seconds, taken[None])
+        median, low, high = ratio(seconds, taken["auto"])
         rows.append(
             {
-                "patch": patch or "3x3, their own",
+                "patch": "3x3, their own" if patch == "auto" else patch,
                 "seconds": statistics.median(seconds),
                 "to_their_own": median,
                 "lowest": low,

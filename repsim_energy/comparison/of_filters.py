@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -142,10 +141,10 @@ class FilterComparison:
     def finish(self, networks: Mapping[Key, Network]) -> Measured:
         """Compare the networks.
 
-        Products of filters are small unless these are placed in larger patches: threads would wait
-        for each other for longer than they compute, for seconds where other programs run.
+        Products of filters are small: threads would wait for each other for longer than they
+        compute, for seconds where other programs run.
         """
-        with one_thread() if self.kernels.patch is None else nullcontext():
+        with one_thread():
             plan, bases, kernels = self.plan, self.bases, self.kernels
             finite, failures = finite_filters(plan, networks, self.stage)
             banks = {key: kernels.prepare(bank) for key, bank in finite.items()}

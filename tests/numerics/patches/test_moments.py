@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from repsim_energy.errors import DataError, RepsimWarning, ShapeError
 from repsim_energy.numerics import checked_products
-from repsim_energy.numerics.patches import layout
-from repsim_energy.numerics.patches import batches
+from repsim_energy.numerics.patches import batches, layout
 from repsim_energy.numerics.patches.moments import patch_moments
 
 
