@@ -45,9 +45,9 @@ PACKAGE = __name__.partition(".")[0]
 """Name of this package."""
 
 BETWEEN = sys.stdlib_module_names | {
-    *("click", "cloudpickle", "dask", "distributed", "filelock", "lazy_loader", "loky", "netCDF4"),
-    *("numpy", "pandas", "platformdirs", "pluggy", "psutil", "rich", "rich_click", "safetensors"),
-    *("scipy", "torch", "torchvision", "xarray"),
+    *("PIL", "click", "cloudpickle", "dask", "distributed", "filelock", "lazy_loader", "loky"),
+    *("netCDF4", "numpy", "pandas", "platformdirs", "pluggy", "psutil", "rich", "rich_click"),
+    *("safetensors", "scipy", "torch", "torchvision", "xarray"),
 }
 """Libraries that call this package for the user, so that no warning is of their lines."""
 
