@@ -34,7 +34,7 @@ def check_align(align: str, *, several: bool) -> None:
 
 
 def choose_layer_stage(stage: str, plan: Plan) -> str:
-    """Return the stage to compare; ``auto`` is ``change`` if all networks are trained here."""
+    """Return the stage to compare. ``auto`` is ``change`` if all networks are trained here."""
     if stage not in ("auto", *STAGES):
         raise UsageError(f"unknown stage '{stage}'; known: auto, {', '.join(STAGES)}")
     if stage == "auto":

@@ -161,9 +161,10 @@ class Measuring:
         (height, count, _), depth, number = rows.shape, check.depth, len(check.vectors)
         self._check, self._multiply, self._kind = check, multiply, kind
         self._rows = rows.flatten(0, 1)
-        self._sample = self._rows[:: max(1, len(self._rows) // SAMPLE_ROWS)]
+        sample = slice(None, None, max(1, len(self._rows) // SAMPLE_ROWS))
+        self._sample = self._rows[sample]
         found = self._rows.new_zeros(number, 2, len(self._rows), dtype=kind)
-        self._sampled = found.flatten(0, 1)[:, :: max(1, len(self._rows) // SAMPLE_ROWS)]
+        self._sampled = found.flatten(0, 1)[:, sample]
         self._factors = [
             (
                 check.vectors[start : start + BLOCK, :, columns].flatten(0, 1),
@@ -185,7 +186,7 @@ class Measuring:
             self._pairs.append((low, high, pairs[:, part], self._products[dy, :, part]))
 
     def measure(self) -> Measured:
-        """Return what to keep of the rows as they are now; it is overwritten by the next call."""
+        """Return what to keep of the rows as they are now, until the next call overwrites it."""
         for vectors, columns, out in self._factors:
             self._multiply(vectors, columns, out)
         torch.sum(self._left, 2, dtype=self._kind, out=self._sums)

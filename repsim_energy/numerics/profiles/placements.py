@@ -146,7 +146,8 @@ def placed_profiles(
     .. math:: e_i^2 = \langle C, G_i \rangle, \quad C = \frac1N \sum_n w_n w_n^\top, \quad
         G_i = \frac1P \sum_p S_p u_i u_i^\top S_p^\top
 
-    so that components are placed once for all banks.
+    so that components are placed once for all banks. Each bank is measured alone if a filter has
+    more numbers than the bank has responses to a component, because C is large then.
 
     Parameters
     ----------
@@ -161,7 +162,8 @@ def placed_profiles(
     every = banks.detach().cpu().flatten(0, 1)
     if fill_patches(every, basis):
         return profiles_of_banks(banks, basis)
-    if not torch.equal(next(by_size(every)), every):
+    few = banks.shape[1] * _places(basis, every, dilation) < every[0].numel()
+    if few or not torch.equal(next(by_size(every)), every):
         return np.stack([placed_profile(bank, basis, dilation) for bank in banks])
     flat = banks.detach().cpu().double().flatten(2)
     second = (flat.mT @ flat / flat.shape[1]).flatten(1)
@@ -172,6 +174,12 @@ def placed_profiles(
     return profiles
 
 
+def _places(basis: PatchBasis, filters: Tensor, dilation: Pair) -> int:
+    """Return the number of places of filters of one size in the patches of a basis."""
+    rows, columns = extent(filters, dilation)
+    return (basis.patch[1] - rows + 1) * (basis.patch[2] - columns + 1)
+
+
 def _parts(
     basis: PatchBasis, group: Tensor, dilation: Pair, numbers: int = 1
 ) -> Iterator[tuple[slice, Tensor]]:
@@ -179,8 +187,7 @@ def _parts(
 
     ``numbers`` is how many else are computed of each component.
     """
-    rows, columns = extent(group, dilation)
-    places = (basis.patch[1] - rows + 1) * (basis.patch[2] - columns + 1)
+    places = _places(basis, group, dilation)
     step = max(1, MAX_NUMBERS // max(numbers, places * max(len(group), group[0].numel())))
     for start in range(0, len(basis.components), step):
         some = slice(start, start + step)

@@ -105,8 +105,12 @@ def stored_in_larger_kernels(banks):
         (stored_in_larger_kernels(bank(3, 4, 2, 3, 2)), (1, 1)),
         (bank(3, 4, 2, 3, 2) * (torch.arange(4) % 2).view(1, 4, 1, 1, 1), (1, 1)),
         (torch.zeros(2, 4, 2, 3, 2), (1, 1)),
+        (bank(5, 2, 2, 5, 5), (1, 1)),
     ],
-    ids=["small", "dilated", "as large as the patch", "with zeros around", "some dead", "all dead"],
+    ids=[
+        *("small", "dilated", "as large as the patch", "with zeros around", "some dead"),
+        *("all dead", "few and large"),
+    ],
 )
 def test_many_banks_at_once_have_the_profiles_of_each(banks, dilation, monkeypatch):
     basis = stationary_basis(2, 6, 5)
